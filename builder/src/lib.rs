@@ -1,0 +1,2 @@
+//! The builder.
+#![forbid(unsafe_code)]

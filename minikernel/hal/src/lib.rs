@@ -1,0 +1,4 @@
+//! The machine.
+#![no_std]
+
+extern crate alloc;

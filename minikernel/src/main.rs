@@ -1,0 +1,4 @@
+//! The Isopod guest kernel.
+#![forbid(unsafe_code)]
+
+fn main() {}
