@@ -1,2 +1,8 @@
-//! The builder.
+//! The builder: finds an application, merges its layers into one root, joins that with the guest kernel, and runs it.
+//!
+//! - [`store`]: the content-addressed cache every other room reads from and writes to.
+//! - [`source`]: where images come from, and how their layers reach the store.
 #![forbid(unsafe_code)]
+
+pub mod source;
+pub mod store;

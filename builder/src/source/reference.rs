@@ -1,0 +1,427 @@
+//! References: how a user names an application. The words are skopeo's, short names Docker's.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use crate::store::{Digest, ParseDigestError};
+
+/// The registry and namespace of a short name.
+const DEFAULT_REGISTRY: &str = "docker.io";
+const DEFAULT_NAMESPACE: &str = "library";
+const DEFAULT_TAG: &str = "latest";
+
+/// Where an application comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Reference {
+    /// A container image.
+    Image(ImageReference),
+    /// `rootfs:DIR`: a directory that holds a root file system.
+    RootFs(PathBuf),
+    /// `elf:FILE`: a single program.
+    Elf(PathBuf),
+}
+
+/// Where a container image comes from.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum ImageReference {
+    /// `debian:12`, `docker://ghcr.io/x/y@sha256:..`: a registry.
+    Registry(RegistryReference),
+    /// `oci:DIR[:NAME]`: an OCI image layout.
+    OciLayout {
+        /// The directory that holds `oci-layout` and `index.json`.
+        dir: PathBuf,
+        /// The image's `org.opencontainers.image.ref.name`, needed where the layout holds several images.
+        name: Option<String>,
+    },
+    /// `oci-archive:FILE[:NAME]`: an OCI image layout in a tar file, compressed or not.
+    OciArchive {
+        /// The tar file.
+        file: PathBuf,
+        /// As in a layout.
+        name: Option<String>,
+    },
+    /// `docker-archive:FILE[:NAME]`: what `docker save` writes, compressed or not.
+    DockerArchive {
+        /// The tar file.
+        file: PathBuf,
+        /// One of the image's `RepoTags`, needed where the archive holds several images.
+        name: Option<String>,
+    },
+}
+
+/// An image in a registry, its name complete.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct RegistryReference {
+    /// Host and optional port: `docker.io`, `localhost:5000`, `[::1]:5000`.
+    pub registry: String,
+    /// The name within the registry: `library/debian`.
+    pub repository: String,
+    /// The tag; `latest` where neither tag nor digest was given.
+    pub tag: Option<String>,
+    /// The digest of the manifest or index. Where it is given, the tag is for people only.
+    pub digest: Option<Digest>,
+}
+
+/// Why a text is no reference.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{reference}` is not a reference to an image: {reason}")]
+pub struct ParseReferenceError {
+    reference: String,
+    reason: Reason,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum Reason {
+    #[error("it is empty")]
+    Empty,
+    #[error("{0} needs a path")]
+    NoPath(&'static str),
+    #[error("`{0}` is not something Isopod can read")]
+    Transport(&'static str),
+    #[error("it looks like a path")]
+    Path,
+    #[error("`{0}` is not a host with an optional port")]
+    Registry(String),
+    #[error(
+        "`{0}` is not a repository name (lower-case letters and digits, with `.`, `_`, `__` and `-` between them and `/` between parts)"
+    )]
+    Repository(String),
+    #[error("`{0}` is not a tag (up to 128 letters, digits, `_`, `.` and `-`, not starting with `.` or `-`)")]
+    Tag(String),
+    #[error("{0}")]
+    Digest(#[from] ParseDigestError),
+}
+
+impl ParseReferenceError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> String {
+        let own = match &self.reason {
+            Reason::Path => {
+                "for a path say what is there: elf:FILE, rootfs:DIR, oci:DIR, oci-archive:FILE or docker-archive:FILE; "
+            }
+            Reason::Transport("docker-daemon:") => {
+                "write it to a file first with `docker save -o FILE IMAGE`, then use docker-archive:FILE; "
+            }
+            Reason::Transport(_) => "push it to a registry, or copy it with skopeo to oci:DIR; ",
+            _ => "",
+        };
+        format!("{own}{FORMS}")
+    }
+}
+
+/// All the forms there are, for hints and help texts.
+const FORMS: &str = "references look like debian:12, ghcr.io/owner/name@sha256:.., localhost:5000/app, oci:DIR[:NAME], \
+    oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], rootfs:DIR or elf:FILE";
+
+/// Transports of skopeo that would otherwise pass for the name of a repository.
+const FOREIGN: [&str; 6] = ["docker-daemon:", "containers-storage:", "dir:", "ostree:", "sif:", "tarball:"];
+
+impl FromStr for Reference {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse(text).map_err(|reason| ParseReferenceError { reference: text.to_owned(), reason })
+    }
+}
+
+fn parse(text: &str) -> Result<Reference, Reason> {
+    let path = |prefix: &'static str, rest: &str| match rest {
+        "" => Err(Reason::NoPath(prefix)),
+        rest => Ok(PathBuf::from(rest)),
+    };
+    // As in skopeo, a path before a name holds no colon.
+    let named = |prefix: &'static str, rest: &str| match rest.split_once(':') {
+        None => Ok((path(prefix, rest)?, None)),
+        Some((file, name)) => {
+            Ok((path(prefix, file)?, Some(name.to_owned()).filter(|name| !name.is_empty())))
+        }
+    };
+    if let Some(rest) = text.strip_prefix("elf:") {
+        return path("elf:", rest).map(Reference::Elf);
+    }
+    if let Some(rest) = text.strip_prefix("rootfs:") {
+        return path("rootfs:", rest).map(Reference::RootFs);
+    }
+    let image = if let Some(rest) = text.strip_prefix("oci:") {
+        named("oci:", rest).map(|(dir, name)| ImageReference::OciLayout { dir, name })
+    } else if let Some(rest) = text.strip_prefix("oci-archive:") {
+        named("oci-archive:", rest).map(|(file, name)| ImageReference::OciArchive { file, name })
+    } else if let Some(rest) = text.strip_prefix("docker-archive:") {
+        named("docker-archive:", rest).map(|(file, name)| ImageReference::DockerArchive { file, name })
+    } else if let Some(foreign) = FOREIGN.into_iter().find(|prefix| text.starts_with(prefix)) {
+        Err(Reason::Transport(foreign))
+    } else {
+        parse_registry(text.strip_prefix("docker://").unwrap_or(text)).map(ImageReference::Registry)
+    };
+    image.map(Reference::Image)
+}
+
+/// The grammar is that of the [distribution project](https://pkg.go.dev/github.com/distribution/reference), defaults included.
+fn parse_registry(text: &str) -> Result<RegistryReference, Reason> {
+    if text.is_empty() {
+        return Err(Reason::Empty);
+    }
+    if text.starts_with(['/', '.', '~']) {
+        return Err(Reason::Path);
+    }
+    let (rest, digest) = match text.split_once('@') {
+        Some((rest, digest)) => (rest, Some(digest.parse()?)),
+        None => (text, None),
+    };
+    // A colon behind the last slash parts the tag off; one before it belongs to a port.
+    let (name, tag) = match rest.rfind(':') {
+        Some(at) if !rest[at..].contains('/') => (&rest[..at], Some(&rest[at + 1..])),
+        _ => (rest, None),
+    };
+    let (registry, repository) = match name.split_once('/') {
+        Some((first, rest)) if is_host(first) => (first, rest.to_owned()),
+        Some(_) => (DEFAULT_REGISTRY, name.to_owned()),
+        None => (DEFAULT_REGISTRY, format!("{DEFAULT_NAMESPACE}/{name}")),
+    };
+    // Docker Hub's other names, and what it leaves out of its own.
+    let (registry, repository) = match registry {
+        "docker.io" | "index.docker.io" if !repository.contains('/') => {
+            (DEFAULT_REGISTRY, format!("{DEFAULT_NAMESPACE}/{repository}"))
+        }
+        "index.docker.io" => (DEFAULT_REGISTRY, repository),
+        other => (other, repository),
+    };
+    if !valid_registry(registry) {
+        return Err(Reason::Registry(registry.to_owned()));
+    }
+    if !valid_repository(&repository) {
+        let given = if name.contains('/') { repository } else { name.to_owned() };
+        return Err(Reason::Repository(given));
+    }
+    if let Some(tag) = tag.filter(|tag| !valid_tag(tag)) {
+        return Err(Reason::Tag(tag.to_owned()));
+    }
+    let tag = tag.or((digest.is_none()).then_some(DEFAULT_TAG)).map(ToOwned::to_owned);
+    Ok(RegistryReference { registry: registry.to_owned(), repository, tag, digest })
+}
+
+/// Whether the part before the first slash is a registry rather than a namespace. Repository names have no upper-case letters.
+fn is_host(first: &str) -> bool {
+    first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
+}
+
+fn valid_registry(registry: &str) -> bool {
+    let port_ok = |port: &str| {
+        port.bytes().all(|b| b.is_ascii_digit()) && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if let Some(rest) = registry.strip_prefix('[') {
+        let Some((address, port)) = rest.split_once(']') else { return false };
+        return address.parse::<std::net::Ipv6Addr>().is_ok()
+            && (port.is_empty() || port.strip_prefix(':').is_some_and(port_ok));
+    }
+    let (host, port) = registry.split_once(':').map_or((registry, None), |(host, port)| (host, Some(port)));
+    let label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    host.split('.').all(label) && port.is_none_or(port_ok)
+}
+
+fn valid_repository(repository: &str) -> bool {
+    // The distribution specification's grammar: alphanumeric runs joined by `.`, `_`, `__` or any number of `-`.
+    let part = |part: &str| {
+        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+        part.starts_with(|c: char| c.is_ascii() && inner(c as u8))
+            && part.ends_with(|c: char| c.is_ascii() && inner(c as u8))
+            && part
+                .split(|c: char| c.is_ascii() && inner(c as u8))
+                .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
+    };
+    repository.len() <= 255 && repository.split('/').all(part)
+}
+
+fn valid_tag(tag: &str) -> bool {
+    (1..=128).contains(&tag.len())
+        && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.-".contains(&b))
+        && !tag.starts_with(['.', '-'])
+}
+
+impl RegistryReference {
+    /// Whether the registry is this machine, which is spoken to in plain HTTP.
+    pub fn is_loopback(&self) -> bool {
+        let host = match self.registry.strip_prefix('[') {
+            Some(rest) => rest.split(']').next().unwrap_or(rest),
+            None => self.registry.split(':').next().unwrap_or(&self.registry),
+        };
+        let address = host.parse::<std::net::IpAddr>();
+        host == "localhost"
+            || host.ends_with(".localhost")
+            || address.is_ok_and(|address| address.is_loopback())
+    }
+
+    /// Host and name without tag and digest: `docker.io/library/debian`.
+    pub fn name(&self) -> String {
+        format!("{}/{}", self.registry, self.repository)
+    }
+}
+
+impl fmt::Display for RegistryReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.registry, self.repository)?;
+        if let Some(tag) = &self.tag {
+            write!(f, ":{tag}")?;
+        }
+        self.digest.map_or(Ok(()), |digest| write!(f, "@{digest}"))
+    }
+}
+
+impl fmt::Display for ImageReference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (prefix, path, name) = match self {
+            Self::Registry(reference) => return reference.fmt(f),
+            Self::OciLayout { dir, name } => ("oci", dir, name),
+            Self::OciArchive { file, name } => ("oci-archive", file, name),
+            Self::DockerArchive { file, name } => ("docker-archive", file, name),
+        };
+        write!(f, "{prefix}:{}", path.display())?;
+        name.as_ref().map_or(Ok(()), |name| write!(f, ":{name}"))
+    }
+}
+
+impl fmt::Display for Reference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Image(image) => image.fmt(f),
+            Self::RootFs(dir) => write!(f, "rootfs:{}", dir.display()),
+            Self::Elf(file) => write!(f, "elf:{}", file.display()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn registry(text: &str) -> RegistryReference {
+        match text.parse() {
+            Ok(Reference::Image(ImageReference::Registry(reference))) => reference,
+            other => panic!("{text}: {other:?}"),
+        }
+    }
+
+    fn error(text: &str) -> ParseReferenceError {
+        text.parse::<Reference>().expect_err(text)
+    }
+
+    #[test]
+    fn short_names_are_completed_as_docker_completes_them() {
+        for (short, full) in [
+            ("debian", "docker.io/library/debian:latest"),
+            ("debian:12", "docker.io/library/debian:12"),
+            ("docker://debian:12", "docker.io/library/debian:12"),
+            ("docker.io/debian", "docker.io/library/debian:latest"),
+            ("index.docker.io/a/b", "docker.io/a/b:latest"),
+            ("owner/name:1", "docker.io/owner/name:1"),
+            ("ghcr.io/x/y", "ghcr.io/x/y:latest"),
+            ("localhost/app", "localhost/app:latest"),
+            ("localhost:5000/app", "localhost:5000/app:latest"),
+            ("HOST/app", "HOST/app:latest"),
+            ("[::1]:5000/app:v1", "[::1]:5000/app:v1"),
+            ("example.com:5000/a/b__c/d-e.f:T_1.x", "example.com:5000/a/b__c/d-e.f:T_1.x"),
+        ] {
+            assert_eq!(registry(short).to_string(), full);
+        }
+    }
+
+    #[test]
+    fn a_digest_needs_no_tag_and_may_have_one() {
+        let digest = Digest::of(b"");
+        let plain = registry(&format!("ghcr.io/x/y@{digest}"));
+        assert_eq!((plain.tag, plain.digest), (None, Some(digest)));
+        let both = registry(&format!("x:1@{digest}"));
+        assert_eq!((both.tag.as_deref(), both.digest), (Some("1"), Some(digest)));
+    }
+
+    #[test]
+    fn loopback_hosts_are_known() {
+        for host in
+            ["localhost", "localhost:5000", "127.0.0.1:80", "127.3.2.1", "[::1]", "[::1]:5000", "a.localhost"]
+        {
+            assert!(registry(&format!("{host}/app")).is_loopback(), "{host}");
+        }
+        for host in ["docker.io", "192.168.0.1:5000", "localhost.example", "[2001:db8::1]"] {
+            assert!(!registry(&format!("{host}/app")).is_loopback(), "{host}");
+        }
+    }
+
+    #[test]
+    fn paths_take_a_name_where_several_images_may_be() {
+        let parse = |text: &str| text.parse::<Reference>().unwrap();
+        let name = Some("app:1".to_owned());
+        let dir = PathBuf::from("/a/b");
+        assert_eq!(
+            parse("oci:/a/b:app:1"),
+            Reference::Image(ImageReference::OciLayout { dir: dir.clone(), name })
+        );
+        assert_eq!(
+            parse("oci:/a/b"),
+            Reference::Image(ImageReference::OciLayout { dir: dir.clone(), name: None })
+        );
+        assert_eq!(parse("rootfs:/a/b"), Reference::RootFs(dir.clone()));
+        assert_eq!(parse("elf:a:b"), Reference::Elf("a:b".into()));
+        assert_eq!(
+            parse("docker-archive:x.tar"),
+            Reference::Image(ImageReference::DockerArchive { file: "x.tar".into(), name: None })
+        );
+    }
+
+    #[test]
+    fn what_was_wrong_is_named_and_the_forms_are_listed() {
+        for (text, wrong) in [
+            ("", "empty"),
+            ("elf:", "elf: needs a path"),
+            ("oci::tag", "oci: needs a path"),
+            ("./app", "path"),
+            ("/bin/ls", "path"),
+            ("Debian", "`Debian` is not a repository name"),
+            ("a//b", "`a//b` is not a repository name"),
+            ("a___b", "repository name"),
+            ("x:", "`` is not a tag"),
+            ("x:-1", "`-1` is not a tag"),
+            ("x:ä", "not a tag"),
+            ("host:0/x", "`host:0` is not a host"),
+            ("host:99999/x", "not a host"),
+            ("[::1/x", "not a host"),
+            ("-a.b/x", "not a host"),
+            ("x@sha512:00", "sha512"),
+            ("x@sha256:00", "not a digest"),
+            ("docker-daemon:debian:12", "`docker-daemon:`"),
+        ] {
+            let error = error(text);
+            assert!(error.to_string().contains(wrong), "{text}: {error}");
+            assert!(error.hint().contains("docker-archive:FILE"));
+        }
+        assert!(error("docker-daemon:x").hint().contains("docker save"));
+    }
+
+    proptest! {
+        #[test]
+        fn parsing_never_panics(text in "\\PC{0,80}") {
+            let _ = text.parse::<Reference>();
+        }
+
+        #[test]
+        fn what_is_displayed_parses_to_the_same(
+            text in "(docker://)?((localhost|[a-z]{1,5}\\.[a-z]{2,3}|\\[::1\\])(:[1-9][0-9]{0,3})?/)?[a-z0-9]{1,5}([._-][a-z0-9]{1,3})?(/[a-z]{1,4})?(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,9})?(@sha256:[0-9a-f]{64})?"
+        ) {
+            let reference: Reference = text.parse().unwrap();
+            prop_assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
+        }
+
+        #[test]
+        fn whatever_parses_round_trips(text in "(elf:|rootfs:|oci:|oci-archive:|docker-archive:|)[a-zA-Z0-9:/.@_-]{0,30}") {
+            if let Ok(reference) = text.parse::<Reference>() {
+                prop_assert_eq!(reference.to_string().parse::<Reference>().unwrap(), reference);
+            }
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The content-addressed cache, and the place for the state of running machines.
+//!
+//! ```text
+//! CACHE/blobs/sha256/HEX    manifests and configurations, by the digest of their bytes
+//! CACHE/layers/sha256/HEX   inflated layers (tar), by the digest of their uncompressed bytes (`diff_id`)
+//! CACHE/roots/HEX.erofs     finished roots, and HEX.json: what is to be known of each without opening it
+//! CACHE/tags/HEX            what a tag resolved to last, by the digest of the reference's text
+//! CACHE/tmp/                files being written
+//! STATE/                    running machines
+//! ```
+//!
+//! Every file is written under `tmp/` and renamed when it is whole and verified, so a reader never meets half a file, two builds at
+//! once at worst do the same work twice, and a killed one leaves the cache intact. Each temporary file is locked by the process that
+//! writes it (`flock(2)`); the kernel drops the lock with the process, and [`Store::at`] sweeps files that nobody holds.
+
+mod digest;
+mod error;
+mod root;
+mod tags;
+mod temp;
+
+use std::ffi::OsString;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use tempfile::NamedTempFile;
+
+pub use digest::{Digest, DigestWriter, ParseDigestError};
+pub use error::StoreError;
+pub use root::{CachedRoot, RootInfo};
+
+/// The cache and state directories of one user. Cheap to open; holds no file open.
+#[derive(Debug, Clone)]
+pub struct Store {
+    cache: PathBuf,
+    state: PathBuf,
+}
+
+impl Store {
+    /// Opens the store the environment names: `$ISOPOD_HOME/{cache,state}` where that is set, else
+    /// `$XDG_CACHE_HOME/isopod` and `$XDG_STATE_HOME/isopod` with the defaults of the XDG base directory specification.
+    ///
+    /// # Errors
+    /// [`StoreError::NoHome`] without any of `ISOPOD_HOME`, the XDG variables and `HOME`; [`StoreError::Io`] when a directory cannot be made.
+    pub fn open() -> Result<Self, StoreError> {
+        let (cache, state) = directories(|name| std::env::var_os(name))?;
+        Self::with(cache, state)
+    }
+
+    /// Opens the store under `home`, as `ISOPOD_HOME=home` does, and makes its directories where they are missing.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when a directory cannot be made.
+    pub fn at(home: &Path) -> Result<Self, StoreError> {
+        Self::with(home.join("cache"), home.join("state"))
+    }
+
+    fn with(cache: PathBuf, state: PathBuf) -> Result<Self, StoreError> {
+        let store = Self { cache, state };
+        let made =
+            ["blobs/sha256", "layers/sha256", "roots", "tags", "tmp"].map(|name| store.cache.join(name));
+        for dir in made.iter().chain([&store.state]) {
+            fs::create_dir_all(dir).map_err(StoreError::io("create the directory", dir))?;
+        }
+        temp::sweep(&store.temp_dir());
+        Ok(store)
+    }
+
+    /// Where the state of running machines is kept.
+    pub fn state_dir(&self) -> &Path {
+        &self.state
+    }
+
+    /// The directory of the cache.
+    pub fn cache_dir(&self) -> &Path {
+        &self.cache
+    }
+
+    /// A manifest or configuration, verified when it was written; `None` when it is not here.
+    pub fn blob(&self, digest: &Digest) -> Option<PathBuf> {
+        existing(self.blob_path(digest))
+    }
+
+    /// Keeps a manifest or configuration and returns its digest.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`], a full disk among others.
+    pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
+        let digest = Digest::of(bytes);
+        let path = self.blob_path(&digest);
+        if !path.is_file() {
+            self.write_whole(bytes, &path)?;
+        }
+        Ok(digest)
+    }
+
+    /// An inflated layer (a tar file) by the digest of its uncompressed bytes; `None` when it is not here.
+    pub fn layer(&self, diff_id: &Digest) -> Option<PathBuf> {
+        existing(self.layer_path(diff_id))
+    }
+
+    /// Keeps an inflated layer whose content the caller has found to have the digest `diff_id`.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when the file cannot be put in place.
+    pub fn put_layer(&self, diff_id: &Digest, tar: NamedTempFile) -> Result<PathBuf, StoreError> {
+        let path = self.layer_path(diff_id);
+        temp::persist(tar, &path)?;
+        Ok(path)
+    }
+
+    /// A new temporary file on the cache's file system. Dropped, it is deleted; `persist` renames it.
+    ///
+    /// # Errors
+    /// [`StoreError::Io`] when it cannot be made.
+    pub fn temp(&self) -> Result<NamedTempFile, StoreError> {
+        temp::create(&self.temp_dir())
+    }
+
+    fn write_whole(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
+        let mut file = self.temp()?;
+        file.write_all(bytes).map_err(StoreError::io("write", path))?;
+        temp::persist(file, path)
+    }
+
+    fn temp_dir(&self) -> PathBuf {
+        self.cache.join("tmp")
+    }
+
+    fn blob_path(&self, digest: &Digest) -> PathBuf {
+        self.cache.join("blobs/sha256").join(digest.hex())
+    }
+
+    fn layer_path(&self, diff_id: &Digest) -> PathBuf {
+        self.cache.join("layers/sha256").join(diff_id.hex())
+    }
+}
+
+fn existing(path: PathBuf) -> Option<PathBuf> {
+    path.is_file().then_some(path)
+}
+
+/// The cache and state directories for the environment `var` reads. Relative paths count as unset, as the XDG base directory
+/// specification asks; `ISOPOD_HOME` alone may be relative.
+fn directories(var: impl Fn(&str) -> Option<OsString>) -> Result<(PathBuf, PathBuf), StoreError> {
+    let set = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    if let Some(home) = set("ISOPOD_HOME") {
+        return Ok((home.join("cache"), home.join("state")));
+    }
+    let base = |name: &str, default: &str| {
+        let absolute = |path: &PathBuf| path.is_absolute();
+        let base = set(name)
+            .filter(absolute)
+            .or_else(|| set("HOME").filter(absolute).map(|home| home.join(default)));
+        base.map(|base| base.join("isopod")).ok_or(StoreError::NoHome)
+    };
+    Ok((base("XDG_CACHE_HOME", ".cache")?, base("XDG_STATE_HOME", ".local/state")?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn from(vars: &[(&str, &str)]) -> Result<(PathBuf, PathBuf), StoreError> {
+        directories(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
+    }
+
+    #[test]
+    fn isopod_home_comes_first_then_xdg_then_home() {
+        let all = [("ISOPOD_HOME", "/i"), ("XDG_CACHE_HOME", "/c"), ("XDG_STATE_HOME", "/s"), ("HOME", "/h")];
+        assert_eq!(from(&all).unwrap(), ("/i/cache".into(), "/i/state".into()));
+        assert_eq!(from(&all[1..]).unwrap(), ("/c/isopod".into(), "/s/isopod".into()));
+        assert_eq!(from(&all[3..]).unwrap(), ("/h/.cache/isopod".into(), "/h/.local/state/isopod".into()));
+        assert!(matches!(from(&[]), Err(StoreError::NoHome)));
+    }
+
+    #[test]
+    fn relative_xdg_directories_are_ignored() {
+        let (cache, _) = from(&[("XDG_CACHE_HOME", "c"), ("HOME", "/h")]).unwrap();
+        assert_eq!(cache, Path::new("/h/.cache/isopod"));
+    }
+
+    #[test]
+    fn blobs_are_found_by_digest_and_written_once() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        let digest = Digest::of(b"hello");
+        assert_eq!(store.blob(&digest), None);
+        assert_eq!(store.put_blob(b"hello").unwrap(), digest);
+        assert_eq!(fs::read(store.blob(&digest).unwrap()).unwrap(), b"hello");
+        assert_eq!(store.put_blob(b"hello").unwrap(), digest);
+        assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0, "no temporary file is left");
+    }
+
+    #[test]
+    fn a_home_that_is_a_file_is_named_in_the_error() {
+        let file = NamedTempFile::new().unwrap();
+        let error = Store::at(file.path()).unwrap_err();
+        assert!(error.to_string().contains(&*file.path().to_string_lossy()), "{error}");
+    }
+}
