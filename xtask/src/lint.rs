@@ -12,7 +12,7 @@ pub fn run() -> Result<()> {
     step("format");
     process::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     step("border of unsafe code");
-//borders::check()?;
+    borders::check()?;
     step("dependencies");
     dependencies()?;
     step("clippy, hosted");
@@ -55,9 +55,9 @@ fn dependencies() -> Result<()> {
         "--target",
         workspace::TARGET,
         "--exclude-dev",
-        "check",
         "--config",
         "minikernel/deny.toml",
+        "check",
         "bans",
     ]))
 }
