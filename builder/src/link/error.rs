@@ -1,0 +1,41 @@
+//! What can go wrong in linking.
+
+use std::io;
+
+use super::LIMIT;
+
+/// Why an image could not be linked.
+#[derive(Debug, thiserror::Error)]
+pub enum LinkError {
+    /// The kernel is not one that Isopod can link with.
+    #[error("the guest kernel cannot be linked with: {0}")]
+    Kernel(String),
+    /// The root does not fit below [`LIMIT`].
+    #[error(
+        "the root takes {} MiB, but an image that is loaded into memory can hold at most {} MiB with its kernel",
+        root.div_ceil(1 << 20),
+        LIMIT >> 20
+    )]
+    TooLarge {
+        /// The root's size in bytes.
+        root: u64,
+    },
+    /// Reading the root or writing the image failed.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+impl LinkError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::Kernel(_) => {
+                Some("this build of Isopod is broken: build it again from clean sources".to_owned())
+            }
+            Self::TooLarge { .. } => {
+                Some("`isopod run SOURCE` keeps the root on a disk, where it can be larger".to_owned())
+            }
+            Self::Io(_) => None,
+        }
+    }
+}

@@ -1,0 +1,231 @@
+//! Kernel, manifest and root joined into one ELF that a hypervisor boots directly.
+//!
+//! ```text
+//! ELF header, program headers
+//! the kernel's segments                  at the kernel's own addresses
+//! .isopod.image                          not loaded: where the root came from, for `isopod run FILE`
+//! section names and section headers
+//! manifest        .isopod.manifest       loaded behind the kernel, page aligned
+//! root            .isopod.root           loaded behind the manifest, page aligned, to the end of the file
+//! ```
+//!
+//! The root comes last so that it is copied from file to file and never held in memory. The PVH note, the entry point and every
+//! other program header are the kernel's.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write as _};
+
+use object::Endianness;
+use object::elf;
+use object::write::StreamingBuffer;
+use object::write::elf::{ProgramHeader, SectionHeader, Writer};
+
+use super::LinkError;
+use super::directory::{BootDirectory, Extent, SIZE};
+use super::kernel::{Kernel, PAGE, Section, loaded};
+
+/// The section that describes the image to Isopod itself. Not loaded.
+pub(super) const ABOUT: &[u8] = b".isopod.image";
+/// The section that is the manifest.
+pub(super) const MANIFEST: &[u8] = b".isopod.manifest";
+/// The section that is the root.
+pub(super) const ROOT: &[u8] = b".isopod.root";
+
+/// The highest address a linked image may reach. Loaders place segments below the hole that devices have under 4 GiB; QEMU's q35
+/// starts it at 2 GiB (`hw/i386/pc_q35.c`), the lowest of the machines supported.
+pub const LIMIT: u64 = 2 << 30;
+
+/// What is joined.
+#[derive(Debug)]
+pub struct Parts<'a> {
+    /// The guest kernel's ELF.
+    pub kernel: &'a [u8],
+    /// The encoded manifest.
+    pub manifest: &'a [u8],
+    /// The EROFS image, read from its start.
+    pub root: &'a File,
+    /// What `isopod run FILE` wants to know of the image, in a section that is not loaded.
+    pub about: &'a [u8],
+}
+
+/// Writes the joined ELF to `out`. The same parts always give the same bytes.
+///
+/// # Errors
+/// [`LinkError::TooLarge`] for a root that no machine could load, [`LinkError::Kernel`] for a kernel that is not one of ours, and
+/// [`LinkError::Io`] from reading the root and writing `out`.
+pub fn write(parts: &Parts<'_>, out: &File) -> Result<(), LinkError> {
+    let kernel = Kernel::parse(parts.kernel)?;
+    let root_length = parts.root.metadata().map_err(LinkError::Io)?.len();
+    let directory = place(&kernel, parts.manifest.len() as u64, root_length)?;
+
+    let mut buffer = StreamingBuffer::new(BufWriter::new(out));
+    write_head(parts, &kernel, &directory, &mut buffer)?;
+    buffer.flush().map_err(LinkError::Io)?;
+    drop(buffer);
+    copy_all(parts.root, out, root_length).map_err(LinkError::Io)
+}
+
+/// Finds the physical addresses behind the kernel.
+fn place(kernel: &Kernel<'_>, manifest: u64, root: u64) -> Result<BootDirectory, LinkError> {
+    let too_large = || LinkError::TooLarge { root };
+    let manifest = Extent { start: kernel.end, length: manifest };
+    let behind =
+        manifest.start.checked_add(manifest.length).and_then(|end| end.checked_next_multiple_of(PAGE));
+    let root_extent = Extent { start: behind.ok_or_else(too_large)?, length: root };
+    match root_extent.start.checked_add(root) {
+        Some(end) if end <= LIMIT => Ok(BootDirectory { manifest, root: root_extent }),
+        _ => Err(too_large()),
+    }
+}
+
+/// Everything before the root's bytes.
+fn write_head(
+    parts: &Parts<'_>,
+    kernel: &Kernel<'_>,
+    directory: &BootDirectory,
+    buffer: &mut StreamingBuffer<BufWriter<&File>>,
+) -> Result<(), LinkError> {
+    let failed = |error: object::write::Error| LinkError::Kernel(error.to_string());
+    let mut writer = Writer::new(Endianness::Little, true, buffer);
+
+    // Reserve: fixes every offset.
+    writer.reserve_file_header();
+    writer.reserve_program_headers(kernel.segments.len() as u32 + 2);
+    let moved: Vec<Moved> =
+        loaded(&kernel.segments).map(|segment| Moved::reserve(&mut writer, segment)).collect();
+    let about_offset = writer.reserve(parts.about.len() as u64, 1);
+    let names: Vec<_> = kernel.sections.iter().map(|section| writer.add_section_name(section.name)).collect();
+    let own_names = [ABOUT, MANIFEST, ROOT].map(|name| writer.add_section_name(name));
+    for _ in 0..names.len() + own_names.len() {
+        writer.reserve_section_index();
+    }
+    writer.reserve_shstrtab_section_index();
+    writer.reserve_shstrtab().map_err(failed)?;
+    writer.reserve_section_headers();
+    let manifest_offset = writer.reserve(directory.manifest.length, PAGE);
+    let root_offset = writer.reserve(directory.root.length, PAGE);
+    let data = [(directory.manifest, manifest_offset), (directory.root, root_offset)];
+
+    // Write, in the same order.
+    writer.write_file_header(&kernel.header).map_err(failed)?;
+    writer.write_align_program_headers();
+    for segment in &kernel.segments {
+        writer.write_program_header(&ProgramHeader {
+            p_offset: relocate(&moved, segment.p_offset).unwrap_or(0),
+            ..segment.clone()
+        });
+    }
+    for (extent, offset) in data {
+        writer.write_program_header(&data_segment(extent, offset));
+    }
+    let filled = directory.encode();
+    for segment in &moved {
+        writer.pad_until(segment.to);
+        write_segment(&mut writer, kernel, segment, &filled);
+    }
+    writer.write(parts.about);
+    writer.write_shstrtab();
+    writer.write_null_section_header();
+    for (Section { header, .. }, name) in kernel.sections.iter().zip(names) {
+        writer.write_section_header(&SectionHeader {
+            sh_name: writer.section_name_offset(Some(name)),
+            sh_offset: relocate(&moved, header.sh_offset).unwrap_or(0),
+            // Links name sections by their index in the kernel's file, and no loaded section of a static kernel has one.
+            sh_link: 0,
+            sh_info: 0,
+            ..header.clone()
+        });
+    }
+    let about = Extent { start: 0, length: parts.about.len() as u64 };
+    let own = [(about, about_offset), data[0], data[1]];
+    for ((extent, offset), name) in own.into_iter().zip(own_names) {
+        let name = writer.section_name_offset(Some(name));
+        writer.write_section_header(&data_section(name, extent, offset));
+    }
+    writer.write_shstrtab_section_header();
+    writer.pad_until(manifest_offset);
+    writer.write(parts.manifest);
+    writer.pad_until(root_offset);
+    Ok(())
+}
+
+/// A loaded segment of the kernel and where it goes in the new file.
+#[derive(Debug)]
+struct Moved {
+    from: u64,
+    to: u64,
+    length: u64,
+}
+
+impl Moved {
+    /// Takes the next place in the file that is congruent to the segment's old one: offset and address stay equal modulo a page.
+    fn reserve(writer: &mut Writer<'_>, segment: &ProgramHeader) -> Self {
+        let start = writer.reserve(0, PAGE);
+        writer.reserve_until(start + segment.p_offset % PAGE);
+        let to = writer.reserve(segment.p_filesz, 1);
+        Self { from: segment.p_offset, to, length: segment.p_filesz }
+    }
+}
+
+/// Where the kernel's byte at `offset` is in the new file. The end of a segment counts as its own: sections without bytes lie there.
+fn relocate(moved: &[Moved], offset: u64) -> Option<u64> {
+    moved
+        .iter()
+        .find(|segment| offset >= segment.from && offset - segment.from <= segment.length)
+        .map(|segment| segment.to + (offset - segment.from))
+}
+
+/// Writes a kernel segment, with the boot directory filled in where the segment holds it.
+fn write_segment(writer: &mut Writer<'_>, kernel: &Kernel<'_>, segment: &Moved, filled: &[u8; SIZE]) {
+    let (from, to) = (segment.from as usize, (segment.from + segment.length) as usize);
+    let directory = kernel.directory as usize;
+    if (from..to).contains(&directory) {
+        writer.write(&kernel.data[from..directory]);
+        writer.write(filled);
+        writer.write(&kernel.data[directory + SIZE..to]);
+    } else {
+        writer.write(&kernel.data[from..to]);
+    }
+}
+
+/// A read-only segment at a physical address, mapped nowhere.
+fn data_segment(extent: Extent, offset: u64) -> ProgramHeader {
+    ProgramHeader {
+        p_type: elf::PT_LOAD,
+        p_flags: elf::PF_R,
+        p_offset: offset,
+        p_vaddr: extent.start,
+        p_paddr: extent.start,
+        p_filesz: extent.length,
+        p_memsz: extent.length,
+        p_align: PAGE,
+    }
+}
+
+/// The section of such a segment; one at address zero is not loaded.
+fn data_section(name: u32, extent: Extent, offset: u64) -> SectionHeader {
+    let is_loaded = extent.start != 0;
+    SectionHeader {
+        sh_name: name,
+        sh_type: elf::SHT_PROGBITS,
+        sh_flags: if is_loaded { elf::SHF_ALLOC } else { elf::SectionFlags(0) },
+        sh_addr: extent.start,
+        sh_offset: offset,
+        sh_size: extent.length,
+        sh_link: 0,
+        sh_info: 0,
+        sh_addralign: if is_loaded { PAGE } else { 1 },
+        sh_entsize: 0,
+    }
+}
+
+/// Copies a file of `length` bytes behind what `out` holds.
+fn copy_all(mut from: &File, mut out: &File, length: u64) -> io::Result<()> {
+    let copied = io::copy(&mut from, &mut out)?;
+    if copied != length {
+        return Err(io::Error::other(format!(
+            "the root changed while it was read: {copied} of {length} bytes"
+        )));
+    }
+    out.flush()
+}

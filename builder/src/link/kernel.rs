@@ -1,0 +1,99 @@
+//! The guest kernel's ELF, read as far as linking needs it.
+
+use object::LittleEndian;
+use object::elf;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+use object::write::elf::{FileHeader, ProgramHeader};
+
+use super::LinkError;
+use super::directory::{BootDirectory, SECTION};
+
+/// Boundary of segments in memory and in the file: a page of x86-64.
+pub(super) const PAGE: u64 = 4096;
+
+const ENDIAN: LittleEndian = LittleEndian;
+
+/// A kernel to link with.
+#[derive(Debug)]
+pub(super) struct Kernel<'a> {
+    pub data: &'a [u8],
+    pub header: FileHeader,
+    /// Its program headers, in their order.
+    pub segments: Vec<ProgramHeader>,
+    /// Its sections that are loaded, in their order.
+    pub sections: Vec<Section<'a>>,
+    /// Where its boot directory lies in `data`.
+    pub directory: u64,
+    /// The first physical address behind it, page aligned.
+    pub end: u64,
+}
+
+/// A loaded section of the kernel.
+#[derive(Debug)]
+pub(super) struct Section<'a> {
+    pub name: &'a [u8],
+    pub header: object::write::elf::SectionHeader,
+}
+
+impl<'a> Kernel<'a> {
+    /// Reads `data` and refuses what could not boot.
+    pub fn parse(data: &'a [u8]) -> Result<Self, LinkError> {
+        let bad = |error: object::Error| LinkError::Kernel(error.to_string());
+        let raw = elf::FileHeader64::<LittleEndian>::parse(data).map_err(bad)?;
+        if !raw.is_little_endian() || raw.e_machine(ENDIAN) != elf::EM_X86_64 {
+            return Err(LinkError::Kernel("it is not for x86-64".to_owned()));
+        }
+        let header = FileHeader::from_raw(ENDIAN, raw);
+        let raw_segments = raw.program_headers(ENDIAN, data).map_err(bad)?;
+        let mut segments = Vec::new();
+        for segment in raw_segments {
+            // Also proves that the file holds every byte of it.
+            segment.data(ENDIAN, data).map_err(|()| LinkError::Kernel("it is cut short".to_owned()))?;
+            segments.push(ProgramHeader::from_raw(ENDIAN, segment));
+        }
+        let table = raw.sections(ENDIAN, data).map_err(bad)?;
+        let mut sections = Vec::new();
+        let mut directory = None;
+        for section in table.iter() {
+            if !section.sh_flags(ENDIAN).contains(elf::SHF_ALLOC) {
+                continue;
+            }
+            let name = table.section_name(ENDIAN, section).map_err(bad)?;
+            if name == SECTION {
+                BootDirectory::check_empty(section.data(ENDIAN, data).map_err(bad)?)?;
+                directory = Some(section.sh_offset(ENDIAN));
+            }
+            let header = object::write::elf::SectionHeader::from_raw(ENDIAN, section);
+            sections.push(Section { name, header });
+        }
+        let directory = directory
+            .ok_or_else(|| LinkError::Kernel(format!("it has no section {}", SECTION.escape_ascii())))?;
+        let end = loaded(&segments).map(|segment| segment.p_paddr.saturating_add(segment.p_memsz)).max();
+        let end = end.and_then(|end| end.checked_next_multiple_of(PAGE));
+        let end = end.ok_or_else(|| LinkError::Kernel("it has nothing to load".to_owned()))?;
+        let kernel = Self { data, header, segments, sections, directory, end };
+        if kernel.owner(directory).is_none() || !kernel.entry_is_loaded() {
+            return Err(LinkError::Kernel(
+                "its entry or boot directory is in no segment that is loaded".to_owned(),
+            ));
+        }
+        Ok(kernel)
+    }
+
+    /// The loaded segment whose bytes in the file include the one at `offset`.
+    pub fn owner(&self, offset: u64) -> Option<&ProgramHeader> {
+        loaded(&self.segments).find(|s| offset >= s.p_offset && offset - s.p_offset < s.p_filesz)
+    }
+
+    /// Loaders that enter by PVH look at `e_entry` too (the crate linux-loader, behind Firecracker and Cloud Hypervisor).
+    fn entry_is_loaded(&self) -> bool {
+        let entry = self.header.e_entry;
+        loaded(&self.segments)
+            .any(|s| [s.p_paddr, s.p_vaddr].iter().any(|start| entry >= *start && entry - start < s.p_memsz))
+    }
+}
+
+/// The segments that a loader copies into memory.
+pub(super) fn loaded(segments: &[ProgramHeader]) -> impl Iterator<Item = &ProgramHeader> {
+    segments.iter().filter(|segment| segment.p_type == elf::PT_LOAD)
+}
