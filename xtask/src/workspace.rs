@@ -1,0 +1,44 @@
+//! Where things stand in the workspace.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The only target: the kernel is built for it too.
+pub const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The packages that run in the guest, bottom to top.
+pub const KERNEL_PACKAGES: [&str; 5] =
+    ["isopod-hal", "isopod-drivers", "isopod-fs", "isopod-linux", "isopod-kernel"];
+
+/// The root folder of the workspace.
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask/ stands in the workspace's root")
+}
+
+/// The folder for everything that is built.
+pub fn target() -> PathBuf {
+    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+}
+
+/// The folder for tools that setup installs for this workspace alone, each in a folder of its name.
+pub fn tools() -> PathBuf {
+    target().join("tools")
+}
+
+/// The kernel as the builder's build script leaves it.
+pub fn kernel() -> PathBuf {
+    target().join("kernel-build").join(TARGET).join("kernel/isopod-kernel")
+}
+
+/// `cargo` in the workspace's root, with the tools of [`tools`] on its `PATH`.
+pub fn cargo() -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let tools = std::fs::read_dir(tools()).into_iter().flatten().flatten();
+    let mut path: Vec<PathBuf> = tools.map(|tool| tool.path().join("bin")).collect();
+    path.extend(std::env::split_paths(&std::env::var_os("PATH").unwrap_or_default()));
+    if let Ok(path) = std::env::join_paths(path) {
+        command.env("PATH", path);
+    }
+    command.current_dir(root());
+    command
+}
