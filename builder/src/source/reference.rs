@@ -125,6 +125,14 @@ impl FromStr for Reference {
     }
 }
 
+impl FromStr for RegistryReference {
+    type Err = ParseReferenceError;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        parse_registry(text).map_err(|reason| ParseReferenceError { reference: text.to_owned(), reason })
+    }
+}
+
 fn parse(text: &str) -> Result<Reference, Reason> {
     let path = |prefix: &'static str, rest: &str| match rest {
         "" => Err(Reason::NoPath(prefix)),

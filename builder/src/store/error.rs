@@ -9,6 +9,14 @@ pub enum StoreError {
     /// No environment variable says where the store is.
     #[error("cannot tell where to keep the cache: neither ISOPOD_HOME nor HOME is set")]
     NoHome,
+    /// The file system is as full as the cache may make it.
+    #[error("no room left for the cache in {}: {} MiB are free, and {} MiB must stay so", path.display(), free >> 20, super::RESERVE >> 20)]
+    Full {
+        /// The cache.
+        path: PathBuf,
+        /// What is free, in bytes.
+        free: u64,
+    },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]
     Io {
@@ -31,11 +39,9 @@ impl StoreError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NoHome => Some("set ISOPOD_HOME to a directory that can be written to".to_owned()),
+            Self::Full { path, .. } => Some(make_room(path)),
             Self::Io { source, path, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(format!(
-                    "free some space on the file system of {}, or set ISOPOD_HOME to a directory on another",
-                    path.display()
-                )),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(make_room(path)),
                 io::ErrorKind::PermissionDenied
                 | io::ErrorKind::ReadOnlyFilesystem
                 | io::ErrorKind::NotADirectory => {
@@ -45,4 +51,8 @@ impl StoreError {
             },
         }
     }
+}
+
+fn make_room(path: &Path) -> String {
+    format!("free some space on the file system of {}, or set ISOPOD_HOME to a directory on another", path.display())
 }

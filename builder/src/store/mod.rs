@@ -30,6 +30,9 @@ pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use error::StoreError;
 pub use root::{CachedRoot, RootInfo};
 
+/// How much of the file system the cache leaves free, in bytes.
+pub const RESERVE: u64 = 128 << 20;
+
 /// The cache and state directories of one user. Cheap to open; holds no file open.
 #[derive(Debug, Clone)]
 pub struct Store {
@@ -116,6 +119,18 @@ impl Store {
     /// [`StoreError::Io`] when it cannot be made.
     pub fn temp(&self) -> Result<NamedTempFile, StoreError> {
         temp::create(&self.temp_dir())
+    }
+
+    /// Makes sure that the cache's file system has room for more, and some left for everybody else: a layer's real size is known only
+    /// once it is inflated, and a hostile one inflates a thousandfold.
+    ///
+    /// # Errors
+    /// [`StoreError::Full`] when less than [`RESERVE`] is free; [`StoreError::Io`] when that cannot be found out.
+    pub fn check_room(&self) -> Result<(), StoreError> {
+        let stat = rustix::fs::statvfs(&self.cache)
+            .map_err(|errno| StoreError::io("examine the file system of", &self.cache)(errno.into()))?;
+        let free = stat.f_bavail.saturating_mul(stat.f_frsize);
+        if free < RESERVE { Err(StoreError::Full { path: self.cache.clone(), free }) } else { Ok(()) }
     }
 
     fn write_whole(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {

@@ -1,0 +1,197 @@
+//! The files of a layout: in a directory, or as the members of a tar file.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempPath;
+
+use super::inflate::{Inflate, OpenError};
+use super::{Activity, Blob, Content, Origin, SourceError};
+use crate::store::{Store, StoreError};
+
+/// Links of links in an archive are followed so far.
+const MAX_LINKS: usize = 8;
+
+/// A set of files by their relative paths, with `/` between parts.
+#[derive(Debug)]
+pub(super) struct Files {
+    /// What the user named, for messages.
+    path: PathBuf,
+    access: Access,
+}
+
+#[derive(Debug)]
+enum Access {
+    Directory,
+    Archive {
+        members: HashMap<String, Member>,
+        /// The inflated archive, where the one the user named is compressed: members are read in any order.
+        inflated: Option<TempPath>,
+    },
+}
+
+#[derive(Debug)]
+enum Member {
+    File { offset: u64, len: u64 },
+    Link(String),
+}
+
+impl Files {
+    /// The files under `dir`.
+    pub fn directory(dir: &Path) -> Self {
+        Self { path: dir.to_owned(), access: Access::Directory }
+    }
+
+    /// The members of the tar file `path`, which may be compressed.
+    pub fn archive(path: &Path, store: &Store) -> Result<Self, SourceError> {
+        let inflated = inflate(path, store)?;
+        let file = File::open(inflated.as_deref().unwrap_or(path)).map_err(SourceError::read(path))?;
+        let members = index(file).map_err(SourceError::malformed(path.display(), "a tar archive"))?;
+        Ok(Self { path: path.to_owned(), access: Access::Archive { members, inflated } })
+    }
+
+    /// Whether there is a file called `name`.
+    pub fn has(&self, name: &str) -> bool {
+        match &self.access {
+            Access::Directory => self.path.join(name).is_file(),
+            Access::Archive { members, .. } => find(members, name).is_some(),
+        }
+    }
+
+    /// Opens the file `name` and tells its size in bytes; `None` when there is none.
+    pub fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>, SourceError> {
+        match &self.access {
+            Access::Directory => {
+                let path = self.path.join(name);
+                match File::open(&path).and_then(|file| Ok((file.metadata()?.len(), file))) {
+                    Ok((len, file)) => Ok(Some((Box::new(file), len))),
+                    Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+                    Err(error) => Err(SourceError::read(&path)(error)),
+                }
+            }
+            Access::Archive { members, inflated } => {
+                let Some((offset, len)) = find(members, name) else { return Ok(None) };
+                let open = || {
+                    let mut file = File::open(inflated.as_deref().unwrap_or(&self.path))?;
+                    file.seek(SeekFrom::Start(offset))?;
+                    Ok(file.take(len))
+                };
+                Ok(Some((Box::new(open().map_err(SourceError::read(&self.path))?), len)))
+            }
+        }
+    }
+
+    /// The content of a small file; `None` when there is none.
+    pub fn read(&self, name: &str, limit: u64) -> Result<Option<Vec<u8>>, SourceError> {
+        let Some((stream, len)) = self.open(name)? else { return Ok(None) };
+        if len > limit {
+            let what = format!("{name} in {}", self.path.display());
+            return Err(SourceError::malformed(what, "usable")(format!("it has {len} bytes, more than {limit}")));
+        }
+        let mut bytes = Vec::new();
+        stream.take(limit).read_to_end(&mut bytes).map_err(SourceError::read(&self.path))?;
+        Ok(Some(bytes))
+    }
+
+    /// For errors: `what` is not here.
+    pub fn missing(&self, what: &str) -> SourceError {
+        SourceError::Missing { place: self.place(), what: what.to_owned() }
+    }
+}
+
+impl Origin for Files {
+    fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send>, SourceError> {
+        let name = match &blob.content {
+            Content::Blob(digest) => super::layout::blob_path(digest),
+            Content::Member(name) => name.clone(),
+        };
+        let (stream, _) = Self::open(self, &name)?.ok_or_else(|| self.missing(&name))?;
+        Ok(stream)
+    }
+
+    fn place(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn activity(&self) -> Activity {
+        Activity::Read
+    }
+}
+
+/// The inflated archive, where `path` is compressed. It lives as long as what is returned.
+fn inflate(path: &Path, store: &Store) -> Result<Option<TempPath>, SourceError> {
+    let file = File::open(path).map_err(SourceError::read(path))?;
+    let mut stream = Inflate::open(file).map_err(|error| match error {
+        OpenError::Io(error) => SourceError::read(path)(error),
+        OpenError::Foreign(method) => SourceError::Compression { what: path.display().to_string(), method },
+    })?;
+    if !stream.is_compressed() {
+        return Ok(None);
+    }
+    let mut temp = store.temp()?;
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let n = stream.read(&mut buffer).map_err(SourceError::malformed(path.display(), "a readable archive"))?;
+        if n == 0 {
+            return Ok(Some(temp.into_temp_path()));
+        }
+        store.check_room()?;
+        io::Write::write_all(&mut temp, &buffer[..n]).map_err(StoreError::io("inflate an archive into", store.cache_dir()))?;
+    }
+}
+
+fn index(file: File) -> io::Result<HashMap<String, Member>> {
+    let size = file.metadata()?.len();
+    let mut members = HashMap::new();
+    for entry in tar::Archive::new(file).entries_with_seek()? {
+        let entry = entry?;
+        let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
+        let kind = entry.header().entry_type();
+        if kind.is_file() || kind.is_contiguous() {
+            let (offset, len) = (entry.raw_file_position(), entry.size());
+            if offset.checked_add(len).is_none_or(|end| end > size) {
+                return Err(io::Error::other(format!("it is truncated: {name} ends behind the end of the file")));
+            }
+            members.insert(name, Member::File { offset, len });
+        } else if (kind.is_symlink() || kind.is_hard_link())
+            && let Some(target) = entry.link_name_bytes()
+        {
+            // A symbolic link's target starts from the link's directory, a hard link's from the top.
+            let base = if kind.is_symlink() { name.rsplit_once('/').map_or("", |(dir, _)| dir) } else { "" };
+            let target = normal(&format!("{base}/{}", String::from_utf8_lossy(&target)));
+            members.insert(name, Member::Link(target));
+        }
+    }
+    if members.is_empty() {
+        return Err(io::Error::other("it has no members"));
+    }
+    Ok(members)
+}
+
+fn find(members: &HashMap<String, Member>, name: &str) -> Option<(u64, u64)> {
+    let mut name = &normal(name);
+    for _ in 0..MAX_LINKS {
+        match members.get(name)? {
+            Member::File { offset, len } => return Some((*offset, *len)),
+            Member::Link(target) => name = target,
+        }
+    }
+    None
+}
+
+/// A path without `.`, `..` and empty parts. Members are only looked up, so `..` at the top leads nowhere.
+fn normal(path: &str) -> String {
+    let mut parts = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop();
+            }
+            part => parts.push(part),
+        }
+    }
+    parts.join("/")
+}

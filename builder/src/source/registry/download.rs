@@ -1,0 +1,140 @@
+//! A blob on its way from a registry, as a stream of bytes that survives cuts of the connection.
+
+use std::io::{self, Read};
+use std::time::Duration;
+
+use bytes::{Buf as _, Bytes};
+use futures_util::StreamExt as _;
+use oci_client::Reference;
+use oci_client::client::{BlobResponse, Client};
+use tokio::runtime::Runtime;
+use tokio::sync::mpsc::{self, Receiver, Sender};
+
+use super::failure::Failure;
+use crate::source::{Damage, SourceError};
+use crate::store::Digest;
+
+/// How often something is tried without progress before it is given up.
+const TRIES: u32 = 5;
+
+/// How long to wait before the second try; then twice as long each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// Chunks that wait to be inflated. The client reads at most some 16 KiB to 400 KiB at once.
+const WAITING: usize = 32;
+
+/// Counts a failed try and waits before the next; says whether there is to be one.
+pub(super) async fn pause(tries: &mut u32) -> bool {
+    *tries += 1;
+    if *tries < TRIES {
+        tokio::time::sleep(FIRST_PAUSE * 2u32.pow(*tries - 1)).await;
+    }
+    *tries < TRIES
+}
+
+/// What is to be downloaded, and from where.
+pub(super) struct Job {
+    pub client: Client,
+    pub image: Reference,
+    /// Host and port, for messages.
+    pub registry: String,
+    /// Registry and repository, for messages.
+    pub place: String,
+    pub digest: Digest,
+    pub size: u64,
+}
+
+/// The bytes of a blob in order, with cuts mended. Neither their digest nor their number is verified here.
+#[derive(Debug)]
+pub(super) struct Download {
+    chunks: Receiver<Result<Bytes, SourceError>>,
+    current: Bytes,
+}
+
+impl Download {
+    /// Starts to download. Dropped, the download ends.
+    pub fn start(runtime: &Runtime, job: Job) -> Self {
+        let (sender, chunks) = mpsc::channel(WAITING);
+        runtime.spawn(async move {
+            if let Err(error) = job.run(&sender).await {
+                // Who no longer listens has had an error of their own.
+                let _ = sender.send(Err(error)).await;
+            }
+        });
+        Self { chunks, current: Bytes::new() }
+    }
+}
+
+impl Read for Download {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        while self.current.is_empty() {
+            match self.chunks.blocking_recv() {
+                Some(chunk) => self.current = chunk.map_err(io::Error::other)?,
+                None => return Ok(0),
+            }
+        }
+        let n = buf.len().min(self.current.len());
+        self.current.copy_to_slice(&mut buf[..n]);
+        Ok(n)
+    }
+}
+
+impl Job {
+    async fn run(&self, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), SourceError> {
+        let mut done = 0;
+        let mut tries = 0;
+        while done < self.size {
+            let before = done;
+            let failure = match self.attempt(&mut done, out).await {
+                Ok(()) if done >= self.size || out.is_closed() => return Ok(()),
+                Ok(()) => Failure::Cut(format!("it ended after {done} of {} bytes", self.size)),
+                Err(failure) => failure,
+            };
+            if done > before {
+                tries = 0;
+            }
+            if !(failure.may_pass() || (done > 0 && matches!(failure, Failure::Unreachable(_)))) || !pause(&mut tries).await {
+                return Err(self.error(failure, done, tries));
+            }
+        }
+        Ok(())
+    }
+
+    /// Downloads from `done` on until the end or a failure.
+    async fn attempt(&self, done: &mut u64, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), Failure> {
+        // A range is asked for even at the start: an answer that is a part is not hashed by the client, and to hash once is enough.
+        let digest = self.digest.to_string();
+        let (mut stream, mut skip) = match self.client.pull_blob_stream_partial(&self.image, &*digest, *done, None).await? {
+            BlobResponse::Partial(stream) => (stream, 0),
+            // A registry without ranges starts from the beginning.
+            BlobResponse::Full(stream) => (stream, *done),
+        };
+        while let Some(chunk) = stream.next().await {
+            let mut chunk = chunk?;
+            let skipped = skip.min(chunk.len() as u64);
+            chunk.advance(skipped as usize);
+            skip -= skipped;
+            if chunk.is_empty() {
+                continue;
+            }
+            *done += chunk.len() as u64;
+            if out.send(Ok(chunk)).await.is_err() {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    fn error(&self, failure: Failure, done: u64, attempts: u32) -> SourceError {
+        let what = format!("layer {}", self.digest);
+        let place = self.place.clone();
+        match failure {
+            Failure::NotFound => SourceError::Missing { place, what },
+            Failure::NoSuchRange => {
+                SourceError::Damaged { what, place, damage: Damage::Truncated { expected: self.size, actual: done } }
+            }
+            Failure::Cut(detail) => SourceError::Cut { registry: self.registry.clone(), what, attempts, detail },
+            failure => failure.about(self.registry.clone()),
+        }
+    }
+}

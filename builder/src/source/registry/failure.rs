@@ -1,0 +1,171 @@
+//! What the client's errors mean.
+
+use std::error::Error;
+use std::io;
+
+use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
+
+use crate::source::{SourceError, Unreachable};
+
+/// How a request to a registry failed.
+#[derive(Debug)]
+pub(super) enum Failure {
+    /// No connection came about.
+    Unreachable(Unreachable),
+    /// The connection broke off.
+    Cut(String),
+    /// The registry fails for now: HTTP status 5xx.
+    Server(String),
+    /// HTTP status 401.
+    Unauthorized(String),
+    /// HTTP status 403.
+    Denied(String),
+    /// HTTP status 404.
+    NotFound,
+    /// HTTP status 416: nothing where the download is to go on.
+    NoSuchRange,
+    /// HTTP status 429.
+    RateLimited,
+    /// Content has another digest than its name or its header says.
+    Digest(String),
+    /// Anything else: the answer makes no sense.
+    Other(String),
+}
+
+impl Failure {
+    /// Whether to try again makes sense.
+    pub fn may_pass(&self) -> bool {
+        matches!(self, Self::Cut(_) | Self::Server(_))
+    }
+
+    /// The error for failures that are about the registry rather than about what was asked for.
+    pub fn about(self, registry: String) -> SourceError {
+        match self {
+            Self::Unreachable(reason) => SourceError::Unreachable { registry, reason },
+            Self::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
+            Self::RateLimited => SourceError::RateLimited { registry },
+            Self::NotFound => SourceError::Registry { registry, detail: "not found".to_owned() },
+            Self::NoSuchRange => SourceError::Registry { registry, detail: "range not satisfiable".to_owned() },
+            Self::Server(detail)
+            | Self::Unauthorized(detail)
+            | Self::Denied(detail)
+            | Self::Digest(detail)
+            | Self::Other(detail) => SourceError::Registry { registry, detail },
+        }
+    }
+
+    fn status(code: u16, detail: String) -> Self {
+        match code {
+            401 => Self::Unauthorized(detail),
+            403 => Self::Denied(detail),
+            404 => Self::NotFound,
+            408 | 500..=599 => Self::Server(format!("HTTP status {code}{}", after_colon(&detail))),
+            416 => Self::NoSuchRange,
+            429 => Self::RateLimited,
+            code => Self::Other(format!("HTTP status {code}{}", after_colon(&detail))),
+        }
+    }
+
+    /// The registry's own words, by the specification's error codes.
+    fn envelope(envelope: &OciEnvelope) -> Self {
+        let Some(error) = envelope.errors.first() else { return Self::Other("an empty list of errors".to_owned()) };
+        let message = if error.message.is_empty() { format!("{:?}", error.code) } else { one_line(&error.message) };
+        match error.code {
+            OciErrorCode::Unauthorized => Self::Unauthorized(message),
+            OciErrorCode::Denied => Self::Denied(message),
+            OciErrorCode::NameUnknown
+            | OciErrorCode::ManifestUnknown
+            | OciErrorCode::ManifestBlobUnknown
+            | OciErrorCode::BlobUnknown
+            | OciErrorCode::NotFound => Self::NotFound,
+            OciErrorCode::Toomanyrequests => Self::RateLimited,
+            _ => Self::Other(message),
+        }
+    }
+
+    /// An error of the HTTP client's, by whatever lies at its bottom.
+    fn request(error: &(dyn Error + 'static), connecting: bool, timed_out: bool) -> Self {
+        let mut cause = Some(error);
+        while let Some(error) = cause {
+            // Inside an `io::Error` may hide what is not among its sources.
+            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+            if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
+                return Self::Unreachable(Unreachable::Tls(inner.map_or_else(|| error.to_string(), ToString::to_string)));
+            }
+            if let Some(error) = error.downcast_ref::<io::Error>()
+                && error.kind() == io::ErrorKind::ConnectionRefused
+            {
+                return Self::Unreachable(Unreachable::Refused);
+            }
+            // The resolver's error has no type of its own.
+            if error.to_string() == "dns error" {
+                return Self::Unreachable(Unreachable::Name);
+            }
+            cause = error.source();
+        }
+        match (connecting, timed_out) {
+            (true, true) => Self::Unreachable(Unreachable::Timeout),
+            (true, false) => Self::Unreachable(Unreachable::Other(deepest(error))),
+            (false, true) => Self::Cut("no answer in time".to_owned()),
+            (false, false) => Self::Cut(deepest(error)),
+        }
+    }
+}
+
+impl From<OciDistributionError> for Failure {
+    fn from(error: OciDistributionError) -> Self {
+        match error {
+            OciDistributionError::RequestError(error) if error.is_builder() || error.is_redirect() => Self::Other(chain(&error)),
+            OciDistributionError::RequestError(error) => Self::request(&error, error.is_connect(), error.is_timeout()),
+            OciDistributionError::AuthenticationFailure(reason) => match serde_json::from_str::<OciEnvelope>(&reason) {
+                Ok(OciEnvelope { errors }) if !errors.is_empty() => Self::Unauthorized(one_line(&errors[0].message)),
+                _ => Self::Unauthorized(one_line(&reason)),
+            },
+            OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized(String::new()),
+            OciDistributionError::RegistryError { envelope, .. } => Self::envelope(&envelope),
+            OciDistributionError::ServerError { code, message, .. } => Self::status(code, one_line(&message)),
+            OciDistributionError::DigestError(error) => Self::Digest(error.to_string()),
+            error => Self::Other(chain(&error)),
+        }
+    }
+}
+
+/// An error in the middle of a blob.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.get_ref() {
+            Some(inner) if inner.is::<DigestError>() => Self::Digest(inner.to_string()),
+            Some(inner) => Self::Cut(deepest(inner)),
+            None => Self::Cut(error.to_string()),
+        }
+    }
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        text = format!("{text}: {error}");
+        cause = error.source();
+    }
+    text
+}
+
+/// The last cause: the ones above only say which layer of the client passed it on.
+fn deepest(error: &(dyn Error + 'static)) -> String {
+    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
+}
+
+/// What a registry said, shortened: it may be a page of HTML.
+fn one_line(text: &str) -> String {
+    let line: String = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    match line.char_indices().nth(200) {
+        Some((end, _)) => format!("{}..", &line[..end]),
+        None => line,
+    }
+}
+
+fn after_colon(detail: &str) -> String {
+    if detail.is_empty() { String::new() } else { format!(": {detail}") }
+}
