@@ -14,6 +14,9 @@ use crate::store::{Store, StoreError};
 /// Links of links in an archive are followed so far.
 const MAX_LINKS: usize = 8;
 
+/// The content of a file.
+type Stream = Box<dyn Read + Send>;
+
 /// A set of files by their relative paths, with `/` between parts.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -48,7 +51,8 @@ impl Files {
     pub fn archive(path: &Path, store: &Store) -> Result<Self, SourceError> {
         let inflated = inflate(path, store)?;
         let file = File::open(inflated.as_deref().unwrap_or(path)).map_err(SourceError::read(path))?;
-        let members = index(file).map_err(SourceError::malformed(path.display(), "a tar archive"))?;
+        let members =
+            index(file).map_err(|error| SourceError::malformed(path.display(), "a tar archive", error))?;
         Ok(Self { path: path.to_owned(), access: Access::Archive { members, inflated } })
     }
 
@@ -61,7 +65,7 @@ impl Files {
     }
 
     /// Opens the file `name` and tells its size in bytes; `None` when there is none.
-    pub fn open(&self, name: &str) -> Result<Option<(Box<dyn Read + Send>, u64)>, SourceError> {
+    pub fn open(&self, name: &str) -> Result<Option<(Stream, u64)>, SourceError> {
         match &self.access {
             Access::Directory => {
                 let path = self.path.join(name);
@@ -88,7 +92,11 @@ impl Files {
         let Some((stream, len)) = self.open(name)? else { return Ok(None) };
         if len > limit {
             let what = format!("{name} in {}", self.path.display());
-            return Err(SourceError::malformed(what, "usable")(format!("it has {len} bytes, more than {limit}")));
+            return Err(SourceError::malformed(
+                what,
+                "usable",
+                format!("it has {len} bytes, more than {limit}"),
+            ));
         }
         let mut bytes = Vec::new();
         stream.take(limit).read_to_end(&mut bytes).map_err(SourceError::read(&self.path))?;
@@ -102,7 +110,7 @@ impl Files {
 }
 
 impl Origin for Files {
-    fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send>, SourceError> {
+    fn open(&self, blob: &Blob) -> Result<Stream, SourceError> {
         let name = match &blob.content {
             Content::Blob(digest) => super::layout::blob_path(digest),
             Content::Member(name) => name.clone(),
@@ -133,12 +141,15 @@ fn inflate(path: &Path, store: &Store) -> Result<Option<TempPath>, SourceError> 
     let mut temp = store.temp()?;
     let mut buffer = vec![0; 1 << 20];
     loop {
-        let n = stream.read(&mut buffer).map_err(SourceError::malformed(path.display(), "a readable archive"))?;
+        let n = stream
+            .read(&mut buffer)
+            .map_err(|error| SourceError::malformed(path.display(), "a readable archive", error))?;
         if n == 0 {
             return Ok(Some(temp.into_temp_path()));
         }
         store.check_room()?;
-        io::Write::write_all(&mut temp, &buffer[..n]).map_err(StoreError::io("inflate an archive into", store.cache_dir()))?;
+        io::Write::write_all(&mut temp, &buffer[..n])
+            .map_err(StoreError::io("inflate an archive into", store.cache_dir()))?;
     }
 }
 
@@ -152,7 +163,9 @@ fn index(file: File) -> io::Result<HashMap<String, Member>> {
         if kind.is_file() || kind.is_contiguous() {
             let (offset, len) = (entry.raw_file_position(), entry.size());
             if offset.checked_add(len).is_none_or(|end| end > size) {
-                return Err(io::Error::other(format!("it is truncated: {name} ends behind the end of the file")));
+                return Err(io::Error::other(format!(
+                    "it is truncated: {name} ends behind the end of the file"
+                )));
             }
             members.insert(name, Member::File { offset, len });
         } else if (kind.is_symlink() || kind.is_hard_link())

@@ -240,16 +240,24 @@ impl SourceError {
         move |source| Self::Read { path: path.to_owned(), source }
     }
 
-    /// For `map_err`: a [`SourceError::Malformed`] with any cause.
-    pub(super) fn malformed<E: fmt::Display>(what: impl fmt::Display, expected: &'static str) -> impl FnOnce(E) -> Self {
-        move |reason| Self::Malformed { what: what.to_string(), expected, reason: reason.to_string() }
+    /// A [`SourceError::Malformed`].
+    pub(super) fn malformed(
+        what: impl fmt::Display,
+        expected: &'static str,
+        reason: impl fmt::Display,
+    ) -> Self {
+        Self::Malformed { what: what.to_string(), expected, reason: reason.to_string() }
     }
 
     /// Whether the registry is to blame and may answer another time: then what a tag stood for last is better than nothing.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
-            Self::Unreachable { .. } | Self::RateLimited { .. } | Self::Registry { .. } | Self::Cut { .. } | Self::Offline { .. }
+            Self::Unreachable { .. }
+                | Self::RateLimited { .. }
+                | Self::Registry { .. }
+                | Self::Cut { .. }
+                | Self::Offline { .. }
         )
     }
 
@@ -289,10 +297,14 @@ impl SourceError {
             Self::NoName { names, .. } if names.is_empty() => "it holds no named image".to_owned(),
             Self::NoName { names, .. } => format!("append :NAME to the reference; there are: {}", list(names)),
             Self::Damaged { .. } => "fetch or write it anew; if that does not help, its source is broken".to_owned(),
-            Self::Missing { .. } => "the image is incomplete: push or write it anew".to_owned(),
+            Self::Missing { .. } => "check name and digest; if they are right, the image is incomplete: push or write it anew".to_owned(),
             Self::Store(error) => return error.hint(),
-            Self::Registry { .. } | Self::Malformed { .. } | Self::Compression { .. } | Self::Read { .. } => return None,
-            Self::Client(_) | Self::Cancelled => return None,
+            Self::Registry { .. }
+            | Self::Malformed { .. }
+            | Self::Compression { .. }
+            | Self::Read { .. }
+            | Self::Cancelled => return None,
+            Self::Client(_) => "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".to_owned(),
         })
     }
 }

@@ -41,7 +41,12 @@ pub fn fetch(image: &Resolved, store: &Store, progress: &dyn Progress) -> Result
     Ok(Image { key: image.key, config: image.config.clone(), layers })
 }
 
-fn ingest(image: &Resolved, blobs: &[&Blob], store: &Store, progress: &dyn Progress) -> Result<(), SourceError> {
+fn ingest(
+    image: &Resolved,
+    blobs: &[&Blob],
+    store: &Store,
+    progress: &dyn Progress,
+) -> Result<(), SourceError> {
     let place = image.origin.place();
     let next = AtomicUsize::new(0);
     let cancel = AtomicBool::new(false);

@@ -41,7 +41,8 @@ impl<R: Read> Inflate<R> {
         }
         let gzip = head.starts_with(b"\x1f\x8b");
         // A zstd stream may begin with a skippable frame (RFC 8878, 3.1.2).
-        let zstd = head.starts_with(b"\x28\xb5\x2f\xfd") || (head.len() > 3 && head[0] & 0xf0 == 0x50 && head[1..4] == *b"\x2a\x4d\x18");
+        let zstd = head.starts_with(b"\x28\xb5\x2f\xfd")
+            || (head.len() > 3 && head[0] & 0xf0 == 0x50 && head[1..4] == *b"\x2a\x4d\x18");
         let stream = BufReader::with_capacity(INPUT, Cursor::new(head).chain(stream));
         Ok(match (gzip, zstd) {
             (true, _) => Self::Gzip(Box::new(MultiGzDecoder::new(stream))),
@@ -79,7 +80,9 @@ impl<R: BufRead> Read for Zstd<R> {
         loop {
             if self.in_frame {
                 while self.decoder.can_collect() == 0 && !self.decoder.is_finished() {
-                    self.decoder.decode_blocks(&mut self.stream, BlockDecodingStrategy::UptoBlocks(1)).map_err(invalid)?;
+                    self.decoder
+                        .decode_blocks(&mut self.stream, BlockDecodingStrategy::UptoBlocks(1))
+                        .map_err(invalid)?;
                 }
                 let n = self.decoder.read(buf)?;
                 if n > 0 || buf.is_empty() {
@@ -92,7 +95,10 @@ impl<R: BufRead> Read for Zstd<R> {
             }
             match self.decoder.reset(&mut self.stream) {
                 Ok(()) => self.in_frame = true,
-                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame { length, .. })) => {
+                Err(FrameDecoderError::ReadFrameHeaderError(ReadFrameHeaderError::SkipFrame {
+                    length,
+                    ..
+                })) => {
                     let skipped = io::copy(&mut self.stream.by_ref().take(length.into()), &mut io::sink())?;
                     if skipped < length.into() {
                         return Err(io::ErrorKind::UnexpectedEof.into());

@@ -64,13 +64,21 @@ impl Ingest<'_> {
     }
 
     fn damaged(&self, damage: Damage) -> SourceError {
-        SourceError::Damaged { what: format!("layer {}", self.blob.name()), place: self.place.to_owned(), damage }
+        SourceError::Damaged {
+            what: format!("layer {}", self.blob.name()),
+            place: self.place.to_owned(),
+            damage,
+        }
     }
 }
 
 /// Inflates `reader` into `file`: how inflating ended, and the digest of what was written. Where writing failed, inflating stops early
 /// and says nothing.
-fn pump(reader: &mut Metered, file: &File, store: &Store) -> (Result<(), OpenError>, Result<Digest, StoreError>) {
+fn pump(
+    reader: &mut Metered,
+    file: &File,
+    store: &Store,
+) -> (Result<(), OpenError>, Result<Digest, StoreError>) {
     thread::scope(|scope| {
         let (full, to_write) = mpsc::sync_channel(WAITING);
         let (written, empty) = mpsc::channel();
@@ -82,7 +90,11 @@ fn pump(reader: &mut Metered, file: &File, store: &Store) -> (Result<(), OpenErr
 }
 
 /// Passes inflated buffers to `send` until the end, or until it refuses one.
-fn inflate(reader: &mut Metered, send: impl Fn(Vec<u8>) -> bool, empty: &Receiver<Vec<u8>>) -> Result<(), OpenError> {
+fn inflate(
+    reader: &mut Metered,
+    send: impl Fn(Vec<u8>) -> bool,
+    empty: &Receiver<Vec<u8>>,
+) -> Result<(), OpenError> {
     let mut stream = Inflate::open(reader)?;
     loop {
         let mut buffer = empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER));
@@ -95,7 +107,12 @@ fn inflate(reader: &mut Metered, send: impl Fn(Vec<u8>) -> bool, empty: &Receive
 }
 
 /// Writes and hashes buffers until no more come, and gives them back.
-fn write(full: &Receiver<Vec<u8>>, empty: &Sender<Vec<u8>>, file: &File, store: &Store) -> Result<Digest, StoreError> {
+fn write(
+    full: &Receiver<Vec<u8>>,
+    empty: &Sender<Vec<u8>>,
+    file: &File,
+    store: &Store,
+) -> Result<Digest, StoreError> {
     let mut out = DigestWriter::new(file);
     let mut next_check = 0;
     for buffer in full {
@@ -128,7 +145,9 @@ impl Metered<'_> {
         }
         let (actual, _) = self.hash.finish();
         match self.job.blob.content {
-            Content::Blob(expected) if expected != actual => Err(self.job.damaged(Damage::Digest { expected, actual })),
+            Content::Blob(expected) if expected != actual => {
+                Err(self.job.damaged(Damage::Digest { expected, actual }))
+            }
             _ => Ok(()),
         }
     }

@@ -36,17 +36,21 @@ pub(super) fn resolve(files: Files, name: Option<&str>, options: &Options) -> Re
     struct Marker {
         image_layout_version: String,
     }
-    let not_a_layout = || SourceError::malformed(files.place(), "an OCI image layout");
-    let read = |file: &str| files.read(file, MAX_DOCUMENT)?.ok_or_else(|| not_a_layout()(format!("there is no {file}")));
-    let marker: Marker = serde_json::from_slice(&read("oci-layout")?).map_err(not_a_layout())?;
+    let not_a_layout = |reason: String| SourceError::malformed(files.place(), "an OCI image layout", reason);
+    let read = |file: &str| {
+        files.read(file, MAX_DOCUMENT)?.ok_or_else(|| not_a_layout(format!("there is no {file}")))
+    };
+    let marker: Marker =
+        serde_json::from_slice(&read("oci-layout")?).map_err(|error| not_a_layout(error.to_string()))?;
     if marker.image_layout_version.split('.').next() != Some("1") {
-        return Err(not_a_layout()(format!("its layout version is {}", marker.image_layout_version)));
+        return Err(not_a_layout(format!("its layout version is {}", marker.image_layout_version)));
     }
     let index = read("index.json")?;
     let entries = Document::parse(&index, &files.place())?.manifests.unwrap_or_default();
     let chosen = choose(&files, &entries, name, options)?;
     let first = (chosen.digest, verified(&files, chosen)?);
-    let description = manifest::describe(&files.place(), first, options, &mut |_, next| verified(&files, next))?;
+    let description =
+        manifest::describe(&files.place(), first, options, &mut |_, next| verified(&files, next))?;
     Ok((description, Arc::new(files)))
 }
 
@@ -60,16 +64,24 @@ struct Saved {
 }
 
 /// Finds the image called `name`, or the only one, in the output of `docker save`.
-pub(super) fn resolve_docker(files: Files, name: Option<&str>, options: &Options) -> Result<Found, SourceError> {
+pub(super) fn resolve_docker(
+    files: Files,
+    name: Option<&str>,
+    options: &Options,
+) -> Result<Found, SourceError> {
     let place = files.place();
     let Some(list) = files.read("manifest.json", MAX_DOCUMENT)? else {
         if files.has("index.json") {
             return resolve(files, name, options);
         }
-        return Err(SourceError::malformed(place, "the output of `docker save`")("there is no manifest.json"));
+        return Err(SourceError::malformed(
+            place,
+            "the output of `docker save`",
+            "there is no manifest.json",
+        ));
     };
-    let list: Vec<Saved> =
-        serde_json::from_slice(&list).map_err(SourceError::malformed(format!("manifest.json in {place}"), "readable"))?;
+    let list: Vec<Saved> = serde_json::from_slice(&list)
+        .map_err(|error| SourceError::malformed(format!("manifest.json in {place}"), "readable", error))?;
     let tags = |saved: &Saved| saved.repo_tags.clone().unwrap_or_default();
     let wanted = |saved: &&Saved| name.is_none_or(|name| tags(saved).iter().any(|tag| same_name(tag, name)));
     let mut matching = list.iter().filter(wanted);
@@ -85,7 +97,7 @@ pub(super) fn resolve_docker(files: Files, name: Option<&str>, options: &Options
     if paths.len() != diff_ids.len() {
         let (members, ids) = (paths.len(), diff_ids.len());
         let reason = format!("its manifest names {members} layers, its configuration {ids}");
-        return Err(SourceError::malformed(place, "a container image")(reason));
+        return Err(SourceError::malformed(place, "a container image", reason));
     }
     let mut layers = Vec::new();
     for (path, diff_id) in paths.iter().zip(diff_ids) {
@@ -103,9 +115,14 @@ fn choose<'a>(
     options: &Options,
 ) -> Result<&'a Descriptor, SourceError> {
     let names = |entry: &Descriptor| -> Vec<String> {
-        [REF_NAME, CONTAINERD_NAME].iter().filter_map(|key| entry.annotation(key)).map(ToOwned::to_owned).collect()
+        [REF_NAME, CONTAINERD_NAME]
+            .iter()
+            .filter_map(|key| entry.annotation(key))
+            .map(ToOwned::to_owned)
+            .collect()
     };
-    let wanted = |entry: &&Descriptor| name.is_none_or(|name| names(entry).iter().any(|known| same_name(known, name)));
+    let wanted =
+        |entry: &&Descriptor| name.is_none_or(|name| names(entry).iter().any(|known| same_name(known, name)));
     let matching: Vec<&Descriptor> = entries.iter().filter(wanted).collect();
     match matching[..] {
         [only] => return Ok(only),
@@ -128,8 +145,11 @@ fn same_name(known: &str, asked: &str) -> bool {
 fn verified(files: &Files, descriptor: &Descriptor) -> Result<Vec<u8>, SourceError> {
     let path = blob_path(&descriptor.digest);
     let bytes = files.read(&path, MAX_DOCUMENT)?.ok_or_else(|| files.missing(&path))?;
-    check(&bytes, descriptor)
-        .map_err(|damage| SourceError::Damaged { what: descriptor.digest.to_string(), place: files.place(), damage })?;
+    check(&bytes, descriptor).map_err(|damage| SourceError::Damaged {
+        what: descriptor.digest.to_string(),
+        place: files.place(),
+        damage,
+    })?;
     Ok(bytes)
 }
 

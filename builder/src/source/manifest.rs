@@ -42,7 +42,11 @@ impl Descriptor {
         let entry = self.platform.clone()?;
         let variant = entry.variant.filter(|variant| !variant.is_empty());
         // Attestations beside images call their platform unknown.
-        (entry.os != "unknown").then_some(Platform { os: entry.os, architecture: entry.architecture, variant })
+        (entry.os != "unknown").then_some(Platform {
+            os: entry.os,
+            architecture: entry.architecture,
+            variant,
+        })
     }
 
     pub fn annotation(&self, key: &str) -> Option<&str> {
@@ -63,13 +67,20 @@ pub(super) struct Document {
 impl Document {
     /// Reads a manifest or index; `what` names it in errors.
     pub fn parse(json: &[u8], what: &impl fmt::Display) -> Result<Self, SourceError> {
-        let document: Self = serde_json::from_slice(json).map_err(SourceError::malformed(what, "an image manifest"))?;
+        let document: Self = serde_json::from_slice(json)
+            .map_err(|error| SourceError::malformed(what, "an image manifest", error))?;
         match document.schema_version {
             2 => Ok(document),
-            1 => Err(SourceError::malformed(what, "a supported image manifest")(
+            1 => Err(SourceError::malformed(
+                what,
+                "a supported image manifest",
                 "Docker's schema 1 has been obsolete since 2017; push the image again with a current tool",
             )),
-            other => Err(SourceError::malformed(what, "a supported image manifest")(format!("its schema version is {other}"))),
+            other => Err(SourceError::malformed(
+                what,
+                "a supported image manifest",
+                format!("its schema version is {other}"),
+            )),
         }
     }
 }
@@ -90,12 +101,15 @@ pub(super) struct Description {
     pub layers: Vec<Blob>,
 }
 
-/// Follows an image from its first document (manifest or index) to its configuration. `get` brings further documents, verified.
+/// Brings the document that a descriptor names, verified.
+pub(super) type Get<'a> = dyn FnMut(Kind, &Descriptor) -> Result<Vec<u8>, SourceError> + 'a;
+
+/// Follows an image from its first document (manifest or index) to its configuration.
 pub(super) fn describe(
     reference: &impl fmt::Display,
     (mut digest, mut json): (Digest, Vec<u8>),
     options: &Options,
-    get: &mut dyn FnMut(Kind, &Descriptor) -> Result<Vec<u8>, SourceError>,
+    get: &mut Get<'_>,
 ) -> Result<Description, SourceError> {
     for _ in 0..MAX_DEPTH {
         let document = Document::parse(&json, reference)?;
@@ -105,17 +119,18 @@ pub(super) fn describe(
             json = get(Kind::Manifest, chosen)?;
             continue;
         }
-        let not_an_image = SourceError::malformed(reference, "a container image");
         let (Some(config), Some(layers)) = (&document.config, &document.layers) else {
-            return Err(not_an_image("its manifest names no configuration or no layers"));
+            let reason = "its manifest names no configuration or no layers";
+            return Err(SourceError::malformed(reference, "a container image", reason));
         };
         if !config.media_type.is_empty() && !CONFIG_TYPES.contains(&config.media_type.as_str()) {
-            return Err(not_an_image(&format!("its configuration is of type {}", config.media_type)));
+            let reason = format!("its configuration is of type {}", config.media_type);
+            return Err(SourceError::malformed(reference, "a container image", reason));
         }
         let (config, diff_ids) = parse_config(reference, &get(Kind::Config, config)?, &options.platform)?;
         return Ok(Description { key: digest, config, layers: pair(reference, layers, &diff_ids)? });
     }
-    Err(SourceError::malformed(reference, "a container image")("its indexes name one another without end"))
+    Err(SourceError::malformed(reference, "a container image", "its indexes name one another without end"))
 }
 
 /// Reads a configuration and makes sure that it is for the platform asked for.
@@ -124,8 +139,9 @@ pub(super) fn parse_config(
     json: &[u8],
     wanted: &Platform,
 ) -> Result<(ImageConfig, Vec<Digest>), SourceError> {
-    let (config, diff_ids) =
-        ImageConfig::parse(json).map_err(SourceError::malformed(format!("the configuration of {reference}"), "readable"))?;
+    let (config, diff_ids) = ImageConfig::parse(json).map_err(|error| {
+        SourceError::malformed(format!("the configuration of {reference}"), "readable", error)
+    })?;
     let is = |field: &str, wanted: &str| field.is_empty() || field == wanted;
     if !is(&config.os, &wanted.os) || !is(&config.architecture, &wanted.architecture) {
         let platform = Platform { os: config.os, architecture: config.architecture, variant: None };
@@ -144,8 +160,11 @@ pub(super) fn choose<'a>(
     entries: &[&'a Descriptor],
     wanted: &Platform,
 ) -> Result<&'a Descriptor, SourceError> {
-    let mut serving: Vec<(&Descriptor, Platform)> =
-        entries.iter().filter_map(|entry| Some((*entry, entry.platform()?))).filter(|(_, platform)| platform.serves(wanted)).collect();
+    let mut serving: Vec<(&Descriptor, Platform)> = entries
+        .iter()
+        .filter_map(|entry| Some((*entry, entry.platform()?)))
+        .filter(|(_, platform)| platform.serves(wanted))
+        .collect();
     // Among variants that all serve, the plain one runs everywhere.
     serving.sort_by_key(|(_, platform)| platform.variant != wanted.variant);
     let unmarked = || entries.iter().find(|entry| entry.platform.is_none()).copied();
@@ -156,8 +175,12 @@ pub(super) fn choose<'a>(
     })
 }
 
-fn pair(reference: &impl fmt::Display, layers: &[Descriptor], diff_ids: &[Digest]) -> Result<Vec<Blob>, SourceError> {
-    let malformed = SourceError::malformed(reference, "a container image");
+fn pair(
+    reference: &impl fmt::Display,
+    layers: &[Descriptor],
+    diff_ids: &[Digest],
+) -> Result<Vec<Blob>, SourceError> {
+    let malformed = |reason| SourceError::malformed(reference, "a container image", reason);
     if layers.len() != diff_ids.len() {
         let (layers, ids) = (layers.len(), diff_ids.len());
         return Err(malformed(format!("its manifest names {layers} layers, its configuration {ids}")));

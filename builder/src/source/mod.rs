@@ -129,7 +129,9 @@ pub fn resolve(
 ) -> Result<Resolved, SourceError> {
     let (description, origin) = match reference {
         ImageReference::Registry(reference) => registry::resolve(reference, options, store, progress)?,
-        ImageReference::OciLayout { dir, name } => layout::resolve(archive::Files::directory(dir), name.as_deref(), options)?,
+        ImageReference::OciLayout { dir, name } => {
+            layout::resolve(archive::Files::directory(dir), name.as_deref(), options)?
+        }
         ImageReference::OciArchive { file, name } => {
             layout::resolve(archive::Files::archive(file, store)?, name.as_deref(), options)?
         }

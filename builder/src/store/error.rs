@@ -54,5 +54,8 @@ impl StoreError {
 }
 
 fn make_room(path: &Path) -> String {
-    format!("free some space on the file system of {}, or set ISOPOD_HOME to a directory on another", path.display())
+    format!(
+        "free some space on the file system of {}, or set ISOPOD_HOME to a directory on another",
+        path.display()
+    )
 }

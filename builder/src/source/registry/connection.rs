@@ -8,7 +8,8 @@ use std::time::Duration;
 use oci_client::client::{ClientConfig, ClientProtocol};
 use oci_client::errors::OciDistributionError;
 use oci_client::manifest::{
-    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
 };
 use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
@@ -29,8 +30,12 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 const TAGS: usize = 1000;
 
 /// What a manifest may be. Docker's schema 1 is left out, so that registries do not convert to it.
-const MANIFESTS: &[&str] =
-    &[OCI_IMAGE_INDEX_MEDIA_TYPE, IMAGE_MANIFEST_LIST_MEDIA_TYPE, OCI_IMAGE_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE];
+const MANIFESTS: &[&str] = &[
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+];
 
 /// An authenticated client, and the runtime its requests live on.
 pub(super) struct Connection {
@@ -67,7 +72,8 @@ impl Connection {
     /// The digest of what `reference` stands for, as the registry tells it.
     pub fn digest(&self, reference: &RegistryReference) -> Result<String, SourceError> {
         let image = oci(reference);
-        self.ask(|| self.client.fetch_manifest_digest(&image, &self.auth)).map_err(|failure| self.not_found(failure, reference))
+        self.ask(|| self.client.fetch_manifest_digest(&image, &self.auth))
+            .map_err(|failure| self.not_found(failure, reference))
     }
 
     /// A manifest or index. Where `reference` has a digest, the client has compared it.
@@ -127,9 +133,12 @@ impl Connection {
         match failure {
             Failure::Unreachable(reason) => SourceError::Unreachable { registry, reason },
             Failure::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
-            Failure::Unauthorized(reason) => {
-                SourceError::Unauthorized { registry, repository, credentials: self.credentials.clone(), reason }
-            }
+            Failure::Unauthorized(reason) => SourceError::Unauthorized {
+                registry,
+                repository,
+                credentials: self.credentials.clone(),
+                reason,
+            },
             Failure::Denied(reason) => SourceError::Denied { registry, repository, reason },
             Failure::NotFound => SourceError::Missing { place: self.reference.name(), what: what.to_owned() },
             failure => failure.about(registry),
@@ -144,6 +153,12 @@ impl fmt::Debug for Connection {
 }
 
 fn client(plain_http: bool, loopback: bool) -> Result<Client, SourceError> {
+    // The client makes another one with default settings on the way, and panics when there is no certificate to trust.
+    if rustls_native_certs::load_native_certs().certs.is_empty() {
+        return Err(SourceError::Client(
+            "this machine has no certificates of authorities to trust".to_owned(),
+        ));
+    }
     // Fails where another part of the process has chosen a provider already, and that one serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut config = ClientConfig {
@@ -157,7 +172,7 @@ fn client(plain_http: bool, loopback: bool) -> Result<Client, SourceError> {
         // The environment's proxy cannot reach this machine's loopback. The client has no switch for it, but a proxy that is named
         // here replaces the environment's, and this one serves no host.
         config.http_proxy = Some("http://localhost".to_owned());
-        config.no_proxy = Some("*".to_owned());
+        config.no_proxy = Some("*,127.0.0.0/8,::1".to_owned());
     }
     Client::try_from(config).map_err(|error| SourceError::Client(failure::chain(&error)))
 }

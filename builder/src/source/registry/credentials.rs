@@ -4,7 +4,7 @@ use std::env;
 use std::ffi::OsString;
 use std::fs;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use docker_credential::{CredentialRetrievalError, DockerCredential};
 
@@ -36,18 +36,24 @@ fn files(var: impl Fn(&str) -> Option<OsString>) -> Vec<PathBuf> {
     }
     let home = |dir: &str| set("HOME").map(|home| home.join(dir));
     let runtime = set("XDG_RUNTIME_DIR").map(|dir| dir.join("containers/auth.json"));
-    let config = set("XDG_CONFIG_HOME").or_else(|| home(".config")).map(|dir| dir.join("containers/auth.json"));
+    let config =
+        set("XDG_CONFIG_HOME").or_else(|| home(".config")).map(|dir| dir.join("containers/auth.json"));
     let docker = set("DOCKER_CONFIG").or_else(|| home(".docker")).map(|dir| dir.join("config.json"));
     [runtime, config, docker].into_iter().flatten().collect()
 }
 
 fn search(files: &[PathBuf], registry: &str, repository: &str) -> Result<Option<Credentials>, SourceError> {
     for file in files {
-        let unreadable =
-            |reason: String| SourceError::Credentials { registry: registry.to_owned(), file: file.clone(), reason };
+        let unreadable = |reason: String| SourceError::Credentials {
+            registry: registry.to_owned(),
+            file: file.clone(),
+            reason,
+        };
         let json = match fs::read(file) {
             Ok(json) => json,
-            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => continue,
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                continue;
+            }
             Err(error) => return Err(unreadable(error.to_string())),
         };
         if let Some((user, password)) = look_up(&json, registry, repository).map_err(unreadable)? {
@@ -59,7 +65,8 @@ fn search(files: &[PathBuf], registry: &str, repository: &str) -> Result<Option<
 
 /// The credentials in one file, from its own entries or by the helper it names.
 fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<(String, String)>, String> {
-    let config: serde_json::Value = serde_json::from_slice(json).map_err(|error| format!("it is not valid JSON: {error}"))?;
+    let config: serde_json::Value =
+        serde_json::from_slice(json).map_err(|error| format!("it is not valid JSON: {error}"))?;
     let names = names(registry, repository);
     let has = |section: &str, name: &&String| config[section].get(name.as_str()).is_some();
     let entry = names.iter().find(|name| has("credHelpers", name) || has("auths", name));
@@ -73,10 +80,17 @@ fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<(Stri
             Err("it holds an identity token instead of a password, which is not supported".to_owned())
         }
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
-        Err(CredentialRetrievalError::HelperFailure { stdout, .. }) if stdout.contains("credentials not found") => Ok(None),
+        Err(CredentialRetrievalError::HelperFailure { stdout, .. })
+            if stdout.contains("credentials not found") =>
+        {
+            Ok(None)
+        }
         Err(CredentialRetrievalError::HelperFailure { helper, stdout, stderr }) => {
             let said = format!("{stdout} {stderr}");
-            Err(format!("the helper {helper} failed: {}", said.split_whitespace().collect::<Vec<_>>().join(" ")))
+            Err(format!(
+                "the helper {helper} failed: {}",
+                said.split_whitespace().collect::<Vec<_>>().join(" ")
+            ))
         }
         Err(CredentialRetrievalError::HelperCommunicationError) => {
             let helper = config["credHelpers"][name].as_str().or(store).unwrap_or("?");
@@ -94,11 +108,15 @@ fn names(registry: &str, repository: &str) -> Vec<String> {
         names.push(path.clone());
         path.truncate(slash);
     }
-    names.extend(["https://", "http://"].iter().flat_map(|scheme| {
-        ["", "/", "/v1/", "/v2/"].map(|suffix| format!("{scheme}{registry}{suffix}"))
-    }));
+    names.extend(
+        ["https://", "http://"]
+            .iter()
+            .flat_map(|scheme| ["", "/", "/v1/", "/v2/"].map(|suffix| format!("{scheme}{registry}{suffix}"))),
+    );
     if registry == "docker.io" {
-        names.extend(["index.docker.io", "registry-1.docker.io", DOCKER_HUB].map(ToOwned::to_owned));
+        names.extend(
+            ["docker.io", "index.docker.io", "registry-1.docker.io", DOCKER_HUB].map(ToOwned::to_owned),
+        );
     } else {
         names.push(registry.to_owned());
     }
@@ -113,7 +131,8 @@ mod tests {
     const AUTH: &str = "dXNlcjpzZWNyZXQ=";
 
     fn user(json: &str, registry: &str) -> Result<Option<String>, String> {
-        look_up(json.as_bytes(), registry, "library/app").map(|found| found.map(|(user, password)| format!("{user}:{password}")))
+        look_up(json.as_bytes(), registry, "library/app")
+            .map(|found| found.map(|(user, password)| format!("{user}:{password}")))
     }
 
     #[test]
@@ -147,7 +166,10 @@ mod tests {
             (r#"{"auths":{"r.io":{"auth":"?"}}}"#, "decode"),
             (r#"{"auths":{"r.io":{"identitytoken":"t"}}}"#, "identity token"),
             (r#"{"credsStore":"no-such-helper"}"#, "docker-credential-no-such-helper cannot be run"),
-            (r#"{"credHelpers":{"r.io":"no-such-helper"}}"#, "docker-credential-no-such-helper cannot be run"),
+            (
+                r#"{"credHelpers":{"r.io":"no-such-helper"}}"#,
+                "docker-credential-no-such-helper cannot be run",
+            ),
         ] {
             let error = user(json, "r.io").unwrap_err();
             assert!(error.contains(reason), "{json}: {error}");
@@ -161,8 +183,13 @@ mod tests {
         let paths = |vars: &[(&str, &str)]| {
             files(|name| vars.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).into()))
         };
-        let vars = [("REGISTRY_AUTH_FILE", "/a.json"), ("XDG_RUNTIME_DIR", "/run"), ("HOME", "/h"), ("DOCKER_CONFIG", "/d")];
-        assert_eq!(paths(&vars), [Path::new("/a.json")]);
+        let vars = [
+            ("REGISTRY_AUTH_FILE", "/a.json"),
+            ("XDG_RUNTIME_DIR", "/run"),
+            ("HOME", "/h"),
+            ("DOCKER_CONFIG", "/d"),
+        ];
+        assert_eq!(paths(&vars), [PathBuf::from("/a.json")]);
         let expected = ["/run/containers/auth.json", "/h/.config/containers/auth.json", "/d/config.json"];
         assert_eq!(paths(&vars[1..]), expected.map(PathBuf::from));
         assert_eq!(paths(&[]), Vec::<PathBuf>::new());

@@ -93,7 +93,9 @@ impl Job {
             if done > before {
                 tries = 0;
             }
-            if !(failure.may_pass() || (done > 0 && matches!(failure, Failure::Unreachable(_)))) || !pause(&mut tries).await {
+            if !(failure.may_pass() || (done > 0 && matches!(failure, Failure::Unreachable(_))))
+                || !pause(&mut tries).await
+            {
                 return Err(self.error(failure, done, tries));
             }
         }
@@ -104,11 +106,12 @@ impl Job {
     async fn attempt(&self, done: &mut u64, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), Failure> {
         // A range is asked for even at the start: an answer that is a part is not hashed by the client, and to hash once is enough.
         let digest = self.digest.to_string();
-        let (mut stream, mut skip) = match self.client.pull_blob_stream_partial(&self.image, &*digest, *done, None).await? {
-            BlobResponse::Partial(stream) => (stream, 0),
-            // A registry without ranges starts from the beginning.
-            BlobResponse::Full(stream) => (stream, *done),
-        };
+        let (mut stream, mut skip) =
+            match self.client.pull_blob_stream_partial(&self.image, &*digest, *done, None).await? {
+                BlobResponse::Partial(stream) => (stream, 0),
+                // A registry without ranges starts from the beginning.
+                BlobResponse::Full(stream) => (stream, *done),
+            };
         while let Some(chunk) = stream.next().await {
             let mut chunk = chunk?;
             let skipped = skip.min(chunk.len() as u64);
@@ -130,10 +133,14 @@ impl Job {
         let place = self.place.clone();
         match failure {
             Failure::NotFound => SourceError::Missing { place, what },
-            Failure::NoSuchRange => {
-                SourceError::Damaged { what, place, damage: Damage::Truncated { expected: self.size, actual: done } }
+            Failure::NoSuchRange => SourceError::Damaged {
+                what,
+                place,
+                damage: Damage::Truncated { expected: self.size, actual: done },
+            },
+            Failure::Cut(detail) => {
+                SourceError::Cut { registry: self.registry.clone(), what, attempts, detail }
             }
-            Failure::Cut(detail) => SourceError::Cut { registry: self.registry.clone(), what, attempts, detail },
             failure => failure.about(self.registry.clone()),
         }
     }

@@ -45,7 +45,9 @@ impl Failure {
             Self::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
             Self::RateLimited => SourceError::RateLimited { registry },
             Self::NotFound => SourceError::Registry { registry, detail: "not found".to_owned() },
-            Self::NoSuchRange => SourceError::Registry { registry, detail: "range not satisfiable".to_owned() },
+            Self::NoSuchRange => {
+                SourceError::Registry { registry, detail: "range not satisfiable".to_owned() }
+            }
             Self::Server(detail)
             | Self::Unauthorized(detail)
             | Self::Denied(detail)
@@ -68,8 +70,11 @@ impl Failure {
 
     /// The registry's own words, by the specification's error codes.
     fn envelope(envelope: &OciEnvelope) -> Self {
-        let Some(error) = envelope.errors.first() else { return Self::Other("an empty list of errors".to_owned()) };
-        let message = if error.message.is_empty() { format!("{:?}", error.code) } else { one_line(&error.message) };
+        let Some(error) = envelope.errors.first() else {
+            return Self::Other("an empty list of errors".to_owned());
+        };
+        let message =
+            if error.message.is_empty() { format!("{:?}", error.code) } else { one_line(&error.message) };
         match error.code {
             OciErrorCode::Unauthorized => Self::Unauthorized(message),
             OciErrorCode::Denied => Self::Denied(message),
@@ -89,8 +94,12 @@ impl Failure {
         while let Some(error) = cause {
             // Inside an `io::Error` may hide what is not among its sources.
             let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if error.is::<rustls::Error>() || inner.is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return Self::Unreachable(Unreachable::Tls(inner.map_or_else(|| error.to_string(), ToString::to_string)));
+            if error.is::<rustls::Error>()
+                || inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
+            {
+                return Self::Unreachable(Unreachable::Tls(
+                    inner.map_or_else(|| error.to_string(), ToString::to_string),
+                ));
             }
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.kind() == io::ErrorKind::ConnectionRefused
@@ -115,12 +124,20 @@ impl Failure {
 impl From<OciDistributionError> for Failure {
     fn from(error: OciDistributionError) -> Self {
         match error {
-            OciDistributionError::RequestError(error) if error.is_builder() || error.is_redirect() => Self::Other(chain(&error)),
-            OciDistributionError::RequestError(error) => Self::request(&error, error.is_connect(), error.is_timeout()),
-            OciDistributionError::AuthenticationFailure(reason) => match serde_json::from_str::<OciEnvelope>(&reason) {
-                Ok(OciEnvelope { errors }) if !errors.is_empty() => Self::Unauthorized(one_line(&errors[0].message)),
-                _ => Self::Unauthorized(one_line(&reason)),
-            },
+            OciDistributionError::RequestError(error) if error.is_builder() || error.is_redirect() => {
+                Self::Other(chain(&error))
+            }
+            OciDistributionError::RequestError(error) => {
+                Self::request(&error, error.is_connect(), error.is_timeout())
+            }
+            OciDistributionError::AuthenticationFailure(reason) => {
+                match serde_json::from_str::<OciEnvelope>(&reason) {
+                    Ok(OciEnvelope { errors }) if !errors.is_empty() => {
+                        Self::Unauthorized(one_line(&errors[0].message))
+                    }
+                    _ => Self::Unauthorized(one_line(&reason)),
+                }
+            }
             OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized(String::new()),
             OciDistributionError::RegistryError { envelope, .. } => Self::envelope(&envelope),
             OciDistributionError::ServerError { code, message, .. } => Self::status(code, one_line(&message)),
@@ -154,7 +171,11 @@ pub(super) fn chain(error: &dyn Error) -> String {
 
 /// The last cause: the ones above only say which layer of the client passed it on.
 fn deepest(error: &(dyn Error + 'static)) -> String {
-    std::iter::successors(Some(error), |error| error.source()).last().unwrap_or(error).to_string()
+    let mut last = error;
+    while let Some(cause) = last.source() {
+        last = cause;
+    }
+    last.to_string()
 }
 
 /// What a registry said, shortened: it may be a page of HTML.

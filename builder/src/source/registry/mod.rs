@@ -97,7 +97,11 @@ impl Repository {
         let reference = RegistryReference { digest: Some(digest), ..self.reference.clone() };
         let bytes = self.connect(&reference.to_string())?.manifest(&reference)?;
         let actual = store.put_blob(&bytes)?;
-        if actual == digest { Ok(bytes) } else { Err(self.damaged(digest, Damage::Digest { expected: digest, actual })) }
+        if actual == digest {
+            Ok(bytes)
+        } else {
+            Err(self.damaged(digest, Damage::Digest { expected: digest, actual }))
+        }
     }
 
     /// A document that another one names.
@@ -111,7 +115,8 @@ impl Repository {
         }
         if descriptor.size > layout::MAX_DOCUMENT {
             let what = format!("{digest} of {}", self.reference.name());
-            return Err(SourceError::malformed(what, "an image configuration")(format!("it has {} bytes", descriptor.size)));
+            let reason = format!("it has {} bytes", descriptor.size);
+            return Err(SourceError::malformed(what, "an image configuration", reason));
         }
         let mut bytes = Vec::new();
         let stream = self.connect(&digest.to_string())?.blob(digest, descriptor.size);
