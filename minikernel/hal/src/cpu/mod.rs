@@ -1,0 +1,103 @@
+//! The processor: what it is, and what it can do.
+
+mod flags;
+mod identity;
+
+pub use identity::Identity;
+
+use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
+
+use crate::{machine, sync::Once};
+
+/// Abilities of the processor that the kernel uses or tells programs about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Features {
+    /// The kernel cannot execute user pages.
+    pub smep: bool,
+    /// The kernel reaches user pages only where it says so.
+    pub smap: bool,
+    /// Programs cannot read the descriptor tables' addresses.
+    pub umip: bool,
+    /// Pages can forbid execution.
+    pub nx: bool,
+    /// Programs may change their segment bases themselves (`HWCAP2` bit 1).
+    pub fsgsbase: bool,
+    /// State beyond SSE is saved with XSAVE.
+    pub xsave: bool,
+    /// Pages of 1 GiB.
+    pub huge_pages: bool,
+    /// `rep movsb` is fast.
+    pub erms: bool,
+    /// The local APIC is reached through model-specific registers.
+    pub x2apic: bool,
+    /// The local APIC's timer compares with the time-stamp counter.
+    pub tsc_deadline: bool,
+    /// RDRAND.
+    pub rdrand: bool,
+    /// RDSEED.
+    pub rdseed: bool,
+    /// The machine is virtual.
+    pub hypervisor: bool,
+    /// CPUID 1, EDX: what programs find in `AT_HWCAP`.
+    pub hwcap: u32,
+}
+
+/// The abilities of this processor; all processors of a machine have the same.
+#[inline]
+pub fn features() -> &'static Features {
+    static FEATURES: Once<Features> = Once::new();
+    match FEATURES.get() {
+        Some(features) => features,
+        None => FEATURES.get_or_init(Features::detect),
+    }
+}
+
+impl Features {
+    /// Asks the processor (SDM volume 2, CPUID). Each question leaves a virtual machine, so there are few.
+    fn detect() -> Self {
+        let basic = cpuid(1);
+        let max = cpuid(0).eax;
+        let structured = if max >= 7 { cpuid(7) } else { CpuidResult { eax: 0, ebx: 0, ecx: 0, edx: 0 } };
+        let extended = cpuid(0x8000_0001);
+        let bit = |register: u32, index: u32| register >> index & 1 == 1;
+        Self {
+            smep: bit(structured.ebx, 7),
+            smap: bit(structured.ebx, 20),
+            umip: bit(structured.ecx, 2),
+            nx: bit(extended.edx, 20),
+            fsgsbase: bit(structured.ebx, 0),
+            xsave: bit(basic.ecx, 26),
+            huge_pages: bit(extended.edx, 26),
+            erms: bit(structured.ebx, 9),
+            x2apic: bit(basic.ecx, 21),
+            tsc_deadline: bit(basic.ecx, 24),
+            rdrand: bit(basic.ecx, 30),
+            rdseed: bit(structured.ebx, 18),
+            hypervisor: bit(basic.ecx, 31),
+            hwcap: basic.edx,
+        }
+    }
+}
+
+/// Number of this CPU, from 0 on.
+pub fn id() -> usize {
+    machine::cpu_id()
+}
+
+/// CPUs that run.
+pub fn count() -> usize {
+    1
+}
+
+/// Who made the processor and what programs may know of it; for `/proc/cpuinfo`.
+pub fn identity() -> Identity {
+    Identity::read()
+}
+
+pub(crate) fn cpuid(leaf: u32) -> CpuidResult {
+    __cpuid(leaf)
+}
+
+pub(crate) fn cpuid_count(leaf: u32, index: u32) -> CpuidResult {
+    __cpuid_count(leaf, index)
+}

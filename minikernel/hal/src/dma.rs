@@ -1,0 +1,145 @@
+//! Memory that the kernel shares with a device.
+
+use core::{
+    fmt, ptr,
+    sync::atomic::{Ordering, fence as cpu_fence},
+};
+
+use crate::{
+    PAGE_SIZE, PhysAddr, machine,
+    memory::{OutOfMemory, Purpose, buddy::block_range, memory},
+};
+
+/// Orders every access to shared memory before it against every access after it, of whatever kind. Between the
+/// write of a descriptor and the index that publishes it, or between an index and what it covers
+/// (virtio 1.2, section 2.7.13.2).
+pub fn fence() {
+    cpu_fence(Ordering::SeqCst);
+}
+
+/// Physically contiguous pages, zeroed, below no particular address. The device may write them at any time, so each
+/// access is volatile and what is read must be judged as input.
+pub struct Dma {
+    first: u32,
+    pages: usize,
+}
+
+impl Dma {
+    /// `pages` contiguous pages; at least one.
+    pub fn pages(pages: usize) -> Result<Self, OutOfMemory> {
+        let first = memory().allocate(pages, Purpose::Ordinary)?;
+        let dma = Self { first, pages };
+        // SAFETY: the pages were just allocated and are mapped, and `len` covers just them.
+        unsafe { ptr::write_bytes(dma.at(0, dma.len()), 0, dma.len()) };
+        Ok(dma)
+    }
+
+    /// Address for the device.
+    pub fn phys(&self) -> PhysAddr {
+        block_range(self.first, 1).start
+    }
+
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.pages * PAGE_SIZE
+    }
+
+    /// Always false: there is at least one page.
+    pub fn is_empty(&self) -> bool {
+        self.pages == 0
+    }
+
+    /// Copies out `into.len()` bytes from `offset` on.
+    ///
+    /// # Panics
+    /// As all accesses: when the bytes do not lie in the memory, or are not aligned to their width.
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        let from = self.at(offset, into.len());
+        // SAFETY: `at` has checked the range; the copy is of bytes, which have no invalid values.
+        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies in all of `from` at `offset`.
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        let into = self.at(offset, from.len());
+        // SAFETY: as for `read`, in the other direction.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
+    }
+
+    fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        let end = offset.checked_add(len).expect("a range within the memory");
+        assert!(end <= self.len(), "a range within the memory");
+        // SAFETY: the direct map holds all the pages, one after the other.
+        unsafe { machine::direct(self.phys()).add(offset) }
+    }
+}
+
+macro_rules! accessors {
+    ($($read:ident, $write:ident: $word:ty;)*) => {
+        impl Dma {
+            $(
+                #[doc = concat!("The `", stringify!($word), "` at `offset`.")]
+                #[inline]
+                pub fn $read(&self, offset: usize) -> $word {
+                    assert!(offset.is_multiple_of(size_of::<$word>()), "a word is aligned");
+                    // SAFETY: aligned (pages are) and, as `at` has checked, within the memory.
+                    unsafe { self.at(offset, size_of::<$word>()).cast::<$word>().read_volatile() }
+                }
+
+                #[doc = concat!("Sets the `", stringify!($word), "` at `offset`.")]
+                #[inline]
+                pub fn $write(&self, offset: usize, value: $word) {
+                    assert!(offset.is_multiple_of(size_of::<$word>()), "a word is aligned");
+                    // SAFETY: as for the read.
+                    unsafe { self.at(offset, size_of::<$word>()).cast::<$word>().write_volatile(value) }
+                }
+            )*
+        }
+    };
+}
+
+accessors! {
+    read_u8, write_u8: u8;
+    read_u16, write_u16: u16;
+    read_u32, write_u32: u32;
+    read_u64, write_u64: u64;
+}
+
+impl Drop for Dma {
+    fn drop(&mut self) {
+        // SAFETY: the pages are this value's alone. That the device knows them no more is the driver's part: it
+        // resets the device or takes the buffer back before it drops it.
+        unsafe { memory().free(self.first, self.pages) };
+    }
+}
+
+impl fmt::Debug for Dma {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Dma({:?})", block_range(self.first, self.pages))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_and_bytes_meet() {
+        let dma = Dma::pages(3).unwrap();
+        assert_eq!(dma.len(), 3 * PAGE_SIZE);
+        assert!(dma.phys().is_aligned(PAGE_SIZE as u64));
+        dma.write_u64(PAGE_SIZE * 3 - 8, 0x0102_0304_0506_0708);
+        assert_eq!(dma.read_u16(PAGE_SIZE * 3 - 8), 0x0708);
+        let mut bytes = [0; 2];
+        dma.read(PAGE_SIZE * 3 - 2, &mut bytes);
+        assert_eq!(bytes, [2, 1]);
+        dma.write(4094, b"1234");
+        assert_eq!(dma.read_u8(4097), b'4');
+    }
+
+    #[test]
+    #[should_panic(expected = "aligned")]
+    fn words_are_aligned() {
+        Dma::pages(1).unwrap().read_u32(2);
+    }
+}

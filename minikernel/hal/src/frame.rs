@@ -1,0 +1,236 @@
+//! Frames: pages of RAM with reference counts.
+
+use core::{
+    fmt, mem,
+    num::NonZeroU32,
+    ops::Range,
+    ptr,
+    sync::atomic::{AtomicU32, Ordering, fence},
+};
+
+use crate::{
+    PAGE_SIZE, PhysAddr, machine,
+    memory::{OutOfMemory, Purpose, memory},
+};
+
+/// Top bit of a frame's number: the RAM is not the allocator's (a module, the linked root), so it is never freed.
+const UNMANAGED: u32 = 1 << 31;
+
+/// One page of RAM. A clone is one more owner of the same page; the page is free when the last owner drops it.
+///
+/// What a frame holds is plain bytes that several owners, user programs and devices may change at any time. Reads and
+/// writes therefore copy, and promise no atomicity beyond that of [`Frame::atomic_u32`].
+pub struct Frame(NonZeroU32);
+
+impl Frame {
+    /// A frame full of zeros.
+    pub fn zeroed() -> Result<Self, OutOfMemory> {
+        let frame = Self::uninit()?;
+        frame.clear(0..PAGE_SIZE);
+        Ok(frame)
+    }
+
+    /// A frame with arbitrary contents, which may have been another process's: overwrite all of it before a program
+    /// can see it.
+    #[inline]
+    pub fn uninit() -> Result<Self, OutOfMemory> {
+        Self::allocate(Purpose::Ordinary)
+    }
+
+    pub(crate) fn allocate(purpose: Purpose) -> Result<Self, OutOfMemory> {
+        let memory = memory();
+        let number = memory.allocate(1, purpose)?;
+        // SAFETY: the frame was just allocated, so its record is ours until others get to know the frame. The
+        // pointer to the field makes no reference to the fields that the allocator may look at.
+        unsafe { (*memory.spans.record(number)).references.store(1, Ordering::Relaxed) };
+        Ok(Self(NonZeroU32::new(number).expect("frame 0 is never managed")))
+    }
+
+    /// A frame outside the allocator's spans.
+    ///
+    /// # Safety
+    /// The page is RAM, mapped in the direct map, that nothing but plain data owns, for ever.
+    pub(crate) unsafe fn unmanaged(page: PhysAddr) -> Option<Self> {
+        let number =
+            u32::try_from(page.as_u64() / PAGE_SIZE as u64).ok().filter(|number| number & UNMANAGED == 0)?;
+        NonZeroU32::new(number | UNMANAGED).map(Self)
+    }
+
+    /// The frame as a number for a page table, which then owns this reference.
+    pub(crate) fn into_raw(self) -> (PhysAddr, bool) {
+        let raw = (self.phys(), self.is_managed());
+        mem::forget(self);
+        raw
+    }
+
+    /// The frame that a page table owned.
+    ///
+    /// # Safety
+    /// The arguments came from [`Frame::into_raw`], and its reference passes to the result.
+    pub(crate) unsafe fn from_raw(page: PhysAddr, managed: bool) -> Self {
+        let number = (page.as_u64() / PAGE_SIZE as u64) as u32 | if managed { 0 } else { UNMANAGED };
+        Self(NonZeroU32::new(number).expect("a raw frame is never frame 0"))
+    }
+
+    /// Where the page lies.
+    #[inline]
+    pub fn phys(&self) -> PhysAddr {
+        PhysAddr::new(u64::from(self.0.get() & !UNMANAGED) * PAGE_SIZE as u64)
+    }
+
+    /// Whether this is the only owner. Of unmanaged frames there is always another: they are never written in place.
+    pub fn is_unique(&self) -> bool {
+        self.is_managed() && self.references().load(Ordering::Acquire) == 1
+    }
+
+    /// Whether both are the same page.
+    pub fn same(&self, other: &Self) -> bool {
+        self.0 == other.0
+    }
+
+    /// Copies out `into.len()` bytes from `offset` on.
+    ///
+    /// # Panics
+    /// The bytes do not all lie in the page.
+    #[inline]
+    pub fn read(&self, offset: usize, into: &mut [u8]) {
+        let from = self.at(offset, into.len());
+        // SAFETY: `at` has checked the range; `into` is the caller's own memory, which no frame overlaps.
+        unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies in all of `from` at `offset`.
+    ///
+    /// # Panics
+    /// The bytes do not all lie in the page.
+    #[inline]
+    pub fn write(&self, offset: usize, from: &[u8]) {
+        let into = self.at(offset, from.len());
+        // SAFETY: as for `read`, in the other direction.
+        unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
+    }
+
+    /// The `N` bytes at `offset`.
+    ///
+    /// # Panics
+    /// The bytes do not all lie in the page.
+    #[inline]
+    pub fn read_array<const N: usize>(&self, offset: usize) -> [u8; N] {
+        let mut bytes = [0; N];
+        self.read(offset, &mut bytes);
+        bytes
+    }
+
+    /// Fills a part of the page with zeros.
+    ///
+    /// # Panics
+    /// The range does not lie in the page.
+    pub fn clear(&self, range: Range<usize>) {
+        let len = range.end.checked_sub(range.start).expect("a range runs forwards");
+        let into = self.at(range.start, len);
+        // SAFETY: `at` has checked the range.
+        unsafe { ptr::write_bytes(into, 0, len) }
+    }
+
+    /// Makes this page's contents those of another.
+    pub fn copy_from(&self, other: &Self) {
+        // SAFETY: both are whole pages; `copy` allows them to be the same one.
+        unsafe { ptr::copy(other.at(0, PAGE_SIZE).cast_const(), self.at(0, PAGE_SIZE), PAGE_SIZE) }
+    }
+
+    /// A word of the page for atomic access: futexes, data shared with the vDSO.
+    ///
+    /// # Panics
+    /// `offset` is not a multiple of 4 below [`PAGE_SIZE`].
+    pub fn atomic_u32(&self, offset: usize) -> &AtomicU32 {
+        assert!(offset.is_multiple_of(4), "an atomic word is aligned");
+        // SAFETY: the word is aligned and lies in a page that lives as long as `self`; atomics may be shared.
+        unsafe { &*self.at(offset, 4).cast::<AtomicU32>() }
+    }
+
+    /// Pointer to `len` bytes at `offset`, for which the page has room.
+    #[inline]
+    pub(crate) fn at(&self, offset: usize, len: usize) -> *mut u8 {
+        let end = offset.checked_add(len).expect("a range within a page");
+        assert!(end <= PAGE_SIZE, "a range within a page");
+        // SAFETY: the direct map holds the whole page, since frames are mapped before they are handed out.
+        unsafe { machine::direct(self.phys()).add(offset) }
+    }
+
+    fn is_managed(&self) -> bool {
+        self.0.get() & UNMANAGED == 0
+    }
+
+    #[inline]
+    fn references(&self) -> &AtomicU32 {
+        // SAFETY: the record of an allocated frame stays where it is; this field is atomic and shared only as such.
+        unsafe { &(*memory().spans.record(self.0.get())).references }
+    }
+}
+
+impl Clone for Frame {
+    fn clone(&self) -> Self {
+        if self.is_managed() {
+            let before = self.references().fetch_add(1, Ordering::Relaxed);
+            // Each owner takes at least four bytes somewhere, so 2^32 of them need more memory than the owners of one
+            // page will ever have; were it otherwise, freeing the page too early must not be the result.
+            assert!(before < u32::MAX, "too many owners of a frame");
+        }
+        Self(self.0)
+    }
+}
+
+impl Drop for Frame {
+    #[inline]
+    fn drop(&mut self) {
+        if self.is_managed() && self.references().fetch_sub(1, Ordering::Release) == 1 {
+            // Whatever the other owners did with the page happens before it is used anew.
+            fence(Ordering::Acquire);
+            // SAFETY: this was the last owner.
+            unsafe { memory().free(self.0.get(), 1) };
+        }
+    }
+}
+
+impl fmt::Debug for Frame {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Frame({})", self.phys())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn contents_are_shared_by_clones() {
+        let frame = Frame::zeroed().unwrap();
+        assert!(frame.is_unique());
+        let other = frame.clone();
+        assert!(!frame.is_unique() && frame.same(&other));
+        frame.write(4090, b"abcdef");
+        assert_eq!(&other.read_array(4090), b"abcdef");
+        drop(frame);
+        assert!(other.is_unique());
+        other.clear(4091..4093);
+        assert_eq!(&other.read_array(4090), b"a\0\0def");
+        other.atomic_u32(8).store(7, Ordering::Relaxed);
+        assert_eq!(other.read_array(8), 7u32.to_ne_bytes());
+    }
+
+    #[test]
+    fn pages_are_copied_whole() {
+        let from = Frame::zeroed().unwrap();
+        let to = Frame::uninit().unwrap();
+        from.write(0, &[9; PAGE_SIZE]);
+        to.copy_from(&from);
+        assert_eq!(to.read_array::<PAGE_SIZE>(0), [9; PAGE_SIZE]);
+        assert!(!from.same(&to));
+    }
+
+    #[test]
+    #[should_panic(expected = "within a page")]
+    fn access_beyond_the_page_is_a_bug() {
+        Frame::zeroed().unwrap().write(4095, &[1, 2]);
+    }
+}

@@ -1,0 +1,30 @@
+//! The kernel's heap: small objects in extents, big ones straight from frames.
+//!
+//! An allocation can fail, and then returns null: sizes that a program chooses go through `try_reserve`. Small objects
+//! that the kernel makes on its own may use the reserve of frames that ordinary allocations leave alone. The
+//! kernel asks [`reserve_low`] where a call begins, and waits, evicts or refuses before the reserve runs out, so that
+//! no such allocation fails.
+
+use crate::memory::memory;
+#[cfg(isopod_bare)]
+mod allocator;
+
+/// Whether ordinary allocations have nothing left and the reserve has been touched.
+pub fn reserve_low() -> bool {
+    let buddy = memory().buddy.lock();
+    buddy.free_frames() < buddy.reserve()
+}
+
+/// Whether the reserve is whole. Frames that are given back fill it before anything else, so there is nothing to do
+/// but to free some: evict clean pages, end a process.
+pub fn refill_reserve() -> bool {
+    !reserve_low()
+}
+
+/// Bytes that kernel objects use.
+pub(crate) fn used_bytes() -> usize {
+    #[cfg(isopod_bare)]
+    return allocator::used_bytes();
+    #[cfg(not(isopod_bare))]
+    return 0;
+}

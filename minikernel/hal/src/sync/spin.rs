@@ -1,0 +1,153 @@
+//! Spin locks behind `lock_api`'s safe wrappers. Their guards are not `Send`, so that a future which keeps one across
+//! an `await` is not `Send` either and the executor refuses it at compile time.
+
+use core::{
+    hint,
+    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+};
+
+use lock_api::{GuardNoSend, RawMutex, RawRwLock};
+
+/// Mutual exclusion by spinning.
+pub type SpinLock<T> = lock_api::Mutex<RawSpinLock, T>;
+/// Access to what a [`SpinLock`] protects.
+pub type SpinLockGuard<'a, T> = lock_api::MutexGuard<'a, RawSpinLock, T>;
+/// Many readers or one writer, by spinning. Readers are preferred: a reader may take the lock again.
+pub type RwSpinLock<T> = lock_api::RwLock<RawRwSpinLock, T>;
+/// Shared access to what a [`RwSpinLock`] protects.
+pub type RwSpinReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwSpinLock, T>;
+/// Exclusive access to what a [`RwSpinLock`] protects.
+pub type RwSpinWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwSpinLock, T>;
+
+/// The state of a [`SpinLock`].
+#[derive(Debug)]
+pub struct RawSpinLock(AtomicBool);
+
+// SAFETY: `try_lock` succeeds only for the one caller whose exchange turned false into true, and acquire/release
+// order what the lock protects.
+unsafe impl RawMutex for RawSpinLock {
+    const INIT: Self = Self(AtomicBool::new(false));
+    type Guard = GuardNoSend;
+
+    #[inline]
+    fn lock(&self) -> GuardNoSend {
+        loop {
+            if let Some(guard) = self.try_lock() {
+                return guard;
+            }
+            while self.is_locked() {
+                hint::spin_loop();
+            }
+        }
+    }
+
+    #[inline]
+    fn try_lock(&self) -> Option<GuardNoSend> {
+        (!self.0.swap(true, Ordering::Acquire)).then(GuardNoSend::new)
+    }
+
+    #[inline]
+    unsafe fn unlock(&self, _guard: GuardNoSend) {
+        self.0.store(false, Ordering::Release);
+    }
+
+    #[inline]
+    fn is_locked(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// The state of a [`RwSpinLock`]: the number of readers, or [`WRITER`].
+#[derive(Debug)]
+pub struct RawRwSpinLock(AtomicUsize);
+
+const WRITER: usize = usize::MAX;
+
+// SAFETY: the count is `WRITER` only while one writer holds the lock and was zero before it; readers raise the count
+// only while it is not `WRITER`.
+unsafe impl RawRwLock for RawRwSpinLock {
+    const INIT: Self = Self(AtomicUsize::new(0));
+    type SharedGuard = GuardNoSend;
+    type ExclusiveGuard = GuardNoSend;
+
+    fn lock_shared(&self) -> GuardNoSend {
+        loop {
+            if let Some(guard) = self.try_lock_shared() {
+                return guard;
+            }
+            hint::spin_loop();
+        }
+    }
+
+    fn try_lock_shared(&self) -> Option<GuardNoSend> {
+        // The largest count but one stays free, so that readers never turn into `WRITER`.
+        let enter = |readers| (readers < WRITER - 1).then(|| readers + 1);
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).ok().map(|_| GuardNoSend::new())
+    }
+
+    unsafe fn unlock_shared(&self, _guard: GuardNoSend) {
+        self.0.fetch_sub(1, Ordering::Release);
+    }
+
+    fn lock_exclusive(&self) -> GuardNoSend {
+        loop {
+            if let Some(guard) = self.try_lock_exclusive() {
+                return guard;
+            }
+            hint::spin_loop();
+        }
+    }
+
+    fn try_lock_exclusive(&self) -> Option<GuardNoSend> {
+        let taken = self.0.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed);
+        taken.ok().map(|_| GuardNoSend::new())
+    }
+
+    unsafe fn unlock_exclusive(&self, _guard: GuardNoSend) {
+        self.0.store(0, Ordering::Release);
+    }
+
+    fn is_locked(&self) -> bool {
+        self.0.load(Ordering::Relaxed) != 0
+    }
+
+    fn is_locked_exclusive(&self) -> bool {
+        self.0.load(Ordering::Relaxed) == WRITER
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{sync::Arc, thread, vec::Vec};
+
+    use super::*;
+
+    #[test]
+    fn a_spin_lock_excludes() {
+        let total = Arc::new(SpinLock::new(0u64));
+        let workers: Vec<_> = (0..4)
+            .map(|_| {
+                let total = total.clone();
+                thread::spawn(move || (0..10_000).for_each(|_| *total.lock() += 1))
+            })
+            .collect();
+        for worker in workers {
+            worker.join().unwrap();
+        }
+        assert_eq!(*total.lock(), 40_000);
+    }
+
+    #[test]
+    fn readers_share_and_a_writer_does_not() {
+        let lock = RwSpinLock::new(1);
+        let first = lock.read();
+        let second = lock.read();
+        assert!(lock.try_write().is_none());
+        drop((first, second));
+        *lock.write() = 2;
+        let writer = lock.write();
+        assert!(lock.try_read().is_none());
+        drop(writer);
+        assert_eq!(*lock.read(), 2);
+    }
+}
