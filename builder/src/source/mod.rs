@@ -15,6 +15,8 @@ mod platform;
 mod progress;
 mod reference;
 mod registry;
+#[cfg(test)]
+mod testing;
 
 use std::fmt;
 use std::io::Read;

@@ -15,7 +15,7 @@ use oci_client::secrets::RegistryAuth;
 use oci_client::{Client, Reference, RegistryOperation};
 use tokio::runtime::{Builder, Runtime};
 
-use super::credentials::{self, Credentials};
+use super::credentials::Credentials;
 use super::download::{self, Download};
 use super::failure::{self, Failure};
 use crate::source::reference::RegistryReference;
@@ -48,9 +48,13 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Finds credentials, reaches the registry and logs in.
-    pub fn open(reference: &RegistryReference, plain_http: bool) -> Result<Self, SourceError> {
-        let (auth, credentials) = match credentials::find(&reference.registry, &reference.repository)? {
+    /// Reaches the registry and logs in.
+    pub fn open(
+        reference: &RegistryReference,
+        plain_http: bool,
+        credentials: Option<Credentials>,
+    ) -> Result<Self, SourceError> {
+        let (auth, credentials) = match credentials {
             Some(Credentials { user, password, file }) => (RegistryAuth::Basic(user, password), Some(file)),
             None => (RegistryAuth::Anonymous, None),
         };

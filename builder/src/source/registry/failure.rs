@@ -92,14 +92,8 @@ impl Failure {
     fn request(error: &(dyn Error + 'static), connecting: bool, timed_out: bool) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            // Inside an `io::Error` may hide what is not among its sources.
-            let inner = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-            if error.is::<rustls::Error>()
-                || inner.is_some_and(<dyn Error + Send + Sync>::is::<rustls::Error>)
-            {
-                return Self::Unreachable(Unreachable::Tls(
-                    inner.map_or_else(|| error.to_string(), ToString::to_string),
-                ));
+            if error.is::<rustls::Error>() {
+                return Self::Unreachable(Unreachable::Tls(error.to_string()));
             }
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.kind() == io::ErrorKind::ConnectionRefused
@@ -110,7 +104,7 @@ impl Failure {
             if error.to_string() == "dns error" {
                 return Self::Unreachable(Unreachable::Name);
             }
-            cause = error.source();
+            cause = below(error);
         }
         match (connecting, timed_out) {
             (true, true) => Self::Unreachable(Unreachable::Timeout),
@@ -158,24 +152,23 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An error and its causes in one line.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        text = format!("{text}: {error}");
-        cause = error.source();
+/// The cause of an error. What an `io::Error` wraps is not among its sources.
+fn below<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    match error.downcast_ref::<io::Error>().and_then(io::Error::get_ref) {
+        Some(inner) => Some(inner),
+        None => error.source(),
     }
-    text
+}
+
+/// An error and its causes in one line.
+pub(super) fn chain(error: &(dyn Error + 'static)) -> String {
+    let causes = std::iter::successors(below(error), |error| below(*error));
+    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 /// The last cause: the ones above only say which layer of the client passed it on.
 fn deepest(error: &(dyn Error + 'static)) -> String {
-    let mut last = error;
-    while let Some(cause) = last.source() {
-        last = cause;
-    }
-    last.to_string()
+    std::iter::successors(Some(error), |error| below(*error)).last().unwrap_or(error).to_string()
 }
 
 /// What a registry said, shortened: it may be a page of HTML.

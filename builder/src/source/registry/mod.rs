@@ -4,6 +4,8 @@ mod connection;
 mod credentials;
 mod download;
 mod failure;
+#[cfg(test)]
+mod tests;
 
 use std::fs;
 use std::io::Read;
@@ -137,7 +139,8 @@ impl Repository {
         if let Some(connection) = &*connection {
             return Ok(connection.clone());
         }
-        let new = Arc::new(Connection::open(&self.reference, self.plain_http)?);
+        let credentials = credentials::find(&self.reference.registry, &self.reference.repository)?;
+        let new = Arc::new(Connection::open(&self.reference, self.plain_http, credentials)?);
         *connection = Some(new.clone());
         Ok(new)
     }
