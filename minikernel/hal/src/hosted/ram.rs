@@ -85,3 +85,12 @@ pub(crate) fn loaded() -> (LinkDirectory, &'static [PhysRange]) {
 }
 
 const _: () = assert!(START.is_multiple_of(PAGE_SIZE as u64));
+
+/// Writes RAM as a device does that a test plays. What lies there must be a [`crate::frame::Frame`] or
+/// [`crate::dma::Dma`]: their owners expect it.
+pub fn write_physical(at: PhysAddr, from: &[u8]) {
+    for (index, byte) in from.iter().enumerate() {
+        // SAFETY: `direct` has checked that the byte lies in the arena.
+        unsafe { direct(PhysAddr::new(at.as_u64() + index as u64)).write_volatile(*byte) };
+    }
+}
