@@ -3,6 +3,7 @@
 
 mod once;
 mod spin;
+pub mod wait;
 
 pub use once::Once;
 pub use spin::{RwSpinLock, RwSpinReadGuard, RwSpinWriteGuard, SpinLock, SpinLockGuard};

@@ -1,0 +1,261 @@
+//! Wait queues: where futures sleep until something they wait for may have happened.
+//!
+//! A queue holds wakers, never threads. The rule that makes a lost wake-up impossible is kept here once, in [`WaitQueue::until`]:
+//! register first, then look at the condition, then sleep. Whoever changes the condition changes it first and wakes
+//! afterwards. A waiter that was chosen by [`WaitQueue::wake_one`] and then dropped before it looked (a signal ended its wait)
+//! hands the wake-up to the next.
+
+use alloc::collections::VecDeque;
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
+
+use super::SpinLock;
+
+/// Wakers in the order in which they came.
+#[derive(Debug)]
+pub struct WaitQueue {
+    inner: SpinLock<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    next_id: u64,
+    entries: VecDeque<Entry>,
+}
+
+#[derive(Debug)]
+struct Entry {
+    id: u64,
+    waker: Waker,
+    /// A listener stays in the queue when it is woken and never takes a wake-up from a waiter.
+    listener: bool,
+}
+
+impl Default for WaitQueue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl WaitQueue {
+    /// An empty queue.
+    pub const fn new() -> Self {
+        Self { inner: SpinLock::new(Inner { next_id: 0, entries: VecDeque::new() }) }
+    }
+
+    /// Wakes the waiter that came first, and every listener. True when there was a waiter.
+    pub fn wake_one(&self) -> bool {
+        self.wake(1) == 1
+    }
+
+    /// Wakes every waiter and every listener.
+    pub fn wake_all(&self) {
+        self.wake(usize::MAX);
+    }
+
+    /// Wakes at most `limit` waiters, and every listener. Returns how many waiters there were.
+    ///
+    /// Each waker is called, and dropped, outside the lock: it may be the last owner of a task whose futures stand in this very queue.
+    pub fn wake(&self, limit: usize) -> usize {
+        let end = self.inner.lock().next_id;
+        let (mut from, mut woken) = (0, 0);
+        while let Some((id, waker, listener)) = self.take_next(from, end, woken < limit) {
+            waker.wake();
+            woken += usize::from(!listener);
+            from = id + 1;
+        }
+        woken
+    }
+
+    /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.
+    fn take_next(&self, from: u64, end: u64, waiters_too: bool) -> Option<(u64, Waker, bool)> {
+        let mut inner = self.inner.lock();
+        let start = inner.entries.partition_point(|entry| entry.id < from);
+        let offset = inner.entries.range(start..).position(|entry| entry.listener || waiters_too)?;
+        let entry = &inner.entries[start + offset];
+        if entry.id >= end {
+            return None;
+        }
+        if entry.listener {
+            return Some((entry.id, entry.waker.clone(), true));
+        }
+        let entry = inner.entries.remove(start + offset)?;
+        Some((entry.id, entry.waker, false))
+    }
+
+    /// Sleeps until `ready` gives a value. It is asked before the first sleep and after each wake-up.
+    pub async fn until<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
+        if let Some(value) = ready() {
+            return value;
+        }
+        let mut place = Place { queue: self, id: None };
+        poll_fn(|context| {
+            place.enter(context.waker());
+            match ready() {
+                Some(value) => {
+                    place.leave();
+                    Poll::Ready(value)
+                }
+                None => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Has `waker` woken at every wake-up of this queue until the listener is dropped: what `poll` and `epoll` need.
+    pub fn listen<'a>(&'a self, waker: &Waker) -> Listener<&'a Self> {
+        Listener { id: self.insert(waker, true), queue: self }
+    }
+
+    /// As [`WaitQueue::listen`], for a listener that keeps the queue alive.
+    pub fn listen_owned(self: alloc::sync::Arc<Self>, waker: &Waker) -> Listener<alloc::sync::Arc<Self>> {
+        Listener { id: self.insert(waker, true), queue: self }
+    }
+
+    fn insert(&self, waker: &Waker, listener: bool) -> u64 {
+        let mut inner = self.inner.lock();
+        let id = inner.next_id;
+        inner.next_id += 1;
+        inner.entries.push_back(Entry { id, waker: waker.clone(), listener });
+        id
+    }
+
+    /// Takes an entry out. False when it was no longer there: it has been woken.
+    fn remove(&self, id: u64) -> bool {
+        let mut inner = self.inner.lock();
+        // Identifiers rise along the queue: entries are only ever appended.
+        match inner.entries.binary_search_by_key(&id, |entry| entry.id) {
+            Ok(position) => inner.entries.remove(position).is_some(),
+            Err(_) => false,
+        }
+    }
+
+    fn contains(&self, id: u64) -> bool {
+        self.inner.lock().entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
+    }
+}
+
+/// A waiter's place in a queue.
+struct Place<'a> {
+    queue: &'a WaitQueue,
+    id: Option<u64>,
+}
+
+impl Place<'_> {
+    /// Takes a place, or a new one at the end when a wake-up used up the old one and the condition did not hold.
+    fn enter(&mut self, waker: &Waker) {
+        if !self.id.is_some_and(|id| self.queue.contains(id)) {
+            self.id = Some(self.queue.insert(waker, false));
+        }
+    }
+
+    /// Gives the place up after the condition held: a wake-up, if there was one, has served.
+    fn leave(&mut self) {
+        if let Some(id) = self.id.take() {
+            self.queue.remove(id);
+        }
+    }
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        // The wait was given up. If a wake-up had chosen it, another waiter must have that wake-up.
+        if let Some(id) = self.id.take()
+            && !self.queue.remove(id)
+        {
+            self.queue.wake_one();
+        }
+    }
+}
+
+/// A registration that outlives single wake-ups; see [`WaitQueue::listen`].
+#[derive(Debug)]
+pub struct Listener<Q: core::ops::Deref<Target = WaitQueue>> {
+    queue: Q,
+    id: u64,
+}
+
+impl<Q: core::ops::Deref<Target = WaitQueue>> Drop for Listener<Q> {
+    fn drop(&mut self) {
+        self.queue.remove(self.id);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::sync::Arc;
+    use alloc::task::Wake;
+    use core::pin::pin;
+    use core::sync::atomic::{AtomicUsize, Ordering};
+    use core::task::Context;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counter() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count::default());
+        (count.clone(), Waker::from(count))
+    }
+
+    fn seen(count: &Count) -> usize {
+        count.0.load(Ordering::SeqCst)
+    }
+
+    #[test]
+    fn a_condition_that_holds_never_sleeps() {
+        let queue = WaitQueue::new();
+        let (_, waker) = counter();
+        let mut wait = pin!(queue.until(|| Some(7)));
+        assert_eq!(wait.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(7));
+    }
+
+    #[test]
+    fn wake_one_wakes_in_order_and_only_one() {
+        let queue = WaitQueue::new();
+        let (first, first_waker) = counter();
+        let (second, second_waker) = counter();
+        let mut a = pin!(queue.until(|| None::<()>));
+        let mut b = pin!(queue.until(|| None::<()>));
+        assert!(a.as_mut().poll(&mut Context::from_waker(&first_waker)).is_pending());
+        assert!(b.as_mut().poll(&mut Context::from_waker(&second_waker)).is_pending());
+        assert!(queue.wake_one());
+        assert_eq!((seen(&first), seen(&second)), (1, 0));
+    }
+
+    #[test]
+    fn a_wake_up_given_to_a_dropped_waiter_goes_to_the_next() {
+        let queue = WaitQueue::new();
+        let (_, first_waker) = counter();
+        let (second, second_waker) = counter();
+        let mut a = alloc::boxed::Box::pin(queue.until(|| None::<()>));
+        let mut b = pin!(queue.until(|| None::<()>));
+        assert!(a.as_mut().poll(&mut Context::from_waker(&first_waker)).is_pending());
+        assert!(b.as_mut().poll(&mut Context::from_waker(&second_waker)).is_pending());
+        queue.wake_one();
+        drop(a);
+        assert_eq!(seen(&second), 1);
+    }
+
+    #[test]
+    fn listeners_stay_and_take_nothing_from_waiters() {
+        let queue = WaitQueue::new();
+        let (listener, listener_waker) = counter();
+        let (waiter, waiter_waker) = counter();
+        let registration = queue.listen(&listener_waker);
+        let mut wait = pin!(queue.until(|| None::<()>));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&waiter_waker)).is_pending());
+        assert!(queue.wake_one());
+        assert!(!queue.wake_one());
+        assert_eq!((seen(&listener), seen(&waiter)), (2, 1));
+        drop(registration);
+        queue.wake_all();
+        assert_eq!(seen(&listener), 2);
+    }
+}
