@@ -1,0 +1,176 @@
+//! What the machine has.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_hal::boot::BootInfo;
+use isopod_hal::{PhysAddr, firmware, irq, log, power};
+
+use crate::acpi::{AcpiError, Line, MmioDevice, PhysicalMemory, Platform, Polarity, SoftOff, Trigger};
+use crate::block::Block;
+use crate::command_line;
+use crate::console::CharDevice;
+use crate::entropy::Random;
+use crate::pci::{self, ConfigSpace, Ecam, Function, Ports};
+use crate::serial::{COM1, COM1_IRQ, Serial};
+use crate::virtio::block::VirtioBlock;
+use crate::virtio::console::VirtioConsole;
+use crate::virtio::mmio::MmioTransport;
+use crate::virtio::pci::{PciTransport, device_number};
+use crate::virtio::random::VirtioRandom;
+use crate::virtio::{StartError, Transport, device};
+
+/// The devices of the machine, in the order in which its description lists them.
+pub struct Devices {
+    /// Disks.
+    pub blocks: Vec<Arc<dyn Block>>,
+    /// virtio consoles; without one, or with `console=ttyS0` on the command line, the serial port comes last.
+    pub consoles: Vec<Arc<dyn CharDevice>>,
+    /// The generator of random numbers.
+    pub random: Arc<Random>,
+    /// Devices that feed it.
+    pub random_sources: Vec<Arc<VirtioRandom>>,
+}
+
+/// Finds all devices and starts those there is a driver for. Waits for nothing: a device answers later.
+pub fn probe(boot: &BootInfo) -> Devices {
+    let mut devices = Devices {
+        blocks: Vec::new(),
+        consoles: Vec::new(),
+        random: Arc::new(Random::new(boot.seed.as_ref())),
+        random_sources: Vec::new(),
+    };
+    let platform = read_platform(boot);
+    prepare_interrupts(&platform);
+    prepare_power_off(&platform);
+    for place in mmio_devices(&platform, boot.command_line) {
+        devices.start_mmio(place);
+    }
+    if let Some(space) = pci_space(&platform, boot.command_line) {
+        pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform));
+    }
+    if devices.consoles.is_empty() || command_line::has_word(boot.command_line, b"console=ttyS0") {
+        let line = platform.isa_line(COM1_IRQ);
+        devices.consoles.extend(Serial::open(COM1, line).map(|serial| serial as Arc<dyn CharDevice>));
+    }
+    devices
+}
+
+/// Firmware memory by way of the hal.
+struct Firmware;
+
+impl PhysicalMemory for Firmware {
+    fn read(&self, address: u64, into: &mut [u8]) -> Result<(), AcpiError> {
+        firmware::read(PhysAddr::new(address), into).map_err(|_| AcpiError::Unreadable)
+    }
+}
+
+fn read_platform(boot: &BootInfo) -> Platform {
+    let Some(rsdp) = boot.rsdp else { return Platform::default() };
+    Platform::read(&Firmware, rsdp.as_u64()).unwrap_or_else(|error| {
+        log!("acpi: {error}");
+        Platform::default()
+    })
+}
+
+fn prepare_interrupts(platform: &Platform) {
+    let io_apics: Vec<_> = platform
+        .madt
+        .iter()
+        .flat_map(|madt| &madt.io_apics)
+        .map(|io_apic| irq::IoApicInfo {
+            address: PhysAddr::new(io_apic.address),
+            gsi_base: io_apic.gsi_base,
+        })
+        .collect();
+    irq::configure_ioapics(&io_apics);
+}
+
+fn prepare_power_off(platform: &Platform) {
+    match platform.soft_off() {
+        Some(SoftOff::Pm1 { port, value }) => power::set_acpi_s5(port, value),
+        Some(SoftOff::SleepControl { .. }) | None => {}
+    }
+}
+
+/// The virtio-mmio devices that ACPI names, then those of the command line that it does not.
+fn mmio_devices(platform: &Platform, command_line: &[u8]) -> Vec<MmioDevice> {
+    let mut places = platform.virtio_mmio.clone();
+    let rejected = |word: &[u8]| log!("command line: not understood: {}", word.escape_ascii());
+    for place in command_line::virtio_mmio_devices(command_line, rejected) {
+        if places.iter().all(|known| known.base != place.base) {
+            places.push(place);
+        }
+    }
+    places
+}
+
+/// The way to PCI, if there may be any: a machine that lists virtio-mmio devices or has ACPI without the fixed
+/// hardware of a PC is not asked.
+fn pci_space(platform: &Platform, command_line: &[u8]) -> Option<alloc::boxed::Box<dyn ConfigSpace>> {
+    if command_line::has_word(command_line, b"pci=off") {
+        return None;
+    }
+    if let Some(ecam) = Ecam::new(&platform.ecam) {
+        return Some(alloc::boxed::Box::new(ecam));
+    }
+    let reduced = platform.fadt.is_some_and(|fadt| fadt.hardware_reduced);
+    if reduced || command_line.windows(12).any(|window| window == b"virtio_mmio.") {
+        return None;
+    }
+    Some(alloc::boxed::Box::new(Ports::detect()?))
+}
+
+impl Platform {
+    /// How an ISA interrupt arrives.
+    fn isa_line(&self, isa: u8) -> Line {
+        let own = Line { gsi: u32::from(isa), trigger: Trigger::Edge, polarity: Polarity::High };
+        self.madt.as_ref().map_or(own, |madt| madt.isa_line(isa))
+    }
+}
+
+impl Devices {
+    fn start_mmio(&mut self, place: MmioDevice) {
+        match MmioTransport::open(place) {
+            // An empty slot.
+            Ok((0, _)) => {}
+            Ok((number, transport)) => self.start(number, transport, format_args!("at {:#x}", place.base)),
+            Err(error) => log!("virtio: device at {:#x} left out: {error}", place.base),
+        }
+    }
+
+    fn start_pci(&mut self, function: Function, platform: &Platform) {
+        let Some(number) = device_number(&function) else { return };
+        let place = alloc::format!("at {function}");
+        match PciTransport::open(function, &|isa| platform.isa_line(isa)) {
+            Ok(transport) => self.start(number, transport, format_args!("{place}")),
+            Err(error) => log!("virtio: device {place} left out: {error}"),
+        }
+    }
+
+    fn start(&mut self, number: u32, transport: impl Transport + 'static, place: core::fmt::Arguments<'_>) {
+        let transport = alloc::boxed::Box::new(transport);
+        let started = match number {
+            device::BLOCK => VirtioBlock::start(transport).map(|block| self.blocks.push(block)),
+            device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
+            device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
+                .map(|source| self.random_sources.push(source)),
+            // No driver for it: it is left alone.
+            _ => Ok(()),
+        };
+        if let Err(error) = started {
+            let error: StartError = error;
+            log!("virtio: device {place} left out: {error}");
+        }
+    }
+}
+
+impl core::fmt::Debug for Devices {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Devices")
+            .field("blocks", &self.blocks.len())
+            .field("consoles", &self.consoles.len())
+            .field("random_sources", &self.random_sources)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,188 @@
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::task::Waker;
+use std::sync::atomic::AtomicUsize;
+use std::task::Wake;
+
+use super::*;
+use crate::virtio::simulated::Simulated;
+
+const FEATURES: [u64; 2] = [0, 1 << 29];
+
+fn console(features: u64) -> (Arc<Simulated>, Arc<VirtioConsole>) {
+    let (device, transport) = Simulated::new(features, &[], &[64, 64]);
+    (device, VirtioConsole::start(transport).unwrap())
+}
+
+#[derive(Default)]
+struct Count(AtomicUsize);
+
+impl Wake for Count {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+impl Count {
+    fn get(&self) -> usize {
+        self.0.load(Ordering::SeqCst)
+    }
+}
+
+fn waker() -> (Arc<Count>, Waker) {
+    let count = Arc::new(Count::default());
+    (Arc::clone(&count), Waker::from(count))
+}
+
+/// Types `bytes` at the console, into as many buffers as it takes.
+fn type_in(device: &Simulated, bytes: &[u8]) {
+    let mut rest = bytes;
+    while !rest.is_empty() {
+        let buffer = device.take(0).expect("an input buffer");
+        let (now, later) = rest.split_at(rest.len().min(buffer.room() as usize));
+        buffer.fill(now);
+        device.give_back(0, u32::from(buffer.head), now.len() as u32);
+        rest = later;
+    }
+    device.interrupt();
+}
+
+/// Takes all output there is.
+fn printed(device: &Simulated) -> Vec<u8> {
+    let mut all = Vec::new();
+    while let Some(buffer) = device.take(1) {
+        all.extend(buffer.input);
+        device.give_back(1, u32::from(buffer.head), 0);
+    }
+    all
+}
+
+#[test]
+fn input_arrives_and_its_buffers_return() {
+    for features in FEATURES {
+        let (device, console) = console(features);
+        assert_eq!(device.notified(0), 1);
+        assert!(!console.can_read());
+        let (woken, waker) = waker();
+        let _listener = console.readable().listen(&waker);
+        for round in 0..100u8 {
+            let line: Vec<u8> = (0..INPUT_BUFFER as u16 + 300).map(|at| at as u8 ^ round).collect();
+            type_in(&device, &line);
+            assert!(console.can_read());
+            assert_eq!(woken.get(), usize::from(round) + 1);
+            let mut read: Vec<u8> = Vec::new();
+            let mut piece = [0; 700];
+            loop {
+                match console.read(&mut piece) {
+                    0 => break,
+                    len => read.extend(&piece[..len]),
+                }
+            }
+            assert_eq!(read, line);
+        }
+    }
+}
+
+#[test]
+fn input_that_nobody_reads_stops_the_sender() {
+    let (device, console) = console(0);
+    type_in(&device, &[7; PAGE_SIZE]);
+    assert!(device.take(0).is_none(), "all buffers are full");
+    assert_eq!(console.read(&mut [0; INPUT_BUFFER]), INPUT_BUFFER);
+    assert_eq!(device.take(0).unwrap().room() as usize, INPUT_BUFFER);
+}
+
+#[test]
+fn output_is_taken_until_the_buffers_are_full() {
+    for features in FEATURES {
+        let (device, console) = console(features);
+        assert_eq!(console.write(b"hello "), 6);
+        assert_eq!(console.write(b"world"), 5);
+        assert_eq!(printed(&device), b"hello world");
+        assert!(!device.interrupt_wanted(1), "nobody waits");
+        let long: Vec<u8> = (0..10 * PAGE_SIZE).map(|at| (at / 7) as u8).collect();
+        let room = usize::from(OUTPUT_BUFFERS) * PAGE_SIZE;
+        assert_eq!(console.write(&long), room);
+        assert!(!console.can_write());
+        assert_eq!(console.write(&long[room..]), 0);
+        let (woken, waker) = waker();
+        let _listener = console.writable().listen(&waker);
+        let buffer = device.take(1).unwrap();
+        device.give_back(1, u32::from(buffer.head), 0);
+        assert!(device.interrupt_wanted(1), "somebody waits");
+        device.interrupt();
+        assert_eq!(woken.get(), 1);
+        assert!(console.can_write());
+        assert_eq!(console.write(&long[room..]), PAGE_SIZE);
+        let mut output = buffer.input;
+        output.extend(printed(&device));
+        assert_eq!(output, long[..room + PAGE_SIZE]);
+    }
+}
+
+#[test]
+fn a_write_that_fills_the_last_buffer_leaves_the_interrupt_on() {
+    let (device, console) = console(1 << 29);
+    let room = usize::from(OUTPUT_BUFFERS) * PAGE_SIZE;
+    assert_eq!(console.write(&alloc::vec![1; room]), room);
+    // An input interrupt in between changes nothing.
+    type_in(&device, b"x");
+    let buffer = device.take(1).unwrap();
+    device.give_back(1, u32::from(buffer.head), 0);
+    assert!(device.interrupt_wanted(1));
+}
+
+#[test]
+fn last_words_are_bounded() {
+    let (device, console) = console(0);
+    std::thread::scope(|scope| {
+        let reader = scope.spawn(|| {
+            let mut output = Vec::new();
+            while output.len() < 100_000 {
+                output.extend(printed(&device));
+            }
+            output
+        });
+        console.write_polled(&alloc::vec![b'!'; 100_000]);
+        assert!(reader.join().unwrap().iter().all(|byte| *byte == b'!'));
+    });
+    // While the code that panicked holds the device, nothing can be done, but it ends.
+    let guard = console.output.lock();
+    console.write_polled(b"locked");
+    drop(guard);
+}
+
+#[test]
+fn a_hostile_device_is_given_up() {
+    let crimes: [fn(&Simulated); 3] = [
+        |device| device.give_back(0, 99, 0),
+        |device| device.give_back(1, 0, 0),
+        |device| {
+            let buffer = device.take(0).unwrap();
+            device.give_back(0, u32::from(buffer.head), INPUT_BUFFER as u32 + 1);
+        },
+    ];
+    for crime in crimes {
+        let (device, console) = console(0);
+        let (woken, waker) = waker();
+        let _listeners = (console.readable().listen(&waker), console.writable().listen(&waker));
+        crime(&device);
+        device.interrupt();
+        assert_eq!((device.resets(), woken.get()), (2, 2));
+        assert!(console.hung_up() && !console.can_read() && !console.can_write());
+        assert_eq!((console.write(b"x"), console.read(&mut [0])), (0, 0));
+        console.write_polled(b"x");
+        device.interrupt();
+    }
+}
+
+#[test]
+fn empty_input_buffers_are_given_back() {
+    let (device, console) = console(0);
+    for _ in 0..10 {
+        let buffer = device.take(0).expect("an input buffer");
+        device.give_back(0, u32::from(buffer.head), 0);
+        device.interrupt();
+        assert!(!console.can_read());
+    }
+}

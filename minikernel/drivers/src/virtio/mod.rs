@@ -1,0 +1,152 @@
+//! virtio 1.2 devices.
+//!
+//! A [`Transport`] is one device as its bus shows it; [`start`] brings it up the way the specification asks (3.1.1)
+//! and ties its interrupt to a [`Driver`]. Each access to a device leaves the virtual machine, so features are read
+//! once, configuration only where a driver needs it, and interrupts are acknowledged without asking for their cause.
+
+pub mod block;
+pub mod console;
+pub mod mmio;
+pub mod pci;
+pub mod queue;
+pub mod random;
+pub mod transport;
+
+#[cfg(test)]
+mod simulated;
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use core::fmt;
+
+use isopod_hal::OutOfMemory;
+use isopod_hal::sync::Once;
+
+pub use transport::{Doorbell, Rings, Status, Transport};
+
+/// Device numbers (virtio 1.2, chapter 5).
+pub mod device {
+    /// Block device.
+    pub const BLOCK: u32 = 2;
+    /// Console.
+    pub const CONSOLE: u32 = 3;
+    /// Entropy source.
+    pub const RANDOM: u32 = 4;
+}
+
+/// Feature bits that every driver negotiates (virtio 1.2, chapter 6).
+mod feature {
+    pub(super) const EVENT_INDEX: u64 = 1 << 29;
+    pub(super) const VERSION_1: u64 = 1 << 32;
+}
+
+/// Why a device was not started.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StartError {
+    /// It speaks only the protocol from before virtio 1.0.
+    Legacy,
+    /// It refused the features chosen from those it offered.
+    Features,
+    /// It lacks a queue, or the queue is too small.
+    Queue,
+    /// It lacks a register window that the transport needs, or the window cannot be mapped.
+    Window,
+    /// No interrupt can be had for it.
+    Interrupt,
+    /// No memory for queues or buffers.
+    OutOfMemory,
+}
+
+impl From<OutOfMemory> for StartError {
+    fn from(_: OutOfMemory) -> Self {
+        Self::OutOfMemory
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Legacy => "only legacy virtio (with QEMU: -global virtio-mmio.force-legacy=false)",
+            Self::Features => "it refuses the features it offered",
+            Self::Queue => "a queue is missing or too small",
+            Self::Window => "its registers cannot be reached",
+            Self::Interrupt => "no interrupt for it",
+            Self::OutOfMemory => "out of memory",
+        })
+    }
+}
+
+/// The rules that a device broke; it is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Violation {
+    /// It returned a buffer that it does not have.
+    UnknownBuffer,
+    /// It says that it wrote more than the buffer holds.
+    TooMuchWritten,
+    /// It returned more buffers than it has.
+    TooManyReturned,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::UnknownBuffer => "it returned a buffer that it does not have",
+            Self::TooMuchWritten => "it claims to have written more than the buffer holds",
+            Self::TooManyReturned => "it returned more buffers than it has",
+        })
+    }
+}
+
+/// A driver of one device.
+pub trait Driver: Send + Sync + 'static {
+    /// The device raised its interrupt.
+    fn on_interrupt(&self);
+}
+
+/// Negotiates features with a device: of `wanted`, what it offers. `build` makes the driver and its queues from the
+/// transport and the result; the device is live when this returns.
+pub fn start<D: Driver>(
+    mut transport: Box<dyn Transport>,
+    wanted: u64,
+    build: impl FnOnce(Arc<dyn Transport>, u64) -> Result<D, StartError>,
+) -> Result<Arc<D>, StartError> {
+    let mut status = Status::empty();
+    let mut add = |transport: &dyn Transport, bit| {
+        status |= bit;
+        transport.set_status(status);
+    };
+    transport.reset();
+    // One by one: Firecracker insists on it.
+    add(&*transport, Status::ACKNOWLEDGE);
+    add(&*transport, Status::DRIVER);
+    let offered = transport.device_features();
+    if offered & feature::VERSION_1 == 0 {
+        add(&*transport, Status::FAILED);
+        return Err(StartError::Legacy);
+    }
+    let features = offered & (wanted | feature::EVENT_INDEX | feature::VERSION_1);
+    transport.accept_features(features);
+    add(&*transport, Status::FEATURES_OK);
+    if !transport.status().contains(Status::FEATURES_OK) {
+        add(&*transport, Status::FAILED);
+        return Err(StartError::Features);
+    }
+    // The interrupt must exist before the queues, which name it, and the driver owns the queues: so it gets there
+    // by way of a cell that is filled last.
+    let target = Arc::new(Once::<Weak<D>>::new());
+    let handler = Arc::clone(&target);
+    transport.connect(Box::new(move || {
+        if let Some(driver) = handler.get().and_then(Weak::upgrade) {
+            driver.on_interrupt();
+        }
+    }))?;
+    let transport: Arc<dyn Transport> = transport.into();
+    let driver = build(Arc::clone(&transport), features).inspect_err(|_| add(&*transport, Status::FAILED))?;
+    let driver = Arc::new(driver);
+    target.get_or_init(|| Arc::downgrade(&driver));
+    add(&*transport, Status::DRIVER_OK);
+    Ok(driver)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,242 @@
+//! virtio over PCI (virtio 1.2, 4.1), by the modern interface only.
+
+use isopod_hal::mmio::Mmio;
+use isopod_hal::{PhysAddr, PhysRange, irq};
+
+use super::{Doorbell, Rings, StartError, Status, Transport};
+use crate::acpi::Line;
+use crate::interrupt::{self, Handler};
+use crate::pci::{CAPABILITY_MSIX, CAPABILITY_VENDOR, Capability, Function, enable_msix};
+
+/// Fields of the common configuration (4.1.4.3).
+mod common {
+    pub const DEVICE_FEATURES_SELECT: usize = 0x00;
+    pub const DEVICE_FEATURES: usize = 0x04;
+    pub const DRIVER_FEATURES_SELECT: usize = 0x08;
+    pub const DRIVER_FEATURES: usize = 0x0c;
+    pub const STATUS: usize = 0x14;
+    pub const QUEUE_SELECT: usize = 0x16;
+    pub const QUEUE_SIZE: usize = 0x18;
+    pub const QUEUE_VECTOR: usize = 0x1a;
+    pub const QUEUE_ENABLE: usize = 0x1c;
+    pub const QUEUE_NOTIFY_OFFSET: usize = 0x1e;
+    pub const QUEUE_DESCRIPTORS: usize = 0x20;
+    pub const QUEUE_AVAILABLE: usize = 0x28;
+    pub const QUEUE_USED: usize = 0x30;
+    pub const LENGTH: usize = 0x38;
+}
+
+/// The kinds of structures that a vendor capability can describe (4.1.4).
+mod structure {
+    pub const COMMON: u8 = 1;
+    pub const NOTIFICATIONS: u8 = 2;
+    // 3 is the cause of a pin interrupt.
+    pub const DEVICE: u8 = 4;
+}
+
+/// A register window and its length.
+#[derive(Debug)]
+struct Window {
+    registers: Mmio,
+    len: usize,
+}
+
+impl Window {
+    /// Maps the structure that a vendor capability describes: BAR, offset and length at bytes 4, 8 and 12. The BAR read
+    /// last is kept in `bar`: all structures tend to share one.
+    fn map(function: &Function, capability: Capability, bar: &mut Option<(u8, u64)>) -> Option<Self> {
+        let word = |at: u8| Some(function.read(capability.offset.checked_add(at)?));
+        let (index, offset, len) = (word(4)? as u8, word(8)?, word(12)?);
+        let address = match *bar {
+            Some((known, address)) if known == index => address,
+            _ => function.bar(index)?,
+        };
+        *bar = Some((index, address));
+        let base = address.checked_add(u64::from(offset))?;
+        if !offset.is_multiple_of(4) || len == 0 {
+            return None;
+        }
+        let registers = Mmio::map(PhysRange::new(PhysAddr::new(base), u64::from(len))).ok()?;
+        Some(Self { registers, len: len as usize })
+    }
+}
+
+/// How the device interrupts.
+#[derive(Debug)]
+enum Interrupt {
+    /// Not yet: it can by messages, or else by its pin.
+    Possible { msix: Option<Capability>, line: Option<Line> },
+    /// By entry 0 of the table.
+    Message,
+    /// By its pin.
+    Pin,
+}
+
+/// A function with virtio's capabilities.
+#[derive(Debug)]
+pub struct PciTransport {
+    function: Function,
+    common: Window,
+    notifications: Window,
+    notify_multiplier: usize,
+    /// Read to acknowledge a pin interrupt.
+    cause: Window,
+    /// Absent if the device has no configuration.
+    config: Option<Window>,
+    interrupt: Interrupt,
+}
+
+/// The virtio device number of a function, if it is one with the modern interface. A function with an identifier
+/// from before virtio 1.0 may have it too; its device number is then told by its old identifier.
+pub fn device_number(function: &Function) -> Option<u32> {
+    const VENDOR: u16 = 0x1af4;
+    if function.vendor != VENDOR {
+        return None;
+    }
+    match function.device {
+        0x1001 => Some(super::device::BLOCK),
+        0x1003 => Some(super::device::CONSOLE),
+        0x1005 => Some(super::device::RANDOM),
+        modern @ 0x1040..=0x107f => Some(u32::from(modern - 0x1040)),
+        _ => None,
+    }
+}
+
+impl PciTransport {
+    /// The way to the device. `isa_line` tells how an ISA interrupt arrives, for a device without MSI-X.
+    pub fn open(function: Function, isa_line: &dyn Fn(u8) -> Line) -> Result<Self, StartError> {
+        if !function.enable() {
+            return Err(StartError::Legacy);
+        }
+        let mut windows = [None, None, None, None];
+        let (mut notify_multiplier, mut msix, mut bar) = (0, None, None);
+        for capability in function.capabilities() {
+            let kind = (capability.head >> 8) as u8;
+            match (capability.id, kind) {
+                (CAPABILITY_MSIX, _) => msix = Some(capability),
+                (CAPABILITY_VENDOR, structure::COMMON..=structure::DEVICE) => {
+                    // The first of a kind that can be mapped is the one to use (4.1.4.1).
+                    let window = &mut windows[usize::from(kind - structure::COMMON)];
+                    if window.is_none() {
+                        *window = Window::map(&function, capability, &mut bar);
+                        if kind == structure::NOTIFICATIONS
+                            && let Some(at) = capability.offset.checked_add(16)
+                        {
+                            notify_multiplier = function.read(at) as usize;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        let [Some(common), Some(notifications), Some(cause), config] = windows else {
+            return Err(StartError::Legacy);
+        };
+        if common.len < common::LENGTH {
+            return Err(StartError::Window);
+        }
+        let line = if msix.is_some() { None } else { function.interrupt_line().map(isa_line) };
+        let interrupt = Interrupt::Possible { msix, line };
+        Ok(Self { function, common, notifications, notify_multiplier, cause, config, interrupt })
+    }
+
+    fn write_address(&self, register: usize, address: PhysAddr) {
+        self.common.registers.write32(register, address.as_u64() as u32);
+        self.common.registers.write32(register + 4, (address.as_u64() >> 32) as u32);
+    }
+}
+
+impl Transport for PciTransport {
+    fn reset(&self) {
+        /// A reset that takes longer than this many reads never ends.
+        const PATIENCE: u32 = 1 << 20;
+        self.set_status(Status::empty());
+        for _ in 0..PATIENCE {
+            if self.status().is_empty() {
+                break;
+            }
+        }
+    }
+
+    fn status(&self) -> Status {
+        Status::from_bits_retain(self.common.registers.read8(common::STATUS))
+    }
+
+    fn set_status(&self, status: Status) {
+        self.common.registers.write8(common::STATUS, status.bits());
+    }
+
+    fn device_features(&self) -> u64 {
+        let half = |select: u32| {
+            self.common.registers.write32(common::DEVICE_FEATURES_SELECT, select);
+            u64::from(self.common.registers.read32(common::DEVICE_FEATURES))
+        };
+        half(0) | half(1) << 32
+    }
+
+    fn accept_features(&self, features: u64) {
+        for (select, half) in [(0, features as u32), (1, (features >> 32) as u32)] {
+            self.common.registers.write32(common::DRIVER_FEATURES_SELECT, select);
+            self.common.registers.write32(common::DRIVER_FEATURES, half);
+        }
+    }
+
+    fn connect(&mut self, handler: Handler) -> Result<(), StartError> {
+        let Interrupt::Possible { msix, line } = self.interrupt else {
+            return Err(StartError::Interrupt);
+        };
+        self.interrupt = if let Some(capability) = msix {
+            let vector = irq::allocate_vector(handler).ok_or(StartError::Interrupt)?;
+            let message = irq::msi_message(vector);
+            enable_msix(&self.function, capability, message).ok_or(StartError::Interrupt)?;
+            Interrupt::Message
+        } else {
+            let line = line.ok_or(StartError::Interrupt)?;
+            interrupt::connect(line, handler).ok_or(StartError::Interrupt)?;
+            Interrupt::Pin
+        };
+        Ok(())
+    }
+
+    fn select_queue(&self, queue: u16) -> u16 {
+        self.common.registers.write16(common::QUEUE_SELECT, queue);
+        self.common.registers.read16(common::QUEUE_SIZE)
+    }
+
+    fn enable_queue(&self, size: u16, rings: Rings) -> Result<Doorbell, StartError> {
+        self.common.registers.write16(common::QUEUE_SIZE, size);
+        if let Interrupt::Message = self.interrupt {
+            self.common.registers.write16(common::QUEUE_VECTOR, 0);
+            // The device reports here that it has no resources for the vector (4.1.5.1.2).
+            if self.common.registers.read16(common::QUEUE_VECTOR) != 0 {
+                return Err(StartError::Interrupt);
+            }
+        }
+        let offset = usize::from(self.common.registers.read16(common::QUEUE_NOTIFY_OFFSET));
+        let doorbell = offset.saturating_mul(self.notify_multiplier);
+        if !doorbell.is_multiple_of(2) || doorbell.saturating_add(2) > self.notifications.len {
+            return Err(StartError::Window);
+        }
+        self.write_address(common::QUEUE_DESCRIPTORS, rings.descriptors);
+        self.write_address(common::QUEUE_AVAILABLE, rings.available);
+        self.write_address(common::QUEUE_USED, rings.used);
+        self.common.registers.write16(common::QUEUE_ENABLE, 1);
+        Ok(Doorbell(doorbell))
+    }
+
+    fn notify(&self, queue: u16, doorbell: Doorbell) {
+        self.notifications.registers.write16(doorbell.0, queue);
+    }
+
+    fn config(&self, offset: usize) -> u32 {
+        let fits = |window: &&Window| offset.checked_add(4).is_some_and(|end| end <= window.len);
+        self.config.as_ref().filter(fits).map_or(0, |window| window.registers.read32(offset))
+    }
+
+    fn acknowledge_interrupt(&self) {
+        // A message needs no acknowledgement. A pin is released by reading the cause.
+        if matches!(self.interrupt, Interrupt::Pin) {
+            self.cause.registers.read8(0);
+        }
+    }
+}

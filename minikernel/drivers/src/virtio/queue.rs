@@ -1,0 +1,308 @@
+//! The split virtqueue (virtio 1.2, 2.7).
+//!
+//! The device shares the three rings and may write anything into them at any time. So the driver's own state, which
+//! descriptors are free and what each buffer is, lives in private memory, and the rings are only written to it and,
+//! of the used ring, read once and checked.
+
+use alloc::vec::Vec;
+
+use isopod_hal::dma::{Dma, fence};
+use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr};
+
+use super::{Doorbell, Rings, StartError, Transport, Violation, feature};
+
+const DESCRIPTOR: usize = 16;
+const NEXT: u16 = 1;
+const WRITE: u16 = 2;
+const NO_INTERRUPT: u16 = 1;
+const NO_NOTIFY: u16 = 1;
+
+/// Which way the bytes of a segment go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Direction {
+    /// The device reads them.
+    ToDevice,
+    /// The device writes them.
+    FromDevice,
+}
+
+/// A piece of contiguous physical memory that belongs to a buffer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it begins.
+    pub address: PhysAddr,
+    /// Its length in bytes.
+    pub len: u32,
+    /// Which way the bytes go. In one buffer all segments for the device to read come first.
+    pub direction: Direction,
+}
+
+/// A buffer that the device returned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Completion {
+    /// The token it was pushed with.
+    pub token: u16,
+    /// How many bytes the device says it wrote; at most what the buffer holds.
+    pub written: u32,
+}
+
+/// A buffer in the hands of the device, kept at its first descriptor.
+#[derive(Clone, Copy, Debug)]
+struct Chain {
+    token: u16,
+    descriptors: u16,
+    writable: u32,
+}
+
+/// Offsets of the rings in their memory, for a queue of a given size.
+#[derive(Clone, Copy, Debug)]
+struct Layout {
+    size: u16,
+}
+
+impl Layout {
+    fn available(self) -> usize {
+        DESCRIPTOR * usize::from(self.size)
+    }
+    fn available_index(self) -> usize {
+        self.available() + 2
+    }
+    fn available_entry(self, index: u16) -> usize {
+        self.available() + 4 + 2 * usize::from(index % self.size)
+    }
+    /// Up to which entry the driver wants no interrupt.
+    fn used_event(self) -> usize {
+        self.available() + 4 + 2 * usize::from(self.size)
+    }
+    fn used(self) -> usize {
+        (self.used_event() + 2).next_multiple_of(4)
+    }
+    fn used_index(self) -> usize {
+        self.used() + 2
+    }
+    fn used_entry(self, index: u16) -> usize {
+        self.used() + 4 + 8 * usize::from(index % self.size)
+    }
+    /// Up to which entry the device wants no notification.
+    fn available_event(self) -> usize {
+        self.used() + 4 + 8 * usize::from(self.size)
+    }
+    fn end(self) -> usize {
+        (self.available_event() + 2).next_multiple_of(16)
+    }
+}
+
+/// A split virtqueue and the memory it shares with its device.
+#[derive(Debug)]
+pub struct Queue {
+    number: u16,
+    doorbell: Doorbell,
+    layout: Layout,
+    memory: Dma,
+    /// Free descriptors.
+    free: Vec<u16>,
+    /// The buffer that begins at a descriptor.
+    chains: Vec<Option<Chain>>,
+    /// For each descriptor of a buffer, the one after it.
+    links: Vec<u16>,
+    event_index: bool,
+    /// Buffers ever pushed, as the ring counts them.
+    pushed: u16,
+    /// Buffers ever pushed, as far as the device knows.
+    published: u16,
+    /// Buffers ever taken back.
+    popped: u16,
+}
+
+impl Queue {
+    /// Makes a queue of at most `size` descriptors (a power of two) and enables it on the device. Its memory has
+    /// `spare` bytes more, for what the driver shares with the device besides, at [`Queue::spare`].
+    pub fn new(
+        transport: &dyn Transport,
+        number: u16,
+        size: u16,
+        spare: usize,
+        features: u64,
+    ) -> Result<Self, StartError> {
+        let limit = transport.select_queue(number).min(size);
+        if limit == 0 {
+            return Err(StartError::Queue);
+        }
+        // The largest power of two that both sides can do.
+        let size = 1 << limit.ilog2();
+        let layout = Layout { size };
+        let memory = Dma::pages((layout.end() + spare).div_ceil(PAGE_SIZE))?;
+        let rings = Rings {
+            descriptors: at(&memory, 0),
+            available: at(&memory, layout.available()),
+            used: at(&memory, layout.used()),
+        };
+        let (free, links) = (collect(0..size)?, collect(0..size)?);
+        let chains = collect((0..size).map(|_| None))?;
+        let doorbell = transport.enable_queue(size, rings)?;
+        Ok(Self {
+            number,
+            doorbell,
+            layout,
+            memory,
+            free,
+            chains,
+            links,
+            event_index: features & feature::EVENT_INDEX != 0,
+            pushed: 0,
+            published: 0,
+            popped: 0,
+        })
+    }
+
+    /// Number of descriptors.
+    pub fn size(&self) -> u16 {
+        self.layout.size
+    }
+
+    /// The shared memory.
+    pub fn memory(&self) -> &Dma {
+        &self.memory
+    }
+
+    /// Offset of the spare bytes in [`Queue::memory`], a multiple of 16.
+    pub fn spare(&self) -> usize {
+        self.layout.end()
+    }
+
+    /// Physical address of the byte at `offset` of [`Queue::memory`].
+    pub fn address(&self, offset: usize) -> PhysAddr {
+        at(&self.memory, offset)
+    }
+
+    /// Whether a buffer of so many segments fits now.
+    pub fn has_room(&self, segments: usize) -> bool {
+        segments <= self.free.len()
+    }
+
+    /// Puts a buffer into the queue, to come back with `token`; false if it does not fit. The device does not see it
+    /// before [`Queue::publish`]. The memory of `segments` must stay until the buffer comes back or the device is
+    /// reset.
+    pub fn push(&mut self, token: u16, segments: &[Segment]) -> bool {
+        let Some(kept) = self.free.len().checked_sub(segments.len()).filter(|_| !segments.is_empty()) else {
+            return false;
+        };
+        let (mut next, mut writable) = (None, 0u32);
+        // Back to front, so that each descriptor knows its successor.
+        for (descriptor, segment) in self.free.drain(kept..).zip(segments.iter().rev()) {
+            let mut flags = if next.is_some() { NEXT } else { 0 };
+            if segment.direction == Direction::FromDevice {
+                flags |= WRITE;
+                writable = writable.saturating_add(segment.len);
+            }
+            let successor = next.unwrap_or(0);
+            let offset = DESCRIPTOR * usize::from(descriptor);
+            self.memory.write_u64(offset, segment.address.as_u64());
+            self.memory.write_u32(offset + 8, segment.len);
+            self.memory.write_u16(offset + 12, flags);
+            self.memory.write_u16(offset + 14, successor);
+            self.links[usize::from(descriptor)] = successor;
+            next = Some(descriptor);
+        }
+        let head = next.unwrap_or(0);
+        self.chains[usize::from(head)] = Some(Chain { token, descriptors: segments.len() as u16, writable });
+        self.memory.write_u16(self.layout.available_entry(self.pushed), head);
+        self.pushed = self.pushed.wrapping_add(1);
+        true
+    }
+
+    /// Shows the device what was pushed; true if it wants to be notified of it.
+    pub fn publish(&mut self) -> bool {
+        if self.pushed == self.published {
+            return false;
+        }
+        fence();
+        self.memory.write_u16(self.layout.available_index(), self.pushed);
+        // The index must be out before the wish is read: the device writes its wish, then looks at the index.
+        fence();
+        let (old, new) = (self.published, self.pushed);
+        self.published = new;
+        if self.event_index {
+            passes(self.memory.read_u16(self.layout.available_event()), old, new)
+        } else {
+            self.memory.read_u16(self.layout.used()) & NO_NOTIFY == 0
+        }
+    }
+
+    /// Shows the device what was pushed, and notifies it if it asked for that.
+    pub fn kick(&mut self, transport: &dyn Transport) {
+        if self.publish() {
+            transport.notify(self.number, self.doorbell);
+        }
+    }
+
+    /// Takes back a buffer that the device is done with, if there is one.
+    pub fn pop(&mut self) -> Result<Option<Completion>, Violation> {
+        let index = self.memory.read_u16(self.layout.used_index());
+        if index == self.popped {
+            return Ok(None);
+        }
+        // The index is read before the entry that it announces.
+        fence();
+        let outstanding = self.published.wrapping_sub(self.popped);
+        if index.wrapping_sub(self.popped) > outstanding {
+            return Err(Violation::TooManyReturned);
+        }
+        let entry = self.layout.used_entry(self.popped);
+        let (head, written) = (self.memory.read_u32(entry), self.memory.read_u32(entry + 4));
+        let slot = usize::try_from(head).ok().and_then(|head| self.chains.get_mut(head));
+        let chain = slot.and_then(Option::take).ok_or(Violation::UnknownBuffer)?;
+        if written > chain.writable {
+            return Err(Violation::TooMuchWritten);
+        }
+        let mut descriptor = head as u16;
+        for _ in 0..chain.descriptors {
+            self.free.push(descriptor);
+            descriptor = self.links[usize::from(descriptor)];
+        }
+        self.popped = self.popped.wrapping_add(1);
+        Ok(Some(Completion { token: chain.token, written }))
+    }
+
+    /// Asks for an interrupt when the next buffer comes back; false if one has come back already, and may have done
+    /// so unheard.
+    pub fn listen(&mut self) -> bool {
+        if self.event_index {
+            self.memory.write_u16(self.layout.used_event(), self.popped);
+        } else {
+            self.memory.write_u16(self.layout.available(), 0);
+        }
+        // The wish must be out before the index is read: the device writes the index, then looks at the wish.
+        fence();
+        self.memory.read_u16(self.layout.used_index()) == self.popped
+    }
+
+    /// Asks the device for no more interrupts, until [`Queue::listen`].
+    pub fn silence(&mut self) {
+        if self.event_index {
+            // Entry numbers wrap after 65536, and no queue is that long.
+            self.memory.write_u16(self.layout.used_event(), self.popped.wrapping_sub(1));
+        } else {
+            self.memory.write_u16(self.layout.available(), NO_INTERRUPT);
+        }
+    }
+}
+
+fn at(memory: &Dma, offset: usize) -> PhysAddr {
+    PhysAddr::new(memory.phys().as_u64() + offset as u64)
+}
+
+fn collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(items.len()).map_err(|_| OutOfMemory)?;
+    all.extend(items);
+    Ok(all)
+}
+
+/// Whether going from `old` to `new` entries passes the one after which the other side wants to hear (2.7.10).
+fn passes(event: u16, old: u16, new: u16) -> bool {
+    new.wrapping_sub(event).wrapping_sub(1) < new.wrapping_sub(old)
+}
+
+#[cfg(test)]
+mod tests;
