@@ -1,0 +1,50 @@
+//! Images mounted by Linux itself.
+
+use super::*;
+
+/// A mount that ends with the test.
+struct Mount(TempDir);
+
+impl Mount {
+    /// `None` where this machine cannot mount EROFS.
+    fn new(image: &NamedTempFile) -> Option<Self> {
+        let known = std::fs::read_to_string("/proc/filesystems").is_ok_and(|list| list.contains("erofs"));
+        if !rustix::process::geteuid().is_root() || !known {
+            eprintln!("skipped: mounting needs root and a kernel with EROFS");
+            return None;
+        }
+        let dir = TempDir::new().unwrap();
+        run("mount", &["-t", "erofs", "-o", "ro,loop", image.path().to_str()?, dir.path().to_str()?]);
+        Some(Self(dir))
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        run("umount", &[self.0.path().to_str().unwrap()]);
+    }
+}
+
+#[test]
+fn linux_sees_the_same_tree() {
+    let dir = TempDir::new().unwrap();
+    let script = "mkdir -p d/e many; echo file > d/file; ln d/file d/e/hard; ln -s ../file d/e/soft; mkfifo d/pipe
+        head -c 3000000 /dev/urandom > d/large; truncate -s 50M d/sparse; printf x | dd of=d/sparse bs=1 seek=30000000 conv=notrunc status=none
+        for i in $(seq 2000); do echo $i > many/a-rather-long-name-$i; done; chmod 1777 d; chmod 4711 d/file
+        touch -d '1960-01-01 00:00:00.5' d/file; truncate -s 9G d/huge; printf end >> d/huge";
+    run("env", &["-C", dir.path().to_str().unwrap(), "bash", "-euc", script]);
+    if rustix::process::geteuid().is_root() {
+        let script = "mknod d/null c 1 3; mknod d/disk b 259 70000; chown 70000:80000 d/file; setcap cap_net_raw+ep d/large";
+        run("env", &["-C", dir.path().to_str().unwrap(), "bash", "-euc", script]);
+    }
+    let tree = Tree::from_directory(dir.path()).unwrap();
+    let image = image(&tree);
+    assert!(image.as_file().metadata().unwrap().len() < 20_000_000);
+    let Some(mount) = Mount::new(&image) else { return };
+    let mounted = Tree::from_directory(mount.0.path()).unwrap();
+    assert_same(&listing(&mounted), &listing(&tree));
+    for (path, skip) in [("d/sparse", 0), ("d/large", 0), ("d/huge", (9_u64 << 30) - 5_000_000)] {
+        let [original, mounted] = [dir.path().join(path), mount.0.path().join(path)];
+        run("cmp", &["-i", &skip.to_string(), original.to_str().unwrap(), mounted.to_str().unwrap()]);
+    }
+}
