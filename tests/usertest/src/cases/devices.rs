@@ -1,0 +1,134 @@
+//! The devices that every program expects in `/dev`.
+
+use libc::*;
+
+use super::helpers::{close, fstat, get, must_open, open};
+use crate::report::Report;
+use crate::sys;
+
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    numbers(t);
+    null_zero_full(t);
+    random(t);
+    terminals(t);
+    shared_memory(t);
+}
+
+fn numbers(t: &mut Report) {
+    for (name, path) in [
+        ("null", c"/dev/null"),
+        ("zero", c"/dev/zero"),
+        ("full", c"/dev/full"),
+        ("random", c"/dev/random"),
+        ("urandom", c"/dev/urandom"),
+        ("tty", c"/dev/tty"),
+    ] {
+        let mut stat = sys::zeroed::<libc::stat>();
+        t.call(&format!("{name}_stat"), sys!(SYS_stat, path, &mut stat));
+        t.show(
+            &format!("{name}_number"),
+            format!("{:o} {}:{}", stat.st_mode, major(stat.st_rdev), minor(stat.st_rdev)),
+        );
+    }
+    for (name, path) in
+        [("stdin", "/dev/stdin"), ("stdout", "/dev/stdout"), ("stderr", "/dev/stderr"), ("fd", "/dev/fd")]
+    {
+        t.show(
+            &format!("{name}_link"),
+            std::fs::read_link(path)
+                .map_or_else(|error| error.to_string(), |path| path.display().to_string()),
+        );
+    }
+}
+
+fn null_zero_full(t: &mut Report) {
+    let mut buffer = [1u8; 100];
+    let null = must_open(c"/dev/null", O_RDWR);
+    t.call("null_read", sys!(SYS_read, null, &mut buffer, 100));
+    t.call("null_write", sys!(SYS_write, null, &buffer, 100));
+    t.call("null_write_fault", sys!(SYS_write, null, 8, 100));
+    t.call("null_seek", sys!(SYS_lseek, null, 5, SEEK_SET));
+    t.call("null_truncate", sys!(SYS_ftruncate, null, 0));
+    t.call("null_tty", sys!(SYS_ioctl, null, TCGETS, &mut sys::zeroed::<termios>()));
+    t.ok("null_open_truncate", open(c"/dev/null", O_WRONLY | O_CREAT | O_TRUNC));
+    close(null + 1);
+    let mut poll = [pollfd { fd: null, events: POLLIN | POLLOUT, revents: 0 }];
+    t.call("null_poll", sys!(SYS_poll, &mut poll, 1, 0));
+    close(null);
+    let zero = must_open(c"/dev/zero", O_RDWR);
+    t.call("zero_read", sys!(SYS_read, zero, &mut buffer, 100));
+    t.show("zero_bytes", buffer.iter().map(|&byte| u32::from(byte)).sum::<u32>());
+    t.call("zero_write", sys!(SYS_write, zero, &buffer, 100));
+    t.call("zero_read_fault", sys!(SYS_read, zero, 8, 100));
+    let private = sys!(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE, zero, 0);
+    t.ok("zero_map", private);
+    close(zero);
+    let full = must_open(c"/dev/full", O_RDWR);
+    t.call("full_read", sys!(SYS_read, full, &mut buffer, 100));
+    t.call("full_write", sys!(SYS_write, full, &buffer, 1));
+    close(full);
+}
+
+fn random(t: &mut Report) {
+    let mut first = [0u8; 32];
+    let mut second = [0u8; 32];
+    t.call("getrandom", sys!(SYS_getrandom, &mut first, 32, 0));
+    t.call("getrandom_nonblock", sys!(SYS_getrandom, &mut second, 32, GRND_NONBLOCK));
+    t.is("getrandom_differs", first != second && first != [0; 32]);
+    t.call("getrandom_random", sys!(SYS_getrandom, &mut second, 32, GRND_RANDOM));
+    t.call("getrandom_insecure", sys!(SYS_getrandom, &mut second, 32, 4));
+    t.call("getrandom_bad_flag", sys!(SYS_getrandom, &mut second, 32, 8));
+    t.call("getrandom_both", sys!(SYS_getrandom, &mut second, 32, 6));
+    t.call("getrandom_fault", sys!(SYS_getrandom, 8, 32, 0));
+    t.call("getrandom_nothing", sys!(SYS_getrandom, 8, 0, 0));
+    let fd = must_open(c"/dev/urandom", O_RDWR);
+    t.call("urandom_read", sys!(SYS_read, fd, &mut first, 32));
+    t.call("urandom_write", sys!(SYS_write, fd, &first, 32));
+    t.is("urandom_differs", first != second);
+    let mut large = vec![0u8; 100_000];
+    t.call("urandom_large", sys!(SYS_read, fd, large.as_mut_ptr(), 100_000));
+    let ones: u32 = large.iter().map(|byte| byte.count_ones()).sum();
+    t.is("urandom_is_even", (395_000..405_000).contains(&ones));
+    close(fd);
+}
+
+fn terminals(t: &mut Report) {
+    t.ok("ptmx", open(c"/dev/ptmx", O_RDWR | O_NOCTTY));
+    let mut number = -1i32;
+    t.call("ptmx_number", sys!(SYS_ioctl, 3, TIOCGPTN, &mut number));
+    t.call("ptmx_unlock", sys!(SYS_ioctl, 3, TIOCSPTLCK, &0i32));
+    let path = std::ffi::CString::new(format!("/dev/pts/{number}")).expect("no NUL");
+    t.ok("pts", open(&path, O_RDWR | O_NOCTTY));
+    let mut mode = sys::zeroed::<termios>();
+    t.call("pts_tcgets", sys!(SYS_ioctl, 4, TCGETS, &mut mode));
+    t.show(
+        "pts_default_modes",
+        format!("{:o} {:o} {:o} {:o}", mode.c_iflag, mode.c_oflag, mode.c_cflag, mode.c_lflag),
+    );
+    let mut size = winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
+    t.call("pts_set_size", sys!(SYS_ioctl, 3, TIOCSWINSZ, &size));
+    size.ws_row = 0;
+    t.call("pts_get_size", sys!(SYS_ioctl, 4, TIOCGWINSZ, &mut size));
+    t.show("pts_size", format!("{}x{}", size.ws_col, size.ws_row));
+    let mut buffer = [0u8; 64];
+    let _ = sys!(SYS_write, 3, b"hello\r", 6);
+    t.call("pts_line", sys!(SYS_read, 4, &mut buffer, 64));
+    t.show("pts_line_bytes", format!("{:?}", String::from_utf8_lossy(&buffer[..6])));
+    t.call("ptmx_echo", sys!(SYS_read, 3, &mut buffer, 64));
+    t.show("ptmx_echo_bytes", format!("{:?}", String::from_utf8_lossy(&buffer[..7])));
+    let _ = sys!(SYS_close, 4);
+    let _ = sys!(SYS_close, 3);
+}
+
+fn shared_memory(t: &mut Report) {
+    t.ok("shm_open", open(c"/dev/shm/usertest", O_CREAT | O_RDWR));
+    t.call("shm_truncate", sys!(SYS_ftruncate, 3, 4096));
+    t.show("shm_size", fstat(3).st_size);
+    t.call("shm_unlink", sys!(SYS_unlink, c"/dev/shm/usertest"));
+    let _ = sys!(SYS_close, 3);
+    let mut stat = sys::zeroed::<libc::stat>();
+    t.call("shm_stat", sys!(SYS_stat, c"/dev/shm", &mut stat));
+    t.show("shm_mode", format!("{:o}", stat.st_mode & 0o7777));
+    t.show("dev_null_content", get("/dev/null").len());
+}

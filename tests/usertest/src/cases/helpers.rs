@@ -1,0 +1,82 @@
+//! What several groups need: files of known content, and short forms of common calls.
+
+use std::ffi::{CStr, CString};
+use std::fs;
+
+use libc::AT_FDCWD;
+
+use crate::sys;
+use crate::sys::Errno;
+
+/// `openat` at the working folder, with mode 0644.
+pub fn open(path: &CStr, flags: i32) -> Result<usize, Errno> {
+    sys!(SYS_openat, AT_FDCWD, path, flags, 0o644)
+}
+
+/// Opens a file that must be there.
+pub fn must_open(path: &CStr, flags: i32) -> i32 {
+    open(path, flags).unwrap_or_else(|errno| panic!("open {path:?}: {errno}")) as i32
+}
+
+/// Closes a descriptor that is open.
+pub fn close(fd: i32) {
+    sys!(SYS_close, fd).unwrap_or_else(|errno| panic!("close {fd}: {errno}"));
+}
+
+/// Writes a file with a content in the group's folder.
+pub fn put(path: &str, content: impl AsRef<[u8]>) {
+    fs::write(path, content).unwrap_or_else(|error| panic!("write {path}: {error}"));
+}
+
+/// A file's content as text, bytes that are no UTF-8 replaced.
+pub fn get(path: &str) -> String {
+    fs::read(path).map_or_else(
+        |error| format!("cannot read: {error}"),
+        |bytes| String::from_utf8_lossy(&bytes).into_owned(),
+    )
+}
+
+/// What `fstat` says of a descriptor.
+pub fn fstat(fd: i32) -> libc::stat {
+    let mut stat = sys::zeroed::<libc::stat>();
+    sys!(SYS_fstat, fd, &mut stat).unwrap_or_else(|errno| panic!("fstat {fd}: {errno}"));
+    stat
+}
+
+/// What `lstat` says of a path.
+pub fn lstat(path: &CStr) -> libc::stat {
+    let mut stat = sys::zeroed::<libc::stat>();
+    sys!(SYS_newfstatat, AT_FDCWD, path, &mut stat, libc::AT_SYMLINK_NOFOLLOW)
+        .unwrap_or_else(|errno| panic!("lstat {path:?}: {errno}"));
+    stat
+}
+
+/// A path of so many bytes of `x`.
+pub fn long_name(length: usize) -> CString {
+    CString::new("x".repeat(length)).expect("x is not NUL")
+}
+
+/// A descriptor that is not open.
+pub const CLOSED: i32 = 999;
+
+/// An address that no program has mapped.
+pub const NOWHERE: usize = 8;
+
+/// Monotonic time in nanoseconds.
+pub fn now() -> i64 {
+    let mut time = sys::zeroed::<libc::timespec>();
+    sys!(SYS_clock_gettime, libc::CLOCK_MONOTONIC, &mut time).expect("the clock can be read");
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
+}
+
+/// Sleeps for so many milliseconds.
+pub fn sleep_ms(ms: i64) {
+    std::thread::sleep(std::time::Duration::from_millis(ms.unsigned_abs()));
+}
+
+/// Waits for threads whose results do not matter.
+pub fn join_all<T>(threads: impl IntoIterator<Item = std::thread::JoinHandle<T>>) {
+    for thread in threads {
+        let _ = thread.join();
+    }
+}

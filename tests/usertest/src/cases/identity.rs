@@ -1,0 +1,153 @@
+//! Who the process is and what it may use.
+
+use libc::*;
+
+use super::helpers::NOWHERE;
+use crate::report::Report;
+use crate::sys;
+
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    numbers(t);
+    limits(t);
+    scheduling(t);
+    process_control(t);
+    capabilities(t);
+    information(t);
+}
+
+fn numbers(t: &mut Report) {
+    t.call("getuid", sys!(SYS_getuid));
+    t.call("geteuid", sys!(SYS_geteuid));
+    t.call("getgid", sys!(SYS_getgid));
+    t.call("getegid", sys!(SYS_getegid));
+    let mut ids = [9u32; 3];
+    let [real, effective, saved] = &mut ids;
+    t.call("getresuid", sys!(SYS_getresuid, real, effective, saved));
+    t.show("getresuid_ids", format!("{ids:?}"));
+    t.call("getresuid_fault", sys!(SYS_getresuid, NOWHERE, NOWHERE, NOWHERE));
+    t.is("getpgrp", sys!(SYS_getpgrp) == sys!(SYS_getpgid, 0));
+    t.call("getpgid_missing", sys!(SYS_getpgid, 0x3f_ffff));
+    t.call("getsid_missing", sys!(SYS_getsid, 0x3f_ffff));
+    t.call("setpgid_negative", sys!(SYS_setpgid, 0, -1));
+    t.call("setpgid_missing", sys!(SYS_setpgid, 0x3f_ffff, 0));
+    // Credentials belong to a thread; the C library, not the kernel, changes all of them.
+    let (inside, outside) = std::thread::spawn(|| {
+        let _ = sys!(SYS_setresuid, -1, 1234, -1);
+        (sys!(SYS_geteuid), sys!(SYS_getuid))
+    })
+    .join()
+    .expect("a thread");
+    t.call("setresuid_in_thread", inside);
+    t.call("setresuid_keeps_real", outside);
+    t.call("setresuid_spares_others", sys!(SYS_geteuid));
+    t.call("setfsuid", sys!(SYS_setfsuid, -1));
+    t.call("setregid_same", sys!(SYS_setregid, 0, 0));
+    t.call("setgroups_too_many", sys!(SYS_setgroups, 1 << 20, 0));
+    t.call("setgroups_fault", sys!(SYS_setgroups, 2, NOWHERE));
+}
+
+fn limits(t: &mut Report) {
+    let mut limit = sys::zeroed::<rlimit>();
+    for (name, resource) in [
+        ("data", RLIMIT_DATA),
+        ("fsize", RLIMIT_FSIZE),
+        ("as", RLIMIT_AS),
+        ("rss", RLIMIT_RSS),
+        ("cpu", RLIMIT_CPU),
+    ] {
+        t.call(&format!("getrlimit_{name}"), sys!(SYS_getrlimit, resource, &mut limit));
+        t.is(&format!("getrlimit_{name}_unlimited"), limit.rlim_cur == RLIM_INFINITY);
+    }
+    t.call("getrlimit_unknown", sys!(SYS_getrlimit, 99, &mut limit));
+    t.call("getrlimit_fault", sys!(SYS_getrlimit, RLIMIT_DATA, NOWHERE));
+    t.call("prlimit_missing_process", sys!(SYS_prlimit64, 0x3f_ffff, RLIMIT_DATA, 0, &mut limit));
+    let crossed = rlimit { rlim_cur: 20, rlim_max: 10 };
+    t.call("setrlimit_soft_over_hard", sys!(SYS_setrlimit, RLIMIT_NOFILE, &crossed));
+    let mut nofile = sys::zeroed::<rlimit>();
+    let _ = sys!(SYS_getrlimit, RLIMIT_NOFILE, &mut nofile);
+    t.is("nofile_is_useful", nofile.rlim_cur >= 1024);
+}
+
+fn scheduling(t: &mut Report) {
+    t.call("sched_yield", sys!(SYS_sched_yield));
+    let mut mask = [0u64; 16];
+    let length = sys!(SYS_sched_getaffinity, 0, 128, &mut mask);
+    t.is("getaffinity", length.is_ok_and(|length| length >= 8 && length.is_multiple_of(8)));
+    t.is("getaffinity_has_a_cpu", mask.iter().any(|&word| word != 0));
+    t.call("getaffinity_small", sys!(SYS_sched_getaffinity, 0, 4, &mut mask));
+    t.call("setaffinity", sys!(SYS_sched_setaffinity, 0, 128, &mask));
+    t.call("setaffinity_none", sys!(SYS_sched_setaffinity, 0, 8, &0u64));
+    t.call("getaffinity_missing", sys!(SYS_sched_getaffinity, 0x3f_ffff, 128, &mut mask));
+    t.call("getscheduler", sys!(SYS_sched_getscheduler, 0));
+    t.call("getscheduler_negative", sys!(SYS_sched_getscheduler, -1));
+    let mut priority = 77i32;
+    t.call("getparam", sys!(SYS_sched_getparam, 0, &mut priority));
+    t.show("getparam_priority", priority);
+    t.call("setscheduler_other", sys!(SYS_sched_setscheduler, 0, SCHED_OTHER, &0i32));
+    t.call("setscheduler_bad", sys!(SYS_sched_setscheduler, 0, 77, &0i32));
+    t.call("priority_max_fifo", sys!(SYS_sched_get_priority_max, SCHED_FIFO));
+    t.call("priority_min_fifo", sys!(SYS_sched_get_priority_min, SCHED_FIFO));
+    t.call("priority_max_other", sys!(SYS_sched_get_priority_max, SCHED_OTHER));
+    t.call("priority_max_bad", sys!(SYS_sched_get_priority_max, 77));
+    t.call("getpriority", sys!(SYS_getpriority, 0, 0));
+    t.call("getpriority_bad", sys!(SYS_getpriority, 9, 0));
+    let (mut cpu, mut node) = (u32::MAX, u32::MAX);
+    t.call("getcpu", sys!(SYS_getcpu, &mut cpu, &mut node, 0));
+    t.is("getcpu_is_small", cpu < 4096 && node == 0);
+}
+
+fn process_control(t: &mut Report) {
+    t.call("prctl_unknown", sys!(SYS_prctl, 9999, 0, 0, 0, 0));
+    t.call("prctl_dumpable", sys!(SYS_prctl, PR_GET_DUMPABLE, 0, 0, 0, 0));
+    t.call("prctl_set_dumpable_bad", sys!(SYS_prctl, PR_SET_DUMPABLE, 7, 0, 0, 0));
+    t.call("prctl_no_new_privs", sys!(SYS_prctl, PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    t.call("prctl_no_new_privs_bad", sys!(SYS_prctl, PR_SET_NO_NEW_PRIVS, 0, 0, 0, 0));
+    t.call("prctl_pdeathsig_bad", sys!(SYS_prctl, PR_SET_PDEATHSIG, 99, 0, 0, 0));
+    let mut signal = 5i32;
+    t.call("prctl_pdeathsig", sys!(SYS_prctl, PR_GET_PDEATHSIG, &mut signal, 0, 0, 0));
+    t.show("prctl_pdeathsig_signal", signal);
+    t.call("prctl_timerslack", sys!(SYS_prctl, PR_GET_TIMERSLACK, 0, 0, 0, 0));
+    t.call("prctl_seccomp", sys!(SYS_prctl, PR_GET_SECCOMP, 0, 0, 0, 0));
+    t.call("prctl_name_fault", sys!(SYS_prctl, PR_SET_NAME, NOWHERE));
+    t.call("personality", sys!(SYS_personality, 0xffff_ffffu32));
+    t.call("arch_prctl_unknown", sys!(SYS_arch_prctl, 0x9999, 0));
+    let mut base = 0u64;
+    t.call("arch_prctl_get_fs", sys!(SYS_arch_prctl, 0x1003, &mut base));
+    t.is("arch_prctl_fs", base != 0);
+    t.call("arch_prctl_set_fs_kernel", sys!(SYS_arch_prctl, 0x1002, 0xffff_8000_0000_0000usize));
+    t.call("arch_prctl_set_gs", sys!(SYS_arch_prctl, 0x1001, 0x1234_5000));
+    t.call("arch_prctl_get_gs", sys!(SYS_arch_prctl, 0x1004, &mut base));
+    t.show("arch_prctl_gs", format!("{base:x}"));
+    t.ok("membarrier_query", sys!(SYS_membarrier, 0, 0, 0));
+    t.call("membarrier_bad", sys!(SYS_membarrier, 1 << 20, 0, 0));
+    t.call("unknown_call", sys::call(1000, [0; 6]));
+    t.call("call_number_is_32_bits_wide", sys::call(1 << 40, [0; 6]));
+    t.call("unknown_call_negative", sys::call(-1, [0; 6]));
+}
+
+fn capabilities(t: &mut Report) {
+    let mut header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    t.call("capget", sys!(SYS_capget, &mut header, &mut data));
+    t.is("capget_root_has_chown", data[0] & 1 == 1);
+    header[0] = 0;
+    t.call("capget_bad_version", sys!(SYS_capget, &mut header, &mut data));
+    t.show("capget_tells_version", format!("{:x}", header[0]));
+    t.call("capget_probe", {
+        header[0] = 0;
+        sys!(SYS_capget, &mut header, 0)
+    });
+    t.call("bounding_read", sys!(SYS_prctl, PR_CAPBSET_READ, 0, 0, 0, 0));
+    t.call("bounding_read_bad", sys!(SYS_prctl, PR_CAPBSET_READ, 99, 0, 0, 0));
+}
+
+fn information(t: &mut Report) {
+    let mut info = sys::zeroed::<sysinfo>();
+    t.call("sysinfo", sys!(SYS_sysinfo, &mut info));
+    t.is("sysinfo_memory", info.totalram > 0 && info.freeram <= info.totalram && info.mem_unit >= 1);
+    t.is("sysinfo_processes", info.procs >= 1);
+    t.call("sysinfo_fault", sys!(SYS_sysinfo, NOWHERE));
+    t.call("sethostname_long", sys!(SYS_sethostname, c"x", 65));
+    t.call("setdomainname_negative", sys!(SYS_setdomainname, c"x", -1));
+}

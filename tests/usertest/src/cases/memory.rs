@@ -1,0 +1,249 @@
+//! Mappings: anonymous and of files, protection, moving, the heap's end.
+
+use libc::*;
+
+use super::helpers::{CLOSED, close, get, must_open, put};
+use crate::report::Report;
+use crate::sys::Errno;
+
+const PAGE: usize = 4096;
+const RW: i32 = PROT_READ | PROT_WRITE;
+const ANONYMOUS: i32 = MAP_PRIVATE | MAP_ANONYMOUS;
+
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    anonymous(t);
+    placement(t);
+    files(t);
+    protection(t);
+    moving(t);
+    advice(t);
+    heap(t);
+    locking(t);
+}
+
+fn map(length: usize, protection: i32, flags: i32) -> Result<usize, Errno> {
+    sys!(SYS_mmap, 0, length, protection, flags, -1, 0)
+}
+
+fn must_map(pages: usize) -> usize {
+    map(pages * PAGE, RW, ANONYMOUS).expect("a mapping")
+}
+
+/// One byte of the program's own memory.
+fn peek(address: usize) -> u8 {
+    // SAFETY: the callers pass addresses that they mapped readable.
+    unsafe { (address as *const u8).read_volatile() }
+}
+
+/// Sets one byte of the program's own memory.
+fn poke(address: usize, value: u8) {
+    // SAFETY: the callers pass addresses that they mapped writable.
+    unsafe { (address as *mut u8).write_volatile(value) }
+}
+
+/// Whether a page is mapped, by what `mincore` says.
+fn is_mapped(address: usize) -> bool {
+    sys!(SYS_mincore, address, PAGE, &mut [0u8; 1]).is_ok()
+}
+
+fn anonymous(t: &mut Report) {
+    let at = must_map(4);
+    t.is("aligned", at.is_multiple_of(PAGE));
+    t.is("zeroed", (0..4 * PAGE).all(|offset| peek(at + offset) == 0));
+    poke(at + 5000, 7);
+    t.show("written", peek(at + 5000));
+    t.call("munmap_middle", sys!(SYS_munmap, at + PAGE, PAGE));
+    t.is("munmap_middle_gone", !is_mapped(at + PAGE));
+    t.is("munmap_spares_before", is_mapped(at));
+    t.is("munmap_spares_after", is_mapped(at + 2 * PAGE));
+    t.call("munmap_again", sys!(SYS_munmap, at + PAGE, PAGE));
+    t.call("munmap_over_hole", sys!(SYS_munmap, at, 4 * PAGE));
+    t.call("munmap_unaligned", sys!(SYS_munmap, at + 1, PAGE));
+    t.call("munmap_nothing", sys!(SYS_munmap, at, 0));
+    t.call("munmap_kernel", sys!(SYS_munmap, 1usize << 47, PAGE));
+    t.call("map_nothing", map(0, RW, ANONYMOUS));
+    t.call("map_neither_shared_nor_private", map(PAGE, RW, MAP_ANONYMOUS));
+    t.call("map_too_big", map(1 << 47, RW, ANONYMOUS));
+    t.call("map_overflow", map(usize::MAX, RW, ANONYMOUS));
+    let shared = map(PAGE, RW, MAP_SHARED | MAP_ANONYMOUS);
+    t.ok("map_shared_anonymous", shared);
+    t.ok("map_noreserve", map(1 << 36, RW, ANONYMOUS | MAP_NORESERVE));
+    t.ok("map_none", map(PAGE, PROT_NONE, ANONYMOUS));
+    t.ok("map_stack", map(PAGE, RW, ANONYMOUS | MAP_STACK));
+    let populated = map(PAGE * 3, RW, ANONYMOUS | MAP_POPULATE).unwrap_or(0);
+    let mut resident = [0u8; 3];
+    t.call("mincore", sys!(SYS_mincore, populated, PAGE * 3, &mut resident));
+    t.show("populate_is_resident", format!("{:?}", resident.map(|byte| byte & 1)));
+}
+
+fn placement(t: &mut Report) {
+    let at = must_map(4);
+    sys!(SYS_munmap, at, 4 * PAGE).expect("free room");
+    let fixed = |flags, address: usize| sys!(SYS_mmap, address, PAGE, RW, ANONYMOUS | flags, -1, 0);
+    t.is("hint_taken", fixed(0, at) == Ok(at));
+    t.is("hint_occupied_moves", fixed(0, at).is_ok_and(|other| other != at));
+    poke(at, 9);
+    t.is("fixed_replaces", fixed(MAP_FIXED, at) == Ok(at) && peek(at) == 0);
+    t.call("fixed_noreplace_occupied", fixed(MAP_FIXED_NOREPLACE, at));
+    t.is("fixed_noreplace_free", fixed(MAP_FIXED_NOREPLACE, at + PAGE) == Ok(at + PAGE));
+    t.call("fixed_unaligned", fixed(MAP_FIXED, at + 1));
+    t.call("fixed_kernel", fixed(MAP_FIXED, 0xffff_8000_0000_0000));
+    t.call("fixed_end_of_user", fixed(MAP_FIXED, 0x7fff_ffff_f000));
+    t.is("low_2gb", map(PAGE, RW, ANONYMOUS | MAP_32BIT).is_ok_and(|low| low < 1 << 31));
+}
+
+fn files(t: &mut Report) {
+    put("file", "0123456789");
+    let fd = must_open(c"file", O_RDWR);
+    let shared = sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED, fd, 0).unwrap_or(0);
+    t.show("shared_reads", peek(shared + 3) as char);
+    poke(shared + 3, b'X');
+    t.show("shared_write_seen_by_read", get("file"));
+    sys!(SYS_pwrite64, fd, b"Y", 1, 4).expect("a byte");
+    t.show("write_seen_by_shared", peek(shared + 4) as char);
+    t.show("tail_of_page_is_zero", peek(shared + 100));
+    let private = sys!(SYS_mmap, 0, PAGE, RW, MAP_PRIVATE, fd, 0).unwrap_or(0);
+    poke(private, b'P');
+    t.show("private_write", format!("{} {}", peek(private) as char, get("file")));
+    let second = sys!(SYS_mmap, 0, PAGE, PROT_READ, MAP_SHARED, fd, 0).unwrap_or(0);
+    poke(shared + 5, b'Z');
+    t.show("two_shared_agree", peek(second + 5) as char);
+    t.call("msync", sys!(SYS_msync, shared, PAGE, MS_SYNC));
+    t.call("msync_async", sys!(SYS_msync, shared, PAGE, MS_ASYNC));
+    t.call("msync_both", sys!(SYS_msync, shared, PAGE, MS_SYNC | MS_ASYNC));
+    t.call("msync_unaligned", sys!(SYS_msync, shared + 1, PAGE, MS_SYNC));
+    t.call("offset_unaligned", sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED, fd, 100));
+    t.ok("offset_beyond_end", sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED, fd, 1 << 20));
+    t.call("closed_file", sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED, CLOSED, 0));
+    sys!(SYS_unlink, c"file").expect("the file goes");
+    close(fd);
+    t.show("mapping_outlives_file", peek(shared) as char);
+    let _ = sys!(SYS_munmap, shared, PAGE);
+    put("read_only", "content");
+    let fd = must_open(c"read_only", O_RDONLY);
+    t.call("shared_write_on_read_only", sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED, fd, 0));
+    t.ok("private_write_on_read_only", sys!(SYS_mmap, 0, PAGE, RW, MAP_PRIVATE, fd, 0));
+    let read_only = sys!(SYS_mmap, 0, PAGE, PROT_READ, MAP_SHARED, fd, 0).unwrap_or(0);
+    t.call("mprotect_shared_read_only", sys!(SYS_mprotect, read_only, PAGE, RW));
+    close(fd);
+    let fd = must_open(c"read_only", O_WRONLY);
+    t.call("write_only_file", sys!(SYS_mmap, 0, PAGE, PROT_WRITE, MAP_PRIVATE, fd, 0));
+    close(fd);
+    let fd = must_open(c".", O_RDONLY);
+    t.call("directory", sys!(SYS_mmap, 0, PAGE, PROT_READ, MAP_PRIVATE, fd, 0));
+    close(fd);
+    t.call(
+        "shared_validate_unknown",
+        sys!(SYS_mmap, 0, PAGE, RW, MAP_SHARED_VALIDATE | MAP_ANONYMOUS, -1, 0),
+    );
+}
+
+fn protection(t: &mut Report) {
+    let at = must_map(4);
+    t.call("mprotect", sys!(SYS_mprotect, at + PAGE, PAGE, PROT_READ));
+    poke(at, 1);
+    poke(at + 2 * PAGE, 2);
+    t.show("mprotect_spares_neighbours", peek(at) + peek(at + 2 * PAGE));
+    t.call("write_to_protected", sys!(SYS_getrandom, at + PAGE, 8, 0));
+    t.call("mprotect_none", sys!(SYS_mprotect, at + PAGE, PAGE, PROT_NONE));
+    t.call("read_from_none", sys!(SYS_write, 1, at + PAGE, 1));
+    t.call("mprotect_back", sys!(SYS_mprotect, at, 4 * PAGE, RW));
+    t.show("content_survives", peek(at + 2 * PAGE));
+    t.call("mprotect_unaligned", sys!(SYS_mprotect, at + 1, PAGE, RW));
+    t.call("mprotect_nothing", sys!(SYS_mprotect, at, 0, RW));
+    t.call("mprotect_bad", sys!(SYS_mprotect, at, PAGE, 0x100));
+    sys!(SYS_munmap, at + PAGE, PAGE).expect("a hole");
+    t.call("mprotect_over_hole", sys!(SYS_mprotect, at, 4 * PAGE, PROT_READ));
+    t.call("mprotect_unmapped", sys!(SYS_mprotect, at + PAGE, PAGE, RW));
+    let code = map(PAGE, RW, ANONYMOUS).expect("a page");
+    // mov eax, 42; ret
+    for (offset, byte) in [0xb8, 42, 0, 0, 0, 0xc3].into_iter().enumerate() {
+        poke(code + offset, byte);
+    }
+    t.call("mprotect_execute", sys!(SYS_mprotect, code, PAGE, PROT_READ | PROT_EXEC));
+    // SAFETY: the page holds a function of this type.
+    let function = unsafe { std::mem::transmute::<usize, extern "C" fn() -> i32>(code) };
+    t.show("made_code_runs", function());
+}
+
+fn moving(t: &mut Report) {
+    let at = must_map(8);
+    poke(at, 11);
+    poke(at + 3 * PAGE, 33);
+    t.is("mremap_shrink", sys!(SYS_mremap, at, 8 * PAGE, 4 * PAGE, 0) == Ok(at));
+    t.is("mremap_shrunk", !is_mapped(at + 4 * PAGE) && is_mapped(at + 3 * PAGE));
+    t.is("mremap_grow_in_place", sys!(SYS_mremap, at, 4 * PAGE, 6 * PAGE, 0) == Ok(at));
+    t.show("mremap_grown_zero", peek(at + 5 * PAGE));
+    let barrier = sys!(SYS_mmap, at + 6 * PAGE, PAGE, RW, ANONYMOUS | MAP_FIXED, -1, 0);
+    t.ok("barrier", barrier);
+    t.call("mremap_no_room", sys!(SYS_mremap, at, 6 * PAGE, 9 * PAGE, 0));
+    let moved = sys!(SYS_mremap, at, 6 * PAGE, 9 * PAGE, MREMAP_MAYMOVE).unwrap_or(0);
+    t.is("mremap_moves", moved != at && !is_mapped(at));
+    t.show("mremap_moves_content", format!("{} {}", peek(moved), peek(moved + 3 * PAGE)));
+    let target = must_map(9);
+    let fixed = sys!(SYS_mremap, moved, 9 * PAGE, 9 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, target);
+    t.is("mremap_fixed", fixed == Ok(target) && peek(target) == 11);
+    t.call("mremap_fixed_without_maymove", sys!(SYS_mremap, target, PAGE, PAGE, MREMAP_FIXED, moved));
+    t.call(
+        "mremap_overlap",
+        sys!(SYS_mremap, target, 4 * PAGE, 4 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, target + PAGE),
+    );
+    t.call("mremap_to_nothing", sys!(SYS_mremap, target, PAGE, 0, MREMAP_MAYMOVE));
+    t.call("mremap_unaligned", sys!(SYS_mremap, target + 1, PAGE, PAGE, MREMAP_MAYMOVE));
+    t.call("mremap_unmapped", sys!(SYS_mremap, moved, PAGE, 2 * PAGE, MREMAP_MAYMOVE));
+    t.call("mremap_bad_flag", sys!(SYS_mremap, target, PAGE, PAGE, 8));
+}
+
+fn advice(t: &mut Report) {
+    let at = must_map(3);
+    poke(at, 1);
+    t.call("dontneed", sys!(SYS_madvise, at, PAGE, MADV_DONTNEED));
+    t.show("dontneed_zeroes", peek(at));
+    for (name, advice) in [
+        ("normal", MADV_NORMAL),
+        ("random", MADV_RANDOM),
+        ("sequential", MADV_SEQUENTIAL),
+        ("willneed", MADV_WILLNEED),
+        ("free", MADV_FREE),
+        ("hugepage_off", MADV_NOHUGEPAGE),
+        ("dontdump", MADV_DONTDUMP),
+        ("dontfork", MADV_DONTFORK),
+    ] {
+        t.call(&format!("madvise_{name}"), sys!(SYS_madvise, at, PAGE, advice));
+    }
+    t.call("madvise_unknown", sys!(SYS_madvise, at, PAGE, 9999));
+    t.call("madvise_unaligned", sys!(SYS_madvise, at + 1, PAGE, MADV_NORMAL));
+    t.call("madvise_nothing", sys!(SYS_madvise, at, 0, MADV_DONTNEED));
+    sys!(SYS_munmap, at + PAGE, PAGE).expect("a hole");
+    t.call("madvise_over_hole", sys!(SYS_madvise, at, 3 * PAGE, MADV_DONTNEED));
+    t.call("mincore_hole", sys!(SYS_mincore, at + PAGE, PAGE, &mut [0u8; 1]));
+    t.call("mincore_unaligned", sys!(SYS_mincore, at + 1, PAGE, &mut [0u8; 1]));
+    t.call("mincore_fault", sys!(SYS_mincore, at, PAGE, 8));
+}
+
+fn heap(t: &mut Report) {
+    let start = sys!(SYS_brk, 0).unwrap_or(0);
+    t.is("brk", start != 0);
+    t.is("brk_grow", sys!(SYS_brk, start + 10 * PAGE) == Ok(start + 10 * PAGE));
+    poke(start + 9 * PAGE, 5);
+    t.show("brk_memory", peek(start + 9 * PAGE));
+    t.is("brk_shrink", sys!(SYS_brk, start) == Ok(start));
+    sys!(SYS_brk, start + 10 * PAGE).expect("the heap grows");
+    t.show("brk_memory_is_new", peek(start + 9 * PAGE));
+    t.is("brk_too_low", sys!(SYS_brk, 4096) == Ok(start + 10 * PAGE));
+    t.is("brk_too_high", sys!(SYS_brk, 1usize << 47) == Ok(start + 10 * PAGE));
+    sys!(SYS_brk, start).expect("the heap shrinks");
+}
+
+fn locking(t: &mut Report) {
+    let at = must_map(2);
+    t.call("mlock", sys!(SYS_mlock, at, PAGE));
+    t.call("munlock", sys!(SYS_munlock, at, PAGE));
+    t.call("mlock2_onfault", sys!(SYS_mlock2, at, PAGE, 1));
+    t.call("mlock2_bad_flag", sys!(SYS_mlock2, at, PAGE, 2));
+    sys!(SYS_munmap, at, 2 * PAGE).expect("gone");
+    t.call("mlock_unmapped", sys!(SYS_mlock, at, PAGE));
+    t.call("mlockall_bad_flag", sys!(SYS_mlockall, 0x100));
+    t.call("munlockall", sys!(SYS_munlockall));
+}

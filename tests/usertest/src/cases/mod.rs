@@ -1,0 +1,67 @@
+//! The groups of cases, in the order in which they run.
+
+use crate::report::Report;
+
+mod arguments;
+mod descriptors;
+mod devices;
+mod directories;
+mod epoll;
+mod eventfd;
+pub mod exec;
+mod faults;
+mod files;
+mod futex;
+mod helpers;
+mod identity;
+mod io;
+mod links;
+mod locks;
+mod memory;
+mod metadata;
+mod paths;
+mod permissions;
+mod pipes;
+mod poll;
+mod proc;
+mod signals;
+mod space;
+mod start;
+mod threads;
+mod time;
+mod timers;
+mod xattr;
+
+/// A group's name and what runs it, in a folder of its own.
+type Group = (&'static str, fn(&mut Report));
+
+/// All groups but `exec`, which replaces the program and so runs last.
+pub const GROUPS: [Group; 27] = [
+    ("start", start::run),
+    ("files", files::run),
+    ("io", io::run),
+    ("descriptors", descriptors::run),
+    ("metadata", metadata::run),
+    ("directories", directories::run),
+    ("links", links::run),
+    ("paths", paths::run),
+    ("space", space::run),
+    ("xattr", xattr::run),
+    ("locks", locks::run),
+    ("permissions", permissions::run),
+    ("memory", memory::run),
+    ("faults", faults::run),
+    ("threads", threads::run),
+    ("futex", futex::run),
+    ("signals", signals::run),
+    ("time", time::run),
+    ("timers", timers::run),
+    ("pipes", pipes::run),
+    ("eventfd", eventfd::run),
+    ("poll", poll::run),
+    ("epoll", epoll::run),
+    ("devices", devices::run),
+    ("proc", proc::run),
+    ("identity", identity::run),
+    ("arguments", arguments::run),
+];

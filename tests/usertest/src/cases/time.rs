@@ -1,0 +1,143 @@
+//! Clocks and sleeping.
+
+use libc::*;
+
+use super::helpers::now;
+use crate::report::Report;
+use crate::sys;
+
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    clocks(t);
+    agreement(t);
+    sleeping(t);
+    accounting(t);
+}
+
+const fn span(sec: i64, nsec: i64) -> timespec {
+    timespec { tv_sec: sec, tv_nsec: nsec }
+}
+
+fn clocks(t: &mut Report) {
+    for (name, clock) in [
+        ("realtime", CLOCK_REALTIME),
+        ("monotonic", CLOCK_MONOTONIC),
+        ("process", CLOCK_PROCESS_CPUTIME_ID),
+        ("thread", CLOCK_THREAD_CPUTIME_ID),
+        ("monotonic_raw", CLOCK_MONOTONIC_RAW),
+        ("realtime_coarse", CLOCK_REALTIME_COARSE),
+        ("monotonic_coarse", CLOCK_MONOTONIC_COARSE),
+        ("boottime", CLOCK_BOOTTIME),
+        ("tai", CLOCK_TAI),
+        ("unknown", 99),
+    ] {
+        let mut time = span(-1, -1);
+        t.call(&format!("gettime_{name}"), sys!(SYS_clock_gettime, clock, &mut time));
+        if clock != 99 {
+            t.is(
+                &format!("gettime_{name}_is_valid"),
+                time.tv_sec >= 0 && (0..1_000_000_000).contains(&time.tv_nsec),
+            );
+        }
+    }
+    let mut resolution = span(-1, -1);
+    t.call("getres", sys!(SYS_clock_getres, CLOCK_MONOTONIC, &mut resolution));
+    t.show("getres_monotonic", format!("{}.{:09}", resolution.tv_sec, resolution.tv_nsec));
+    t.call("getres_null", sys!(SYS_clock_getres, CLOCK_MONOTONIC, 0));
+    t.call("getres_unknown", sys!(SYS_clock_getres, 99, &mut resolution));
+    t.call("gettime_fault", sys!(SYS_clock_gettime, CLOCK_MONOTONIC, 8));
+    t.call("settime_monotonic", sys!(SYS_clock_settime, CLOCK_MONOTONIC, &span(1, 0)));
+    t.call("settime_bad", sys!(SYS_clock_settime, CLOCK_REALTIME, &span(1, 1_000_000_000)));
+    t.call("gettimeofday_fault", sys!(SYS_gettimeofday, 8, 0));
+    t.is("time", sys!(SYS_time, 0).is_ok_and(|time| time > 1_700_000_000));
+}
+
+fn agreement(t: &mut Report) {
+    let mut seconds = 0i64;
+    let result = sys!(SYS_time, &mut seconds);
+    t.is("time_stores", result == Ok(seconds as usize));
+    let mut day = timeval { tv_sec: 0, tv_usec: -1 };
+    t.call("gettimeofday", sys!(SYS_gettimeofday, &mut day, 0));
+    t.is("gettimeofday_agrees", (day.tv_sec - seconds).abs() <= 1 && (0..1_000_000).contains(&day.tv_usec));
+    let mut last = now();
+    t.is(
+        "monotonic_never_goes_back",
+        (0..10_000).all(|_| {
+            let time = now();
+            let holds = time >= last;
+            last = time;
+            holds
+        }),
+    );
+    // The C library reads the clock through the vDSO; both tell the same time.
+    let library = std::time::Instant::now();
+    let before = now();
+    let elapsed = library.elapsed().as_nanos() as i64;
+    t.is("vdso_agrees", elapsed >= 0 && now() - before < 1_000_000_000);
+    let wall = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .map_or(0, |time| time.as_secs() as i64);
+    t.is("vdso_wall_clock_agrees", (wall - seconds).abs() <= 1);
+}
+
+fn sleeping(t: &mut Report) {
+    let start = now();
+    t.call("nanosleep", sys!(SYS_nanosleep, &span(0, 20_000_000), 0));
+    let slept = now() - start;
+    t.is("nanosleep_long_enough", slept >= 20_000_000);
+    t.is("nanosleep_not_much_longer", slept < 2_000_000_000);
+    t.call("nanosleep_zero", sys!(SYS_nanosleep, &span(0, 0), 0));
+    t.call("nanosleep_bad", sys!(SYS_nanosleep, &span(0, 1_000_000_000), 0));
+    t.call("nanosleep_negative", sys!(SYS_nanosleep, &span(-1, 0), 0));
+    t.call("nanosleep_fault", sys!(SYS_nanosleep, 8, 0));
+    t.call("clock_nanosleep", sys!(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &span(0, 5_000_000), 0));
+    let until = now() + 15_000_000;
+    t.call(
+        "clock_nanosleep_absolute",
+        sys!(
+            SYS_clock_nanosleep,
+            CLOCK_MONOTONIC,
+            TIMER_ABSTIME,
+            &span(until / 1_000_000_000, until % 1_000_000_000),
+            0
+        ),
+    );
+    t.is("clock_nanosleep_absolute_long_enough", now() >= until);
+    t.call("clock_nanosleep_past", sys!(SYS_clock_nanosleep, CLOCK_REALTIME, TIMER_ABSTIME, &span(1, 0), 0));
+    t.call(
+        "clock_nanosleep_thread_clock",
+        sys!(SYS_clock_nanosleep, CLOCK_THREAD_CPUTIME_ID, 0, &span(0, 1), 0),
+    );
+    t.call("clock_nanosleep_unknown", sys!(SYS_clock_nanosleep, 99, 0, &span(0, 1), 0));
+    // Sleeping threads do not wait for each other.
+    let start = now();
+    let threads: Vec<_> = (0..10).map(|_| std::thread::spawn(|| super::helpers::sleep_ms(100))).collect();
+    super::helpers::join_all(threads);
+    t.is("sleeps_run_side_by_side", now() - start < 900_000_000);
+}
+
+fn accounting(t: &mut Report) {
+    let cpu = |clock| {
+        let mut time = span(0, 0);
+        sys!(SYS_clock_gettime, clock, &mut time).expect("a clock");
+        time.tv_sec * 1_000_000_000 + time.tv_nsec
+    };
+    let (before, start) = (cpu(CLOCK_THREAD_CPUTIME_ID), now());
+    while now() - start < 30_000_000 {
+        std::hint::spin_loop();
+    }
+    let (used, passed) = (cpu(CLOCK_THREAD_CPUTIME_ID) - before, now() - start);
+    t.is("cpu_time_advances", used > 0 && used <= passed + 1_000_000);
+    let before = cpu(CLOCK_THREAD_CPUTIME_ID);
+    super::helpers::sleep_ms(50);
+    t.is("sleep_uses_no_cpu_time", cpu(CLOCK_THREAD_CPUTIME_ID) - before < 40_000_000);
+    let mut usage = sys::zeroed::<rusage>();
+    t.call("getrusage", sys!(SYS_getrusage, RUSAGE_SELF, &mut usage));
+    t.is("getrusage_time", usage.ru_utime.tv_sec + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec > 0);
+    t.call("getrusage_thread", sys!(SYS_getrusage, RUSAGE_THREAD, &mut usage));
+    t.call("getrusage_children", sys!(SYS_getrusage, RUSAGE_CHILDREN, &mut usage));
+    t.call("getrusage_bad", sys!(SYS_getrusage, 77, &mut usage));
+    let mut tms = sys::zeroed::<tms>();
+    t.ok("times", sys!(SYS_times, &mut tms));
+    t.ok("times_null", sys!(SYS_times, 0));
+}
