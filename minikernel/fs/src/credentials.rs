@@ -1,0 +1,71 @@
+//! On whose behalf an operation runs: credentials(7), capabilities(7).
+
+use alloc::sync::Arc;
+
+use bitflags::bitflags;
+
+bitflags! {
+    /// A set of capabilities; bit n is capability number n.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Capabilities: u64 {
+        /// Change owner and group of any file.
+        const CHOWN = 1 << 0;
+        /// Pass read, write and execute checks.
+        const DAC_OVERRIDE = 1 << 1;
+        /// Pass read checks, and read and search checks of directories.
+        const DAC_READ_SEARCH = 1 << 2;
+        /// Do what only a file's owner may.
+        const FOWNER = 1 << 3;
+        /// Keep set-id bits over changes.
+        const FSETID = 1 << 4;
+        /// Create device nodes.
+        const MKNOD = 1 << 27;
+        /// Change the root directory.
+        const SYS_CHROOT = 1 << 18;
+        /// Administer: mounts, `trusted.` attributes.
+        const SYS_ADMIN = 1 << 21;
+        /// Exceed resource limits.
+        const SYS_RESOURCE = 1 << 24;
+        /// Set file capabilities.
+        const SETFCAP = 1 << 31;
+        // Capabilities that files do not ask for are held as well.
+        const _ = !0;
+    }
+}
+
+/// Who acts, as the file systems see it.
+///
+/// access(2) is answered by a value that holds the real identifiers.
+#[derive(Clone, Debug)]
+pub struct Credentials {
+    /// User for access to files (`fsuid`).
+    pub uid: u32,
+    /// Group for access to files and of new files (`fsgid`).
+    pub gid: u32,
+    /// Supplementary groups, sorted.
+    pub groups: Arc<[u32]>,
+    /// Effective capabilities.
+    pub capabilities: Capabilities,
+}
+
+impl Credentials {
+    /// The superuser with every capability.
+    pub fn root() -> Self {
+        Self { uid: 0, gid: 0, groups: Arc::new([]), capabilities: Capabilities::all() }
+    }
+
+    /// Whether all of `capabilities` are held.
+    pub fn capable(&self, capabilities: Capabilities) -> bool {
+        self.capabilities.contains(capabilities)
+    }
+
+    /// Whether `gid` is the group or one of the supplementary groups.
+    pub fn in_group(&self, gid: u32) -> bool {
+        self.gid == gid || self.groups.binary_search(&gid).is_ok()
+    }
+
+    /// Whether the owner of `uid`'s files, or allowed to act as such (`CAP_FOWNER`).
+    pub fn owns(&self, uid: u32) -> bool {
+        self.uid == uid || self.capable(Capabilities::FOWNER)
+    }
+}

@@ -1,0 +1,364 @@
+//! The open file description: what descriptors of several processes can share.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use isopod_hal::sync::{SpinLock, wait::WaitQueue};
+
+use super::{FileOps, LockOwner, Mapping, OpenFlags, Ready, Seeking, UserMemory, Whence};
+use crate::credentials::Credentials;
+use crate::inode::{AllocateMode, DirEntry, Extent, FIRST_COOKIE, Inode};
+use crate::metadata::FileType;
+use crate::transfer::{Sink, Source};
+use crate::vfs::{MountFlags, Path, clear_privileges};
+use crate::{Errno, Result};
+
+/// The largest offset of a file.
+pub(crate) const MAX_OFFSET: u64 = i64::MAX as u64;
+
+/// An open file description: a file, how it is open, and a position.
+#[derive(Debug)]
+pub struct OpenFile {
+    path: Path,
+    kind: FileType,
+    flags: AtomicU32,
+    position: SpinLock<u64>,
+    /// `None` where the inode says all.
+    ops: Option<Box<dyn FileOps>>,
+}
+
+impl OpenFile {
+    /// Describes `path` as open with `flags`, which have passed all checks. Counts as a writer if it can write.
+    pub(crate) fn new(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
+        let kind = path.inode().metadata()?.kind;
+        if kind == FileType::Regular && flags.writable() {
+            path.inode().state().allow_write()?;
+        }
+        let flags = flags
+            - (OpenFlags::CREAT
+                | OpenFlags::EXCL
+                | OpenFlags::TRUNC
+                | OpenFlags::NOCTTY
+                | OpenFlags::CLOEXEC);
+        Ok(Arc::new(Self {
+            path,
+            kind,
+            flags: AtomicU32::new(flags.bits()),
+            position: SpinLock::new(0),
+            ops,
+        }))
+    }
+
+    /// Describes something that has no place in the tree, such as a pipe; see
+    /// [`Namespace::detached`](crate::vfs::Namespace::detached) for its path.
+    pub fn anonymous(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
+        Self::new(path, flags, ops)
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The inode.
+    pub fn inode(&self) -> &Arc<dyn Inode> {
+        self.path.inode()
+    }
+
+    /// The inode's type.
+    pub fn kind(&self) -> FileType {
+        self.kind
+    }
+
+    /// What is behind a file that is more than its inode.
+    pub fn ops(&self) -> Option<&dyn FileOps> {
+        self.ops.as_deref()
+    }
+
+    /// The access mode and the status flags, as `F_GETFL` of fcntl(2) tells them.
+    pub fn flags(&self) -> OpenFlags {
+        OpenFlags::from_bits_retain(self.flags.load(Ordering::Relaxed))
+    }
+
+    /// `F_SETFL`: changes the flags in [`OpenFlags::CHANGEABLE`], ignores all others. EPERM for `O_NOATIME` on a
+    /// file of another owner.
+    pub fn set_flags(&self, flags: OpenFlags, credentials: &Credentials) -> Result<()> {
+        let old = self.flags();
+        let gained = flags & (OpenFlags::CHANGEABLE - old);
+        if gained.contains(OpenFlags::NOATIME) && !credentials.owns(self.inode().metadata()?.uid) {
+            return Err(Errno::EPERM.into());
+        }
+        let new = (old - OpenFlags::CHANGEABLE) | (flags & OpenFlags::CHANGEABLE);
+        self.flags.store(new.bits(), Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// EBADF for a description that only names a place (`O_PATH`).
+    pub fn check_not_path(&self) -> Result<()> {
+        if self.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF.into()) } else { Ok(()) }
+    }
+
+    /// The identity of this description as the owner of locks.
+    pub fn lock_owner(self: &Arc<Self>) -> LockOwner {
+        LockOwner::description(Arc::as_ptr(self).addr())
+    }
+
+    /// Whether reads and writes move a position.
+    pub fn seeking(&self) -> Seeking {
+        match &self.ops {
+            Some(ops) => ops.seeking(),
+            None => Seeking::Position,
+        }
+    }
+
+    /// read(2): from the position, which moves on. EBADF if not open for reading, EISDIR for a directory.
+    ///
+    /// A short count from a regular file can be followed by more: call again until the sink is full or 0 comes.
+    pub fn read(&self, sink: &mut dyn Sink) -> Result<usize> {
+        self.check_readable()?;
+        if self.seeking() != Seeking::Position {
+            return self.read_from(0, sink);
+        }
+        let mut position = self.position.lock();
+        let count = self.read_from(*position, sink)?;
+        *position += count as u64;
+        Ok(count)
+    }
+
+    /// pread(2): from `offset`. ESPIPE for a file without a position.
+    pub fn read_at(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize> {
+        if self.seeking() == Seeking::Never {
+            return Err(Errno::ESPIPE.into());
+        }
+        self.check_readable()?;
+        self.read_from(offset, sink)
+    }
+
+    /// write(2): at the position, which moves on, or at the end with `O_APPEND`. EBADF if not open for writing.
+    ///
+    /// A short count to a regular file does not say that it is full: call again until the source is empty, or an
+    /// error or 0 comes.
+    pub fn write(&self, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+        self.check_may_write()?;
+        if self.seeking() != Seeking::Position {
+            return self.write_to(0, credentials, source).map(|(_, count)| count);
+        }
+        let mut position = self.position.lock();
+        let (start, count) = self.write_to(*position, credentials, source)?;
+        *position = start + count as u64;
+        Ok(count)
+    }
+
+    /// pwrite(2): at `offset`, but, as on Linux, at the end with `O_APPEND`. ESPIPE for a file without a position.
+    pub fn write_at(&self, offset: u64, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+        if self.seeking() == Seeking::Never {
+            return Err(Errno::ESPIPE.into());
+        }
+        self.check_may_write()?;
+        self.write_to(offset, credentials, source).map(|(_, count)| count)
+    }
+
+    /// lseek(2).
+    pub fn seek(&self, offset: i64, whence: Whence) -> Result<u64> {
+        self.check_not_path()?;
+        match self.seeking() {
+            Seeking::Never => return Err(Errno::ESPIPE.into()),
+            Seeking::AlwaysZero => return Ok(0),
+            Seeking::Position => {}
+        }
+        let mut position = self.position.lock();
+        let base = match whence {
+            Whence::Set => 0,
+            Whence::Current => *position as i64,
+            Whence::End if self.kind == FileType::Directory => return Err(Errno::EINVAL.into()),
+            Whence::End => self.inode().metadata()?.size as i64,
+            Whence::Data | Whence::Hole => {
+                let extent = if whence == Whence::Data { Extent::Data } else { Extent::Hole };
+                let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
+                *position = self.inode().seek_extent(offset, extent)?;
+                return Ok(*position);
+            }
+        };
+        let target = base.checked_add(offset).ok_or(Errno::EINVAL)?;
+        *position = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        Ok(*position)
+    }
+
+    /// getdents64(2): calls `visit` for each entry from the position, `.` and `..` first, until it returns false.
+    /// ENOTDIR for what is no directory, ENOENT for a directory that was removed.
+    pub fn read_dir(&self, visit: &mut dyn FnMut(&DirEntry<'_>) -> bool) -> Result<()> {
+        self.check_readable()?;
+        if self.kind != FileType::Directory {
+            return Err(Errno::ENOTDIR.into());
+        }
+        if self.path.is_unlinked() {
+            return Err(Errno::ENOENT.into());
+        }
+        let mut position = self.position.lock();
+        for (cookie, name) in [&b"."[..], b".."].into_iter().enumerate() {
+            if *position == cookie as u64 {
+                let inode =
+                    if cookie == 0 { self.inode().clone() } else { self.path.parent().inode().clone() };
+                let next = *position + 1;
+                if !visit(&DirEntry { name, inode: inode.metadata()?.inode, kind: FileType::Directory, next })
+                {
+                    return Ok(());
+                }
+                *position = next;
+            }
+        }
+        debug_assert!(*position >= FIRST_COOKIE);
+        let mut visited = *position;
+        let outcome = self.inode().read_dir(*position, &mut |entry| {
+            let wanted = visit(entry);
+            if wanted {
+                visited = entry.next;
+            }
+            wanted
+        });
+        // A wait after the first entries is met again by the next call.
+        if visited == *position {
+            outcome?;
+        }
+        *position = visited;
+        drop(position);
+        self.touch_accessed();
+        Ok(())
+    }
+
+    /// ftruncate(2). EINVAL unless it is a regular file open for writing.
+    pub fn truncate(&self, size: u64, credentials: &Credentials) -> Result<()> {
+        self.check_not_path()?;
+        if self.kind != FileType::Regular || !self.flags().writable() {
+            return Err(Errno::EINVAL.into());
+        }
+        clear_privileges(self.inode(), credentials)?;
+        self.inode().truncate(size)
+    }
+
+    /// fallocate(2) of `length` bytes from `offset`.
+    pub fn allocate(
+        &self,
+        mode: AllocateMode,
+        offset: i64,
+        length: i64,
+        credentials: &Credentials,
+    ) -> Result<()> {
+        self.check_not_path()?;
+        if offset < 0 || length <= 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        if !self.flags().writable() {
+            return Err(Errno::EBADF.into());
+        }
+        match self.kind {
+            FileType::Regular => {}
+            FileType::Fifo => return Err(Errno::ESPIPE.into()),
+            FileType::Directory => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::ENODEV.into()),
+        }
+        let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
+        clear_privileges(self.inode(), credentials)?;
+        self.inode().allocate(mode, offset as u64..end as u64)
+    }
+
+    /// What would not block: poll(2).
+    pub fn ready(&self) -> Ready {
+        match &self.ops {
+            Some(ops) => ops.ready(self),
+            None => Ready::READABLE | Ready::WRITABLE,
+        }
+    }
+
+    /// What is woken when [`ready`](Self::ready) changes; `None` if it never does.
+    pub fn wait_queue(&self) -> Option<Arc<WaitQueue>> {
+        self.ops.as_ref()?.wait_queue()
+    }
+
+    /// Whether epoll(7) takes it: only files that can be not ready.
+    pub fn is_pollable(&self) -> bool {
+        self.ops.is_some()
+    }
+
+    /// ioctl(2) for what belongs to the file; ENOTTY for all that is not known.
+    pub fn ioctl(&self, request: u32, argument: usize, memory: &mut dyn UserMemory) -> Result<usize> {
+        self.check_not_path()?;
+        match &self.ops {
+            Some(ops) => ops.ioctl(self, request, argument, memory),
+            None => Err(Errno::ENOTTY.into()),
+        }
+    }
+
+    /// What mmap(2) maps. ENODEV for what has no pages.
+    pub fn mapping(&self) -> Result<Mapping> {
+        self.check_not_path()?;
+        match (&self.ops, self.kind) {
+            (Some(ops), _) => ops.mapping(),
+            (None, FileType::Regular) => Ok(Mapping::Inode(self.inode().clone())),
+            (None, _) => Err(Errno::ENODEV.into()),
+        }
+    }
+
+    fn check_readable(&self) -> Result<()> {
+        if self.flags().readable() { Ok(()) } else { Err(Errno::EBADF.into()) }
+    }
+
+    fn check_may_write(&self) -> Result<()> {
+        if self.flags().writable() { Ok(()) } else { Err(Errno::EBADF.into()) }
+    }
+
+    fn read_from(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize> {
+        if let Some(ops) = &self.ops {
+            return ops.read(self, offset, sink);
+        }
+        if self.kind == FileType::Directory {
+            return Err(Errno::EISDIR.into());
+        }
+        let count = self.inode().read_at(offset, sink)?;
+        self.touch_accessed();
+        Ok(count)
+    }
+
+    /// Where the write began, and how much was written.
+    fn write_to(
+        &self,
+        offset: u64,
+        credentials: &Credentials,
+        source: &mut dyn Source,
+    ) -> Result<(u64, usize)> {
+        if let Some(ops) = &self.ops {
+            return Ok((offset, ops.write(self, offset, source)?));
+        }
+        if source.remaining() == 0 {
+            return Ok((offset, 0));
+        }
+        clear_privileges(self.inode(), credentials)?;
+        if self.flags().contains(OpenFlags::APPEND) {
+            return self.inode().append(source);
+        }
+        if offset >= MAX_OFFSET {
+            return Err(Errno::EFBIG.into());
+        }
+        Ok((offset, self.inode().write_at(offset, source)?))
+    }
+
+    fn touch_accessed(&self) {
+        let mount = self.path.mount().flags();
+        if !self.flags().contains(OpenFlags::NOATIME)
+            && !mount.intersects(MountFlags::NOATIME | MountFlags::RDONLY)
+        {
+            self.inode().touch_accessed();
+        }
+    }
+}
+
+impl Drop for OpenFile {
+    fn drop(&mut self) {
+        let state = self.path.inode().state();
+        state.locks.release(LockOwner::description(core::ptr::from_ref(self).addr()));
+        if self.kind == FileType::Regular && self.flags().writable() {
+            state.end_write();
+        }
+    }
+}

@@ -1,0 +1,148 @@
+//! What a device, a pipe, a socket or a generated file does when it is open.
+
+use alloc::sync::Arc;
+use core::any::Any;
+use core::fmt::Debug;
+
+use bitflags::bitflags;
+use isopod_hal::sync::wait::WaitQueue;
+
+use super::{OpenFile, OpenFlags};
+use crate::credentials::Credentials;
+use crate::inode::Inode;
+use crate::transfer::{Sink, Source};
+use crate::vfs::Process;
+use crate::{Errno, Result};
+
+bitflags! {
+    /// What can be done without blocking, with the numbers of poll(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Ready: u32 {
+        /// There is data, or the end of it.
+        const READ = 0x001;
+        /// There is urgent data.
+        const PRIORITY = 0x002;
+        /// A write would take data.
+        const WRITE = 0x004;
+        /// There was an error.
+        const ERROR = 0x008;
+        /// The other end hung up.
+        const HANG_UP = 0x010;
+        /// As `READ`.
+        const READ_NORMAL = 0x040;
+        /// As `WRITE`.
+        const WRITE_NORMAL = 0x100;
+        /// The other end will send no more.
+        const READ_HANG_UP = 0x2000;
+    }
+}
+
+impl Ready {
+    /// Readable, in both of poll's words for it.
+    pub const READABLE: Self = Self::READ.union(Self::READ_NORMAL);
+    /// Writable, in both of poll's words for it.
+    pub const WRITABLE: Self = Self::WRITE.union(Self::WRITE_NORMAL);
+}
+
+/// How lseek(2) treats a file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Seeking {
+    /// It has no position: ESPIPE, also for pread(2) and pwrite(2).
+    Never,
+    /// It has no position, but pretends to be at 0.
+    AlwaysZero,
+    /// It has one.
+    Position,
+}
+
+/// What an mmap(2) of a file maps.
+#[derive(Clone, Debug)]
+pub enum Mapping {
+    /// The pages of an inode.
+    Inode(Arc<dyn Inode>),
+    /// Fresh zero pages: `/dev/zero`.
+    Anonymous,
+}
+
+/// The memory of the process that called ioctl(2).
+pub trait UserMemory {
+    /// Copies from the process; EFAULT where there is no memory to read.
+    fn read(&mut self, address: usize, bytes: &mut [u8]) -> Result<()>;
+
+    /// Copies to the process; EFAULT where there is no memory to write.
+    fn write(&mut self, address: usize, bytes: &[u8]) -> Result<()>;
+}
+
+/// Who opens an inode, and how.
+#[derive(Clone, Copy, Debug)]
+pub struct OpenRequest<'a> {
+    /// The inode.
+    pub inode: &'a Arc<dyn Inode>,
+    /// Flags given to open(2).
+    pub flags: OpenFlags,
+    /// Rights of the caller.
+    pub credentials: &'a Credentials,
+    /// The calling process.
+    pub process: Process,
+}
+
+/// An open file that is more than the bytes of an inode.
+///
+/// Nothing here blocks: what cannot be done now is EAGAIN, and [`wait_queue`](Self::wait_queue) is woken when
+/// [`ready`](Self::ready) may have changed. Dropping the value closes the file.
+pub trait FileOps: Any + Send + Sync + Debug {
+    /// Reads at `offset`, which files without a position ignore. 0 is the end.
+    fn read(&self, _file: &OpenFile, _offset: u64, _sink: &mut dyn Sink) -> Result<usize> {
+        Err(Errno::EINVAL.into())
+    }
+
+    /// Writes at `offset`, which files without a position ignore.
+    fn write(&self, _file: &OpenFile, _offset: u64, _source: &mut dyn Source) -> Result<usize> {
+        Err(Errno::EINVAL.into())
+    }
+
+    /// What would not block.
+    fn ready(&self, _file: &OpenFile) -> Ready {
+        Ready::READABLE | Ready::WRITABLE
+    }
+
+    /// What is woken when [`ready`](Self::ready) changes; `None` if it never does.
+    fn wait_queue(&self) -> Option<Arc<WaitQueue>> {
+        None
+    }
+
+    /// What open(2) must still wait for before it returns, such as the other end of a FIFO: EAGAIN until it
+    /// has come. Not asked with `O_NONBLOCK`.
+    fn finish_open(&self, _file: &OpenFile) -> Result<()> {
+        Ok(())
+    }
+
+    /// ioctl(2).
+    fn ioctl(
+        &self,
+        _file: &OpenFile,
+        _request: u32,
+        _argument: usize,
+        _memory: &mut dyn UserMemory,
+    ) -> Result<usize> {
+        Err(Errno::ENOTTY.into())
+    }
+
+    /// Whether the file has a position.
+    fn seeking(&self) -> Seeking {
+        Seeking::Never
+    }
+
+    /// What mmap(2) maps.
+    fn mapping(&self) -> Result<Mapping> {
+        Err(Errno::ENODEV.into())
+    }
+}
+
+impl dyn FileOps {
+    /// The value as the type `T`, if it is one.
+    pub fn downcast_ref<T: FileOps>(&self) -> Option<&T> {
+        let any: &dyn Any = self;
+        any.downcast_ref()
+    }
+}

@@ -1,0 +1,126 @@
+//! What the kernel keeps with an inode in use, whatever its file system.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::any::Any;
+use core::fmt;
+use core::ops::Range;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use isopod_hal::sync::SpinLock;
+
+use crate::file::LockTable;
+use crate::{Errno, Result};
+
+/// Someone who has pages of a file mapped, and must let go of them when the file's contents move.
+pub trait MappingObserver: Send + Sync {
+    /// The pages with these indexes were cut off or replaced: unmap them; the next touch asks for them again.
+    ///
+    /// Called without any lock of the file system held.
+    fn invalidate(&self, pages: Range<u64>);
+}
+
+/// Locks, mappings and attached objects of an inode. Every [`Inode`](crate::Inode) has one.
+#[derive(Default)]
+pub struct InodeState {
+    /// Locks of fcntl(2) and flock(2).
+    pub locks: LockTable,
+    /// Above zero: how many descriptions may write. Below: how many users forbid that.
+    writers: SpinLock<i32>,
+    /// Whether an inode without a name may get one: made by `O_TMPFILE` without `O_EXCL`.
+    linkable: AtomicBool,
+    attached: SpinLock<Option<Weak<dyn Any + Send + Sync>>>,
+    observers: SpinLock<Vec<Weak<dyn MappingObserver>>>,
+}
+
+impl InodeState {
+    /// Counts one more description that can write; ETXTBSY while a running program forbids it.
+    pub fn allow_write(&self) -> Result<()> {
+        let mut writers = self.writers.lock();
+        if *writers < 0 {
+            return Err(Errno::ETXTBSY.into());
+        }
+        *writers += 1;
+        Ok(())
+    }
+
+    /// Ends what [`allow_write`](Self::allow_write) began.
+    pub fn end_write(&self) {
+        *self.writers.lock() -= 1;
+    }
+
+    /// Forbids writing while a program runs from this inode; ETXTBSY if it is open for writing. Balanced by
+    /// [`end_deny_write`](Self::end_deny_write).
+    pub fn deny_write(&self) -> Result<()> {
+        let mut writers = self.writers.lock();
+        if *writers > 0 {
+            return Err(Errno::ETXTBSY.into());
+        }
+        *writers -= 1;
+        Ok(())
+    }
+
+    /// Ends what [`deny_write`](Self::deny_write) began.
+    pub fn end_deny_write(&self) {
+        *self.writers.lock() += 1;
+    }
+
+    /// ETXTBSY while a running program forbids writing: truncate(2).
+    pub(crate) fn check_writable(&self) -> Result<()> {
+        if *self.writers.lock() < 0 { Err(Errno::ETXTBSY.into()) } else { Ok(()) }
+    }
+
+    /// Whether link(2) may give the inode a name although it has none.
+    pub(crate) fn is_linkable(&self) -> bool {
+        self.linkable.load(Ordering::Relaxed)
+    }
+
+    /// Lets link(2) give the inode its first name.
+    pub(crate) fn set_linkable(&self) {
+        self.linkable.store(true, Ordering::Relaxed);
+    }
+
+    /// The object of type `T` that belongs to this inode while anyone holds it: the pipe behind a FIFO, the
+    /// socket behind a name. `make` makes it where there is none.
+    pub fn attach<T: Any + Send + Sync>(&self, make: impl FnOnce() -> Result<Arc<T>>) -> Result<Arc<T>> {
+        let mut attached = self.attached.lock();
+        if let Some(object) = attached.as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok()) {
+            return Ok(object);
+        }
+        let object = make()?;
+        let any: Arc<dyn Any + Send + Sync> = object.clone();
+        *attached = Some(Arc::downgrade(&any));
+        Ok(object)
+    }
+
+    /// The object that [`attach`](Self::attach) keeps, if there is one of this type.
+    pub fn attached<T: Any + Send + Sync>(&self) -> Option<Arc<T>> {
+        self.attached.lock().as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok())
+    }
+
+    /// Tells `observer` of moved pages for as long as it lives.
+    pub fn observe(&self, observer: &Arc<dyn MappingObserver>) {
+        let mut observers = self.observers.lock();
+        observers.retain(|known| {
+            known.strong_count() > 0 && !core::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(observer))
+        });
+        observers.push(Arc::downgrade(observer));
+    }
+
+    /// Has every observer let go of `pages`. The caller holds no lock of the inode.
+    pub(crate) fn invalidate(&self, pages: Range<u64>) {
+        if pages.is_empty() {
+            return;
+        }
+        let observers: Vec<_> = self.observers.lock().iter().filter_map(Weak::upgrade).collect();
+        for observer in observers {
+            observer.invalidate(pages.clone());
+        }
+    }
+}
+
+impl fmt::Debug for InodeState {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("InodeState").finish_non_exhaustive()
+    }
+}
