@@ -159,4 +159,6 @@ impl fmt::Display for Function {
 }
 
 #[cfg(test)]
+pub(crate) mod simulated;
+#[cfg(test)]
 mod tests;

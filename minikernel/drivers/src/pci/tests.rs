@@ -1,46 +1,7 @@
-use alloc::collections::BTreeMap;
-use std::sync::Mutex;
-
 use proptest::prelude::*;
 
+use super::simulated::Machine;
 use super::*;
-
-/// Configuration space of a whole machine: registers by bus, function and offset; all ones where there is nothing.
-#[derive(Clone, Default)]
-struct Machine(Arc<Mutex<Registers>>);
-
-type Registers = BTreeMap<(u8, u8, u8), u32>;
-
-struct MachineBus(Machine, u8);
-
-impl ConfigSpace for Machine {
-    fn bus(&self, number: u8) -> Option<Arc<dyn Bus>> {
-        Some(Arc::new(MachineBus(self.clone(), number)))
-    }
-}
-
-impl Bus for MachineBus {
-    fn read(&self, function: u8, offset: u8) -> u32 {
-        self.0.0.lock().unwrap().get(&(self.1, function, offset)).copied().unwrap_or(u32::MAX)
-    }
-
-    fn write(&self, function: u8, offset: u8, value: u32) {
-        self.0.0.lock().unwrap().insert((self.1, function, offset), value);
-    }
-}
-
-impl Machine {
-    fn set(&self, bus: u8, function: u8, registers: &[(u8, u32)]) {
-        let mut machine = self.0.lock().unwrap();
-        machine.extend(registers.iter().map(|(offset, value)| ((bus, function, *offset), *value)));
-    }
-
-    fn all(&self) -> Vec<Function> {
-        let mut found = Vec::new();
-        enumerate(self, &mut |function| found.push(function));
-        found
-    }
-}
 
 const VIRTIO: u32 = 0x1042_1af4;
 
@@ -117,7 +78,7 @@ fn capabilities_are_listed_even_in_circles() {
 fn enabling_leaves_other_bits_alone() {
     let (machine, function) = function(&[(4, 0xfff0_0101)]);
     assert!(function.enable());
-    assert_eq!(machine.0.lock().unwrap()[&(0, 0, 4)], 0x0107);
+    assert_eq!(machine.register(4), 0x0107);
     machine.set(0, 0, &[(4, 0xffe0_0000)]);
     assert!(!function.enable());
 }

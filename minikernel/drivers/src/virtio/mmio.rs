@@ -128,3 +128,6 @@ impl Transport for MmioTransport {
         self.window.write32(register::INTERRUPT_ACKNOWLEDGE, ALL);
     }
 }
+
+#[cfg(test)]
+mod tests;

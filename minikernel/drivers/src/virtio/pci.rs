@@ -240,3 +240,6 @@ impl Transport for PciTransport {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
