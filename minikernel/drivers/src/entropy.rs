@@ -24,10 +24,10 @@ struct State {
 
 impl Random {
     /// A generator seeded by what is there at boot: the processor's random numbers, the boot loader's seed, and the
-    /// clock, which alone does not count as a seed.
+    /// time-stamp counter, which alone does not count as a seed.
     pub fn new(boot_seed: Option<&[u8; 32]>) -> Self {
         let random = Self::unseeded();
-        random.mix(&clock::monotonic_ns().to_le_bytes(), false);
+        random.mix(&clock::tsc().to_le_bytes(), false);
         let mut hardware = [0; KEY];
         let complete = hardware.chunks_exact_mut(8).all(|word| {
             let number = random::hardware_random();

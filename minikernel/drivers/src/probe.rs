@@ -1,12 +1,15 @@
 //! What the machine has.
 
+use alloc::boxed::Box;
+use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::fmt;
 
 use isopod_hal::boot::BootInfo;
-use isopod_hal::{PhysAddr, firmware, irq, log, power};
+use isopod_hal::{PhysAddr, clock, firmware, irq, log, power};
 
-use crate::acpi::{AcpiError, Line, MmioDevice, PhysicalMemory, Platform, Polarity, SoftOff, Trigger};
+use crate::acpi::{AcpiError, Fadt, MmioDevice, PhysicalMemory, Platform, SoftOff};
 use crate::block::Block;
 use crate::command_line;
 use crate::console::CharDevice;
@@ -19,6 +22,9 @@ use crate::virtio::mmio::MmioTransport;
 use crate::virtio::pci::{PciTransport, device_number};
 use crate::virtio::random::VirtioRandom;
 use crate::virtio::{StartError, Transport, device};
+
+/// The virtio devices that there are drivers for.
+const DRIVEN: [u32; 3] = [device::BLOCK, device::CONSOLE, device::RANDOM];
 
 /// The devices of the machine, in the order in which its description lists them.
 pub struct Devices {
@@ -34,15 +40,16 @@ pub struct Devices {
 
 /// Finds all devices and starts those there is a driver for. Waits for nothing: a device answers later.
 pub fn probe(boot: &BootInfo) -> Devices {
+    let platform = read_platform(boot);
+    prepare_interrupts(&platform);
+    prepare_clock(&platform);
+    prepare_power_off(&platform);
     let mut devices = Devices {
         blocks: Vec::new(),
         consoles: Vec::new(),
         random: Arc::new(Random::new(boot.seed.as_ref())),
         random_sources: Vec::new(),
     };
-    let platform = read_platform(boot);
-    prepare_interrupts(&platform);
-    prepare_power_off(&platform);
     for place in mmio_devices(&platform, boot.command_line) {
         devices.start_mmio(place);
     }
@@ -83,7 +90,19 @@ fn prepare_interrupts(platform: &Platform) {
             gsi_base: io_apic.gsi_base,
         })
         .collect();
-    irq::configure_ioapics(&io_apics);
+    // Without a table the hal knows where a PC has its only one.
+    if !io_apics.is_empty() {
+        irq::configure_ioapics(&io_apics);
+    }
+}
+
+fn prepare_clock(platform: &Platform) {
+    if let Some(hpet) = platform.hpet {
+        clock::offer_reference(clock::Reference::Hpet(PhysAddr::new(hpet)));
+    }
+    if let Some(Fadt { pm_timer: Some(port), pm_timer_wide: wide, .. }) = platform.fadt {
+        clock::offer_reference(clock::Reference::PmTimer { port, wide });
+    }
 }
 
 fn prepare_power_off(platform: &Platform) {
@@ -107,26 +126,18 @@ fn mmio_devices(platform: &Platform, command_line: &[u8]) -> Vec<MmioDevice> {
 
 /// The way to PCI, if there may be any: a machine that lists virtio-mmio devices or has ACPI without the fixed
 /// hardware of a PC is not asked.
-fn pci_space(platform: &Platform, command_line: &[u8]) -> Option<alloc::boxed::Box<dyn ConfigSpace>> {
+fn pci_space(platform: &Platform, command_line: &[u8]) -> Option<Box<dyn ConfigSpace>> {
     if command_line::has_word(command_line, b"pci=off") {
         return None;
     }
     if let Some(ecam) = Ecam::new(&platform.ecam) {
-        return Some(alloc::boxed::Box::new(ecam));
+        return Some(Box::new(ecam));
     }
     let reduced = platform.fadt.is_some_and(|fadt| fadt.hardware_reduced);
     if reduced || command_line.windows(12).any(|window| window == b"virtio_mmio.") {
         return None;
     }
-    Some(alloc::boxed::Box::new(Ports::detect()?))
-}
-
-impl Platform {
-    /// How an ISA interrupt arrives.
-    fn isa_line(&self, isa: u8) -> Line {
-        let own = Line { gsi: u32::from(isa), trigger: Trigger::Edge, polarity: Polarity::High };
-        self.madt.as_ref().map_or(own, |madt| madt.isa_line(isa))
-    }
+    Some(Box::new(Ports::detect()?))
 }
 
 impl Devices {
@@ -140,33 +151,32 @@ impl Devices {
     }
 
     fn start_pci(&mut self, function: Function, platform: &Platform) {
-        let Some(number) = device_number(&function) else { return };
-        let place = alloc::format!("at {function}");
+        // A device without a driver is not worth the look at its capabilities.
+        let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else { return };
+        let place = format!("at {function}");
         match PciTransport::open(function, &|isa| platform.isa_line(isa)) {
             Ok(transport) => self.start(number, transport, format_args!("{place}")),
             Err(error) => log!("virtio: device {place} left out: {error}"),
         }
     }
 
-    fn start(&mut self, number: u32, transport: impl Transport + 'static, place: core::fmt::Arguments<'_>) {
-        let transport = alloc::boxed::Box::new(transport);
-        let started = match number {
+    fn start(&mut self, number: u32, transport: impl Transport + 'static, place: fmt::Arguments<'_>) {
+        let transport = Box::new(transport);
+        let started: Result<(), StartError> = match number {
             device::BLOCK => VirtioBlock::start(transport).map(|block| self.blocks.push(block)),
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
                 .map(|source| self.random_sources.push(source)),
-            // No driver for it: it is left alone.
             _ => Ok(()),
         };
         if let Err(error) = started {
-            let error: StartError = error;
             log!("virtio: device {place} left out: {error}");
         }
     }
 }
 
-impl core::fmt::Debug for Devices {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+impl fmt::Debug for Devices {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Devices")
             .field("blocks", &self.blocks.len())
             .field("consoles", &self.consoles.len())

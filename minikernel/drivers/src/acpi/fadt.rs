@@ -32,6 +32,10 @@ pub struct Fadt {
     pub pm1a_control: Option<u16>,
     /// Sleep control register of hardware-reduced machines.
     pub sleep_control: Option<Register>,
+    /// I/O port of the power management timer.
+    pub pm_timer: Option<u16>,
+    /// That timer has 32 bits, not 24.
+    pub pm_timer_wide: bool,
     /// The machine has none of the PC's fixed ACPI hardware.
     pub hardware_reduced: bool,
 }
@@ -39,18 +43,23 @@ pub struct Fadt {
 impl Fadt {
     /// Parses a whole table; `None` if it is too short for the fields of ACPI 1.0.
     pub fn parse(table: &[u8]) -> Option<Self> {
+        const TMR_VAL_EXT: u32 = 1 << 8;
         const HW_REDUCED_ACPI: u32 = 1 << 20;
-        let hardware_reduced = bytes::u32(table, 112)? & HW_REDUCED_ACPI != 0;
+        let flags = bytes::u32(table, 112)?;
+        let hardware_reduced = flags & HW_REDUCED_ACPI != 0;
         let dsdt = u64::from(bytes::u32(table, 40)?);
-        let pm1a = u16::try_from(bytes::u32(table, 64)?).ok().filter(|port| *port != 0);
-        let extended_pm1a = match Register::parse(table, 172) {
+        // A register of fixed hardware: of both its addresses the extended one counts.
+        let fixed = |offset, extended| match Register::parse(table, extended) {
+            _ if hardware_reduced => None,
             Some(Register::Port(port)) => Some(port),
-            _ => None,
+            _ => u16::try_from(bytes::u32(table, offset)?).ok().filter(|port| *port != 0),
         };
         Some(Self {
             dsdt: bytes::u64(table, 140).filter(|address| *address != 0).unwrap_or(dsdt),
-            pm1a_control: if hardware_reduced { None } else { extended_pm1a.or(pm1a) },
+            pm1a_control: fixed(64, 172),
             sleep_control: if hardware_reduced { Register::parse(table, 244) } else { None },
+            pm_timer: fixed(76, 208),
+            pm_timer_wide: flags & TMR_VAL_EXT != 0,
             hardware_reduced,
         })
     }

@@ -93,10 +93,4 @@ impl Madt {
         }
         Some(())
     }
-
-    /// The line of an ISA interrupt.
-    pub fn isa_line(&self, isa: u8) -> Line {
-        let own = Line { gsi: u32::from(isa), trigger: Trigger::Edge, polarity: Polarity::High };
-        self.overrides.iter().find(|entry| entry.isa == isa).map_or(own, |entry| entry.line)
-    }
 }

@@ -22,6 +22,8 @@ pub use tables::PhysicalMemory;
 pub use isopod_hal::irq::{Polarity, Trigger};
 use isopod_hal::log;
 
+use crate::bytes;
+
 /// An interrupt line as firmware describes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Line {
@@ -84,6 +86,8 @@ pub struct Platform {
     pub ecam: Vec<EcamRegion>,
     /// virtio-mmio devices, in the order in which the firmware lists them.
     pub virtio_mmio: Vec<MmioDevice>,
+    /// Physical address of the HPET's registers.
+    pub hpet: Option<u64>,
     /// The sleep type of `_S5`.
     pub s5: Option<u8>,
 }
@@ -93,19 +97,20 @@ impl Platform {
     pub fn read(memory: &impl PhysicalMemory, rsdp: u64) -> Result<Self, AcpiError> {
         let mut platform = Self::default();
         for address in tables::addresses(memory, rsdp)? {
-            if let Err(error) = platform.take(memory, address) {
+            if let Err(error) = platform.read_table(memory, address) {
                 log!("acpi: table at {address:#x} left out: {error}");
             }
         }
         Ok(platform)
     }
 
-    fn take(&mut self, memory: &impl PhysicalMemory, address: u64) -> Result<(), AcpiError> {
+    fn read_table(&mut self, memory: &impl PhysicalMemory, address: u64) -> Result<(), AcpiError> {
         match &tables::signature(memory, address)? {
             b"APIC" => {
                 self.madt = Some(Madt::parse(&tables::load(memory, address)?).ok_or(AcpiError::Malformed)?);
             }
             b"MCFG" => self.ecam = mcfg::parse(&tables::load(memory, address)?),
+            b"HPET" => self.hpet = bytes::u64(&tables::load(memory, address)?, 44),
             b"SSDT" => self.scan(&tables::load(memory, address)?),
             b"FACP" => {
                 let fadt = Fadt::parse(&tables::load(memory, address)?).ok_or(AcpiError::Malformed)?;
@@ -122,6 +127,13 @@ impl Platform {
         let code = definition_block.get(tables::HEADER..).unwrap_or_default();
         self.virtio_mmio.extend(aml::devices(code, *b"LNRO0005"));
         self.s5 = self.s5.or_else(|| aml::sleep_type(code, *b"_S5_"));
+    }
+
+    /// How an ISA interrupt arrives.
+    pub fn isa_line(&self, isa: u8) -> Line {
+        let own = Line { gsi: u32::from(isa), trigger: Trigger::Edge, polarity: Polarity::High };
+        let overrides = self.madt.iter().flat_map(|madt| &madt.overrides);
+        overrides.filter(|entry| entry.isa == isa).map(|entry| entry.line).next().unwrap_or(own)
     }
 
     /// How to switch the machine off, if the tables say so.

@@ -85,6 +85,8 @@ fn fadt(dsdt: u64, hardware_reduced: bool) -> Vec<u8> {
     let mut table = table(*b"FACP", &[0; 268 - tables::HEADER]);
     table[40..44].copy_from_slice(&(dsdt as u32).to_le_bytes());
     table[64..68].copy_from_slice(&0x604u32.to_le_bytes());
+    table[76..80].copy_from_slice(&0x608u32.to_le_bytes());
+    table[112..116].copy_from_slice(&(1u32 << 8).to_le_bytes());
     if hardware_reduced {
         table[112..116].copy_from_slice(&(1u32 << 20).to_le_bytes());
         table[248..256].copy_from_slice(&0xfea0_0200u64.to_le_bytes());
@@ -115,6 +117,10 @@ fn mcfg() -> Vec<u8> {
     table(*b"MCFG", &[vec![0; 8], region(0xb000_0000, 0, 255), region(0xc000_0000, 9, 8)].concat())
 }
 
+fn hpet() -> Vec<u8> {
+    table(*b"HPET", &[[0; 8].as_slice(), &0xfed0_0000u64.to_le_bytes(), &[0; 4]].concat())
+}
+
 /// Tables with a root pointer; returns its address.
 fn firmware(extended: bool, hardware_reduced: bool, devices: &[Vec<u8>]) -> (Firmware, u64) {
     let mut firmware = Firmware(Vec::new());
@@ -124,6 +130,7 @@ fn firmware(extended: bool, hardware_reduced: bool, devices: &[Vec<u8>]) -> (Fir
         firmware.append(&madt()),
         firmware.append(&mcfg()),
         firmware.append(&table(*b"WAET", &[0; 4])),
+        firmware.append(&hpet()),
     ];
     let (signature, width) = if extended { (*b"XSDT", 8) } else { (*b"RSDT", 4) };
     let entries: Vec<u8> =
@@ -159,6 +166,8 @@ fn reads_a_microvm() {
     assert_eq!(platform.virtio_mmio, expected);
     let off = SoftOff::SleepControl { register: Register::Memory(0xfea0_0200), value: 0x34 };
     assert_eq!(platform.soft_off(), Some(off));
+    let fadt = platform.fadt.unwrap();
+    assert_eq!((fadt.pm1a_control, fadt.pm_timer), (None, None), "there is no fixed hardware");
 }
 
 #[test]
@@ -167,16 +176,19 @@ fn reads_a_pc() {
     let platform = Platform::read(&memory, rsdp).unwrap();
     assert_eq!(platform.soft_off(), Some(SoftOff::Pm1 { port: 0x604, value: 0x2000 | 5 << 10 }));
     assert_eq!(platform.ecam, [EcamRegion { base: 0xb000_0000, segment: 0, first_bus: 0, last_bus: 255 }]);
-    let madt = platform.madt.unwrap();
+    assert_eq!(platform.hpet, Some(0xfed0_0000));
+    let fadt = platform.fadt.unwrap();
+    assert_eq!((fadt.pm_timer, fadt.pm_timer_wide, fadt.sleep_control), (Some(0x608), true, None));
+    let madt = platform.madt.as_ref().unwrap();
     assert_eq!(madt.local_apic_address, 0xfee0_0000);
     assert_eq!(madt.processors, [LocalApic { id: 7, enabled: true }, LocalApic { id: 256, enabled: false }]);
     assert_eq!(
         madt.io_apics,
         [IoApic { address: 0xfec0_0000, gsi_base: 0 }, IoApic { address: 0xfec0_1000, gsi_base: 24 }]
     );
-    assert_eq!(madt.isa_line(0), line(2, Trigger::Edge, Polarity::High));
-    assert_eq!(madt.isa_line(10), line(10, Trigger::Level, Polarity::Low));
-    assert_eq!(madt.isa_line(4), line(4, Trigger::Edge, Polarity::High));
+    assert_eq!(platform.isa_line(0), line(2, Trigger::Edge, Polarity::High));
+    assert_eq!(platform.isa_line(10), line(10, Trigger::Level, Polarity::Low));
+    assert_eq!(platform.isa_line(4), line(4, Trigger::Edge, Polarity::High));
 }
 
 #[test]
