@@ -7,6 +7,7 @@
 // One file of `engine` needs `unsafe`, to set up a child between fork and exec.
 #![deny(unsafe_code)]
 
+pub mod engine;
 pub mod link;
 pub mod root;
 pub mod source;

@@ -1,0 +1,88 @@
+//! What can go wrong in running a machine.
+
+use std::io;
+use std::path::PathBuf;
+
+use super::ProtocolError;
+use crate::store::StoreError;
+
+/// Why a machine could not be run to its application's end.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineError {
+    /// There is no QEMU.
+    #[error("QEMU is not installed: there is no program {0} in PATH")]
+    NoQemu(&'static str),
+    /// QEMU is there but cannot be started.
+    #[error("cannot start {}: {source}", program.display())]
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// KVM was asked for and cannot be used.
+    #[error("KVM cannot be used: {0}")]
+    Kvm(String),
+    /// The machine ended before its application did.
+    #[error("the virtual machine ended before its application did ({status}){}", quoted(last_words))]
+    Died {
+        /// How QEMU ended.
+        status: std::process::ExitStatus,
+        /// What the machine said last, on its serial line or through QEMU.
+        last_words: String,
+    },
+    /// The guest broke the rules of the control channel.
+    #[error("the guest cannot be understood: {error}{}", quoted(last_words))]
+    Protocol {
+        /// How.
+        error: ProtocolError,
+        /// What the machine said last.
+        last_words: String,
+    },
+    /// The machine's memory does not hold what is to be loaded.
+    #[error("the image needs {} MiB of memory to be loaded, but the machine has {} MiB", need >> 20, have >> 20)]
+    Memory {
+        /// How much it needs at least, in bytes.
+        need: u64,
+        /// How much the machine has, in bytes.
+        have: u64,
+    },
+    /// The state or cache failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The operating system refused something that has no better name.
+    #[error("cannot {0}: {1}")]
+    Io(&'static str, io::Error),
+}
+
+impl EngineError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoQemu(_) => Some(
+                "install QEMU (Debian and Ubuntu: apt install qemu-system-x86; Fedora: dnf install qemu-system-x86-core)".to_owned(),
+            ),
+            Self::Kvm(_) => Some("--accel auto uses KVM where it works and emulation elsewhere".to_owned()),
+            Self::Died { .. } => Some(
+                "more memory (-m) may help; --print-cmd shows the command that starts the machine".to_owned(),
+            ),
+            Self::Memory { need, .. } => Some(format!("give it more with -m {}M", (need >> 20).next_power_of_two())),
+            Self::Protocol { .. } => {
+                Some("the image may have been linked by another version of Isopod: build it again".to_owned())
+            }
+            Self::Store(error) => error.hint(),
+            Self::Start { .. } | Self::Io(..) => None,
+        }
+    }
+
+    /// For `map_err`: an [`EngineError::Io`] about `action`.
+    pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |error| Self::Io(action, error)
+    }
+}
+
+/// The machine's last words, as they are added to a message.
+fn quoted(last_words: &str) -> String {
+    let text = last_words.trim();
+    if text.is_empty() { String::new() } else { format!("; the last it said:\n{text}") }
+}
