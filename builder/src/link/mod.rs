@@ -1,12 +1,16 @@
 //! Kernel, root and manifest become one bootable ELF; and what is looked at before: will the application's program start?
 
+mod command;
 mod directory;
 mod error;
 mod image;
+pub mod inspect;
 mod kernel;
 mod open;
 mod output;
+mod signal;
 
+pub use command::{CommandError, Overrides, Session, manifest};
 pub use error::LinkError;
 pub use image::{LIMIT, Parts, write};
 pub use open::{Linked, open};

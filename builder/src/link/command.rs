@@ -1,0 +1,333 @@
+//! What an image says of how to run it, and what the user says instead, become one manifest. The rules are Docker's.
+
+use isopod_manifest::{Manifest, Port, Protocol, User};
+
+use super::signal;
+use crate::root::passwd::{self, UserError};
+use crate::source::ImageConfig;
+use crate::store::RootInfo;
+
+/// The search path of an image that sets none, as Docker sets it.
+const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// What the user says instead of the image. Whatever is `None` or empty is left to the image.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// Replaces the image's command, or follows the entrypoint.
+    pub command: Vec<String>,
+    /// Replaces the image's entrypoint and drops its command; an empty string drops both.
+    pub entrypoint: Option<String>,
+    /// Environment: added, or in place of the image's variable of the same name; `None` takes it away.
+    pub env: Vec<(String, Option<String>)>,
+    /// `USER[:GROUP]`, names or numbers.
+    pub user: Option<String>,
+    /// The working directory, absolute.
+    pub working_dir: Option<String>,
+    /// The signal that asks the application to end: a name or number.
+    pub stop_signal: Option<String>,
+}
+
+impl Overrides {
+    /// Lets `config` say what the user says.
+    ///
+    /// # Errors
+    /// [`CommandError::WorkingDir`] for a relative directory: only an image may mean the root by it.
+    pub fn apply(&self, config: &mut ImageConfig) -> Result<(), CommandError> {
+        if let Some(entrypoint) = &self.entrypoint {
+            // An entrypoint of one's own starts afresh: the image's command was written for the image's entrypoint.
+            config.entrypoint = if entrypoint.is_empty() { Vec::new() } else { vec![entrypoint.clone()] };
+            config.cmd.clear();
+        }
+        if !self.command.is_empty() {
+            config.cmd.clone_from(&self.command);
+        }
+        for (name, value) in &self.env {
+            let is_same = |variable: &String| variable.split('=').next() == Some(name);
+            match (value, config.env.iter_mut().find(|variable| is_same(variable))) {
+                (Some(value), Some(variable)) => *variable = format!("{name}={value}"),
+                (Some(value), None) => config.env.push(format!("{name}={value}")),
+                (None, _) => config.env.retain(|variable| !is_same(variable)),
+            }
+        }
+        config.user = self.user.clone().unwrap_or_else(|| std::mem::take(&mut config.user));
+        config.stop_signal = self.stop_signal.clone().or_else(|| config.stop_signal.take());
+        match &self.working_dir {
+            Some(dir) if !dir.starts_with('/') => return Err(CommandError::WorkingDir(dir.clone())),
+            Some(dir) => config.working_dir.clone_from(dir),
+            None => {}
+        }
+        Ok(())
+    }
+}
+
+/// Why there is nothing that could be run.
+#[derive(Debug, thiserror::Error)]
+pub enum CommandError {
+    /// Neither the image nor the user names a program.
+    #[error("there is no command to run: {0} has neither an entrypoint nor a command")]
+    Nothing(String),
+    /// The user or group cannot be resolved.
+    #[error(transparent)]
+    User(#[from] UserError),
+    /// Not a signal.
+    #[error("`{0}` is not a signal")]
+    Signal(String),
+    /// Not an absolute path.
+    #[error("the working directory `{0}` is not an absolute path")]
+    WorkingDir(String),
+    /// Not a port.
+    #[error("the image exposes `{0}`, which is not a port")]
+    Port(String),
+    /// A name that `sethostname(2)` would refuse.
+    #[error("the host name `{0}` is longer than 64 bytes")]
+    Hostname(String),
+    /// A NUL byte ends a string for every program (`execve(2)`).
+    #[error("{0} contains a NUL byte")]
+    Nul(&'static str),
+    /// More than a manifest may hold.
+    #[error("the command and environment take {0} bytes, {max} at the most", max = isopod_manifest::MAX_SIZE)]
+    TooLong(usize),
+}
+
+impl CommandError {
+    /// What the user can do about it.
+    pub fn hint(&self) -> Option<String> {
+        Some(match self {
+            Self::Nothing(_) => "name a program behind the source: isopod run SOURCE /bin/sh".to_owned(),
+            Self::User(error) => return error.hint(),
+            Self::Signal(_) => {
+                "signals are named as in signal(7), SIGTERM for example, or numbered 1 to 64".to_owned()
+            }
+            Self::WorkingDir(dir) => format!("say where it starts: -w /{dir}"),
+            Self::Port(_) => "a port is NUMBER, NUMBER/tcp, NUMBER/udp or a range FIRST-LAST".to_owned(),
+            Self::Hostname(_) | Self::Nul(_) | Self::TooLong(_) => return None,
+        })
+    }
+}
+
+/// What of a run no image says.
+#[derive(Debug, Clone, Default)]
+pub struct Session {
+    /// The machine's name, if it is to have another than the default.
+    pub hostname: Option<String>,
+    /// Standard input is passed.
+    pub stdin: bool,
+    /// The standard streams are one terminal.
+    pub terminal: bool,
+    /// Each system call is printed.
+    pub trace: bool,
+}
+
+/// The manifest for a root. Where the root lies and how the guest talks to its host stay as in [`Manifest::default`].
+///
+/// # Errors
+/// A [`CommandError`]: nothing to run, or a setting that cannot be obeyed.
+pub fn manifest(root: &RootInfo, session: &Session) -> Result<Manifest, CommandError> {
+    let config = &root.config;
+    let default = Manifest::default();
+    let identity = passwd::resolve(&config.user, &root.passwd, &root.group)?;
+    let hostname = session.hostname.clone().unwrap_or(default.hostname);
+    if hostname.len() > 64 {
+        return Err(CommandError::Hostname(hostname));
+    }
+    let stop_signal = match &config.stop_signal {
+        Some(name) => signal::number(name).ok_or_else(|| CommandError::Signal(name.clone()))?,
+        None => default.stop_signal,
+    };
+    let args: Vec<Vec<u8>> =
+        config.entrypoint.iter().chain(&config.cmd).cloned().map(String::into_bytes).collect();
+    if args.first().is_none_or(Vec::is_empty) {
+        return Err(CommandError::Nothing(root.source.clone()));
+    }
+    let manifest = Manifest {
+        args,
+        env: environment(&config.env, &hostname, &identity.home, session.terminal),
+        // An image's relative directory is meant from the root, where it was built.
+        working_dir: format!("/{}", config.working_dir.trim_start_matches('/')).into_bytes(),
+        user: User { uid: identity.uid, gid: identity.gid, groups: identity.groups },
+        stop_signal,
+        hostname,
+        volumes: volumes(&config.volumes),
+        ports: ports(&config.exposed_ports)?,
+        trace: session.trace,
+        terminal: session.terminal,
+        stdin: session.stdin,
+        ..Manifest::default()
+    };
+    check(&manifest)?;
+    Ok(manifest)
+}
+
+/// The image's variables, and `PATH`, `HOSTNAME`, `TERM` and `HOME` as Docker sets them where the image does not; each once, and of
+/// several of one name the last.
+fn environment(image: &[String], hostname: &str, home: &str, terminal: bool) -> Vec<Vec<u8>> {
+    let mut variables = vec![("PATH", DEFAULT_PATH), ("HOSTNAME", hostname), ("HOME", home)];
+    variables.extend(terminal.then_some(("TERM", "xterm")));
+    for (name, value) in image.iter().map(|variable| variable.split_once('=').unwrap_or((variable, ""))) {
+        match variables.iter_mut().find(|(known, _)| *known == name) {
+            Some(known) => known.1 = value,
+            None => variables.push((name, value)),
+        }
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+}
+
+fn volumes(image: &[String]) -> Vec<Vec<u8>> {
+    let mut volumes: Vec<Vec<u8>> =
+        image.iter().map(|path| format!("/{}", path.trim_matches('/')).into_bytes()).collect();
+    volumes.sort();
+    volumes.dedup();
+    volumes
+}
+
+fn ports(exposed: &[String]) -> Result<Vec<Port>, CommandError> {
+    let mut ports = Vec::new();
+    for text in exposed {
+        let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
+        let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
+        let protocol = match protocol.to_ascii_lowercase().as_str() {
+            "tcp" => Some(Protocol::Tcp),
+            "udp" => Some(Protocol::Udp),
+            "sctp" => Some(Protocol::Sctp),
+            _ => None,
+        };
+        let range = first.parse::<u16>().ok().zip(last.parse::<u16>().ok());
+        match (protocol, range) {
+            (Some(protocol), Some((first, last))) if first > 0 && first <= last => {
+                ports.extend((first..=last).map(|number| Port { number, protocol }));
+            }
+            _ => return Err(CommandError::Port(text.clone())),
+        }
+    }
+    ports.sort();
+    ports.dedup();
+    Ok(ports)
+}
+
+/// Refuses what the guest would refuse, while the user can still be told in their own words.
+fn check(manifest: &Manifest) -> Result<(), CommandError> {
+    let lists = [
+        ("the command", &manifest.args),
+        ("the environment", &manifest.env),
+        ("a volume", &manifest.volumes),
+    ];
+    for (what, list) in lists {
+        if list.iter().any(|item| item.contains(&0)) {
+            return Err(CommandError::Nul(what));
+        }
+    }
+    if manifest.working_dir.contains(&0) {
+        return Err(CommandError::Nul("the working directory"));
+    }
+    let size = manifest.encode().len();
+    if size > isopod_manifest::MAX_SIZE { Err(CommandError::TooLong(size)) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn text(list: &[&str]) -> Vec<String> {
+        list.iter().map(ToString::to_string).collect()
+    }
+
+    fn image(entrypoint: &[&str], cmd: &[&str]) -> RootInfo {
+        RootInfo {
+            source: "image".to_owned(),
+            config: ImageConfig { entrypoint: text(entrypoint), cmd: text(cmd), ..ImageConfig::default() },
+            passwd: b"root:x:0:0::/root:\nwww:x:33:33::/var/www:\n".to_vec(),
+            group: b"www:x:33:\nadm:x:4:www\n".to_vec(),
+        }
+    }
+
+    /// The arguments after `overrides`, joined.
+    fn args_of(root: &RootInfo, overrides: &Overrides) -> String {
+        let args = decide(root, overrides).unwrap().args;
+        String::from_utf8(args.join(&b' ')).unwrap()
+    }
+
+    fn decide(root: &RootInfo, overrides: &Overrides) -> Result<Manifest, CommandError> {
+        let mut root = root.clone();
+        overrides.apply(&mut root.config)?;
+        manifest(&root, &Session::default())
+    }
+
+    #[test]
+    fn entrypoint_and_command_combine_as_in_docker() {
+        let root = image(&["/e", "x"], &["c", "d"]);
+        let command = Overrides { command: text(&["f"]), ..Overrides::default() };
+        let entrypoint = Overrides { entrypoint: Some("/o".to_owned()), ..Overrides::default() };
+        let both = Overrides { command: text(&["f"]), ..entrypoint.clone() };
+        let none = Overrides { entrypoint: Some(String::new()), ..command.clone() };
+        assert_eq!(args_of(&root, &Overrides::default()), "/e x c d");
+        assert_eq!(args_of(&root, &command), "/e x f");
+        assert_eq!(args_of(&root, &entrypoint), "/o");
+        assert_eq!(args_of(&root, &both), "/o f");
+        assert_eq!(args_of(&root, &none), "f");
+        assert_eq!(args_of(&image(&[], &[]), &none), "f");
+        assert!(matches!(decide(&image(&[], &[]), &Overrides::default()), Err(CommandError::Nothing(_))));
+    }
+
+    #[test]
+    fn the_environment_is_the_images_with_defaults_below_and_the_users_above() {
+        let mut root = image(&["/e"], &[]);
+        root.config.env = text(&["A=image", "HOME=/h", "B=x=y", "ODD"]);
+        let overrides = Overrides {
+            env: vec![
+                ("A".into(), Some("user".into())),
+                ("B".into(), None),
+                ("C".into(), Some("new".into())),
+            ],
+            ..Overrides::default()
+        };
+        let env = decide(&root, &overrides).unwrap().env;
+        let expected = format!("PATH={DEFAULT_PATH} HOSTNAME=isopod HOME=/h A=user ODD= C=new");
+        assert_eq!(String::from_utf8(env.join(&b' ')).unwrap(), expected);
+        let env = environment(&[], "name", "/root", true);
+        let expected = format!("PATH={DEFAULT_PATH} HOSTNAME=name HOME=/root TERM=xterm");
+        assert_eq!(String::from_utf8(env.join(&b' ')).unwrap(), expected);
+    }
+
+    #[test]
+    fn user_directory_signal_and_ports_are_the_images_until_overridden() {
+        let mut root = image(&["/e"], &[]);
+        root.config.user = "www".to_owned();
+        root.config.working_dir = "srv".to_owned();
+        root.config.stop_signal = Some("SIGQUIT".to_owned());
+        root.config.volumes = text(&["/data/", "/data", "/a"]);
+        root.config.exposed_ports = text(&["53/udp", "80", "8000-8001/tcp", "80/tcp"]);
+        let manifest = decide(&root, &Overrides::default()).unwrap();
+        assert_eq!((manifest.user.uid, manifest.user.gid), (33, 33));
+        assert_eq!(manifest.working_dir, b"/srv");
+        assert_eq!(manifest.stop_signal, 3);
+        assert_eq!(manifest.volumes, [b"/a".to_vec(), b"/data".to_vec()]);
+        let numbers: Vec<_> = manifest.ports.iter().map(|port| port.number).collect();
+        assert_eq!(numbers, [53, 80, 8000, 8001]);
+        assert!(manifest.env.contains(&b"HOME=/var/www".to_vec()));
+
+        let overrides = Overrides {
+            user: Some("0:adm".to_owned()),
+            working_dir: Some("/w".to_owned()),
+            stop_signal: Some("9".to_owned()),
+            ..Overrides::default()
+        };
+        let manifest = decide(&root, &overrides).unwrap();
+        assert_eq!((manifest.user.uid, manifest.user.gid, manifest.stop_signal), (0, 4, 9));
+    }
+
+    #[test]
+    fn settings_that_cannot_be_obeyed_are_named() {
+        let mut root = image(&["/e"], &[]);
+        let error = |root: &RootInfo, overrides: Overrides| decide(root, &overrides).unwrap_err();
+        let with = Overrides { working_dir: Some("w".to_owned()), ..Overrides::default() };
+        assert!(matches!(error(&root, with), CommandError::WorkingDir(_)));
+        let with = Overrides { stop_signal: Some("SIGFOO".to_owned()), ..Overrides::default() };
+        assert!(matches!(error(&root, with), CommandError::Signal(_)));
+        let with = Overrides { command: text(&["a\0b"]), ..Overrides::default() };
+        assert!(matches!(error(&root, with), CommandError::Nul("the command")));
+        for port in ["0", "80/xyz", "9-8", "http", "65536", "", "-"] {
+            root.config.exposed_ports = text(&[port]);
+            assert!(matches!(error(&root, Overrides::default()), CommandError::Port(_)), "{port}");
+        }
+    }
+}

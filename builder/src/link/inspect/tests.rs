@@ -1,0 +1,126 @@
+//! Programs of the host serve as samples, damaged in every way for the hostile ones.
+
+use std::collections::HashMap;
+use std::io;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// A tree in memory; every file is executable.
+#[derive(Default)]
+struct Memory(HashMap<Vec<u8>, Vec<u8>>);
+
+impl Memory {
+    fn with(mut self, path: &str, bytes: impl Into<Vec<u8>>) -> Self {
+        self.0.insert(path.as_bytes().to_vec(), bytes.into());
+        self
+    }
+}
+
+impl Files for Memory {
+    fn open(&self, path: &[u8]) -> io::Result<Entry> {
+        let bytes = self.0.get(path).ok_or(io::ErrorKind::NotFound)?.clone();
+        Ok(Entry { path: path.to_vec(), mode: 0o100_755, size: bytes.len() as u64, data: Box::new(bytes) })
+    }
+}
+
+impl ReadAt for Vec<u8> {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        let rest = self.get(offset as usize..).unwrap_or_default();
+        let count = rest.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&rest[..count]);
+        Ok(count)
+    }
+}
+
+fn look(files: &dyn Files, program: &str) -> Result<Needs, InspectError> {
+    inspect(files, &[program.into()], &[b"PATH=/bin:/usr/bin".to_vec()], b"/")
+}
+
+fn message(files: &dyn Files, program: &str) -> String {
+    look(files, program).unwrap_err().to_string()
+}
+
+/// The host's shell: small and dynamic.
+fn shell() -> Vec<u8> {
+    std::fs::read("/bin/sh").unwrap()
+}
+
+#[test]
+fn the_hosts_shell_needs_its_loader_and_c_library() {
+    let needs = look(&Host, "sh").unwrap();
+    assert!(needs.loader.is_some());
+    assert!(needs.libraries.iter().any(|library| library.name == b"libc.so.6"), "{needs:?}");
+    assert!(needs.libraries.iter().all(|library| library.in_default_directory), "{needs:?}");
+}
+
+#[test]
+fn what_is_missing_is_named_with_who_needs_it() {
+    let files = Memory::default().with("/bin/app", shell());
+    let loader = "/lib64/ld-linux-x86-64.so.2";
+    assert_eq!(
+        message(&files, "app"),
+        format!("/bin/app needs the interpreter {loader}, which is not there")
+    );
+    let files = files.with(loader, std::fs::read(loader).unwrap());
+    let text = message(&files, "app");
+    assert!(text.starts_with("/bin/app needs the library lib"), "{text}");
+    assert_eq!(message(&files, "nothing"), "there is no program `nothing`");
+}
+
+#[test]
+fn scripts_lead_to_their_interpreter() {
+    let files = Memory::default()
+        .with("/run", "#! /bin/sh -e\nexit\n")
+        .with("/dos", "#!/bin/sh\r\nexit\n")
+        .with("/loop", "#!/loop\n")
+        .with("/text", "no program\n");
+    assert_eq!(message(&files, "/run"), "/run needs the interpreter /bin/sh, which is not there");
+    let dos = look(&files, "/dos").unwrap_err();
+    assert_eq!(dos.to_string(), "/dos needs the interpreter /bin/sh\\r, which is not there");
+    assert!(dos.hint().unwrap().contains("DOS line ends"));
+    assert!(message(&files, "/loop").contains("interpreted by a script"));
+    assert!(message(&files, "/text").contains("neither an ELF nor a script"));
+}
+
+#[test]
+fn other_machines_are_named() {
+    let mut bytes = shell();
+    bytes[18..20].copy_from_slice(&183u16.to_le_bytes());
+    let files = Memory::default().with("/arm", bytes.clone());
+    assert_eq!(message(&files, "/arm"), "/arm is a program for aarch64, but the guest runs x86-64");
+    bytes[4] = 1;
+    assert!(message(&files.with("/32", bytes), "/32").contains("a 32-bit machine"));
+}
+
+proptest! {
+    #[test]
+    fn damaged_programs_never_panic(
+        flips in prop::collection::vec((0usize..4096, any::<u8>()), 1..20),
+        cut in prop::option::of(0usize..8192),
+    ) {
+        let mut bytes = shell();
+        bytes.truncate(64 << 10);
+        for (at, value) in flips {
+            bytes[at] = value;
+        }
+        bytes.truncate(cut.unwrap_or(usize::MAX));
+        let _ = look(&Memory::default().with("/app", bytes), "/app");
+    }
+
+    #[test]
+    fn random_images_never_panic(bytes: Vec<u8>, path: Vec<u8>) {
+        let mut image = tempfile::NamedTempFile::new().unwrap();
+        let mut block = vec![0; 1024];
+        block.extend_from_slice(&[0xe2, 0xe1, 0xf5, 0xe0, 0, 0, 0, 0, 0, 0, 0, 0, 12, 0, 0, 0]);
+        block.resize(1024 + 128, 0);
+        let mut all = bytes;
+        all.splice(0..0, block);
+        io::Write::write_all(&mut image, &all).unwrap();
+        if let Ok(root) = RootImage::open(image.path(), 0) {
+            let _ = root.open(&path);
+            let _ = root.open(b"/bin/sh");
+        }
+    }
+}
