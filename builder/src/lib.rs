@@ -3,12 +3,19 @@
 //! - [`store`]: the content-addressed cache every other room reads from and writes to.
 //! - [`source`]: where images come from, and how their layers reach the store.
 //! - [`root`]: layers, directories and files merged in memory, and written as one EROFS file system.
+//! - [`kernel`]: the guest kernel, carried inside the program.
 //! - [`link`]: kernel, root and manifest become one bootable ELF.
+//! - [`prepare`]: from a reference to a finished root, by all of the above.
+//! - [`engine`]: runs one virtual machine and carries its streams, signals and exit status.
+//! - [`cli`]: the command line. Only it prints.
 // One file of `engine` needs `unsafe`, to set up a child between fork and exec.
 #![deny(unsafe_code)]
 
+pub mod cli;
 pub mod engine;
+pub mod kernel;
 pub mod link;
+pub mod prepare;
 pub mod root;
 pub mod source;
 pub mod store;

@@ -1,0 +1,88 @@
+//! Builds the guest kernel with the same compiler, for the same target, and hands it to the crate to be embedded.
+//!
+//! The kernel is `no_std` code linked by a script of its own (`minikernel/build.rs` passes it); nothing but rustc and the linker it
+//! ships is needed. It has a target directory of its own: the outer cargo holds the lock of the usual one, and builds of every
+//! profile share it.
+
+use std::env;
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use sha2::{Digest as _, Sha256};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// What makes rustc's output a kernel. The red zone would be overwritten by interrupts; the code model is for the upper two
+/// gigabytes of the address space.
+const FLAGS: [&str; 9] = [
+    "--cfg=isopod_bare",
+    "-Clinker=rust-lld",
+    "-Clinker-flavor=ld.lld",
+    "-Clink-self-contained=no",
+    "-Crelocation-model=static",
+    "-Ccode-model=kernel",
+    "-Cno-redzone=yes",
+    "-Cforce-frame-pointers=yes",
+    "-Clink-args=-nostdlib -static --no-pie --build-id=none -z max-page-size=4096 --gc-sections",
+];
+
+/// What the kernel is made of, seen from the workspace.
+const SOURCES: [&str; 4] = ["minikernel", "manifest", "Cargo.toml", "Cargo.lock"];
+
+fn main() {
+    let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
+    for source in SOURCES {
+        println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    }
+    if !workspace.join("minikernel/build.rs").exists() {
+        // The kernel cannot be linked yet: what needs it says so when it runs.
+        let empty = PathBuf::from(variable("OUT_DIR")).join("no-kernel");
+        fs::write(&empty, "").expect("OUT_DIR can be written");
+        embed(&empty);
+        return;
+    }
+    let target_dir = target_dir();
+    let mut cargo = Command::new(variable("CARGO"));
+    cargo.current_dir(&workspace);
+    cargo.args(["build", "--locked", "--quiet", "--profile", "kernel"]);
+    cargo.args(["--package", "isopod-kernel", "--bin", "isopod-kernel", "--target", TARGET]);
+    cargo.arg("--target-dir").arg(&target_dir);
+    for (name, _) in env::vars_os().filter(|(name, _)| is_for_the_outer_build(name)) {
+        cargo.env_remove(name);
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.join("\x1f"));
+    let status = cargo.status().expect("cargo, which runs this script, can be run");
+    assert!(status.success(), "the guest kernel does not build: see cargo's messages above");
+
+    embed(&target_dir.join(TARGET).join("kernel/isopod-kernel"));
+}
+
+/// Tells the crate where the kernel is, and its digest.
+fn embed(kernel: &Path) {
+    let bytes = fs::read(kernel).expect("cargo wrote the kernel");
+    let digest = Sha256::digest(&bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
+    println!("cargo::rustc-env=ISOPOD_KERNEL_DIGEST={digest}");
+}
+
+/// The kernel's target directory, beside those of the outer build's profiles: `OUT_DIR` is `TARGET/PROFILE/build/NAME/out`.
+fn target_dir() -> PathBuf {
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let target = out.ancestors().nth(4).map(Path::to_path_buf).unwrap_or(out);
+    target.join("kernel-build")
+}
+
+/// Settings of the outer build that would change the kernel, or confuse the inner cargo.
+fn is_for_the_outer_build(name: &OsString) -> bool {
+    let name = name.to_string_lossy();
+    let exact =
+        ["RUSTFLAGS", "CARGO_ENCODED_RUSTFLAGS", "RUSTC_WRAPPER", "RUSTC_WORKSPACE_WRAPPER", "MAKEFLAGS"];
+    let prefixes = ["CARGO_PROFILE_", "CARGO_CFG_", "CARGO_FEATURE_"];
+    exact.contains(&&*name) || prefixes.iter().any(|prefix| name.starts_with(prefix))
+}
+
+fn variable(name: &str) -> OsString {
+    env::var_os(name).unwrap_or_else(|| panic!("cargo sets {name} for build scripts"))
+}

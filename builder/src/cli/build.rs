@@ -1,0 +1,105 @@
+//! `isopod build`
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use isopod_manifest::{Channel, Manifest, Root};
+
+use super::options::{OverrideOptions, SourceOptions};
+use super::{Bars, Failure};
+use crate::kernel;
+use crate::link::{self, Output, Parts, Session};
+use crate::prepare::{self, Pull};
+use crate::source::Reference;
+use crate::store::{CachedRoot, Store};
+
+/// Write an application as one file that hypervisors boot directly
+///
+/// The file is an ELF with the guest kernel, the root and what to run. QEMU, Cloud Hypervisor and Firecracker take it as a kernel:
+///
+///   qemu-system-x86_64 -M microvm -m 512M -nographic -no-reboot -kernel FILE
+///
+/// The same source gives the same bytes. FILE appears whole or not at all.
+#[derive(Debug, Args)]
+pub(super) struct Build {
+    /// The file to write
+    #[arg(short, long, value_name = "FILE")]
+    output: PathBuf,
+    /// Where the application comes from
+    source: String,
+    /// The command, in place of the image's or behind its entrypoint
+    #[arg(last = true, value_name = "CMD")]
+    command: Vec<String>,
+    /// Pass what is typed on the console to the application
+    #[arg(short, long, help_heading = "Application options")]
+    interactive: bool,
+    /// The machine's name
+    #[arg(long, value_name = "NAME", help_heading = "Application options")]
+    hostname: Option<String>,
+    #[command(flatten)]
+    application: OverrideOptions,
+    #[command(flatten)]
+    from: SourceOptions,
+}
+
+impl Build {
+    pub fn execute(self) -> Result<(), Failure> {
+        let reference: Reference = self.source.parse()?;
+        let overrides = self.application.overrides(self.command)?;
+        // Before the work, so that a place that cannot be written to is told at once.
+        let output = create(&self.output)?;
+        let store = Store::open()?;
+        let pull = self.from.pull(Pull::Always);
+        let mut root = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
+        overrides.apply(&mut root.info.config)?;
+        let session = Session { hostname: self.hostname, stdin: self.interactive, ..Session::default() };
+        write(&root, &session, output, &self.output)
+    }
+}
+
+/// Opens the output.
+pub(crate) fn create(path: &Path) -> Result<Output, Failure> {
+    Output::create(path).map_err(|error| cannot_write(path, &error))
+}
+
+/// Links `root` and puts the image in place as `path`.
+pub(crate) fn write(
+    root: &CachedRoot,
+    session: &Session,
+    output: Output,
+    path: &Path,
+) -> Result<(), Failure> {
+    let manifest =
+        Manifest { root: Root::Memory, channel: Channel::Console, ..link::manifest(&root.info, session)? };
+    prepare::check(&root.image, 0, &manifest)?;
+    let about = serde_json::to_vec(&root.info)
+        .map_err(|error| Failure::new(format!("cannot describe the image: {error}"), None))?;
+    let erofs = File::open(&root.image)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", root.image.display()), None))?;
+    let manifest = manifest.encode();
+    let parts = Parts { kernel: kernel::ELF, manifest: &manifest, root: &erofs, about: &about };
+    link::write(&parts, output.file()).map_err(|error| match error {
+        link::LinkError::Io(error) => cannot_write(path, &error),
+        other => other.into(),
+    })?;
+    let size = output.file().metadata().map_or(0, |about| about.len());
+    output.commit().map_err(|error| cannot_write(path, &error))?;
+    eprintln!("isopod: wrote {} ({})", path.display(), indicatif::HumanBytes(size));
+    Ok(())
+}
+
+fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+    use std::io::ErrorKind;
+    let hint = match error.kind() {
+        ErrorKind::NotFound => "its directory does not exist: make it first",
+        ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
+            "free some space there, or choose another place with -o"
+        }
+        ErrorKind::PermissionDenied | ErrorKind::ReadOnlyFilesystem => {
+            "choose a place you may write to with -o"
+        }
+        _ => "choose another place with -o",
+    };
+    Failure::new(format!("cannot write {}: {error}", path.display()), hint.to_owned())
+}

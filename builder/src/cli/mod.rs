@@ -1,0 +1,106 @@
+//! The command line of `isopod`: one file per verb. Only this room prints.
+
+mod build;
+mod failure;
+mod options;
+mod progress;
+mod run;
+mod values;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+use clap::{CommandFactory as _, Parser, Subcommand};
+
+pub(crate) use failure::Failure;
+pub(crate) use progress::Bars;
+
+/// Exit status of every error that is Isopod's own, as Docker has it.
+const OWN_ERROR: u8 = 125;
+
+/// Turns a container image into a virtual machine of its own.
+///
+/// Isopod pulls an image, merges its layers into one read-only root and joins that with a small guest kernel. `run` boots it in QEMU
+/// as `docker run` would start a container: standard streams, signals and the exit status are the application's. `build` writes one
+/// file that QEMU, Cloud Hypervisor and Firecracker boot without Isopod.
+#[derive(Debug, Parser)]
+#[command(name = "isopod", version, max_term_width = 100, after_help = SOURCES, after_long_help = LONG_AFTER)]
+struct Isopod {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    Run(run::Run),
+    Build(build::Build),
+}
+
+const SOURCES: &str = "\
+Sources:
+  debian:12, ghcr.io/owner/name@sha256:..  an image in a registry
+  localhost:5000/app                       plain HTTP for loopback hosts, or with --insecure
+  oci:DIR[:NAME], oci-archive:FILE[:NAME]  an OCI image layout, as skopeo and buildah write it
+  docker-archive:FILE[:NAME]               what docker save writes
+  rootfs:DIR                               a directory that holds a root file system
+  elf:FILE                                 a program of this host, with its libraries";
+
+const LONG_AFTER: &str = "\
+Sources:
+  debian:12, ghcr.io/owner/name@sha256:..  an image in a registry
+  localhost:5000/app                       plain HTTP for loopback hosts, or with --insecure
+  oci:DIR[:NAME], oci-archive:FILE[:NAME]  an OCI image layout, as skopeo and buildah write it
+  docker-archive:FILE[:NAME]               what docker save writes
+  rootfs:DIR                               a directory that holds a root file system
+  elf:FILE                                 a program of this host, with its libraries
+
+Exit status:
+  0-255  the application's own
+  128+n  a signal n ended the application
+  127    the program was not found
+  126    the program cannot be executed
+  125    an error of Isopod's
+
+Environment:
+  ISOPOD_HOME    where images and state are kept; otherwise $XDG_CACHE_HOME/isopod and $XDG_STATE_HOME/isopod
+  DOCKER_CONFIG, REGISTRY_AUTH_FILE  where credentials for registries are looked for
+
+Examples:
+  isopod run debian:12 cat /etc/os-release
+  isopod run -i -m 64M alpine sh -c 'read name; echo hello $name'
+  isopod build -o web.elf localhost:5000/web -- --port 8080
+  isopod run web.elf";
+
+/// The command line's description, for help and reference pages.
+pub fn command() -> clap::Command {
+    Isopod::command()
+}
+
+/// Runs `isopod` with the arguments `args`, the program's name first.
+pub fn main(args: impl IntoIterator<Item = OsString>) -> ExitCode {
+    finish(match Isopod::try_parse_from(args) {
+        Ok(Isopod { verb: Verb::Run(run) }) => run.execute(),
+        Ok(Isopod { verb: Verb::Build(build) }) => build.execute().map(|()| 0),
+        Err(error) => return usage(&error),
+    })
+}
+
+/// The exit status of a finished verb; a failure is printed.
+pub(crate) fn finish(result: Result<u8, Failure>) -> ExitCode {
+    ExitCode::from(result.unwrap_or_else(|failure| {
+        failure.print();
+        OWN_ERROR
+    }))
+}
+
+/// Prints help, the version, or what is wrong with the arguments.
+pub(crate) fn usage(error: &clap::Error) -> ExitCode {
+    if !error.use_stderr() {
+        // Whoever asked for help and closed the pipe has seen enough of it.
+        let _ = error.print();
+        return ExitCode::SUCCESS;
+    }
+    let text = error.render().to_string();
+    eprint!("isopod: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    ExitCode::from(OWN_ERROR)
+}

@@ -1,0 +1,193 @@
+//! `isopod run`
+
+use std::ffi::OsString;
+use std::io::Write as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use isopod_manifest::{Channel, Manifest, Root};
+
+use super::options::{MachineOptions, OverrideOptions, SessionOptions, SourceOptions};
+use super::{Bars, Failure};
+use crate::engine::{EngineError, Streams, Vm};
+use crate::kernel;
+use crate::link::{self, Linked};
+use crate::prepare::{self, Pull};
+use crate::source::Reference;
+use crate::store::{Digest, RootInfo, Store, StoreError};
+
+/// What a machine needs beyond what is loaded into it, in bytes: page tables, heap, and the program's first pages.
+const HEADROOM: u64 = 8 << 20;
+
+/// Run an application in a virtual machine of its own
+///
+/// SOURCE is an image or one of the other sources listed by `isopod --help`; FILE is what `isopod build` wrote. All that follows it
+/// belongs to the application, options included. Ctrl-C and SIGTERM ask the application to end, with the image's stop signal; a
+/// second one ends the machine. The exit status is the application's.
+#[derive(Debug, Args)]
+#[command(override_usage = "isopod run [OPTIONS] <SOURCE|FILE> [CMD]...")]
+pub(super) struct Run {
+    /// Where the application comes from, then its command in place of the image's
+    #[arg(required = true, num_args = 1.., trailing_var_arg = true, value_names = ["SOURCE|FILE", "CMD"])]
+    words: Vec<OsString>,
+    #[command(flatten)]
+    application: OverrideOptions,
+    #[command(flatten)]
+    session: SessionOptions,
+    #[command(flatten)]
+    machine: MachineOptions,
+    #[command(flatten)]
+    from: SourceOptions,
+    /// Keep nothing of the run when it ends; no run keeps anything yet
+    #[arg(long, help_heading = "Machine options")]
+    rm: bool,
+}
+
+/// What is to be booted.
+pub(crate) struct Application {
+    pub info: RootInfo,
+    pub boot: Boot,
+}
+
+/// Where kernel and root are.
+pub(crate) enum Boot {
+    /// Our kernel, and an EROFS image on a disk.
+    Disk(PathBuf),
+    /// One linked file.
+    Linked { file: PathBuf, linked: Linked },
+}
+
+impl Run {
+    pub fn execute(self) -> Result<u8, Failure> {
+        let mut words = self.words.into_iter().map(utf8);
+        let source = words.next().unwrap_or_else(|| Ok(String::new()))?;
+        let overrides = self.application.overrides(words.collect::<Result<_, _>>()?)?;
+        let session = self.session.session()?;
+        let store = Store::open()?;
+        let mut application = if let Some(application) = linked(Path::new(&source))? {
+            application
+        } else {
+            let reference: Reference = source.parse()?;
+            let pull = self.from.pull(Pull::Missing);
+            let root = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
+            Application { info: root.info, boot: Boot::Disk(root.image) }
+        };
+        overrides.apply(&mut application.info.config)?;
+        let manifest = link::manifest(&application.info, &session)?;
+        start(&application, manifest, &self.machine, None, &store)
+    }
+}
+
+/// Boots `application`, or prints how. `memory` is the application's own wish, in bytes.
+pub(crate) fn start(
+    application: &Application,
+    manifest: Manifest,
+    options: &MachineOptions,
+    memory: Option<u64>,
+    store: &Store,
+) -> Result<u8, Failure> {
+    let (image, offset, root) = match &application.boot {
+        Boot::Disk(image) => (image, 0, Root::Disk),
+        Boot::Linked { file, linked } => (file, linked.root.0, Root::Memory),
+    };
+    if let Err(error) = prepare::check(image, offset, &manifest)
+        && !error.is_for_the_guest()
+    {
+        return Err(error.into());
+    }
+    let vm = machine(application, options, memory, store)?;
+    let streams =
+        Streams { stdin: manifest.stdin, terminal: manifest.terminal, stop_signal: manifest.stop_signal };
+    if options.print_cmd {
+        let manifest = keep(&Manifest { root, channel: Channel::Console, ..manifest }, store)?;
+        println!("{}", vm.command_line(&manifest, store.state_dir())?);
+        return Ok(0);
+    }
+    let manifest = Manifest { root, channel: Channel::Framed, ..manifest };
+    Ok(vm.run(&manifest.encode(), streams, store.state_dir())?)
+}
+
+fn machine(
+    application: &Application,
+    options: &MachineOptions,
+    memory: Option<u64>,
+    store: &Store,
+) -> Result<Vm, Failure> {
+    let memory = options.memory(memory);
+    let (kernel, root) = match &application.boot {
+        Boot::Disk(image) => (kernel::file(store)?, Some(image.clone())),
+        Boot::Linked { file, linked } => {
+            let need = linked.end.saturating_add(HEADROOM);
+            if need > memory {
+                return Err(EngineError::Memory { need, have: memory }.into());
+            }
+            (file.clone(), None)
+        }
+    };
+    Ok(Vm {
+        machine: options.machine(),
+        acceleration: options.acceleration(),
+        memory,
+        cpus: options.cpus(),
+        kernel,
+        root,
+    })
+}
+
+/// The image at `path`, if `isopod build` wrote one there. A name without a slash may as well be an image in a registry.
+fn linked(path: &Path) -> Result<Option<Application>, Failure> {
+    let starts_as_a_path = ["/", "./", "../"].iter().any(|start| path.to_string_lossy().starts_with(start));
+    if starts_as_a_path && !path.exists() {
+        return Err(Failure::new(
+            format!("there is no file {}", path.display()),
+            "isopod build -o FILE SOURCE writes one; isopod --help lists what else can be run".to_owned(),
+        ));
+    }
+    // Nothing but a regular file is opened: a pipe could wait for ever.
+    if !path.is_file() {
+        return Ok(None);
+    }
+    let found = link::open(path)
+        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?;
+    let Some(linked) = found else {
+        if !path.to_string_lossy().contains('/') {
+            return Ok(None);
+        }
+        return Err(Failure::new(
+            format!("{} is not an image that isopod build wrote", path.display()),
+            format!("to run a program of this host: isopod run elf:{}", path.display()),
+        ));
+    };
+    let info = serde_json::from_slice(&linked.about).map_err(|error| {
+        Failure::new(
+            format!("{} cannot be understood: {error}", path.display()),
+            "it was built by another version of Isopod: build it again".to_owned(),
+        )
+    })?;
+    // A command line that is printed must work in any directory.
+    let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    Ok(Some(Application { info, boot: Boot::Linked { file, linked } }))
+}
+
+/// Writes the manifest where a command line can name it. It may hold secrets: only its owner may read it.
+fn keep(manifest: &Manifest, store: &Store) -> Result<PathBuf, Failure> {
+    let bytes = manifest.encode();
+    let dir = store.state_dir().join("manifests");
+    let path = dir.join(Digest::of(&bytes).hex());
+    std::fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&dir)
+        .map_err(StoreError::io("create the directory", &dir))?;
+    let mut file = std::fs::File::options();
+    let file = file.write(true).create(true).truncate(true).mode(0o600).open(&path);
+    let written = file.and_then(|mut file| file.write_all(&bytes));
+    written.map_err(StoreError::io("write", &path))?;
+    Ok(path)
+}
+
+fn utf8(word: OsString) -> Result<String, Failure> {
+    word.into_string()
+        .map_err(|word| Failure::new(format!("the argument {} is not UTF-8", word.display()), None))
+}
