@@ -83,6 +83,11 @@ impl Frame {
         self.is_managed() && self.references().load(Ordering::Acquire) == 1
     }
 
+    /// How many handles and page-table entries share the frame; the largest number for unmanaged frames, which are never written in place.
+    pub fn owners(&self) -> u32 {
+        if self.is_managed() { self.references().load(Ordering::Acquire) } else { u32::MAX }
+    }
+
     /// Whether both are the same page.
     pub fn same(&self, other: &Self) -> bool {
         self.0 == other.0

@@ -1,5 +1,28 @@
-//! See the module list.
+//! The Linux personality: processes and threads, memory maps, signals, futexes, and the system-call table.
+//!
+//! A user thread is a future ([`process::start`]); the scheduler ([`sched`]) is an executor. Rooms, from the bottom up:
+//!
+//! * [`sched`], [`wait`]: tasks, timers, waits that signals end.
+//! * [`mm`]: address spaces and page faults.
+//! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
+//! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
+//! * [`syscall`]: the table and its handlers.
 #![no_std]
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+
+pub mod dev;
+pub mod exec;
+pub mod fail;
+pub mod futex;
+pub mod kernel;
+mod memory_pressure;
+pub mod mm;
+pub mod process;
+mod report;
+pub mod sched;
+pub mod signal;
+pub mod syscall;
+pub mod time;
+pub mod wait;

@@ -113,6 +113,13 @@ impl PageTable {
         found
     }
 
+    /// Whether anything is mapped at `page`, with or without rights.
+    pub fn is_mapped(&self, page: usize) -> bool {
+        let mut found = false;
+        self.for_each(page..page.wrapping_add(PAGE_SIZE), &mut |_, _| found = true);
+        found
+    }
+
     /// Shows every mapped page of `range`, in order.
     pub fn for_each(&self, range: Range<usize>, on: &mut dyn FnMut(usize, &Mapped)) {
         check(range.clone());

@@ -1,0 +1,13 @@
+//! execve(2): from a file to a program that runs.
+//!
+//! The new address space is built beside the old one ([`image`], [`stack`]); until it is complete every error goes back to the
+//! caller, who still exists. Then [`replace`] puts it in place, and nothing can fail any more.
+
+mod elf;
+mod image;
+mod replace;
+mod script;
+mod stack;
+
+pub use replace::{Program, execute, strings_max};
+pub use stack::STRING_MAX;

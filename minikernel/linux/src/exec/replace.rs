@@ -1,0 +1,199 @@
+//! execve(2) itself: the way from a path to a running program.
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use isopod_fs::file::OpenFile;
+use isopod_fs::vfs::{OpenHow, Path};
+use isopod_fs::{Errno, S_ISGID, S_ISUID};
+use isopod_hal::user::UserContext;
+
+use super::image::{self, ElfFile};
+use super::script;
+use super::stack::{self, About, Arguments};
+use crate::kernel;
+use crate::mm::{AddressSpace, Layout};
+use crate::process::{Ctx, Identity, Resource, Thread};
+use crate::signal::AlternateStack;
+use crate::syscall::with_view;
+use crate::wait::retry;
+
+/// How many interpreters may follow one another (`exec_binprm`: a script run by a script ... five times).
+const MAX_INTERPRETERS: usize = 5;
+
+/// What to execute.
+#[derive(Debug)]
+pub struct Program {
+    /// The open file.
+    pub file: Arc<OpenFile>,
+    /// Its path as the caller named it; what a script's interpreter gets to open.
+    pub path: Vec<u8>,
+    /// The arguments, its own name first.
+    pub arguments: Vec<Vec<u8>>,
+    /// The environment.
+    pub environment: Vec<Vec<u8>>,
+}
+
+/// Everything that is needed to go on as the new program.
+struct Prepared {
+    memory: Arc<AddressSpace>,
+    user: UserContext,
+    identity: Identity,
+    executable: Path,
+    name: Vec<u8>,
+}
+
+/// execve(2): makes the calling thread run `program`. On success the registers are the new program's.
+pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
+    let prepared = prepare(&ctx.thread, program).await?;
+    end_other_threads(&ctx.thread).await;
+    let thread = Arc::clone(&ctx.thread);
+    let process = thread.process();
+    ctx.memory = Arc::clone(&prepared.memory);
+    prepared.memory.activate();
+    let old = core::mem::replace(&mut *process.memory.lock(), prepared.memory);
+    drop(old);
+    ctx.user = prepared.user;
+    *process.executable.lock() = Some(prepared.executable);
+    process.dumpable.store(true, Ordering::Relaxed);
+    thread.set_name(&prepared.name);
+    *thread.identity.lock() = Arc::new(prepared.identity);
+    thread.clear_child_tid.store(0, Ordering::Relaxed);
+    thread.robust_list.store(0, Ordering::Relaxed);
+    // What was shared with others is this process's own from now on.
+    let actions = Arc::new(thread.actions.lock().duplicate());
+    actions.reset_handlers();
+    *thread.actions.lock() = actions;
+    let files = Arc::new(thread.files().duplicate());
+    *thread.files.lock() = Arc::clone(&files);
+    drop(files.remove_where(0..=usize::MAX, |descriptor| descriptor.close_on_exec));
+    thread.signals.lock().stack = AlternateStack::default();
+    process.timers.forget_posix();
+    Ok(())
+}
+
+/// The most bytes that the arguments and the environment of a program started by `thread` may take.
+pub fn strings_max(thread: &Thread) -> usize {
+    stack::strings_max(thread.process().limits.lock().get(Resource::Stack).soft)
+}
+
+/// Builds the new address space. Nothing of the caller changes.
+async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Errno> {
+    let Program { mut file, path, mut arguments, environment } = program;
+    let name = base_name(&path).to_vec();
+    let mut start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+    let mut script_path = path.clone();
+    let mut depth = 0;
+    while let Some(found) = script::parse(&start) {
+        let interpreter = found?;
+        depth += 1;
+        if depth > MAX_INTERPRETERS {
+            return Err(Errno::ELOOP);
+        }
+        file = open(thread, &interpreter.path).await?;
+        let mut list = vec![interpreter.path.clone()];
+        list.extend(interpreter.argument);
+        list.push(core::mem::replace(&mut script_path, interpreter.path));
+        list.extend(arguments.into_iter().skip(1));
+        arguments = list;
+        start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+    }
+    let elf = ElfFile::parse(file, &start).await?;
+    let interpreter = match elf.interpreter().await? {
+        Some(path) => Some(open_interpreter(thread, &path).await?),
+        None => None,
+    };
+    let limits = thread.process().limits.lock().clone();
+    let stack_limit = limits.get(Resource::Stack).soft;
+    let layout = Layout::random(&mut kernel::random_u64, stack_limit);
+    let memory = Arc::new(
+        AddressSpace::new(layout, stack_limit, limits.get(Resource::AddressSpace).soft)
+            .map_err(|_| Errno::ENOMEM)?,
+    );
+    // A program with an interpreter has a place of its own; a static one goes where its interpreter would.
+    let base = interpreter.as_ref().map(|_| layout.program_base);
+    let loaded = elf.load(&memory, base).await?;
+    let loaded_interpreter = match &interpreter {
+        Some(interpreter) => Some(interpreter.load(&memory, None).await?),
+        None => None,
+    };
+    memory.set_brk_start(loaded.end.checked_add(layout.brk_offset).ok_or(Errno::ENOMEM)?);
+    let (identity, secure) = new_identity(&thread.identity(), elf.file())?;
+    let mut random = [0; 16];
+    kernel::fill_random(&mut random);
+    let about = About {
+        program: loaded,
+        interpreter: loaded_interpreter,
+        vdso: 0,
+        identity: &identity,
+        secure,
+        random,
+    };
+    let strings = Arguments { arguments: &arguments, environment: &environment, path: &path };
+    let pointer = stack::build(&memory, &strings, &about, elf.executable_stack()).await?;
+    let entry = loaded_interpreter.unwrap_or(loaded).entry;
+    let user = UserContext::new(entry as u64, pointer as u64).map_err(|_| Errno::ENOMEM)?;
+    Ok(Prepared { memory, user, identity, executable: elf.file().path().clone(), name })
+}
+
+async fn open(thread: &Arc<Thread>, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
+    retry(|| with_view(thread, |view| view.open(view.directory, path, &OpenHow::execute()))).await
+}
+
+/// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`.
+async fn open_interpreter(thread: &Arc<Thread>, path: &[u8]) -> Result<ElfFile, Errno> {
+    let file = open(thread, path).await?;
+    let start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+    ElfFile::parse(file, &start).await.map_err(|errno| match errno {
+        Errno::ENOEXEC => Errno::ELIBBAD,
+        other => other,
+    })
+}
+
+fn base_name(path: &[u8]) -> &[u8] {
+    path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
+}
+
+/// Who the program will be: set-id files change the effective ids, user 0 has all capabilities (capabilities(7),
+/// "Transformation of capabilities during execve()"). True when it gains rights.
+fn new_identity(old: &Identity, file: &OpenFile) -> Result<(Identity, bool), Errno> {
+    let mut new = old.clone();
+    let about = file.inode().metadata().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+    let honoured =
+        !old.no_new_privileges && !file.path().mount().flags().contains(isopod_fs::vfs::MountFlags::NOSUID);
+    if honoured && about.mode & S_ISUID != 0 {
+        new.users.effective = about.uid;
+    }
+    // Without the group's right to execute, the bit means something else.
+    if honoured && about.mode & S_ISGID != 0 && about.mode & 0o010 != 0 {
+        new.groups.effective = about.gid;
+    }
+    new.users.saved = new.users.effective;
+    new.users.file = new.users.effective;
+    new.groups.saved = new.groups.effective;
+    new.groups.file = new.groups.effective;
+    let none = isopod_fs::Capabilities::from_bits_retain(0);
+    let changed = new.users.effective != old.users.effective || new.groups.effective != old.groups.effective;
+    let sets = &mut new.capabilities;
+    if changed {
+        sets.ambient = none;
+    }
+    let root = new.users.real == 0 || new.users.effective == 0;
+    sets.permitted = if root { sets.inheritable.union(sets.bounding) } else { sets.ambient };
+    sets.effective = if new.users.effective == 0 { sets.permitted } else { sets.ambient };
+    new.keep_capabilities = false;
+    Ok((new, changed))
+}
+
+/// Ends every other thread of the process and waits until they have gone.
+async fn end_other_threads(thread: &Arc<Thread>) {
+    let process = thread.process();
+    for other in process.threads() {
+        if other.tid() != thread.tid() {
+            other.end();
+        }
+    }
+    process.left.until(|| (process.thread_count() == 1).then_some(())).await;
+}

@@ -1,0 +1,52 @@
+//! How a system call ends when it does not succeed.
+
+use isopod_fs::Errno;
+
+/// What a system call returns: the value for `rax`, or why there is none.
+pub type SysResult = Result<usize, Fail>;
+
+/// Why a system call did not succeed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fail {
+    /// With this error number.
+    Errno(Errno),
+    /// A signal ended its wait before anything had been done.
+    Restart(Restart),
+}
+
+/// What happens to a call that a signal interrupted, once the signal has been dealt with: `signal(7)`,
+/// "Interruption of system calls and library functions by signal handlers".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Restart {
+    /// It is made again, unless a handler without `SA_RESTART` ran: then it fails with `EINTR`.
+    UnlessHandled,
+    /// It is made again only if no handler ran at all; with one it fails with `EINTR`.
+    WithoutHandler,
+}
+
+/// What a failed call leaves in `rax`: the negative error number.
+pub fn in_register(errno: Errno) -> u64 {
+    -i64::from(errno.number()) as u64
+}
+
+/// A signal arrived during a wait.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interrupted;
+
+impl From<Errno> for Fail {
+    fn from(errno: Errno) -> Self {
+        Self::Errno(errno)
+    }
+}
+
+impl From<isopod_hal::OutOfMemory> for Fail {
+    fn from(_: isopod_hal::OutOfMemory) -> Self {
+        Self::Errno(Errno::ENOMEM)
+    }
+}
+
+impl From<Interrupted> for Fail {
+    fn from(_: Interrupted) -> Self {
+        Self::Restart(Restart::UnlessHandled)
+    }
+}

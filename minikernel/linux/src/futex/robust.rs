@@ -1,0 +1,91 @@
+//! What a thread's end does to futexes: robust lists and the word that a joiner waits for.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use isopod_hal::uaccess;
+
+use super::{Scope, wake};
+use crate::mm::{AddressSpace, UserPtr};
+use crate::process::Thread;
+
+/// The owner's id in a robust futex.
+const TID_MASK: u32 = 0x3fff_ffff;
+/// The owner died with the futex locked.
+const OWNER_DIED: u32 = 0x4000_0000;
+/// Somebody waits.
+const WAITERS: u32 = 0x8000_0000;
+/// How many entries are looked at; the list is the program's and may be a circle (`ROBUST_LIST_LIMIT`).
+const LIMIT: usize = 2048;
+/// The lowest bit of an entry marks a priority-inheritance futex.
+const PI: u64 = 1;
+
+/// Clears the word at `address` and wakes one waiter: how a thread's end is seen by pthread_join(3) (`set_tid_address(2)`).
+pub async fn clear_and_wake(memory: &Arc<AddressSpace>, address: usize) {
+    // A bad address is the program's own loss; there is nobody to tell.
+    if memory.write(UserPtr::new(address), &0u32).await.is_ok() {
+        let _ = wake(memory, address, Scope::Shared, 1, u32::MAX).await;
+    }
+}
+
+/// Marks every robust futex that the thread holds, and wakes a waiter of each (`get_robust_list(2)`).
+pub async fn release_robust(thread: &Thread, memory: &Arc<AddressSpace>) {
+    let head = thread.robust_list.load(Ordering::Relaxed);
+    if head == 0 {
+        return;
+    }
+    // struct robust_list_head: the list, the offset from an entry to its futex, the entry being changed.
+    let Ok([first, offset, pending]) = memory.read(UserPtr::<[u64; 3]>::new(head)).await else { return };
+    let mut entry = first;
+    for _ in 0..LIMIT {
+        if entry & !PI == head as u64 {
+            break;
+        }
+        let next = memory.read(UserPtr::<u64>::new((entry & !PI) as usize)).await;
+        if entry != pending {
+            release(thread, memory, entry, offset).await;
+        }
+        let Ok(next) = next else { return };
+        entry = next;
+    }
+    if pending != 0 {
+        release(thread, memory, pending, offset).await;
+    }
+}
+
+/// Marks one futex if the thread holds it.
+async fn release(thread: &Thread, memory: &Arc<AddressSpace>, entry: u64, offset: u64) {
+    let address = (entry & !PI).wrapping_add(offset) as usize;
+    if address % size_of::<u32>() != 0 {
+        return;
+    }
+    loop {
+        match mark(thread.tid(), address) {
+            Ok(Some(true)) => {
+                let _ = wake(memory, address, Scope::Shared, 1, u32::MAX).await;
+                return;
+            }
+            Ok(_) => return,
+            Err(fault) => {
+                if memory.resolve(fault).await.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+}
+
+/// Replaces the owner by the mark; `None` if the thread is not the owner, else whether somebody waits.
+fn mark(tid: u32, address: usize) -> Result<Option<bool>, uaccess::Fault> {
+    let mut old = uaccess::user_load_u32(address)?;
+    loop {
+        if old & TID_MASK != tid {
+            return Ok(None);
+        }
+        let found = uaccess::user_cmpxchg_u32(address, old, old & WAITERS | OWNER_DIED)?;
+        if found == old {
+            return Ok(Some(old & WAITERS != 0));
+        }
+        old = found;
+    }
+}

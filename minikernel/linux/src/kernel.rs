@@ -1,0 +1,103 @@
+//! What there is once: the tree of files, the random pool, the log, the machine's name.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+
+use isopod_fs::vfs::{Namespace, Path};
+use isopod_hal::sync::{Once, SpinLock};
+
+/// The Linux whose interface this is, for `uname(2)`.
+pub const RELEASE: &str = "6.1.0-isopod";
+/// `uname -v`
+pub const VERSION: &str = concat!("#1 SMP Isopod ", env!("CARGO_PKG_VERSION"));
+
+/// What the kernel's main function brings together for programs.
+pub struct Kernel {
+    /// The tree of files.
+    pub namespace: Namespace,
+    /// Fills a buffer with random bytes.
+    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    /// Takes the kernel's own words: traces and fault reports.
+    pub log: Box<dyn Fn(&[u8]) + Send + Sync>,
+    /// The machine's name.
+    pub hostname: Vec<u8>,
+    /// Print each system call.
+    pub trace: bool,
+}
+
+impl core::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Kernel").field("trace", &self.trace).finish_non_exhaustive()
+    }
+}
+
+static KERNEL: Once<Kernel> = Once::new();
+static HOSTNAME: SpinLock<Vec<u8>> = SpinLock::new(Vec::new());
+static TRACING: AtomicBool = AtomicBool::new(false);
+
+/// Puts everything in place; to be called once, before the first process starts.
+pub fn install(kernel: Kernel) {
+    HOSTNAME.lock().clone_from(&kernel.hostname);
+    TRACING.store(kernel.trace, Ordering::Relaxed);
+    KERNEL.get_or_init(|| kernel);
+}
+
+/// # Panics
+///
+/// Before [`install`]: programs run only after it.
+fn kernel() -> &'static Kernel {
+    KERNEL.get().expect("the kernel is installed before the first process starts")
+}
+
+/// The tree of files.
+pub fn namespace() -> &'static Namespace {
+    &kernel().namespace
+}
+
+/// The tree's root.
+pub fn root() -> Path {
+    namespace().root()
+}
+
+/// Fills `bytes` with random bytes.
+pub fn fill_random(bytes: &mut [u8]) {
+    (kernel().random)(bytes);
+}
+
+/// A random number.
+pub fn random_u64() -> u64 {
+    let mut bytes = [0; 8];
+    fill_random(&mut bytes);
+    u64::from_le_bytes(bytes)
+}
+
+/// Prints words of the kernel's own.
+pub fn log(text: &[u8]) {
+    (kernel().log)(text);
+}
+
+/// True with `--trace`.
+pub fn tracing() -> bool {
+    TRACING.load(Ordering::Relaxed)
+}
+
+/// The machine's name.
+pub fn hostname() -> Vec<u8> {
+    HOSTNAME.lock().clone()
+}
+
+/// Changes the machine's name.
+pub fn set_hostname(name: &[u8]) {
+    let name = name.to_vec();
+    let old = core::mem::replace(&mut *HOSTNAME.lock(), name);
+    drop(old);
+}
+
+/// A nameless file of `length` bytes on tmpfs, for shared anonymous memory.
+pub async fn shared_memory(length: usize) -> Result<crate::mm::FileBacking, isopod_fs::Errno> {
+    let file = crate::dev::memory_file(b"dev/zero", length as u64)?;
+    let inode = Arc::clone(file.inode());
+    Ok(crate::mm::FileBacking { file, inode, offset: 0 })
+}

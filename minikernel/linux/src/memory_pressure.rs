@@ -1,0 +1,32 @@
+//! When memory runs out (design, decision 10).
+
+use isopod_hal::heap;
+
+use crate::process::{Ctx, kill_process};
+use crate::report;
+use crate::signal::Signal;
+
+/// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
+/// fail with `ENOMEM` rather than fail in the middle. A thread that is about to end may always go on.
+pub async fn may_proceed(ctx: &Ctx) -> bool {
+    if !heap::reserve_low() || ctx.thread.must_end() {
+        return true;
+    }
+    reclaim() || heap::refill_reserve()
+}
+
+/// A page fault found no memory: pages are won back, or the process ends with a reason on the console and status 137.
+pub async fn out_of_memory(ctx: &Ctx) {
+    if reclaim() {
+        return;
+    }
+    // With one process, it is the largest.
+    report::out_of_memory(ctx);
+    kill_process(ctx.thread.process(), Signal::KILL);
+}
+
+/// Gives back what can be had again: clean pages of files, unused names. True when there was something.
+fn reclaim() -> bool {
+    const PAGES: usize = 256;
+    crate::kernel::namespace().shrink(PAGES) > 0
+}

@@ -1,0 +1,82 @@
+//! madvise(2), mincore(2), mlock(2).
+
+use alloc::vec::Vec;
+
+use isopod_fs::Errno;
+use isopod_hal::PAGE_SIZE;
+
+use super::space::AddressSpace;
+use super::{Backing, VmaFlags, page_up};
+
+/// What a program says about a range of its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// How it will be read; nothing depends on it.
+    Hint,
+    /// Its content is no longer needed (`MADV_DONTNEED`, `MADV_FREE`): the next access finds zeros or the file.
+    Forget,
+    /// As `Forget`, only for private anonymous memory (`MADV_FREE`).
+    Free,
+    /// Set these flags.
+    Set(VmaFlags),
+    /// Clear these flags.
+    Clear(VmaFlags),
+}
+
+impl AddressSpace {
+    /// Applies `advice`. `ENOMEM` when the range has holes; what is mapped is treated all the same.
+    pub fn advise(&self, start: usize, length: usize, advice: Advice) -> Result<(), Errno> {
+        if start % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = page_up(length).ok_or(Errno::EINVAL)?;
+        let range = start..start.checked_add(length).ok_or(Errno::EINVAL)?;
+        if range.is_empty() {
+            return Ok(());
+        }
+        let mut inner = self.inner.lock();
+        let covered = inner.areas.covers(range.clone());
+        match advice {
+            Advice::Hint => {}
+            Advice::Forget | Advice::Free => {
+                let mut parts = Vec::new();
+                for vma in inner.areas.overlapping(range.clone()) {
+                    let forbidden = vma.flags.intersects(VmaFlags::LOCKED | VmaFlags::KERNEL);
+                    let anonymous = matches!(vma.backing, Backing::Anonymous);
+                    if forbidden || (advice == Advice::Free && !anonymous) {
+                        return Err(Errno::EINVAL);
+                    }
+                    parts.push(vma.start.max(range.start)..vma.end.min(range.end));
+                }
+                for part in parts {
+                    inner.evict(part);
+                }
+            }
+            Advice::Set(flags) => inner.areas.update(range, |vma| vma.flags |= flags),
+            Advice::Clear(flags) => inner.areas.update(range, |vma| vma.flags &= !flags),
+        }
+        if covered { Ok(()) } else { Err(Errno::ENOMEM) }
+    }
+
+    /// For each page of the range: whether it is in memory (`mincore(2)`).
+    pub fn resident_pages(&self, start: usize, length: usize) -> Result<Vec<u8>, Errno> {
+        if start % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = page_up(length).ok_or(Errno::ENOMEM)?;
+        let range = start..start.checked_add(length).ok_or(Errno::ENOMEM)?;
+        let inner = self.inner.lock();
+        if !inner.areas.covers(range.clone()) {
+            return Err(Errno::ENOMEM);
+        }
+        let mut pages = Vec::new();
+        pages.try_reserve(length / PAGE_SIZE).map_err(|_| Errno::ENOMEM)?;
+        pages.extend(range.step_by(PAGE_SIZE).map(|page| u8::from(inner.table.is_mapped(page))));
+        Ok(pages)
+    }
+
+    /// True when the whole range is mapped (`msync(2)`, `mlock(2)` check it).
+    pub fn is_mapped(&self, start: usize, length: usize) -> bool {
+        start.checked_add(length).is_some_and(|end| self.inner.lock().areas.covers(start..end))
+    }
+}

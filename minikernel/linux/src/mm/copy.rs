@@ -1,0 +1,53 @@
+//! A second address space like the first: what fork needs.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use isopod_hal::OutOfMemory;
+use isopod_hal::paging::PageTable;
+use isopod_hal::sync::SpinLock;
+
+use super::space::{AddressSpace, Inner};
+use super::{Vma, VmaFlags, VmaSet};
+
+impl AddressSpace {
+    /// Copies the address space. Private pages are shared until one side writes; the cost is that of the page tables.
+    pub fn duplicate(&self) -> Result<Arc<Self>, OutOfMemory> {
+        let mut parent = self.inner.lock();
+        let mut areas = VmaSet::default();
+        let mut table = PageTable::new()?;
+        let mut resident = 0;
+        let inherited: alloc::vec::Vec<Vma> =
+            parent.areas.iter().filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK)).cloned().collect();
+        for vma in inherited {
+            if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
+                if vma.is_private() {
+                    parent.table.share_read_only(&mut table, vma.range())?;
+                } else {
+                    parent.table.share(&mut table, vma.range())?;
+                }
+                table.for_each(vma.range(), &mut |_, _| resident += 1);
+            }
+            areas.insert(Vma { flags: vma.flags.difference(VmaFlags::LOCKED), ..vma });
+        }
+        let inner = Inner {
+            table,
+            areas,
+            layout: parent.layout,
+            brk_start: parent.brk_start,
+            brk: parent.brk,
+            arguments: parent.arguments.clone(),
+            environment: parent.environment.clone(),
+            resident,
+            resident_peak: resident,
+            stack_limit: parent.stack_limit,
+            size_limit: parent.size_limit,
+        };
+        drop(parent);
+        Ok(Arc::new(Self::from_inner(inner)))
+    }
+
+    fn from_inner(inner: Inner) -> Self {
+        Self { id: super::space::NEXT_ID.fetch_add(1, Ordering::Relaxed), inner: SpinLock::new(inner) }
+    }
+}

@@ -1,0 +1,222 @@
+//! Mapping and unmapping: mmap(2), munmap(2), mprotect(2), brk(2).
+
+use core::ops::Range;
+
+use isopod_fs::Errno;
+use isopod_hal::paging::{Access, USER_END};
+use isopod_hal::{PAGE_SIZE, memory_stats};
+
+use super::layout::LOWEST;
+use super::space::{AddressSpace, Inner};
+use super::{Backing, Vma, VmaFlags, page_up};
+
+/// The most areas a process may have (`vm.max_map_count`).
+const MAX_AREAS: usize = 65_530;
+
+/// Where a mapping is to go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Placement {
+    /// Anywhere, near the address if it is free (0: no wish).
+    Hint(usize),
+    /// There, in place of what is there (`MAP_FIXED`).
+    Fixed(usize),
+    /// There, or not at all (`MAP_FIXED_NOREPLACE`).
+    FixedNoReplace(usize),
+}
+
+/// A new mapping.
+#[derive(Debug)]
+pub struct MapRequest {
+    /// Where.
+    pub placement: Placement,
+    /// Length in bytes; rounded up to pages.
+    pub length: usize,
+    /// What the program may do.
+    pub access: Access,
+    /// What mprotect may grant later.
+    pub max_access: Access,
+    /// Kind of area.
+    pub flags: VmaFlags,
+    /// Where pages come from.
+    pub backing: Backing,
+    /// Do not refuse a size that memory cannot hold (`MAP_NORESERVE`).
+    pub no_reserve: bool,
+}
+
+/// The page-aligned range of `length` bytes at `start`, or `None` if it leaves the user half.
+fn user_range(start: usize, length: usize) -> Option<Range<usize>> {
+    let end = start.checked_add(page_up(length)?)?;
+    (end <= USER_END).then_some(start..end)
+}
+
+impl AddressSpace {
+    /// mmap(2). Returns where the mapping is.
+    pub fn map(&self, request: MapRequest) -> Result<usize, Errno> {
+        if request.length == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let length = page_up(request.length).filter(|&length| length <= USER_END).ok_or(Errno::ENOMEM)?;
+        let mut inner = self.inner.lock();
+        let start = inner.place(request.placement, length)?;
+        let range = start..start + length;
+        inner.check_growth(&request, length)?;
+        if inner.touches_kernel_area(range.clone()) {
+            return Err(Errno::EPERM);
+        }
+        inner.unmap(range.clone());
+        inner.areas.insert(Vma {
+            start,
+            end: range.end,
+            access: request.access,
+            max_access: request.max_access,
+            flags: request.flags,
+            backing: request.backing,
+        });
+        Ok(start)
+    }
+
+    /// Where `length` bytes would be mapped.
+    pub fn find_room(&self, length: usize) -> Result<usize, Errno> {
+        self.inner.lock().place(Placement::Hint(0), length)
+    }
+
+    /// munmap(2): all that lies in the range; holes are no error.
+    pub fn unmap(&self, start: usize, length: usize) -> Result<(), Errno> {
+        if start % PAGE_SIZE != 0 || length == 0 {
+            return Err(Errno::EINVAL);
+        }
+        let range = user_range(start, length).ok_or(Errno::EINVAL)?;
+        let mut inner = self.inner.lock();
+        if inner.areas.len() >= MAX_AREAS && inner.splits(&range) {
+            return Err(Errno::ENOMEM);
+        }
+        inner.unmap(range);
+        Ok(())
+    }
+
+    /// mprotect(2). Changes what comes before the first hole or refused area, as Linux does.
+    pub fn protect(&self, start: usize, length: usize, access: Access) -> Result<(), Errno> {
+        if start % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        if length == 0 {
+            return Ok(());
+        }
+        let range = user_range(start, length).ok_or(Errno::ENOMEM)?;
+        let mut inner = self.inner.lock();
+        let mut at = range.start;
+        let mut outcome = Ok(());
+        for vma in inner.areas.overlapping(range.clone()) {
+            if vma.start > at {
+                break;
+            }
+            if !vma.max_access.contains(access) || vma.flags.contains(VmaFlags::KERNEL) {
+                outcome = Err(Errno::EACCES);
+                break;
+            }
+            at = vma.end.min(range.end);
+        }
+        if outcome.is_ok() && at < range.end {
+            outcome = Err(Errno::ENOMEM);
+        }
+        if at > range.start {
+            let range = range.start..at;
+            inner.areas.update(range.clone(), |vma| vma.access = access);
+            // The right to write is given page by page, at a fault that knows whether the page is shared.
+            inner.table.protect_range(range, access.difference(Access::WRITE));
+        }
+        outcome
+    }
+
+    /// brk(2): moves the heap's end to `wanted` if that can be, and returns where it is.
+    pub fn set_brk(&self, wanted: usize, data_limit: u64) -> usize {
+        let mut inner = self.inner.lock();
+        if inner.try_brk(wanted, data_limit).is_some() {
+            inner.brk = wanted;
+        }
+        inner.brk
+    }
+}
+
+impl Inner {
+    /// Takes areas and pages out.
+    pub(super) fn unmap(&mut self, range: Range<usize>) {
+        if self.areas.carve(range.clone()).is_empty() {
+            return;
+        }
+        self.evict(range);
+    }
+
+    fn splits(&self, range: &Range<usize>) -> bool {
+        self.areas.find(range.start).is_some_and(|vma| vma.start < range.start && vma.end > range.end)
+    }
+
+    /// Chooses the address of a mapping of `length` bytes.
+    pub(super) fn place(&self, placement: Placement, length: usize) -> Result<usize, Errno> {
+        match placement {
+            Placement::Fixed(start) | Placement::FixedNoReplace(start) => {
+                if start % PAGE_SIZE != 0 {
+                    return Err(Errno::EINVAL);
+                }
+                let range = user_range(start, length).ok_or(Errno::ENOMEM)?;
+                if start < LOWEST {
+                    return Err(Errno::EPERM);
+                }
+                if matches!(placement, Placement::FixedNoReplace(_)) && !self.areas.is_free(range) {
+                    return Err(Errno::EEXIST);
+                }
+                Ok(start)
+            }
+            Placement::Hint(hint) => {
+                let hint = hint & !(PAGE_SIZE - 1);
+                if hint >= LOWEST && user_range(hint, length).is_some_and(|range| self.areas.is_free(range)) {
+                    return Ok(hint);
+                }
+                let top = self.layout.mmap_top;
+                self.areas
+                    .highest_gap(length, LOWEST, top)
+                    .or_else(|| self.areas.highest_gap(length, top, USER_END))
+                    .ok_or(Errno::ENOMEM)
+            }
+        }
+    }
+
+    /// Refuses what exceeds the process's limit, the number of areas, or plainly the memory there is (overcommit mode 0).
+    fn check_growth(&self, request: &MapRequest, length: usize) -> Result<(), Errno> {
+        let private_writable =
+            !request.flags.contains(VmaFlags::SHARED) && request.access.contains(Access::WRITE);
+        let absurd =
+            private_writable && !request.no_reserve && length / PAGE_SIZE > memory_stats().total_frames;
+        if absurd || self.areas.len() >= MAX_AREAS || !self.may_grow(length) {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
+    }
+
+    fn try_brk(&mut self, wanted: usize, data_limit: u64) -> Option<()> {
+        if wanted < self.brk_start || (wanted - self.brk_start) as u64 > data_limit {
+            return None;
+        }
+        let (old_end, new_end) = (page_up(self.brk)?, page_up(wanted)?);
+        if new_end <= old_end {
+            self.unmap(new_end..old_end);
+            return Some(());
+        }
+        let range = user_range(old_end, new_end - old_end)?;
+        let size = range.len();
+        // One page stays free before the next area, as Linux keeps its guard gap.
+        let fits = self.areas.is_free(range.start..range.end.checked_add(PAGE_SIZE)?)
+            && self.may_grow(size)
+            && size / PAGE_SIZE <= memory_stats().total_frames;
+        fits.then(|| {
+            self.areas.insert(Vma {
+                start: range.start,
+                end: range.end,
+                access: Access::READ | Access::WRITE,
+                max_access: Access::all(),
+                flags: VmaFlags::HEAP,
+                backing: Backing::Anonymous,
+            });
+        })
+    }
+}

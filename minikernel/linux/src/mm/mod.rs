@@ -1,0 +1,40 @@
+//! Memory of processes: address spaces, the areas in them, and what happens at a page fault.
+//!
+//! An [`AddressSpace`] is a set of areas ([`Vma`]: what should be there) beside a page table (what is there so far). Every page
+//! arrives by a fault. Handlers reach user memory through [`user`], which pairs the copies of `hal` with [`AddressSpace::fault_in`].
+
+mod advice;
+mod copy;
+mod fault;
+mod layout;
+mod map;
+mod remap;
+mod report;
+mod space;
+mod user;
+mod vma;
+
+pub use advice::Advice;
+pub use fault::{FaultError, FaultKind};
+pub use layout::Layout;
+pub use map::{MapRequest, Placement};
+pub use remap::Move;
+pub use report::{MemoryReport, describe};
+pub use space::AddressSpace;
+pub use user::{UserPtr, UserSink, UserSource};
+pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};
+
+use isopod_hal::PAGE_SIZE;
+
+/// Rounds down to a page boundary.
+pub const fn page_down(address: usize) -> usize {
+    address & !(PAGE_SIZE - 1)
+}
+
+/// Rounds up to a page boundary; `None` when that leaves the number range.
+pub const fn page_up(address: usize) -> Option<usize> {
+    match address.checked_add(PAGE_SIZE - 1) {
+        Some(sum) => Some(page_down(sum)),
+        None => None,
+    }
+}

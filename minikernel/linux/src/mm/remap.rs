@@ -1,0 +1,112 @@
+//! mremap(2).
+
+use isopod_fs::Errno;
+use isopod_hal::PAGE_SIZE;
+use isopod_hal::paging::USER_END;
+
+use super::space::{AddressSpace, Inner};
+use super::{Placement, Vma, VmaFlags, page_up};
+
+/// What mremap may do to find room.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Move {
+    /// Grow in place or fail.
+    No,
+    /// Move if needed (`MREMAP_MAYMOVE`).
+    May,
+    /// Move there (`MREMAP_FIXED`).
+    To(usize),
+}
+
+impl AddressSpace {
+    /// Resizes or moves the mapping at `start`; `keep` leaves the old range mapped but empty (`MREMAP_DONTUNMAP`).
+    /// Returns where the mapping then is.
+    pub fn remap(&self, start: usize, old: usize, new: usize, how: Move, keep: bool) -> Result<usize, Errno> {
+        let old = page_up(old).ok_or(Errno::EINVAL)?;
+        let new = page_up(new).filter(|&new| new != 0).ok_or(Errno::EINVAL)?;
+        if start % PAGE_SIZE != 0 {
+            return Err(Errno::EINVAL);
+        }
+        let mut inner = self.inner.lock();
+        let vma = inner.areas.find(start).ok_or(Errno::EFAULT)?.clone();
+        if vma.flags.contains(VmaFlags::KERNEL) {
+            return Err(Errno::EPERM);
+        }
+        let old = match old {
+            // An old size of zero duplicates a shared mapping.
+            0 if vma.is_private() || how == Move::No => return Err(Errno::EINVAL),
+            _ if start.checked_add(old).is_none_or(|end| end > vma.end) => return Err(Errno::EFAULT),
+            old => old,
+        };
+        if let Move::To(to) = how {
+            return inner.move_to(&vma, start, old, to, new, keep);
+        }
+        if keep {
+            let to = inner.place(Placement::Hint(0), new)?;
+            return inner.move_to(&vma, start, old, to, new, keep);
+        }
+        if new <= old && old != 0 {
+            inner.unmap(start + new..start + old);
+            return Ok(start);
+        }
+        if !inner.may_grow(new - old) {
+            return Err(Errno::ENOMEM);
+        }
+        let end = start + old;
+        let in_place = old != 0
+            && end == vma.end
+            && start.checked_add(new).is_some_and(|to| to <= USER_END && inner.areas.is_free(end..to));
+        if in_place {
+            inner.extend(&vma, start + new);
+            return Ok(start);
+        }
+        if how == Move::No {
+            return Err(Errno::ENOMEM);
+        }
+        let to = inner.place(Placement::Hint(0), new)?;
+        inner.move_to(&vma, start, old, to, new, keep)
+    }
+}
+
+impl Inner {
+    /// Lets the area end at `end`.
+    fn extend(&mut self, vma: &Vma, end: usize) {
+        for part in self.areas.carve(vma.range()) {
+            self.areas.insert(Vma { end, ..part });
+        }
+    }
+
+    /// Moves `old` bytes at `from` to `to`, where they become `new` bytes.
+    fn move_to(
+        &mut self,
+        vma: &Vma,
+        from: usize,
+        old: usize,
+        to: usize,
+        new: usize,
+        keep: bool,
+    ) -> Result<usize, Errno> {
+        let target_end = to.checked_add(new).filter(|&end| end <= USER_END).ok_or(Errno::EINVAL)?;
+        if to % PAGE_SIZE != 0 || (to < from + old && from < target_end) {
+            return Err(Errno::EINVAL);
+        }
+        if self.touches_kernel_area(to..target_end) {
+            return Err(Errno::EPERM);
+        }
+        if keep && (!vma.is_private() || old != new) {
+            return Err(Errno::EINVAL);
+        }
+        self.unmap(to..target_end);
+        let moved = old.min(new);
+        self.table.move_range(from, to, moved).map_err(|_| Errno::ENOMEM)?;
+        let part = self.areas.carve(from..(from + old).max(from + PAGE_SIZE)).into_iter().next();
+        let Some(part) = part else { return Err(Errno::EFAULT) };
+        if keep || old == 0 {
+            self.areas.insert(part.clone());
+        } else {
+            self.evict(from + moved..from + old);
+        }
+        self.areas.insert(Vma { start: to, end: target_end, ..part });
+        Ok(to)
+    }
+}

@@ -1,0 +1,106 @@
+//! What an address space looks like, for `/proc/self/maps` and fault reports.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Write;
+
+use isopod_hal::paging::Access;
+
+use super::space::AddressSpace;
+use super::{Backing, Vma, VmaFlags};
+use crate::kernel;
+
+/// Sizes of an address space in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct MemoryReport {
+    /// All areas.
+    pub size: usize,
+    /// Pages in memory.
+    pub resident: usize,
+    /// The most pages in memory there have been.
+    pub resident_peak: usize,
+    /// Areas of files.
+    pub file: usize,
+    /// Private writable areas.
+    pub data: usize,
+    /// Stacks.
+    pub stack: usize,
+    /// Executable areas.
+    pub text: usize,
+}
+
+impl AddressSpace {
+    /// The sizes now.
+    pub fn report(&self) -> MemoryReport {
+        let inner = self.inner.lock();
+        let sum = |filter: fn(&Vma) -> bool| inner.areas.iter().filter(|vma| filter(vma)).map(Vma::len).sum();
+        MemoryReport {
+            size: inner.mapped_bytes(),
+            resident: inner.resident_bytes(),
+            resident_peak: inner.resident_peak * isopod_hal::PAGE_SIZE,
+            file: sum(|vma| matches!(vma.backing, Backing::File(_))),
+            data: sum(|vma| vma.is_private() && vma.access.contains(Access::WRITE) && !is_stack(vma)),
+            stack: sum(is_stack),
+            text: sum(|vma| vma.access.contains(Access::EXEC)),
+        }
+    }
+
+    /// All areas, in order.
+    pub fn areas(&self) -> Vec<Vma> {
+        self.inner.lock().areas.iter().cloned().collect()
+    }
+}
+
+fn is_stack(vma: &Vma) -> bool {
+    vma.flags.contains(VmaFlags::STACK)
+}
+
+/// One line of `/proc/self/maps` (`proc_pid_maps(5)`), without the newline.
+pub fn describe(vma: &Vma) -> String {
+    let mut line = String::new();
+    let right = |access: Access, letter: char| if vma.access.contains(access) { letter } else { '-' };
+    let (offset, device, inode, name) = origin(vma);
+    // Writing to a String cannot fail.
+    let _ = write!(
+        line,
+        "{:08x}-{:08x} {}{}{}{} {:08x} {:02x}:{:02x} {}",
+        vma.start,
+        vma.end,
+        right(Access::READ, 'r'),
+        right(Access::WRITE, 'w'),
+        right(Access::EXEC, 'x'),
+        if vma.is_private() { 'p' } else { 's' },
+        offset,
+        device.0,
+        device.1,
+        inode,
+    );
+    line.push(' ');
+    if !name.is_empty() {
+        // Linux pads to the same column.
+        while line.len() < 73 {
+            line.push(' ');
+        }
+        line.push_str(&name);
+    }
+    line
+}
+
+/// Offset, device, inode number and name of what an area maps.
+fn origin(vma: &Vma) -> (u64, (u32, u32), u64, String) {
+    match &vma.backing {
+        Backing::File(part) => {
+            let path = part.file.path();
+            let (device, inode) = part
+                .inode
+                .metadata()
+                .map_or(((0, 0), 0), |about| ((about.device.major, about.device.minor), about.inode));
+            let name = String::from_utf8_lossy(&path.text(&kernel::root()).0).into_owned();
+            (part.offset, device, inode, name)
+        }
+        Backing::Kernel { name, .. } => (0, (0, 0), 0, (*name).into()),
+        Backing::Anonymous if is_stack(vma) => (0, (0, 0), 0, "[stack]".into()),
+        Backing::Anonymous if vma.flags.contains(VmaFlags::HEAP) => (0, (0, 0), 0, "[heap]".into()),
+        Backing::Anonymous => (0, (0, 0), 0, String::new()),
+    }
+}

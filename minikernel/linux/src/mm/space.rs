@@ -1,0 +1,163 @@
+//! An address space: areas and page table under one lock.
+
+use core::ops::Range;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use isopod_hal::frame::Frame;
+use isopod_hal::paging::{Access, PageTable};
+use isopod_hal::sync::SpinLock;
+use isopod_hal::{OutOfMemory, PAGE_SIZE};
+
+use super::{Layout, Vma, VmaFlags, VmaSet, page_down};
+
+/// The memory of a process; shared by its threads.
+#[derive(Debug)]
+pub struct AddressSpace {
+    pub(super) id: u64,
+    pub(super) inner: SpinLock<Inner>,
+}
+
+#[derive(Debug)]
+pub(super) struct Inner {
+    pub(super) table: PageTable,
+    pub(super) areas: VmaSet,
+    pub(super) layout: Layout,
+    /// The heap: from `brk_start` to `brk`; the latter need not be a page boundary.
+    pub(super) brk_start: usize,
+    pub(super) brk: usize,
+    /// Where the command line and the environment lie, for `/proc/self/cmdline` and `environ`.
+    pub(super) arguments: Range<usize>,
+    pub(super) environment: Range<usize>,
+    /// Pages in the table.
+    pub(super) resident: usize,
+    /// The most there have been, for `getrusage(2)`.
+    pub(super) resident_peak: usize,
+    /// How far the stack may grow, in bytes (`RLIMIT_STACK`).
+    pub(super) stack_limit: u64,
+    /// How much may be mapped, in bytes (`RLIMIT_AS`).
+    pub(super) size_limit: u64,
+}
+
+pub(super) static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+
+impl AddressSpace {
+    /// An empty address space.
+    pub fn new(layout: Layout, stack_limit: u64, size_limit: u64) -> Result<Self, OutOfMemory> {
+        Ok(Self {
+            id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            inner: SpinLock::new(Inner {
+                table: PageTable::new()?,
+                areas: VmaSet::default(),
+                layout,
+                brk_start: 0,
+                brk: 0,
+                arguments: 0..0,
+                environment: 0..0,
+                resident: 0,
+                resident_peak: 0,
+                stack_limit,
+                size_limit,
+            }),
+        })
+    }
+
+    /// A number no other address space of this boot has; private futexes are told apart by it.
+    pub fn id(&self) -> u64 {
+        self.id
+    }
+
+    /// Makes it the current CPU's address space.
+    pub fn activate(&self) {
+        self.inner.lock().table.activate();
+    }
+
+    /// The layout drawn for it.
+    pub fn layout(&self) -> Layout {
+        self.inner.lock().layout
+    }
+
+    /// Sets where the heap starts; an exec does it once.
+    pub fn set_brk_start(&self, start: usize) {
+        let mut inner = self.inner.lock();
+        inner.brk_start = start;
+        inner.brk = start;
+    }
+
+    /// Remembers where the argument and environment strings lie.
+    pub fn set_strings(&self, arguments: Range<usize>, environment: Range<usize>) {
+        let mut inner = self.inner.lock();
+        inner.arguments = arguments;
+        inner.environment = environment;
+    }
+
+    /// Where the argument and environment strings lie.
+    pub fn strings(&self) -> (Range<usize>, Range<usize>) {
+        let inner = self.inner.lock();
+        (inner.arguments.clone(), inner.environment.clone())
+    }
+
+    /// Changes the limits (`RLIMIT_STACK`, `RLIMIT_AS`), in bytes.
+    pub fn set_limits(&self, stack: u64, size: u64) {
+        let mut inner = self.inner.lock();
+        inner.stack_limit = stack;
+        inner.size_limit = size;
+    }
+
+    /// The area at `address`.
+    pub fn area_at(&self, address: usize) -> Option<Vma> {
+        self.inner.lock().areas.find(address).cloned()
+    }
+
+    /// The frame mapped at `address`, for a debugger's or another process's look at it.
+    pub fn frame_at(&self, address: usize) -> Option<Frame> {
+        self.inner.lock().table.get(page_down(address)).map(|mapped| mapped.frame)
+    }
+}
+
+impl Inner {
+    /// Puts a page in place. The old one, if any, is returned.
+    pub(super) fn install(
+        &mut self,
+        page: usize,
+        frame: Frame,
+        access: Access,
+    ) -> Result<Option<Frame>, OutOfMemory> {
+        let old = self.table.map(page, frame, access)?;
+        if old.is_none() {
+            self.resident += 1;
+            self.resident_peak = self.resident_peak.max(self.resident);
+        }
+        Ok(old)
+    }
+
+    /// Takes out the pages of `range`.
+    pub(super) fn evict(&mut self, range: Range<usize>) {
+        let mut gone = 0;
+        self.table.unmap_range(range, &mut |_, frame| {
+            gone += 1;
+            drop(frame);
+        });
+        self.resident -= gone;
+    }
+
+    /// Bytes mapped in all.
+    pub(super) fn mapped_bytes(&self) -> usize {
+        self.areas.iter().map(Vma::len).sum()
+    }
+
+    /// True when `more` bytes keep within `RLIMIT_AS`.
+    pub(super) fn may_grow(&self, more: usize) -> bool {
+        self.size_limit == u64::MAX
+            || (self.mapped_bytes() as u64).saturating_add(more as u64) <= self.size_limit
+    }
+
+    /// True when an area of the range belongs to the kernel.
+    pub(super) fn touches_kernel_area(&self, range: Range<usize>) -> bool {
+        self.areas.overlapping(range).any(|vma| vma.flags.contains(VmaFlags::KERNEL))
+    }
+
+    /// Pages of the resident set in bytes.
+    pub(super) fn resident_bytes(&self) -> usize {
+        self.resident * PAGE_SIZE
+    }
+}

@@ -1,0 +1,276 @@
+//! A program's memory as system calls see it: typed pointers, and buffers that file systems fill and drain.
+//!
+//! Every access goes through the copies of `hal`, which end at the first byte that is not there. Here the page is then
+//! provided, and the copy goes on; what cannot be provided is `EFAULT`.
+
+use alloc::vec::Vec;
+use core::fmt;
+use core::marker::PhantomData;
+use core::ops::Range;
+
+use isopod_fs::{Errno, Sink, Source};
+use isopod_hal::PAGE_SIZE;
+use isopod_hal::frame::Frame;
+use isopod_hal::uaccess::{self, Fault};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::{AddressSpace, FaultError, FaultKind, page_down};
+
+/// The address of a `T` in the program's memory, as the program gave it.
+pub struct UserPtr<T> {
+    address: usize,
+    kind: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for UserPtr<T> {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+
+impl<T> Copy for UserPtr<T> {}
+
+impl<T> fmt::Debug for UserPtr<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#x}", self.address)
+    }
+}
+
+impl<T> UserPtr<T> {
+    /// The pointer to `address`.
+    pub const fn new(address: usize) -> Self {
+        Self { address, kind: PhantomData }
+    }
+
+    /// The address.
+    pub fn address(self) -> usize {
+        self.address
+    }
+
+    /// True for the null pointer.
+    pub fn is_null(self) -> bool {
+        self.address == 0
+    }
+
+    /// `None` for the null pointer.
+    pub fn non_null(self) -> Option<Self> {
+        (!self.is_null()).then_some(self)
+    }
+
+    /// The element `index` of an array that starts here; an address that leaves the number range faults when used.
+    #[must_use]
+    pub fn element(self, index: usize) -> Self {
+        Self::new(self.address.saturating_add(index.saturating_mul(size_of::<T>())))
+    }
+
+    /// The same address as another type's.
+    pub fn cast<U>(self) -> UserPtr<U> {
+        UserPtr::new(self.address)
+    }
+}
+
+impl AddressSpace {
+    /// Provides what a copy did not find; `EFAULT` when that cannot be.
+    pub async fn resolve(&self, fault: Fault) -> Result<(), Errno> {
+        let kind = if fault.write { FaultKind::Write } else { FaultKind::Read };
+        // One byte is one page: the copy will report the next one.
+        self.fault_in(fault.address..fault.address.saturating_add(1), kind).await.map_err(|error| match error
+        {
+            FaultError::Memory => Errno::ENOMEM,
+            _ => Errno::EFAULT,
+        })
+    }
+
+    /// Fills `into` from the program's memory at `from`.
+    pub async fn read_bytes(&self, from: usize, into: &mut [u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Err(at) = uaccess::copy_from_user(&mut into[done..], from.wrapping_add(done)) {
+            done += at.done;
+            self.resolve(at.fault).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes `bytes` to the program's memory at `to`.
+    pub async fn write_bytes(&self, to: usize, bytes: &[u8]) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Err(at) = uaccess::copy_to_user(to.wrapping_add(done), &bytes[done..]) {
+            done += at.done;
+            self.resolve(at.fault).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes zeros.
+    pub async fn clear_bytes(&self, to: usize, length: usize) -> Result<(), Errno> {
+        let mut done = 0;
+        while let Err(at) = uaccess::clear_user(to.wrapping_add(done), length - done) {
+            done += at.done;
+            self.resolve(at.fault).await?;
+        }
+        Ok(())
+    }
+
+    /// Reads a value.
+    pub async fn read<T: FromBytes + IntoBytes>(&self, from: UserPtr<T>) -> Result<T, Errno> {
+        let mut value = T::new_zeroed();
+        self.read_bytes(from.address, value.as_mut_bytes()).await?;
+        Ok(value)
+    }
+
+    /// Writes a value.
+    pub async fn write<T: IntoBytes + Immutable>(&self, to: UserPtr<T>, value: &T) -> Result<(), Errno> {
+        self.write_bytes(to.address, value.as_bytes()).await
+    }
+
+    /// Reads `count` values. `EFAULT` or `ENOMEM`; the caller has checked the count against the call's own limit.
+    pub async fn read_array<T: FromBytes + IntoBytes + Clone>(
+        &self,
+        from: UserPtr<T>,
+        count: usize,
+    ) -> Result<Vec<T>, Errno> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        values.resize(count, T::new_zeroed());
+        self.read_bytes(from.address, values.as_mut_slice().as_mut_bytes()).await?;
+        Ok(values)
+    }
+
+    /// Reads a NUL-terminated string of less than `limit` bytes, terminator included; `ENAMETOOLONG` when it is longer.
+    pub async fn read_string(&self, from: UserPtr<u8>, limit: usize) -> Result<Vec<u8>, Errno> {
+        let mut string = Vec::new();
+        let mut at = from.address;
+        while string.len() < limit {
+            // Up to the page's end at a time: what follows may not be mapped, and need not.
+            let step = (page_down(at) + PAGE_SIZE - at).min(limit - string.len()).min(256);
+            let mut chunk = [0; 256];
+            self.read_bytes(at, &mut chunk[..step]).await?;
+            let end = chunk[..step].iter().position(|&byte| byte == 0);
+            string.try_reserve(step).map_err(|_| Errno::ENOMEM)?;
+            string.extend_from_slice(&chunk[..end.unwrap_or(step)]);
+            if end.is_some() {
+                return Ok(string);
+            }
+            at = at.checked_add(step).ok_or(Errno::EFAULT)?;
+        }
+        Err(Errno::ENAMETOOLONG)
+    }
+}
+
+/// The part of a list of buffers that has not been used yet, and the fault that stopped the last copy.
+#[derive(Debug)]
+struct Cursor {
+    segments: Vec<Range<usize>>,
+    next: usize,
+    fault: Option<Fault>,
+}
+
+impl Cursor {
+    fn new(segments: Vec<Range<usize>>) -> Self {
+        Self { segments, next: 0, fault: None }
+    }
+
+    fn remaining(&self) -> usize {
+        self.segments[self.next..].iter().map(Range::len).sum()
+    }
+
+    /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part.
+    fn advance(
+        &mut self,
+        length: usize,
+        mut copy: impl FnMut(usize, usize, usize) -> Result<(), uaccess::FaultAt>,
+    ) -> usize {
+        let mut done = 0;
+        while done < length && self.fault.is_none() {
+            let Some(segment) = self.segments.get_mut(self.next) else { break };
+            if segment.start >= segment.end {
+                self.next += 1;
+                continue;
+            }
+            let step = segment.len().min(length - done);
+            let copied = match copy(segment.start, done, step) {
+                Ok(()) => step,
+                Err(at) => {
+                    self.fault = Some(at.fault);
+                    at.done
+                }
+            };
+            segment.start += copied;
+            done += copied;
+        }
+        done
+    }
+}
+
+/// Buffers of a program that a read fills.
+#[derive(Debug)]
+pub struct UserSink(Cursor);
+
+/// Buffers of a program that a write drains.
+#[derive(Debug)]
+pub struct UserSource(Cursor);
+
+impl UserSink {
+    /// Fills the segments in order.
+    pub fn new(segments: Vec<Range<usize>>) -> Self {
+        Self(Cursor::new(segments))
+    }
+
+    /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.0.fault.take()
+    }
+}
+
+impl UserSource {
+    /// Drains the segments in order.
+    pub fn new(segments: Vec<Range<usize>>) -> Self {
+        Self(Cursor::new(segments))
+    }
+
+    /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.0.fault.take()
+    }
+}
+
+impl Sink for UserSink {
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        self.0.advance(bytes.len(), |to, offset, length| {
+            uaccess::copy_to_user(to, &bytes[offset..offset + length])
+        })
+    }
+
+    fn put_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
+        self.0.advance(length, |to, offset, length| {
+            uaccess::copy_frame_to_user(frame, start + offset, to, length)
+        })
+    }
+
+    fn put_zeros(&mut self, length: usize) -> usize {
+        self.0.advance(length, |to, _, length| uaccess::clear_user(to, length))
+    }
+
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+}
+
+impl Source for UserSource {
+    fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let wanted = bytes.len();
+        self.0.advance(wanted, |from, offset, length| {
+            uaccess::copy_from_user(&mut bytes[offset..offset + length], from)
+        })
+    }
+
+    fn take_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
+        self.0.advance(length, |from, offset, length| {
+            uaccess::copy_user_to_frame(frame, start + offset, from, length)
+        })
+    }
+
+    fn remaining(&self) -> usize {
+        self.0.remaining()
+    }
+}

@@ -1,0 +1,359 @@
+//! Virtual memory areas and the ordered set of them that an address space is.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::fmt;
+use core::ops::Range;
+
+use bitflags::bitflags;
+use isopod_fs::Inode;
+use isopod_fs::file::OpenFile;
+use isopod_hal::frame::Frame;
+use isopod_hal::paging::Access;
+
+bitflags! {
+    /// What an area is besides its rights.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct VmaFlags: u32 {
+        /// Changes reach every mapping of the same pages (`MAP_SHARED`).
+        const SHARED = 1 << 0;
+        /// Grows towards lower addresses when the page below it is touched (`MAP_GROWSDOWN`; the stack).
+        const GROWS_DOWN = 1 << 1;
+        /// The heap that brk(2) moves.
+        const HEAP = 1 << 2;
+        /// The first stack.
+        const STACK = 1 << 3;
+        /// Pages are to stay in memory (`mlock(2)`). There is no swap: it is only reported.
+        const LOCKED = 1 << 4;
+        /// Not inherited by fork (`MADV_DONTFORK`).
+        const DONT_FORK = 1 << 5;
+        /// Zeroed in a forked child (`MADV_WIPEONFORK`).
+        const WIPE_ON_FORK = 1 << 6;
+        /// May not be changed or unmapped by the program (the vDSO's data).
+        const KERNEL = 1 << 7;
+    }
+}
+
+/// Where the pages of an area come from.
+#[derive(Clone)]
+pub enum Backing {
+    /// Zeros, until written.
+    Anonymous,
+    /// A file's pages; for anonymous shared memory a nameless file on tmpfs.
+    File(FileBacking),
+    /// Pages that the kernel provides, and the name that `/proc/self/maps` shows.
+    Kernel {
+        /// One frame for each page of the whole original area.
+        frames: Arc<[Frame]>,
+        /// Which of them the area starts with.
+        first: usize,
+        /// Such as `[vdso]`.
+        name: &'static str,
+    },
+}
+
+/// A part of a file.
+#[derive(Debug, Clone)]
+pub struct FileBacking {
+    /// The file, kept open by the mapping; its path is what `/proc/self/maps` shows.
+    pub file: Arc<OpenFile>,
+    /// Whose pages they are: the file's inode, or, for a device, what it maps.
+    pub inode: Arc<dyn Inode>,
+    /// Where in the file the area starts, in bytes; a multiple of the page size.
+    pub offset: u64,
+}
+
+impl fmt::Debug for Backing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Anonymous => f.write_str("Anonymous"),
+            Self::File(file) => write!(f, "File(+{:#x})", file.offset),
+            Self::Kernel { name, .. } => write!(f, "Kernel({name})"),
+        }
+    }
+}
+
+impl Backing {
+    /// The same backing, starting `bytes` later.
+    fn advanced(&self, bytes: usize) -> Self {
+        match self {
+            Self::Anonymous => Self::Anonymous,
+            Self::File(part) => Self::File(FileBacking {
+                file: Arc::clone(&part.file),
+                inode: Arc::clone(&part.inode),
+                offset: part.offset + bytes as u64,
+            }),
+            Self::Kernel { frames, first, name } => Self::Kernel {
+                frames: Arc::clone(frames),
+                first: first + bytes / isopod_hal::PAGE_SIZE,
+                name,
+            },
+        }
+    }
+
+    /// True when `next` goes on where an area of `length` bytes with this backing ends.
+    fn continues_with(&self, length: usize, next: &Self) -> bool {
+        match (self, next) {
+            (Self::Anonymous, Self::Anonymous) => true,
+            (Self::File(a), Self::File(b)) => {
+                Arc::ptr_eq(&a.file, &b.file) && a.offset + length as u64 == b.offset
+            }
+            _ => false,
+        }
+    }
+}
+
+/// A virtual memory area: a run of pages with the same rights and the same origin.
+#[derive(Debug, Clone)]
+pub struct Vma {
+    /// First address; a multiple of the page size.
+    pub start: usize,
+    /// First address after it; a multiple of the page size.
+    pub end: usize,
+    /// What the program may do with it.
+    pub access: Access,
+    /// What mprotect(2) may grant: a file opened for reading cannot be mapped shared and made writable later.
+    pub max_access: Access,
+    /// The rest.
+    pub flags: VmaFlags,
+    /// Where its pages come from.
+    pub backing: Backing,
+}
+
+impl Vma {
+    /// Length in bytes.
+    pub fn len(&self) -> usize {
+        self.end - self.start
+    }
+
+    /// The area's addresses.
+    pub fn range(&self) -> Range<usize> {
+        self.start..self.end
+    }
+
+    /// True for memory whose changes stay in this address space.
+    pub fn is_private(&self) -> bool {
+        !self.flags.contains(VmaFlags::SHARED)
+    }
+
+    /// The part of the area inside `range`, which must overlap it.
+    fn part(&self, range: &Range<usize>) -> Self {
+        let start = self.start.max(range.start);
+        let end = self.end.min(range.end);
+        Self { start, end, backing: self.backing.advanced(start - self.start), ..self.clone() }
+    }
+
+    fn merges_with(&self, next: &Self) -> bool {
+        self.end == next.start
+            && self.access == next.access
+            && self.max_access == next.max_access
+            && self.flags == next.flags
+            && self.backing.continues_with(self.len(), &next.backing)
+    }
+}
+
+/// The areas of an address space, ordered, never overlapping.
+#[derive(Debug, Clone, Default)]
+pub struct VmaSet {
+    areas: BTreeMap<usize, Vma>,
+}
+
+impl VmaSet {
+    /// The area that contains `address`.
+    pub fn find(&self, address: usize) -> Option<&Vma> {
+        self.areas.range(..=address).next_back().map(|(_, vma)| vma).filter(|vma| address < vma.end)
+    }
+
+    /// The first area that starts after `address`.
+    pub fn next_after(&self, address: usize) -> Option<&Vma> {
+        self.areas.range(address + 1..).next().map(|(_, vma)| vma)
+    }
+
+    /// The last area that ends at or below `address`.
+    pub fn last_before(&self, address: usize) -> Option<&Vma> {
+        self.areas.range(..address).next_back().map(|(_, vma)| vma)
+    }
+
+    /// All areas in order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
+        self.areas.values()
+    }
+
+    /// How many areas there are.
+    pub fn len(&self) -> usize {
+        self.areas.len()
+    }
+
+    /// True without any area.
+    pub fn is_empty(&self) -> bool {
+        self.areas.is_empty()
+    }
+
+    /// The areas that overlap `range`, in order.
+    pub fn overlapping(&self, range: Range<usize>) -> impl Iterator<Item = &Vma> {
+        let first = self.find(range.start).map_or(range.start, |vma| vma.start);
+        self.areas.range(first..range.end.max(first)).map(|(_, vma)| vma)
+    }
+
+    /// True when every page of `range` belongs to an area.
+    pub fn covers(&self, range: Range<usize>) -> bool {
+        let mut at = range.start;
+        for vma in self.overlapping(range.clone()) {
+            if vma.start > at {
+                return false;
+            }
+            at = vma.end;
+        }
+        at >= range.end
+    }
+
+    /// Adds an area where nothing is, joined with its neighbours if they go on alike.
+    pub fn insert(&mut self, vma: Vma) {
+        let mut vma = vma;
+        if let Some(before) = self.last_before(vma.start).filter(|before| before.merges_with(&vma)) {
+            let before = before.clone();
+            self.areas.remove(&before.start);
+            vma = Vma { end: vma.end, ..before };
+        }
+        if let Some(after) = self.areas.get(&vma.end).filter(|after| vma.merges_with(after)) {
+            let end = after.end;
+            self.areas.remove(&vma.end);
+            vma.end = end;
+        }
+        self.areas.insert(vma.start, vma);
+    }
+
+    /// Takes out all that overlaps `range`, split at its borders, and returns those parts in order.
+    pub fn carve(&mut self, range: Range<usize>) -> alloc::vec::Vec<Vma> {
+        let starts: alloc::vec::Vec<usize> = self.overlapping(range.clone()).map(|vma| vma.start).collect();
+        let mut parts = alloc::vec::Vec::with_capacity(starts.len());
+        for start in starts {
+            let Some(vma) = self.areas.remove(&start) else { continue };
+            if vma.start < range.start {
+                let left = vma.part(&(vma.start..range.start));
+                self.areas.insert(left.start, left);
+            }
+            if vma.end > range.end {
+                let right = vma.part(&(range.end..vma.end));
+                self.areas.insert(right.start, right);
+            }
+            parts.push(vma.part(&range));
+        }
+        parts
+    }
+
+    /// Changes all that overlaps `range`, splitting at its borders and joining what then is alike.
+    pub fn update(&mut self, range: Range<usize>, mut change: impl FnMut(&mut Vma)) {
+        for mut vma in self.carve(range) {
+            change(&mut vma);
+            self.insert(vma);
+        }
+    }
+
+    /// The highest free range of `length` bytes that ends at or below `top` and starts at or above `bottom`.
+    pub fn highest_gap(&self, length: usize, bottom: usize, top: usize) -> Option<usize> {
+        let mut ceiling = top;
+        for vma in self.areas.range(..top).rev().map(|(_, vma)| vma) {
+            if vma.end <= ceiling && ceiling - vma.end >= length {
+                break;
+            }
+            ceiling = ceiling.min(vma.start);
+        }
+        ceiling.checked_sub(length).filter(|&start| start >= bottom)
+    }
+
+    /// True when nothing overlaps `range`.
+    pub fn is_free(&self, range: Range<usize>) -> bool {
+        self.overlapping(range).next().is_none()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn anonymous(range: Range<usize>, access: Access) -> Vma {
+        Vma {
+            start: range.start << 12,
+            end: range.end << 12,
+            access,
+            max_access: Access::all(),
+            flags: VmaFlags::empty(),
+            backing: Backing::Anonymous,
+        }
+    }
+
+    fn shape(set: &VmaSet) -> alloc::vec::Vec<(usize, usize, Access)> {
+        set.iter().map(|vma| (vma.start >> 12, vma.end >> 12, vma.access)).collect()
+    }
+
+    #[test]
+    fn neighbours_that_are_alike_join() {
+        let mut set = VmaSet::default();
+        set.insert(anonymous(1..2, Access::READ));
+        set.insert(anonymous(3..4, Access::READ));
+        set.insert(anonymous(2..3, Access::READ));
+        assert_eq!(shape(&set), [(1, 4, Access::READ)]);
+    }
+
+    #[test]
+    fn a_change_in_the_middle_splits_and_joins_again() {
+        let mut set = VmaSet::default();
+        set.insert(anonymous(0..10, Access::READ));
+        set.update(3 << 12..5 << 12, |vma| vma.access = Access::empty());
+        assert_eq!(shape(&set), [(0, 3, Access::READ), (3, 5, Access::empty()), (5, 10, Access::READ)]);
+        set.update(3 << 12..5 << 12, |vma| vma.access = Access::READ);
+        assert_eq!(shape(&set), [(0, 10, Access::READ)]);
+    }
+
+    #[test]
+    fn the_highest_gap_lies_under_the_ceiling() {
+        let mut set = VmaSet::default();
+        set.insert(anonymous(8..10, Access::READ));
+        set.insert(anonymous(4..5, Access::READ));
+        let gap = |pages: usize| set.highest_gap(pages << 12, 1 << 12, 12 << 12).map(|at| at >> 12);
+        assert_eq!((gap(2), gap(3), gap(4)), (Some(10), Some(5), None));
+    }
+
+    #[test]
+    fn covers_sees_holes() {
+        let mut set = VmaSet::default();
+        set.insert(anonymous(1..2, Access::READ));
+        set.insert(anonymous(2..4, Access::WRITE));
+        assert!(set.covers(1 << 12..4 << 12));
+        assert!(!set.covers(1 << 12..5 << 12));
+        assert!(!set.covers(0..2 << 12));
+    }
+
+    proptest! {
+        /// Against a page-by-page model.
+        #[test]
+        fn behaves_like_an_array_of_pages(operations in proptest::collection::vec((0usize..30, 1usize..8, 0u8..4), 1..60)) {
+            let mut set = VmaSet::default();
+            let mut model = [None; 40];
+            for (start, length, kind) in operations {
+                let range = start << 12..(start + length) << 12;
+                match kind {
+                    0 => { set.carve(range); model[start..start + length].fill(None); }
+                    1 => {
+                        set.update(range, |vma| vma.access = Access::WRITE);
+                        for page in &mut model[start..start + length] { *page = page.map(|_| Access::WRITE); }
+                    }
+                    _ => {
+                        set.carve(range);
+                        set.insert(anonymous(start..start + length, Access::READ));
+                        model[start..start + length].fill(Some(Access::READ));
+                    }
+                }
+                for (page, expected) in model.iter().enumerate() {
+                    prop_assert_eq!(set.find(page << 12).map(|vma| vma.access), *expected);
+                }
+                let areas: alloc::vec::Vec<_> = set.iter().collect();
+                for pair in areas.windows(2) {
+                    prop_assert!(pair[0].end < pair[1].start || pair[0].access != pair[1].access);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,46 @@
+//! The end of threads and processes.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use super::{ExitStatus, Process, Thread, pids};
+use crate::futex;
+use crate::signal::Signal;
+
+/// Ends the whole process with `status` (`exit_group(2)`): every thread leaves at its next return to user code or wait.
+pub fn exit_group(process: &Process, status: ExitStatus) {
+    process.begin_end(status);
+    for thread in process.threads() {
+        thread.kick();
+    }
+}
+
+/// Ends the process as `signal` does by default.
+pub fn kill_process(process: &Process, signal: Signal) {
+    exit_group(process, ExitStatus::Killed(signal));
+}
+
+/// What a thread does last: lets go of its robust futexes, tells who joins it, closes files, and ends the process if it was the last.
+/// `code` is the argument of its own `exit(2)`.
+pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
+    let process = Arc::clone(thread.process());
+    let memory = process.memory();
+    // A process that ends as a whole has nobody left to tell.
+    if !process.is_ending() {
+        futex::release_robust(&thread, &memory).await;
+        let address = thread.clear_child_tid.load(Ordering::Relaxed);
+        if address != 0 {
+            futex::clear_and_wake(&memory, address).await;
+        }
+    }
+    process.past_run_ticks.fetch_add(thread.run_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
+    process.past_user_ticks.fetch_add(thread.user_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
+    pids::forget_thread(thread.tid());
+    let last = process.leave(&thread);
+    // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.
+    drop(core::mem::take(&mut *thread.files.lock()));
+    if last {
+        process.timers.clear();
+        process.finish(code);
+    }
+}

@@ -1,0 +1,164 @@
+//! The table of open files.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFile;
+use isopod_hal::sync::SpinLock;
+
+/// An entry of the table: a reference to an open file description.
+#[derive(Debug, Clone)]
+pub struct Descriptor {
+    /// What is open.
+    pub file: Arc<OpenFile>,
+    /// Closed by execve (`FD_CLOEXEC`).
+    pub close_on_exec: bool,
+}
+
+/// The open files of a process, by descriptor number.
+#[derive(Debug, Default)]
+pub struct FileTable {
+    inner: SpinLock<Inner>,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Inner {
+    slots: Vec<Option<Descriptor>>,
+    /// No slot below is free.
+    first_free: usize,
+}
+
+impl FileTable {
+    /// An empty table.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// An independent copy with the same open files, as fork makes it.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        Self { inner: SpinLock::new(self.inner.lock().clone()) }
+    }
+
+    /// The open file `fd`, or `EBADF`.
+    pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        self.descriptor(fd).map(|descriptor| descriptor.file)
+    }
+
+    /// The entry `fd`, or `EBADF`.
+    pub fn descriptor(&self, fd: i32) -> Result<Descriptor, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        self.inner.lock().slots.get(index).cloned().flatten().ok_or(Errno::EBADF)
+    }
+
+    /// Enters a file at the lowest free number that is at least `from`. `EMFILE` when that is not below `limit` (`RLIMIT_NOFILE`).
+    pub fn insert(
+        &self,
+        file: Arc<OpenFile>,
+        close_on_exec: bool,
+        from: usize,
+        limit: u64,
+    ) -> Result<i32, Errno> {
+        let mut inner = self.inner.lock();
+        let start = from.max(inner.first_free);
+        let index = (start..inner.slots.len())
+            .find(|&index| inner.slots[index].is_none())
+            .unwrap_or(start.max(inner.slots.len()));
+        if index as u64 >= limit {
+            return Err(Errno::EMFILE);
+        }
+        inner.set(index, Descriptor { file, close_on_exec })?;
+        if start == inner.first_free {
+            inner.first_free = index + 1;
+        }
+        Ok(index as i32)
+    }
+
+    /// Enters a file at exactly `fd`; returns what was there, to be closed by the caller. `EBADF` outside `limit` (`dup2(2)`).
+    pub fn replace(
+        &self,
+        fd: i32,
+        file: Arc<OpenFile>,
+        close_on_exec: bool,
+        limit: u64,
+    ) -> Result<Option<Arc<OpenFile>>, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        if index as u64 >= limit {
+            return Err(Errno::EBADF);
+        }
+        let mut inner = self.inner.lock();
+        let old = inner.slots.get_mut(index).and_then(Option::take);
+        inner.set(index, Descriptor { file, close_on_exec })?;
+        Ok(old.map(|descriptor| descriptor.file))
+    }
+
+    /// Takes `fd` out; the caller does what closing means. `EBADF` when it is not open.
+    pub fn remove(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        let mut inner = self.inner.lock();
+        let taken = inner.slots.get_mut(index).and_then(Option::take).ok_or(Errno::EBADF)?;
+        inner.first_free = inner.first_free.min(index);
+        Ok(taken.file)
+    }
+
+    /// Takes out all entries of `range` that `choose` wants (`close_range(2)`, close-on-exec).
+    pub fn remove_where(
+        &self,
+        range: core::ops::RangeInclusive<usize>,
+        mut choose: impl FnMut(&Descriptor) -> bool,
+    ) -> Vec<Arc<OpenFile>> {
+        let mut inner = self.inner.lock();
+        let mut taken = Vec::new();
+        let end = inner.slots.len().min(range.end().saturating_add(1));
+        for index in *range.start()..end {
+            if inner.slots[index].as_ref().is_some_and(&mut choose) {
+                taken.extend(inner.slots[index].take().map(|descriptor| descriptor.file));
+                inner.first_free = inner.first_free.min(index);
+            }
+        }
+        taken
+    }
+
+    /// Sets or clears close-on-exec. `EBADF` when `fd` is not open.
+    pub fn set_close_on_exec(&self, fd: i32, close_on_exec: bool) -> Result<(), Errno> {
+        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
+        let mut inner = self.inner.lock();
+        let descriptor = inner.slots.get_mut(index).and_then(Option::as_mut).ok_or(Errno::EBADF)?;
+        descriptor.close_on_exec = close_on_exec;
+        Ok(())
+    }
+
+    /// Sets close-on-exec on all of `range` (`CLOSE_RANGE_CLOEXEC`).
+    pub fn set_close_on_exec_range(&self, range: core::ops::RangeInclusive<usize>) {
+        let mut inner = self.inner.lock();
+        let end = inner.slots.len().min(range.end().saturating_add(1));
+        for slot in inner.slots.iter_mut().take(end).skip(*range.start()).flatten() {
+            slot.close_on_exec = true;
+        }
+    }
+
+    /// The numbers in use, rising.
+    pub fn numbers(&self) -> Vec<i32> {
+        let inner = self.inner.lock();
+        inner
+            .slots
+            .iter()
+            .enumerate()
+            .filter(|(_, slot)| slot.is_some())
+            .map(|(index, _)| index as i32)
+            .collect()
+    }
+}
+
+impl Inner {
+    fn set(&mut self, index: usize, descriptor: Descriptor) -> Result<(), Errno> {
+        if index >= self.slots.len() {
+            let more = index + 1 - self.slots.len();
+            self.slots.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
+            self.slots.resize(index + 1, None);
+        }
+        self.slots[index] = Some(descriptor);
+        Ok(())
+    }
+}

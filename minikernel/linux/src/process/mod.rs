@@ -1,0 +1,28 @@
+//! Processes and threads, and the loop in which a thread lives.
+//!
+//! A [`Process`] is what POSIX calls a process and Linux a thread group: an address space, a set of threads, an exit status. A
+//! [`Thread`] is what the scheduler runs; it refers to the structures that `clone(2)` can share or copy: the file table
+//! ([`FileTable`]), the file-system context ([`FsContext`]), the signal actions.
+
+mod clone;
+mod context;
+mod credentials;
+mod exit;
+mod files;
+mod limits;
+mod pids;
+#[expect(clippy::module_inception, reason = "the process is what this room is about")]
+mod process;
+mod run;
+mod thread;
+
+pub use clone::{CloneFlags, CloneRequest, clone};
+pub use context::FsContext;
+pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity};
+pub use exit::{exit_group, kill_process};
+pub use files::{Descriptor, FileTable};
+pub use limits::{Limit, Limits, Resource};
+pub use pids::{allocate_pid, find_process, find_thread, processes};
+pub use process::{ExitStatus, Process};
+pub use run::{Ctx, start};
+pub use thread::Thread;

@@ -1,0 +1,61 @@
+//! Process and thread ids.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+
+use isopod_fs::Errno;
+use isopod_hal::sync::SpinLock;
+
+use super::{Process, Thread};
+
+/// One more than the largest id (`kernel.pid_max`, 64-bit default).
+const PID_MAX: u32 = 4_194_304;
+
+struct Ids {
+    last: u32,
+    threads: BTreeMap<u32, Weak<Thread>>,
+    processes: BTreeMap<u32, Arc<Process>>,
+}
+
+static IDS: SpinLock<Ids> =
+    SpinLock::new(Ids { last: 0, threads: BTreeMap::new(), processes: BTreeMap::new() });
+
+/// Takes the next free id. `EAGAIN` when all are in use.
+pub fn allocate_pid() -> Result<u32, Errno> {
+    let mut ids = IDS.lock();
+    for _ in 0..PID_MAX {
+        // After the first round small numbers stay with long-lived processes, as on Linux (RESERVED_PIDS).
+        ids.last = if ids.last + 1 >= PID_MAX { 300 } else { ids.last + 1 };
+        let candidate = ids.last;
+        if !ids.threads.contains_key(&candidate) && !ids.processes.contains_key(&candidate) {
+            return Ok(candidate);
+        }
+    }
+    Err(Errno::EAGAIN)
+}
+
+pub(super) fn register(thread: &Arc<Thread>) {
+    let mut ids = IDS.lock();
+    ids.threads.insert(thread.tid(), Arc::downgrade(thread));
+    ids.processes.entry(thread.process().pid).or_insert_with(|| Arc::clone(thread.process()));
+}
+
+pub(super) fn forget_thread(tid: u32) {
+    IDS.lock().threads.remove(&tid);
+}
+
+/// The process `pid`, ended but not waited for included.
+pub fn find_process(pid: u32) -> Option<Arc<Process>> {
+    IDS.lock().processes.get(&pid).cloned()
+}
+
+/// The thread `tid`.
+pub fn find_thread(tid: u32) -> Option<Arc<Thread>> {
+    IDS.lock().threads.get(&tid).and_then(Weak::upgrade)
+}
+
+/// All processes, by rising id.
+pub fn processes() -> Vec<Arc<Process>> {
+    IDS.lock().processes.values().cloned().collect()
+}

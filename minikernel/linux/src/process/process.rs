@@ -1,0 +1,174 @@
+//! The process: what all threads of a thread group share.
+
+use alloc::collections::BTreeMap;
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+
+use isopod_fs::vfs::Path;
+use isopod_hal::clock;
+use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::wait::WaitQueue;
+
+use super::{Limits, Thread};
+use crate::mm::AddressSpace;
+use crate::signal::{PendingSignals, Signal};
+use crate::time::ProcessTimers;
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// It called exit.
+    Exited(u8),
+    /// A signal ended it.
+    Killed(Signal),
+}
+
+impl ExitStatus {
+    /// The status as a shell and container engines report it: 128 + n for signal n.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Exited(code) => code,
+            Self::Killed(signal) => 128 + signal.number(),
+        }
+    }
+}
+
+/// A process.
+#[derive(Debug)]
+pub struct Process {
+    /// Its id, which is also its first thread's.
+    pub pid: u32,
+    /// Who gets its status; PID 1 has none.
+    pub parent: SpinLock<Weak<Process>>,
+    /// Children, ended ones included until they are waited for.
+    pub children: SpinLock<Vec<Arc<Process>>>,
+    /// Process group and session (`setpgid(2)`, `setsid(2)`).
+    pub group: AtomicU32,
+    /// See `group`.
+    pub session: AtomicU32,
+    /// Replaced by execve.
+    pub memory: SpinLock<Arc<AddressSpace>>,
+    /// The file that runs, for `/proc/self/exe`.
+    pub executable: SpinLock<Option<Path>>,
+    /// Resource limits.
+    pub limits: SpinLock<Limits>,
+    /// Signals sent to the process, for whichever thread takes them first.
+    pub pending: SpinLock<PendingSignals>,
+    /// Interval timers and POSIX timers.
+    pub timers: ProcessTimers,
+    /// Woken when a thread has left.
+    pub left: WaitQueue,
+    /// Woken when the process has ended.
+    pub ended: WaitQueue,
+    /// Stopped by a signal, until SIGCONT.
+    pub stopped: AtomicBool,
+    /// Woken by SIGCONT.
+    pub continued: WaitQueue,
+    /// `prctl(PR_SET_DUMPABLE)`
+    pub dumpable: AtomicBool,
+    /// Nanoseconds since boot when it started.
+    pub started: u64,
+    /// CPU time of threads that have ended, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
+    pub past_run_ticks: AtomicU64,
+    /// See `past_run_ticks`.
+    pub past_user_ticks: AtomicU64,
+    threads: SpinLock<BTreeMap<u32, Arc<Thread>>>,
+    /// Set once: all threads are to end, with this status for the process.
+    ending: SpinLock<Option<ExitStatus>>,
+    /// Fast look at `ending`.
+    is_ending: AtomicBool,
+    status: SpinLock<Option<ExitStatus>>,
+}
+
+impl Process {
+    /// A process without threads yet.
+    pub fn new(pid: u32, parent: Weak<Process>, memory: Arc<AddressSpace>, limits: Limits) -> Self {
+        let (group, session) = parent.upgrade().map_or((pid, pid), |parent| {
+            (parent.group.load(Ordering::Relaxed), parent.session.load(Ordering::Relaxed))
+        });
+        Self {
+            pid,
+            parent: SpinLock::new(parent),
+            children: SpinLock::default(),
+            group: AtomicU32::new(group),
+            session: AtomicU32::new(session),
+            memory: SpinLock::new(memory),
+            executable: SpinLock::default(),
+            limits: SpinLock::new(limits),
+            pending: SpinLock::default(),
+            timers: ProcessTimers::default(),
+            left: WaitQueue::new(),
+            ended: WaitQueue::new(),
+            stopped: AtomicBool::new(false),
+            continued: WaitQueue::new(),
+            dumpable: AtomicBool::new(true),
+            started: clock::monotonic_ns(),
+            past_run_ticks: AtomicU64::new(0),
+            past_user_ticks: AtomicU64::new(0),
+            threads: SpinLock::default(),
+            ending: SpinLock::default(),
+            is_ending: AtomicBool::new(false),
+            status: SpinLock::default(),
+        }
+    }
+
+    /// The address space as it is now.
+    pub fn memory(&self) -> Arc<AddressSpace> {
+        Arc::clone(&self.memory.lock())
+    }
+
+    /// The threads that have not ended.
+    pub fn threads(&self) -> Vec<Arc<Thread>> {
+        self.threads.lock().values().cloned().collect()
+    }
+
+    /// How many threads have not ended.
+    pub fn thread_count(&self) -> usize {
+        self.threads.lock().len()
+    }
+
+    /// The thread `tid` of this process.
+    pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
+        self.threads.lock().get(&tid).cloned()
+    }
+
+    /// Adds a thread.
+    pub(super) fn enter(&self, thread: Arc<Thread>) {
+        self.threads.lock().insert(thread.tid(), thread);
+    }
+
+    /// Takes a thread out. True when it was the last.
+    pub(super) fn leave(&self, thread: &Thread) -> bool {
+        let mut threads = self.threads.lock();
+        let gone = threads.remove(&thread.tid());
+        let last = threads.is_empty();
+        drop(threads);
+        drop(gone);
+        self.left.wake_all();
+        last
+    }
+
+    /// Begins the end of the process: the first status given stays. Threads notice at their next return to user code or wait.
+    pub(super) fn begin_end(&self, status: ExitStatus) {
+        self.ending.lock().get_or_insert(status);
+        self.is_ending.store(true, Ordering::Release);
+    }
+
+    /// True once all threads are to end.
+    pub fn is_ending(&self) -> bool {
+        self.is_ending.load(Ordering::Acquire)
+    }
+
+    /// Records the end. `last` is the status of the last thread's own exit, used when no exit_group came first.
+    pub(super) fn finish(&self, last: u8) {
+        let status = self.ending.lock().unwrap_or(ExitStatus::Exited(last));
+        *self.status.lock() = Some(status);
+        self.ended.wake_all();
+    }
+
+    /// How it ended, once it has.
+    pub fn status(&self) -> Option<ExitStatus> {
+        *self.status.lock()
+    }
+}

@@ -1,0 +1,126 @@
+//! The life of a thread: user code, and what interrupts it.
+
+use alloc::sync::Arc;
+use core::future::{Future, poll_fn};
+use core::pin::pin;
+use core::sync::atomic::Ordering;
+
+use isopod_hal::user::{Trap, UserContext};
+use isopod_hal::{clock, irq};
+
+use super::{Thread, exit, pids};
+use crate::fail::Restart;
+use crate::mm::{AddressSpace, FaultError, FaultKind};
+use crate::signal::{self, Fault, SigSet};
+use crate::{sched, syscall};
+
+/// What a system call acts on: the thread that makes it, its memory and its registers.
+#[derive(Debug)]
+pub struct Ctx {
+    /// The thread.
+    pub thread: Arc<Thread>,
+    /// Its address space; execve replaces it.
+    pub memory: Arc<AddressSpace>,
+    /// Its registers, as user code left them.
+    pub user: UserContext,
+    /// Set by a call that a signal interrupted, until the signal has been dealt with.
+    pub restart: Option<Restart>,
+    /// The number of the system call that is being made, for `restart`.
+    pub call: u64,
+    /// The fault whose signal is about to be delivered, for the frame.
+    pub last_fault: Option<Fault>,
+    /// The argument of the thread's own `exit(2)`.
+    pub exit_code: u8,
+}
+
+impl Ctx {
+    /// Blocks `mask` instead of what is blocked, until the call has ended and its signals have been dealt with (`sigsuspend(2)`, `ppoll(2)`).
+    pub fn replace_mask(&self, mask: SigSet) {
+        let mut signals = self.thread.signals.lock();
+        signals.saved_mask = Some(signals.mask);
+        signals.mask = mask.difference(SigSet::UNSTOPPABLE);
+    }
+}
+
+/// Starts a thread with the given registers.
+pub fn start(thread: Arc<Thread>, user: UserContext) {
+    pids::register(&thread);
+    let memory = thread.process().memory();
+    let ctx = Ctx {
+        thread: Arc::clone(&thread),
+        memory,
+        user,
+        restart: None,
+        call: 0,
+        last_fault: None,
+        exit_code: 0,
+    };
+    let waker = sched::spawn(in_space(Arc::clone(&thread), live(ctx)));
+    thread.set_waker(waker);
+}
+
+/// Runs a thread's life in its process's address space, and counts the CPU time it takes.
+async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
+    let mut life = pin!(life);
+    poll_fn(|context| {
+        let begin = clock::tsc();
+        thread.process().memory.lock().activate();
+        let outcome = life.as_mut().poll(context);
+        thread.run_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
+        outcome
+    })
+    .await;
+}
+
+async fn live(mut ctx: Ctx) {
+    while !ctx.thread.must_end() {
+        step(&mut ctx).await;
+        signal::deliver(&mut ctx).await;
+    }
+    let Ctx { thread, exit_code, .. } = ctx;
+    exit::finish(thread, exit_code).await;
+}
+
+/// Runs user code until it needs the kernel, and serves it.
+async fn step(ctx: &mut Ctx) {
+    sched::before_user();
+    let begin = clock::tsc();
+    let trap = ctx.user.run();
+    ctx.thread.user_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
+    match trap {
+        Trap::Syscall => syscall::handle(ctx).await,
+        Trap::PageFault { address, write, exec, .. } => {
+            let kind = match (write, exec) {
+                (true, _) => FaultKind::Write,
+                (_, true) => FaultKind::Execute,
+                _ => FaultKind::Read,
+            };
+            page_fault(ctx, address, kind).await;
+        }
+        Trap::Exception { vector, error } => signal::raise_fault(ctx, Fault::from_exception(vector, error)),
+        Trap::Interrupt(vector) => {
+            irq::dispatch(vector);
+            sched::expire();
+            if sched::is_due() {
+                sched::yield_now().await;
+            }
+        }
+    }
+}
+
+async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
+    loop {
+        match ctx.memory.fault(address, kind) {
+            Ok(()) => return,
+            Err(FaultError::Wait(wait)) => wait.await,
+            Err(FaultError::NotMapped) => {
+                return signal::raise_fault(ctx, Fault::NotMapped { address, kind });
+            }
+            Err(FaultError::NotAllowed) => {
+                return signal::raise_fault(ctx, Fault::NotAllowed { address, kind });
+            }
+            Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
+            Err(FaultError::Memory) => return crate::memory_pressure::out_of_memory(ctx).await,
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! The thread: what the scheduler runs.
+
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::task::Waker;
+
+use isopod_hal::sync::{Once, SpinLock};
+
+use super::{FileTable, FsContext, Identity, Process};
+use crate::signal::{SharedActions, SigSet, ThreadSignals};
+
+/// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
+pub const NAME_MAX: usize = 15;
+
+/// A thread.
+#[derive(Debug)]
+pub struct Thread {
+    tid: u32,
+    process: Arc<Process>,
+    /// Open files; `CLONE_FILES` shares the table.
+    pub files: SpinLock<Arc<FileTable>>,
+    /// Root, working directory, umask; `CLONE_FS` shares them.
+    pub fs: SpinLock<Arc<FsContext>>,
+    /// What signals do; `CLONE_SIGHAND` shares it.
+    pub actions: SpinLock<Arc<SharedActions>>,
+    /// Who it acts for. Replaced as a whole when changed.
+    pub identity: SpinLock<Arc<Identity>>,
+    /// Its own pending signals, mask and alternate stack.
+    pub signals: SpinLock<ThreadSignals>,
+    /// `set_tid_address(2)`: cleared and woken as a futex when the thread ends; 0 for none.
+    pub clear_child_tid: AtomicUsize,
+    /// `set_robust_list(2)`: the head's address; 0 for none.
+    pub robust_list: AtomicUsize,
+    /// `prctl(PR_SET_PDEATHSIG)`; 0 for none.
+    pub parent_death_signal: AtomicU8,
+    pub(super) run_ticks: AtomicU64,
+    pub(super) user_ticks: AtomicU64,
+    name: SpinLock<([u8; NAME_MAX + 1], usize)>,
+    exiting: AtomicBool,
+    waker: Once<Waker>,
+}
+
+impl Thread {
+    /// A thread of `process` that has not started. What it shares with its creator is up to the caller.
+    pub fn new(
+        tid: u32,
+        process: Arc<Process>,
+        files: Arc<FileTable>,
+        fs: Arc<FsContext>,
+        actions: Arc<SharedActions>,
+        identity: Arc<Identity>,
+    ) -> Arc<Self> {
+        let thread = Arc::new(Self {
+            tid,
+            process,
+            files: SpinLock::new(files),
+            fs: SpinLock::new(fs),
+            actions: SpinLock::new(actions),
+            identity: SpinLock::new(identity),
+            signals: SpinLock::default(),
+            clear_child_tid: AtomicUsize::new(0),
+            robust_list: AtomicUsize::new(0),
+            parent_death_signal: AtomicU8::new(0),
+            run_ticks: AtomicU64::new(0),
+            user_ticks: AtomicU64::new(0),
+            name: SpinLock::new(([0; NAME_MAX + 1], 0)),
+            exiting: AtomicBool::new(false),
+            waker: Once::new(),
+        });
+        thread.process.enter(Arc::clone(&thread));
+        thread
+    }
+
+    /// Its id.
+    pub fn tid(&self) -> u32 {
+        self.tid
+    }
+
+    /// The process it belongs to.
+    pub fn process(&self) -> &Arc<Process> {
+        &self.process
+    }
+
+    /// The file table it uses now.
+    pub fn files(&self) -> Arc<FileTable> {
+        Arc::clone(&self.files.lock())
+    }
+
+    /// The file-system context it uses now.
+    pub fn fs(&self) -> Arc<FsContext> {
+        Arc::clone(&self.fs.lock())
+    }
+
+    /// Who it acts for now.
+    pub fn identity(&self) -> Arc<Identity> {
+        Arc::clone(&self.identity.lock())
+    }
+
+    /// How long it has had the CPU, and how much of that in user code, in ticks of the time-stamp counter.
+    pub fn ticks(&self) -> (u64, u64) {
+        (self.run_ticks.load(Ordering::Relaxed), self.user_ticks.load(Ordering::Relaxed))
+    }
+
+    /// Its name, at most [`NAME_MAX`] bytes.
+    pub fn name(&self) -> alloc::vec::Vec<u8> {
+        let name = self.name.lock();
+        name.0[..name.1].to_vec()
+    }
+
+    /// Sets its name; longer ones are cut.
+    pub fn set_name(&self, name: &[u8]) {
+        let length = name.len().min(NAME_MAX);
+        let mut slot = self.name.lock();
+        slot.0[..length].copy_from_slice(&name[..length]);
+        slot.1 = length;
+    }
+
+    /// Remembers how to make the thread's task run.
+    pub(super) fn set_waker(&self, waker: Waker) {
+        self.waker.get_or_init(|| waker);
+    }
+
+    /// Makes the thread's task run, so that it notices what has changed: a signal, the end of its process.
+    pub fn kick(&self) {
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// True when a wait must end: a signal that is not blocked is pending, or the thread is to end.
+    pub fn is_interrupted(&self) -> bool {
+        if self.must_end() {
+            return true;
+        }
+        let (own, mask) = {
+            let signals = self.signals.lock();
+            (signals.pending.set(), signals.mask)
+        };
+        let waiting = own.union(self.process.pending.lock().set());
+        let deliverable = waiting.difference(mask);
+        !deliverable.is_empty() && self.heeds(deliverable)
+    }
+
+    /// True when one of the signals would do something to this thread; ignored ones wake nobody.
+    fn heeds(&self, set: SigSet) -> bool {
+        let actions = Arc::clone(&self.actions.lock());
+        set.iter().any(|signal| !actions.ignores(signal))
+    }
+
+    /// Waits until the process is continued, or ends.
+    pub async fn wait_for_continue(&self) {
+        let process = &self.process;
+        let over = || !process.stopped.load(Ordering::Acquire) || self.must_end();
+        process.continued.until(|| over().then_some(())).await;
+    }
+
+    /// True when the thread is to end at its next return to user code.
+    pub fn must_end(&self) -> bool {
+        self.exiting.load(Ordering::Acquire) || self.process.is_ending()
+    }
+
+    /// The thread is to end; it notices at its next return to user code or wait.
+    pub fn end(&self) {
+        self.exiting.store(true, Ordering::Release);
+        self.kick();
+    }
+}

@@ -1,0 +1,97 @@
+//! Dealing with signals before a thread goes back to user code.
+
+use core::sync::atomic::Ordering;
+
+use isopod_fs::Errno;
+
+use super::action::{ActionFlags, DefaultEffect, Disposition};
+use super::{Action, SigInfo, SigSet, Signal, frame};
+use crate::fail::{Restart, in_register};
+use crate::process::{Ctx, kill_process};
+use crate::report;
+
+/// Deals with every signal that is pending and not blocked, then decides what becomes of an interrupted call.
+pub async fn deliver(ctx: &mut Ctx) {
+    while let Some((signal, info)) = next(ctx) {
+        let action = ctx.thread.actions.lock().get(signal);
+        match action.disposition {
+            Disposition::Ignore => {}
+            Disposition::Handler(handler) => {
+                settle_interrupted(ctx, Some(action));
+                enter(ctx, signal, &info, action, handler).await;
+            }
+            Disposition::Default => default(ctx, signal, &info).await,
+        }
+        if ctx.thread.must_end() {
+            return;
+        }
+    }
+    settle_interrupted(ctx, None);
+    // A mask that a call set only while it waited ends with the call, unless a handler took it over.
+    let mut signals = ctx.thread.signals.lock();
+    if let Some(mask) = signals.saved_mask.take() {
+        signals.mask = mask;
+    }
+}
+
+/// Takes the next signal for this thread: its own first.
+fn next(ctx: &Ctx) -> Option<(Signal, SigInfo)> {
+    let process = ctx.thread.process();
+    let mut signals = ctx.thread.signals.lock();
+    let wanted = SigSet::from_bits(!0).difference(signals.mask);
+    signals.pending.take(wanted).or_else(|| process.pending.lock().take(wanted))
+}
+
+async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, handler: usize) {
+    if action.flags.contains(ActionFlags::RESET_HAND) {
+        let reset = Action { disposition: Disposition::Default, ..action };
+        ctx.thread.actions.lock().set(signal, reset);
+    }
+    if frame::push(ctx, signal, info, action, handler).await.is_err() {
+        // There is no stack to run the handler on: nothing can be done for the program (sigaction(2), setup_rt_frame).
+        report::no_signal_stack(ctx, signal);
+        kill_process(ctx.thread.process(), Signal::SEGV);
+        return;
+    }
+    let mut signals = ctx.thread.signals.lock();
+    let mut mask = signals.mask.union(action.mask);
+    if !action.flags.contains(ActionFlags::NO_DEFER) {
+        mask.insert(signal);
+    }
+    signals.mask = mask.difference(SigSet::UNSTOPPABLE);
+}
+
+async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
+    let process = ctx.thread.process();
+    // The first process has no default actions but for what the host sends, as in a PID namespace.
+    if process.pid == 1 && !info.is_from_host() {
+        return;
+    }
+    match signal.default_effect() {
+        DefaultEffect::Ignore => {}
+        DefaultEffect::Terminate | DefaultEffect::Core => kill_process(process, signal),
+        DefaultEffect::Stop => {
+            process.stopped.store(true, Ordering::Release);
+            ctx.thread.wait_for_continue().await;
+        }
+        DefaultEffect::Continue => {}
+    }
+}
+
+/// Decides about a call that a signal ended: made again, or failed with `EINTR`. `handled` is the action whose handler is about to run.
+fn settle_interrupted(ctx: &mut Ctx, handled: Option<Action>) {
+    let Some(restart) = ctx.restart.take() else { return };
+    let again = match (restart, handled) {
+        (_, None) => true,
+        (Restart::UnlessHandled, Some(action)) => action.flags.contains(ActionFlags::RESTART),
+        (Restart::WithoutHandler, Some(_)) => false,
+    };
+    let registers = &mut ctx.user.regs;
+    if again {
+        // Back to the `syscall` instruction, which is two bytes long.
+        registers.rax = ctx.call;
+        registers.rip -= 2;
+    } else {
+        registers.rax = in_register(Errno::EINTR);
+    }
+}

@@ -1,0 +1,81 @@
+//! `siginfo_t`: why a signal was sent.
+
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::Signal;
+
+/// Sent by `kill(2)`.
+pub const SI_USER: i32 = 0;
+/// Sent by the kernel.
+pub const SI_KERNEL: i32 = 0x80;
+/// A POSIX timer expired.
+pub const SI_TIMER: i32 = -2;
+/// Sent by `tkill(2)` or `tgkill(2)`.
+pub const SI_TKILL: i32 = -6;
+
+/// The ABI's structure, 128 bytes (`include/uapi/asm-generic/siginfo.h`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct SigInfo {
+    /// Number.
+    pub signal: i32,
+    /// Unused for most.
+    pub errno: i32,
+    /// Why: one of the `SI_` constants, or what the signal's fault was.
+    pub code: i32,
+    padding: i32,
+    /// The union: for `kill` pid, uid and value; for faults the address; for timers id, overrun and value.
+    pub fields: [u64; 14],
+}
+
+impl SigInfo {
+    fn new(signal: Signal, code: i32) -> Self {
+        Self { signal: i32::from(signal.number()), errno: 0, code, padding: 0, fields: [0; 14] }
+    }
+
+    /// From the kernel itself.
+    pub fn kernel(signal: Signal) -> Self {
+        Self::new(signal, SI_KERNEL)
+    }
+
+    /// From a process: `code` is `SI_USER` or `SI_TKILL`.
+    pub fn user(signal: Signal, code: i32, pid: u32, uid: u32) -> Self {
+        let mut info = Self::new(signal, code);
+        info.fields[0] = u64::from(pid) | u64::from(uid) << 32;
+        info
+    }
+
+    /// From the host: the sender has no id here, which reads as 0, as it does across PID namespaces.
+    pub fn host(signal: Signal) -> Self {
+        Self::user(signal, SI_USER, 0, 0)
+    }
+
+    /// True for what [`SigInfo::host`] made; no process in the guest has the id 0.
+    pub fn is_from_host(&self) -> bool {
+        self.code == SI_USER && self.fields[0] as u32 == 0
+    }
+
+    /// A fault at `address`.
+    pub fn fault(signal: Signal, code: i32, address: u64) -> Self {
+        let mut info = Self::new(signal, code);
+        info.fields[0] = address;
+        info
+    }
+
+    /// A child that ended or stopped (`SIGCHLD`): `code` is `CLD_*`, `status` its status.
+    pub fn child(code: i32, pid: u32, uid: u32, status: i32) -> Self {
+        let mut info = Self::user(Signal::CHLD, code, pid, uid);
+        info.fields[1] = u64::from(status as u32);
+        info
+    }
+
+    /// A POSIX timer: its id, how often it expired besides, and the program's value.
+    pub fn timer(signal: Signal, id: i32, overrun: i32, value: u64) -> Self {
+        let mut info = Self::new(signal, SI_TIMER);
+        info.fields[0] = u64::from(id as u32) | u64::from(overrun as u32) << 32;
+        info.fields[1] = value;
+        info
+    }
+}
+
+const _: () = assert!(size_of::<SigInfo>() == 128);

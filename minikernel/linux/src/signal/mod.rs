@@ -1,0 +1,24 @@
+//! Signals: `signal(7)`.
+//!
+//! A signal is sent to a thread or to a process ([`send_to_thread`], [`send_to_process`]), waits in [`PendingSignals`], and is dealt with by
+//! [`deliver`] when a thread is about to go back to user code. A fault of the program itself is raised by [`raise_fault`].
+
+mod action;
+mod deliver;
+mod fault;
+mod frame;
+mod info;
+mod pending;
+mod send;
+mod set;
+
+pub use action::{Action, ActionFlags, Disposition, SharedActions};
+pub use deliver::deliver;
+pub use fault::{Fault, raise_fault};
+pub use frame::{
+    MIN_STACK, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackDescription, minimum_stack, return_from_handler,
+};
+pub use info::{SI_TIMER, SI_TKILL, SI_USER, SigInfo};
+pub use pending::{AlternateStack, PendingSignals, ThreadSignals};
+pub use send::{send_to_process, send_to_thread};
+pub use set::{SigSet, Signal};

@@ -1,0 +1,130 @@
+//! Signals that wait to be dealt with, and the rest of a thread's signal state.
+
+use alloc::collections::VecDeque;
+
+use super::{SigInfo, SigSet, Signal};
+
+/// The most queued real-time signals for a thread or a process; Linux limits them by `RLIMIT_SIGPENDING`.
+const QUEUE_MAX: usize = 16_384;
+
+/// The signals that have been sent and not yet dealt with.
+#[derive(Debug, Default)]
+pub struct PendingSignals {
+    set: SigSet,
+    queue: VecDeque<SigInfo>,
+}
+
+impl PendingSignals {
+    /// Which signals wait.
+    pub fn set(&self) -> SigSet {
+        self.set
+    }
+
+    /// Adds a signal. A standard signal that waits already is dropped, a real-time signal is queued behind its like.
+    /// False when the queue is full.
+    pub fn push(&mut self, signal: Signal, info: SigInfo) -> bool {
+        if self.set.contains(signal) && !signal.is_real_time() {
+            return true;
+        }
+        if self.queue.len() >= QUEUE_MAX || self.queue.try_reserve(1).is_err() {
+            return false;
+        }
+        self.set.insert(signal);
+        self.queue.push_back(info);
+        true
+    }
+
+    /// Takes the first signal that is in `wanted`: synchronous faults first, then by number (`signal(7)`, "Real-time signals").
+    pub fn take(&mut self, wanted: SigSet) -> Option<(Signal, SigInfo)> {
+        let ready = self.set.intersection(wanted);
+        let signal = ready.intersection(SigSet::SYNCHRONOUS).first().or_else(|| ready.first())?;
+        let number = i32::from(signal.number());
+        let position = self.queue.iter().position(|info| info.signal == number)?;
+        let info = self.queue.remove(position)?;
+        if !self.queue.iter().any(|info| info.signal == number) {
+            self.set.remove(signal);
+        }
+        Some((signal, info))
+    }
+
+    /// Drops every waiting `signal`.
+    pub fn discard(&mut self, signal: Signal) {
+        if self.set.contains(signal) {
+            self.set.remove(signal);
+            self.queue.retain(|info| info.signal != i32::from(signal.number()));
+        }
+    }
+}
+
+/// `sigaltstack(2)`
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AlternateStack {
+    /// Lowest address.
+    pub base: usize,
+    /// Bytes; 0 when there is none.
+    pub size: usize,
+    /// `SS_AUTODISARM`: taken away while a handler runs on it.
+    pub auto_disarm: bool,
+}
+
+impl AlternateStack {
+    /// True when the stack pointer lies on it.
+    pub fn contains(&self, stack_pointer: u64) -> bool {
+        self.size != 0 && !self.auto_disarm && {
+            let offset = (stack_pointer as usize).wrapping_sub(self.base);
+            offset != 0 && offset <= self.size
+        }
+    }
+}
+
+/// What signals mean to one thread.
+#[derive(Debug, Default)]
+pub struct ThreadSignals {
+    /// Sent to this very thread.
+    pub pending: PendingSignals,
+    /// Blocked.
+    pub mask: SigSet,
+    /// Blocked, but waited for by `sigtimedwait(2)`.
+    pub awaited: SigSet,
+    /// The mask to return to after a call that replaced it while it waited (`sigsuspend`, `ppoll`).
+    pub saved_mask: Option<SigSet>,
+    /// Where handlers with `SA_ONSTACK` run.
+    pub stack: AlternateStack,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn push(pending: &mut PendingSignals, number: u32, value: u64) {
+        let signal = Signal::new(number).unwrap();
+        let mut info = SigInfo::kernel(signal);
+        info.fields[1] = value;
+        assert!(pending.push(signal, info));
+    }
+
+    fn take(pending: &mut PendingSignals) -> Option<(u8, u64)> {
+        pending.take(SigSet::from_bits(!0)).map(|(signal, info)| (signal.number(), info.fields[1]))
+    }
+
+    #[test]
+    fn standard_signals_merge_and_real_time_signals_queue() {
+        let mut pending = PendingSignals::default();
+        push(&mut pending, 40, 1);
+        push(&mut pending, 10, 2);
+        push(&mut pending, 40, 3);
+        push(&mut pending, 10, 4);
+        push(&mut pending, 35, 5);
+        let order: alloc::vec::Vec<_> = core::iter::from_fn(|| take(&mut pending)).collect();
+        assert_eq!(order, [(10, 2), (35, 5), (40, 1), (40, 3)]);
+        assert!(pending.set().is_empty());
+    }
+
+    #[test]
+    fn faults_come_first() {
+        let mut pending = PendingSignals::default();
+        push(&mut pending, 1, 0);
+        push(&mut pending, 11, 0);
+        assert_eq!(take(&mut pending), Some((11, 0)));
+    }
+}

@@ -1,0 +1,76 @@
+//! The border: from registers to a handler and back.
+
+use alloc::string::String;
+
+use isopod_fs::Errno;
+
+use super::argument::put;
+use super::{Call, CallInfo, table, unknown};
+use crate::fail::{Fail, Restart, SysResult, in_register};
+use crate::process::Ctx;
+use crate::{kernel, memory_pressure};
+
+/// Makes the system call that the registers ask for.
+pub async fn handle(ctx: &mut Ctx) {
+    let registers = &ctx.user.regs;
+    let number = registers.rax;
+    let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
+    ctx.call = number;
+    // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
+    let result = if memory_pressure::may_proceed(ctx).await {
+        table::dispatch(number, ctx, arguments).await
+    } else {
+        Err(Fail::Errno(Errno::ENOMEM))
+    };
+    let value = match result {
+        Ok(value) => value as u64,
+        Err(Fail::Errno(errno)) => {
+            if errno == Errno::ENOSYS {
+                unknown::count(number);
+            }
+            in_register(errno)
+        }
+        Err(Fail::Restart(restart)) => {
+            ctx.restart = Some(restart);
+            in_register(Errno::EINTR)
+        }
+    };
+    if kernel::tracing() {
+        trace(ctx, number, arguments, result, value);
+    }
+    ctx.user.regs.rax = value;
+}
+
+/// Prints the call as strace does.
+fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: u64) {
+    let mut line = String::new();
+    put!(&mut line, "[{}] ", ctx.thread.tid());
+    let call = Call { registers, result: value as i64 };
+    match table::find(number) {
+        Some(CallInfo { name, show, .. }) => {
+            put!(&mut line, "{name}(");
+            show(&call, &mut line);
+            line.push(')');
+        }
+        None => put!(
+            &mut line,
+            "syscall_{number:#x}({:#x}, {:#x}, {:#x})",
+            registers[0],
+            registers[1],
+            registers[2]
+        ),
+    }
+    match result {
+        Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
+        Err(Fail::Restart(Restart::UnlessHandled)) => {
+            line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)")
+        }
+        Err(Fail::Restart(Restart::WithoutHandler)) => {
+            line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)")
+        }
+        Ok(value) if value > 0xffff_ffff => put!(&mut line, " = {value:#x}"),
+        Ok(value) => put!(&mut line, " = {value}"),
+    }
+    line.push('\n');
+    kernel::log(line.as_bytes());
+}

@@ -1,0 +1,330 @@
+//! Who the caller is: credentials(7), capabilities(7).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_fs::{Capabilities, Errno};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::fail::SysResult;
+use crate::mm::UserPtr;
+use crate::process::{Ctx, Identity};
+
+/// "Leave it as it is" in the setre and setres calls.
+const KEEP: u32 = u32::MAX;
+/// The most supplementary groups (`NGROUPS_MAX`).
+const GROUPS_MAX: usize = 65_536;
+
+const SETGID: Capabilities = Capabilities::from_bits_retain(1 << 6);
+const SETUID: Capabilities = Capabilities::from_bits_retain(1 << 7);
+const SETPCAP: Capabilities = Capabilities::from_bits_retain(1 << 8);
+
+/// Replaces the caller's identity with what `change` makes of it.
+fn change(ctx: &Ctx, change: impl FnOnce(&mut Identity) -> Result<(), Errno>) -> SysResult {
+    let mut identity = (*ctx.thread.identity()).clone();
+    let before = identity.users;
+    change(&mut identity)?;
+    identity.adjust_capabilities(before);
+    *ctx.thread.identity.lock() = Arc::new(identity);
+    Ok(0)
+}
+
+/// getuid(2)
+pub fn getuid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.identity().users.real as usize)
+}
+
+/// geteuid(2)
+pub fn geteuid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.identity().users.effective as usize)
+}
+
+/// getgid(2)
+pub fn getgid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.identity().groups.real as usize)
+}
+
+/// getegid(2)
+pub fn getegid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.identity().groups.effective as usize)
+}
+
+/// setuid(2)
+pub fn setuid(ctx: &mut Ctx, uid: u32) -> SysResult {
+    valid(uid)?;
+    change(ctx, |identity| {
+        if identity.capable(SETUID) {
+            identity.users.real = uid;
+            identity.users.saved = uid;
+        } else if uid != identity.users.real && uid != identity.users.saved {
+            return Err(Errno::EPERM);
+        }
+        identity.users.effective = uid;
+        identity.users.file = uid;
+        Ok(())
+    })
+}
+
+/// setgid(2)
+pub fn setgid(ctx: &mut Ctx, gid: u32) -> SysResult {
+    valid(gid)?;
+    change(ctx, |identity| {
+        if identity.capable(SETGID) {
+            identity.groups.real = gid;
+            identity.groups.saved = gid;
+        } else if gid != identity.groups.real && gid != identity.groups.saved {
+            return Err(Errno::EPERM);
+        }
+        identity.groups.effective = gid;
+        identity.groups.file = gid;
+        Ok(())
+    })
+}
+
+/// `(uid_t) -1` names nobody.
+fn valid(id: u32) -> Result<(), Errno> {
+    if id == KEEP { Err(Errno::EINVAL) } else { Ok(()) }
+}
+
+/// The rule of setreuid(2) and setregid(2).
+fn set_real_effective(
+    ids: &mut crate::process::IdSet,
+    privileged: bool,
+    real: u32,
+    effective: u32,
+) -> Result<(), Errno> {
+    let before = *ids;
+    if real != KEEP {
+        if !privileged && real != before.real && real != before.effective {
+            return Err(Errno::EPERM);
+        }
+        ids.real = real;
+    }
+    if effective != KEEP {
+        if !privileged && !before.has(effective) {
+            return Err(Errno::EPERM);
+        }
+        ids.effective = effective;
+    }
+    if real != KEEP || (effective != KEEP && effective != before.real) {
+        ids.saved = ids.effective;
+    }
+    ids.file = ids.effective;
+    Ok(())
+}
+
+/// The rule of setresuid(2) and setresgid(2).
+fn set_all(ids: &mut crate::process::IdSet, privileged: bool, wanted: [u32; 3]) -> Result<(), Errno> {
+    let before = *ids;
+    if !privileged && wanted.iter().any(|&id| id != KEEP && !before.has(id)) {
+        return Err(Errno::EPERM);
+    }
+    for (slot, id) in [&mut ids.real, &mut ids.effective, &mut ids.saved].into_iter().zip(wanted) {
+        if id != KEEP {
+            *slot = id;
+        }
+    }
+    ids.file = ids.effective;
+    Ok(())
+}
+
+/// setreuid(2)
+pub fn setreuid(ctx: &mut Ctx, real: u32, effective: u32) -> SysResult {
+    change(ctx, |identity| {
+        let privileged = identity.capable(SETUID);
+        set_real_effective(&mut identity.users, privileged, real, effective)
+    })
+}
+
+/// setregid(2)
+pub fn setregid(ctx: &mut Ctx, real: u32, effective: u32) -> SysResult {
+    change(ctx, |identity| {
+        let privileged = identity.capable(SETGID);
+        set_real_effective(&mut identity.groups, privileged, real, effective)
+    })
+}
+
+/// setresuid(2)
+pub fn setresuid(ctx: &mut Ctx, real: u32, effective: u32, saved: u32) -> SysResult {
+    change(ctx, |identity| {
+        let privileged = identity.capable(SETUID);
+        set_all(&mut identity.users, privileged, [real, effective, saved])
+    })
+}
+
+/// setresgid(2)
+pub fn setresgid(ctx: &mut Ctx, real: u32, effective: u32, saved: u32) -> SysResult {
+    change(ctx, |identity| {
+        let privileged = identity.capable(SETGID);
+        set_all(&mut identity.groups, privileged, [real, effective, saved])
+    })
+}
+
+/// getresuid(2)
+pub async fn getresuid(
+    ctx: &mut Ctx,
+    real: UserPtr<u32>,
+    effective: UserPtr<u32>,
+    saved: UserPtr<u32>,
+) -> SysResult {
+    let ids = ctx.thread.identity().users;
+    write_three(ctx, [real, effective, saved], [ids.real, ids.effective, ids.saved]).await
+}
+
+/// getresgid(2)
+pub async fn getresgid(
+    ctx: &mut Ctx,
+    real: UserPtr<u32>,
+    effective: UserPtr<u32>,
+    saved: UserPtr<u32>,
+) -> SysResult {
+    let ids = ctx.thread.identity().groups;
+    write_three(ctx, [real, effective, saved], [ids.real, ids.effective, ids.saved]).await
+}
+
+async fn write_three(ctx: &Ctx, to: [UserPtr<u32>; 3], ids: [u32; 3]) -> SysResult {
+    for (to, id) in to.into_iter().zip(ids) {
+        ctx.memory.write(to, &id).await?;
+    }
+    Ok(0)
+}
+
+/// setfsuid(2): returns the old value, also when nothing changed.
+pub fn setfsuid(ctx: &mut Ctx, uid: u32) -> SysResult {
+    let old = ctx.thread.identity().users.file;
+    change(ctx, |identity| {
+        if uid != KEEP && (identity.users.has(uid) || uid == old || identity.capable(SETUID)) {
+            identity.users.file = uid;
+        }
+        Ok(())
+    })?;
+    Ok(old as usize)
+}
+
+/// setfsgid(2): returns the old value, also when nothing changed.
+pub fn setfsgid(ctx: &mut Ctx, gid: u32) -> SysResult {
+    let old = ctx.thread.identity().groups.file;
+    change(ctx, |identity| {
+        if gid != KEEP && (identity.groups.has(gid) || gid == old || identity.capable(SETGID)) {
+            identity.groups.file = gid;
+        }
+        Ok(())
+    })?;
+    Ok(old as usize)
+}
+
+/// getgroups(2)
+pub async fn getgroups(ctx: &mut Ctx, size: i32, list: UserPtr<u32>) -> SysResult {
+    let groups = Arc::clone(&ctx.thread.identity().supplementary);
+    let size = usize::try_from(size).map_err(|_| Errno::EINVAL)?;
+    if size == 0 {
+        return Ok(groups.len());
+    }
+    if size < groups.len() {
+        return Err(Errno::EINVAL.into());
+    }
+    ctx.memory.write_bytes(list.address(), groups.as_bytes()).await?;
+    Ok(groups.len())
+}
+
+/// setgroups(2)
+pub async fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> SysResult {
+    if !ctx.thread.identity().capable(SETGID) {
+        return Err(Errno::EPERM.into());
+    }
+    if size > GROUPS_MAX {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut groups: Vec<u32> = ctx.memory.read_array(list, size).await?;
+    groups.sort_unstable();
+    change(ctx, |identity| {
+        identity.supplementary = groups.into();
+        Ok(())
+    })
+}
+
+/// `struct __user_cap_header_struct`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct CapHeader {
+    version: u32,
+    pid: i32,
+}
+
+/// `_LINUX_CAPABILITY_VERSION_3`: two words for each set.
+const VERSION_3: u32 = 0x2008_0522;
+/// `_LINUX_CAPABILITY_VERSION_1`: one word.
+const VERSION_1: u32 = 0x1998_0330;
+
+/// How many words of each set the header's version has. An unknown version is answered with the preferred one and `EINVAL`.
+async fn capability_words(ctx: &Ctx, header: UserPtr<CapHeader>) -> Result<(CapHeader, usize), Errno> {
+    const VERSION_2: u32 = 0x2007_1026;
+    let found = ctx.memory.read(header).await?;
+    match found.version {
+        VERSION_1 => Ok((found, 1)),
+        VERSION_2 | VERSION_3 => Ok((found, 2)),
+        _ => {
+            ctx.memory.write(header.cast::<u32>(), &VERSION_3).await?;
+            Err(Errno::EINVAL)
+        }
+    }
+}
+
+/// capget(2)
+pub async fn capget(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> SysResult {
+    let (found, words) = match capability_words(ctx, header).await {
+        // Asking which version is preferred, with no data, succeeds.
+        Err(Errno::EINVAL) if data.is_null() => return Ok(0),
+        other => other?,
+    };
+    let pid = u32::try_from(found.pid).map_err(|_| Errno::EINVAL)?;
+    let target = if pid == 0 { Some(Arc::clone(&ctx.thread)) } else { crate::process::find_thread(pid) };
+    let sets = target.ok_or(Errno::ESRCH)?.identity().capabilities;
+    if data.is_null() {
+        return Ok(0);
+    }
+    let bits = [sets.effective.bits(), sets.permitted.bits(), sets.inheritable.bits()];
+    let mut out = [0; 6];
+    for word in 0..words {
+        for (set, bits) in bits.into_iter().enumerate() {
+            out[word * 3 + set] = (bits >> (32 * word)) as u32;
+        }
+    }
+    ctx.memory.write_bytes(data.address(), &out.as_bytes()[..words * 12]).await?;
+    Ok(0)
+}
+
+/// capset(2)
+pub async fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> SysResult {
+    let (found, words) = capability_words(ctx, header).await?;
+    if found.pid != 0 && found.pid != ctx.thread.tid() as i32 {
+        return Err(Errno::EPERM.into());
+    }
+    let mut raw = [0u32; 6];
+    ctx.memory.read_bytes(data.address(), &mut raw.as_mut_bytes()[..words * 12]).await?;
+    let set = |index: usize| {
+        Capabilities::from_bits_retain(u64::from(raw[index]) | u64::from(raw[index + 3]) << 32)
+            .intersection(crate::process::ALL_CAPABILITIES)
+    };
+    let (effective, permitted, inheritable) = (set(0), set(1), set(2));
+    change(ctx, |identity| {
+        let may_add = identity.capable(SETPCAP);
+        let sets = &mut identity.capabilities;
+        let allowed = if may_add {
+            sets.inheritable.union(sets.bounding)
+        } else {
+            sets.inheritable.union(sets.permitted)
+        };
+        if !allowed.contains(inheritable)
+            || !sets.permitted.contains(permitted)
+            || !permitted.contains(effective)
+        {
+            return Err(Errno::EPERM);
+        }
+        sets.effective = effective;
+        sets.permitted = permitted;
+        sets.inheritable = inheritable;
+        sets.ambient = sets.ambient.intersection(permitted).intersection(inheritable);
+        Ok(())
+    })
+}

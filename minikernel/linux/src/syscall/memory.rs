@@ -1,0 +1,290 @@
+//! mmap(2) and its family.
+
+use bitflags::bitflags;
+use isopod_fs::Errno;
+use isopod_fs::file::{Mapping, OpenFile};
+use isopod_fs::vfs::MountFlags;
+use isopod_hal::paging::Access;
+
+use super::argument::{Fd, Flags};
+use crate::fail::SysResult;
+use crate::kernel;
+use crate::mm::{
+    Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, UserPtr, VmaFlags, page_up,
+};
+use crate::process::{Ctx, Resource};
+use crate::wait::retry;
+
+bitflags! {
+    /// `prot`
+    #[derive(Debug, Clone, Copy)]
+    struct Protection: u32 {
+        const READ = 1;
+        const WRITE = 2;
+        const EXEC = 4;
+        const SEM = 8;
+        const GROWS_DOWN = 0x0100_0000;
+        const GROWS_UP = 0x0200_0000;
+    }
+
+    /// `flags` of mmap
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    struct MapFlags: u32 {
+        const SHARED = 0x01;
+        const PRIVATE = 0x02;
+        const FIXED = 0x10;
+        const ANONYMOUS = 0x20;
+        const BIT_32 = 0x40;
+        const GROWS_DOWN = 0x100;
+        const LOCKED = 0x2000;
+        const NO_RESERVE = 0x4000;
+        const POPULATE = 0x8000;
+        const STACK = 0x2_0000;
+        const HUGE_TLB = 0x4_0000;
+        const SYNC = 0x8_0000;
+        const FIXED_NO_REPLACE = 0x10_0000;
+        // Unknown and historic flags are ignored, as mmap(2) says.
+        const _ = !0;
+    }
+}
+
+/// `MAP_SHARED_VALIDATE`: shared, and unknown flags are errors.
+const SHARED_VALIDATE: u32 = 3;
+
+/// What the bits of `prot` allow. On x86 what can be written or executed can be read.
+fn access(prot: Protection) -> Access {
+    let mut access = Access::empty();
+    access.set(Access::READ, prot.intersects(Protection::READ | Protection::WRITE | Protection::EXEC));
+    access.set(Access::WRITE, prot.contains(Protection::WRITE));
+    access.set(Access::EXEC, prot.contains(Protection::EXEC));
+    access
+}
+
+/// mmap(2)
+pub async fn mmap(
+    ctx: &mut Ctx,
+    address: usize,
+    length: usize,
+    prot: Flags,
+    flags: Flags,
+    fd: Fd,
+    offset: u64,
+) -> SysResult {
+    let prot = Protection::from_bits_truncate(prot.0);
+    let flags = MapFlags::from_bits_retain(flags.0);
+    if offset % isopod_hal::PAGE_SIZE as u64 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = if flags.contains(MapFlags::ANONYMOUS) { None } else { Some(ctx.thread.files().get(fd.0)?) };
+    if flags.contains(MapFlags::HUGE_TLB) && file.is_none() {
+        // No huge pages are reserved, which is how a Linux without them answers.
+        return Err(Errno::ENOMEM.into());
+    }
+    let shared = match flags.bits() & SHARED_VALIDATE {
+        1 | SHARED_VALIDATE => true,
+        2 => false,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let placement = match (flags.contains(MapFlags::FIXED), flags.contains(MapFlags::FIXED_NO_REPLACE)) {
+        (_, true) => Placement::FixedNoReplace(address),
+        (true, _) => Placement::Fixed(address),
+        _ => Placement::Hint(address),
+    };
+    let wanted = access(prot);
+    let mut max_access = Access::all();
+    let backing = match file {
+        Some(file) => {
+            max_access = allowed(&file, shared)?;
+            if !max_access.contains(wanted) {
+                return Err(Errno::EACCES.into());
+            }
+            let pages = page_up(length).ok_or(Errno::ENOMEM)? as u64;
+            offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
+            match retry(|| file.mapping()).await? {
+                Mapping::Inode(inode) => Backing::File(FileBacking { file, inode, offset }),
+                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(length).await?),
+                Mapping::Anonymous => Backing::Anonymous,
+            }
+        }
+        None if shared => Backing::File(kernel::shared_memory(length).await?),
+        None => Backing::Anonymous,
+    };
+    let mut area = VmaFlags::empty();
+    area.set(VmaFlags::SHARED, shared);
+    area.set(VmaFlags::GROWS_DOWN, flags.contains(MapFlags::GROWS_DOWN) && !shared);
+    area.set(VmaFlags::LOCKED, flags.contains(MapFlags::LOCKED));
+    let request = MapRequest {
+        placement,
+        length,
+        access: wanted,
+        max_access,
+        flags: area,
+        backing,
+        no_reserve: flags.contains(MapFlags::NO_RESERVE),
+    };
+    Ok(ctx.memory.map(request)?)
+}
+
+/// What a mapping of `file` may ever be allowed to do. A file must be readable to be mapped at all; a shared mapping can be written only if
+/// the file can.
+fn allowed(file: &OpenFile, shared: bool) -> Result<Access, Errno> {
+    let flags = file.flags();
+    if !flags.readable() {
+        return Err(Errno::EACCES);
+    }
+    let mut allowed = Access::all();
+    if shared && !flags.writable() {
+        allowed.remove(Access::WRITE);
+    }
+    if file.path().mount().flags().contains(MountFlags::NOEXEC) {
+        allowed.remove(Access::EXEC);
+    }
+    Ok(allowed)
+}
+
+/// munmap(2)
+pub fn munmap(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
+    ctx.memory.unmap(address, length)?;
+    Ok(0)
+}
+
+/// mprotect(2)
+pub fn mprotect(ctx: &mut Ctx, address: usize, length: usize, prot: Flags) -> SysResult {
+    let prot = Protection::from_bits(prot.0).ok_or(Errno::EINVAL)?;
+    if prot.intersects(Protection::GROWS_DOWN | Protection::GROWS_UP) {
+        return Err(Errno::EINVAL.into());
+    }
+    ctx.memory.protect(address, length, access(prot))?;
+    Ok(0)
+}
+
+/// brk(2): the system call returns the new end, or the old one when it could not be moved.
+pub fn brk(ctx: &mut Ctx, address: usize) -> SysResult {
+    let limit = ctx.thread.process().limits.lock().get(Resource::Data).soft;
+    Ok(ctx.memory.set_brk(address, limit))
+}
+
+/// mremap(2)
+pub fn mremap(
+    ctx: &mut Ctx,
+    old: usize,
+    old_size: usize,
+    new_size: usize,
+    flags: Flags,
+    new: usize,
+) -> SysResult {
+    const MAY_MOVE: u32 = 1;
+    const FIXED: u32 = 2;
+    const DONT_UNMAP: u32 = 4;
+    let known = flags.0 & !(MAY_MOVE | FIXED | DONT_UNMAP) == 0;
+    let how = match (flags.0 & MAY_MOVE != 0, flags.0 & FIXED != 0) {
+        (true, true) => Move::To(new),
+        (true, false) => Move::May,
+        (false, false) if flags.0 & DONT_UNMAP == 0 => Move::No,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if !known {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(ctx.memory.remap(old, old_size, new_size, how, flags.0 & DONT_UNMAP != 0)?)
+}
+
+/// msync(2): file pages are shared with read and write, and no file system here keeps them anywhere else.
+pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysResult {
+    const ASYNC: u32 = 1;
+    const INVALIDATE: u32 = 2;
+    const SYNC: u32 = 4;
+    let both = ASYNC | SYNC;
+    if address % isopod_hal::PAGE_SIZE != 0 || flags.0 & !(both | INVALIDATE) != 0 || flags.0 & both == both {
+        return Err(Errno::EINVAL.into());
+    }
+    let length = page_up(length).ok_or(Errno::ENOMEM)?;
+    if length != 0 && !ctx.memory.is_mapped(address, length) {
+        return Err(Errno::ENOMEM.into());
+    }
+    Ok(0)
+}
+
+/// mincore(2)
+pub async fn mincore(ctx: &mut Ctx, address: usize, length: usize, vector: UserPtr<u8>) -> SysResult {
+    let pages = ctx.memory.resident_pages(address, length)?;
+    ctx.memory.write_bytes(vector.address(), &pages).await?;
+    Ok(0)
+}
+
+/// madvise(2)
+pub async fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> SysResult {
+    const POPULATE_READ: i32 = 22;
+    const POPULATE_WRITE: i32 = 23;
+    let kind = match advice {
+        POPULATE_READ | POPULATE_WRITE => {
+            let kind = if advice == POPULATE_READ { FaultKind::Read } else { FaultKind::Write };
+            return populate(ctx, address, length, kind).await;
+        }
+        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE, UNMERGEABLE; HUGEPAGE, NOHUGEPAGE; DONTDUMP, DODUMP; COLD, PAGEOUT; COLLAPSE
+        0..=3 | 12..=17 | 20 | 21 | 25 => Advice::Hint,
+        4 => Advice::Forget,
+        8 => Advice::Free,
+        10 => Advice::Set(VmaFlags::DONT_FORK),
+        11 => Advice::Clear(VmaFlags::DONT_FORK),
+        18 => Advice::Set(VmaFlags::WIPE_ON_FORK),
+        19 => Advice::Clear(VmaFlags::WIPE_ON_FORK),
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    ctx.memory.advise(address, length, kind)?;
+    Ok(0)
+}
+
+/// Provides all pages of a range now.
+async fn populate(ctx: &Ctx, address: usize, length: usize, kind: FaultKind) -> SysResult {
+    let length = page_up(length).ok_or(Errno::EINVAL)?;
+    let end = address.checked_add(length).ok_or(Errno::EINVAL)?;
+    if !ctx.memory.is_mapped(address, length) {
+        return Err(Errno::ENOMEM.into());
+    }
+    ctx.memory.fault_in(address..end, kind).await.map_err(|_| Errno::EFAULT)?;
+    Ok(0)
+}
+
+/// mlock(2). There is no swap: to be in memory is all that can be asked for.
+pub async fn mlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
+    mlock2(ctx, address, length, Flags(0)).await
+}
+
+/// mlock2(2)
+pub async fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysResult {
+    const ON_FAULT: u32 = 1;
+    if flags.0 & !ON_FAULT != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let start = crate::mm::page_down(address);
+    let length = page_up(length.checked_add(address - start).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
+    ctx.memory.advise(start, length, Advice::Set(VmaFlags::LOCKED))?;
+    if flags.0 & ON_FAULT == 0 {
+        // Areas without any right cannot be touched; Linux reports those pages as ENOMEM.
+        ctx.memory.fault_in(start..start + length, FaultKind::Read).await.map_err(|_| Errno::ENOMEM)?;
+    }
+    Ok(0)
+}
+
+/// munlock(2)
+pub fn munlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
+    let start = crate::mm::page_down(address);
+    let length = length.checked_add(address - start).ok_or(Errno::EINVAL)?;
+    ctx.memory.advise(start, length, Advice::Clear(VmaFlags::LOCKED))?;
+    Ok(0)
+}
+
+/// mlockall(2): nothing is ever swapped out.
+pub fn mlockall(_: &mut Ctx, flags: Flags) -> SysResult {
+    const ON_FAULT: u32 = 4;
+    match flags.0 {
+        0 | ON_FAULT | 8.. => Err(Errno::EINVAL.into()),
+        _ => Ok(0),
+    }
+}
+
+/// munlockall(2)
+pub fn munlockall(_: &mut Ctx) -> SysResult {
+    Ok(0)
+}

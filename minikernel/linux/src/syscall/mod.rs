@@ -1,0 +1,33 @@
+//! System calls: one table, a file for each family, typed arguments.
+//!
+//! [`table`] is the only list of calls: from it come the dispatch, the trace output (`--trace`) and `docs/reference/syscalls.md`. A
+//! handler is a function of the context and typed arguments, and reads like its man page:
+//!
+//! ```text
+//! pub fn umask(ctx: &mut Ctx, mask: u32) -> SysResult {
+//!     Ok(ctx.thread.fs().set_umask(mask) as usize)
+//! }
+//! ```
+//!
+//! Handlers that wait, or touch user memory (which may have to be paged in), are `async`. A call that is not in the
+//! table fails with `ENOSYS` and is counted.
+
+mod argument;
+mod dispatch;
+mod futex;
+mod identity;
+mod memory;
+mod path;
+mod prctl;
+mod process;
+mod signals;
+mod system;
+mod table;
+mod unknown;
+
+pub(crate) use argument::put;
+pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
+pub use dispatch::handle;
+pub use path::{PATH_MAX, with_view};
+pub use table::{CALLS, CallInfo, Parameter};
+pub use unknown::{UnknownCalls, unknown_calls};

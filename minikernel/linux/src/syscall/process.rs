@@ -1,0 +1,438 @@
+//! Threads, processes, programs, scheduling parameters.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use isopod_fs::vfs::OpenHow;
+use isopod_fs::{Capabilities, Errno};
+use isopod_hal::cpu;
+use zerocopy::IntoBytes;
+
+use super::argument::{Fd, Flags, UserPath};
+use super::path::{at, with_view};
+use crate::exec::{self, Program};
+use crate::fail::SysResult;
+use crate::mm::UserPtr;
+use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
+use crate::sched;
+use crate::wait::retry;
+
+/// getpid(2)
+pub fn getpid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.process().pid as usize)
+}
+
+/// gettid(2)
+pub fn gettid(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.tid() as usize)
+}
+
+/// getppid(2): 0 for the first process, as in a PID namespace.
+pub fn getppid(ctx: &mut Ctx) -> SysResult {
+    let parent = ctx.thread.process().parent.lock().upgrade();
+    Ok(parent.map_or(0, |parent| parent.pid as usize))
+}
+
+/// exit(2): ends the calling thread.
+pub fn exit(ctx: &mut Ctx, status: i32) -> SysResult {
+    ctx.exit_code = status as u8;
+    ctx.thread.end();
+    Ok(0)
+}
+
+/// exit_group(2)
+pub fn exit_group(ctx: &mut Ctx, status: i32) -> SysResult {
+    process::exit_group(ctx.thread.process(), ExitStatus::Exited(status as u8));
+    Ok(0)
+}
+
+/// clone(2)
+pub async fn clone(
+    ctx: &mut Ctx,
+    flags: u64,
+    stack: usize,
+    parent_tid: UserPtr<u32>,
+    child_tid: UserPtr<u32>,
+    tls: u64,
+) -> SysResult {
+    // The lowest byte is the signal to the parent at the child's end; a thread sends none.
+    let flags = CloneFlags::from_bits_retain(flags & !0xff);
+    let request = CloneRequest { flags, stack, parent_tid, child_tid, tls };
+    Ok(process::clone(ctx, request).await? as usize)
+}
+
+/// The first version of `struct clone_args`, in words.
+const CLONE_ARGS_WORDS: usize = 8;
+/// The newest version's words: with set_tid and cgroup.
+const CLONE_ARGS_MAX_WORDS: usize = 11;
+
+/// clone3(2)
+pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysResult {
+    if size > isopod_hal::PAGE_SIZE {
+        return Err(Errno::E2BIG.into());
+    }
+    if size < CLONE_ARGS_WORDS * 8 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut words = [0u64; CLONE_ARGS_MAX_WORDS];
+    let known = size.min(words.len() * 8);
+    ctx.memory.read_bytes(arguments.address(), &mut words.as_mut_bytes()[..known]).await?;
+    // A larger structure from a newer program is fine as long as it asks for nothing unknown (clone3(2)).
+    let mut rest = alloc::vec![0; size - known];
+    ctx.memory.read_bytes(arguments.address() + known, &mut rest).await?;
+    if rest.iter().any(|&byte| byte != 0) {
+        return Err(Errno::E2BIG.into());
+    }
+    let [
+        flags,
+        _pidfd,
+        child_tid,
+        parent_tid,
+        exit_signal,
+        stack,
+        stack_size,
+        tls,
+        set_tid,
+        set_tid_size,
+        _cgroup,
+    ] = words;
+    let flags = CloneFlags::from_bits_retain(flags);
+    if exit_signal > 64
+        || flags.bits() & 0xff != 0
+        || (stack == 0) != (stack_size == 0)
+        || flags.contains(CloneFlags::DETACHED)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    if (set_tid == 0) != (set_tid_size == 0) {
+        return Err(Errno::EINVAL.into());
+    }
+    if set_tid != 0 {
+        return Err(Errno::EPERM.into());
+    }
+    let request = CloneRequest {
+        flags,
+        stack: stack.checked_add(stack_size).ok_or(Errno::EINVAL)? as usize,
+        parent_tid: UserPtr::new(parent_tid as usize),
+        child_tid: UserPtr::new(child_tid as usize),
+        tls,
+    };
+    Ok(process::clone(ctx, request).await? as usize)
+}
+
+/// execve(2)
+pub async fn execve(ctx: &mut Ctx, path: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>) -> SysResult {
+    execveat(ctx, Fd::WORKING_DIR, path, argv, envp, Flags(0)).await
+}
+
+/// execveat(2)
+pub async fn execveat(
+    ctx: &mut Ctx,
+    dirfd: Fd,
+    path: UserPath,
+    argv: UserPtr<u64>,
+    envp: UserPtr<u64>,
+    flags: Flags,
+) -> SysResult {
+    const EMPTY_PATH: u32 = 0x1000;
+    const NO_FOLLOW: u32 = 0x100;
+    if flags.0 & !(EMPTY_PATH | NO_FOLLOW) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let name = super::path::read(ctx, path).await?;
+    if name.is_empty() && flags.0 & EMPTY_PATH == 0 {
+        return Err(Errno::ENOENT.into());
+    }
+    let start = at(ctx, dirfd, &name)?;
+    let mut how = OpenHow::execute();
+    if flags.0 & NO_FOLLOW != 0 {
+        how.flags |= isopod_fs::file::OpenFlags::NOFOLLOW;
+    }
+    let thread = Arc::clone(&ctx.thread);
+    let file = retry(|| {
+        with_view(&thread, |view| {
+            if name.is_empty() { view.open_path(start.clone(), &how) } else { view.open(&start, &name, &how) }
+        })
+    })
+    .await?;
+    // What a script's interpreter can open, as Linux names it.
+    let shown = match (dirfd, name.first()) {
+        (Fd::WORKING_DIR, _) | (_, Some(b'/')) => name,
+        (Fd(fd), None) => alloc::format!("/dev/fd/{fd}").into_bytes(),
+        (Fd(fd), Some(_)) => [alloc::format!("/dev/fd/{fd}/").as_bytes(), &name].concat(),
+    };
+    let room = exec::strings_max(&ctx.thread);
+    let (mut arguments, used) = read_strings(ctx, argv, room).await?;
+    let (environment, _) = read_strings(ctx, envp, room - used).await?;
+    if arguments.is_empty() {
+        // Since Linux 5.18 a program always has a name.
+        arguments.push(Vec::new());
+    }
+    exec::execute(ctx, Program { file, path: shown, arguments, environment }).await?;
+    Ok(0)
+}
+
+/// Reads a NULL-terminated array of strings; returns it with the bytes it takes. `E2BIG` beyond `room`.
+async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec<Vec<u8>>, usize), Errno> {
+    let mut strings = Vec::new();
+    let mut used = 0;
+    if list.is_null() {
+        return Ok((strings, used));
+    }
+    loop {
+        let pointer = ctx.memory.read(list.element(strings.len())).await?;
+        if pointer == 0 {
+            return Ok((strings, used));
+        }
+        let string = ctx.memory.read_string(UserPtr::new(pointer as usize), exec::STRING_MAX).await;
+        let string =
+            string.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::E2BIG } else { errno })?;
+        // The string, its NUL, and its pointer.
+        used += string.len() + 1 + size_of::<u64>();
+        if used > room {
+            return Err(Errno::E2BIG);
+        }
+        strings.push(string);
+    }
+}
+
+/// set_tid_address(2)
+pub fn set_tid_address(ctx: &mut Ctx, address: usize) -> SysResult {
+    ctx.thread.clear_child_tid.store(address, Ordering::Relaxed);
+    Ok(ctx.thread.tid() as usize)
+}
+
+/// arch_prctl(2)
+pub async fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> SysResult {
+    const SET_GS: u32 = 0x1001;
+    const SET_FS: u32 = 0x1002;
+    const GET_FS: u32 = 0x1003;
+    const GET_GS: u32 = 0x1004;
+    let allowed = match code {
+        SET_FS => ctx.user.set_fs_base(address),
+        SET_GS => ctx.user.set_gs_base(address),
+        GET_FS | GET_GS => {
+            let base = if code == GET_FS { ctx.user.fs_base() } else { ctx.user.gs_base() };
+            ctx.memory.write(UserPtr::new(address as usize), &base).await?;
+            true
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if allowed { Ok(0) } else { Err(Errno::EPERM.into()) }
+}
+
+/// The process that `pid` names; 0 is the caller's.
+fn named_process(ctx: &Ctx, pid: u32) -> Result<Arc<Process>, Errno> {
+    if pid == 0 {
+        return Ok(Arc::clone(ctx.thread.process()));
+    }
+    process::find_process(pid).ok_or(Errno::ESRCH)
+}
+
+/// The thread that `tid` names; 0 is the caller.
+fn named_thread(ctx: &Ctx, tid: u32) -> Result<Arc<Thread>, Errno> {
+    if tid == 0 {
+        return Ok(Arc::clone(&ctx.thread));
+    }
+    process::find_thread(tid).ok_or(Errno::ESRCH)
+}
+
+/// getpgrp(2)
+pub fn getpgrp(ctx: &mut Ctx) -> SysResult {
+    Ok(ctx.thread.process().group.load(Ordering::Relaxed) as usize)
+}
+
+/// getpgid(2)
+pub fn getpgid(ctx: &mut Ctx, pid: u32) -> SysResult {
+    Ok(named_process(ctx, pid)?.group.load(Ordering::Relaxed) as usize)
+}
+
+/// getsid(2)
+pub fn getsid(ctx: &mut Ctx, pid: u32) -> SysResult {
+    Ok(named_process(ctx, pid)?.session.load(Ordering::Relaxed) as usize)
+}
+
+/// setpgid(2)
+pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
+    if group as i32 == i32::MIN || (group as i32) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let caller = Arc::clone(ctx.thread.process());
+    let target = named_process(ctx, pid)?;
+    let is_child = target.parent.lock().upgrade().is_some_and(|parent| Arc::ptr_eq(&parent, &caller));
+    if !Arc::ptr_eq(&target, &caller) && !is_child {
+        return Err(Errno::ESRCH.into());
+    }
+    let session = target.session.load(Ordering::Relaxed);
+    if session == target.pid || session != caller.session.load(Ordering::Relaxed) {
+        return Err(Errno::EPERM.into());
+    }
+    let group = if group == 0 { target.pid } else { group };
+    let joins = group == target.pid
+        || process::processes().iter().any(|other| {
+            other.group.load(Ordering::Relaxed) == group && other.session.load(Ordering::Relaxed) == session
+        });
+    if !joins {
+        return Err(Errno::EPERM.into());
+    }
+    target.group.store(group, Ordering::Relaxed);
+    Ok(0)
+}
+
+/// setsid(2)
+pub fn setsid(ctx: &mut Ctx) -> SysResult {
+    let caller = ctx.thread.process();
+    let leads = process::processes().iter().any(|other| other.group.load(Ordering::Relaxed) == caller.pid);
+    if leads {
+        return Err(Errno::EPERM.into());
+    }
+    caller.group.store(caller.pid, Ordering::Relaxed);
+    caller.session.store(caller.pid, Ordering::Relaxed);
+    Ok(caller.pid as usize)
+}
+
+/// sched_yield(2)
+pub async fn sched_yield(_: &mut Ctx) -> SysResult {
+    sched::yield_now().await;
+    Ok(0)
+}
+
+/// getpriority(2): the system call returns 20 minus the nice value.
+pub fn getpriority(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
+    check_priority_target(ctx, which, who)?;
+    Ok(20)
+}
+
+/// setpriority(2): accepted; all threads share the CPU alike.
+pub fn setpriority(ctx: &mut Ctx, which: i32, who: u32, priority: i32) -> SysResult {
+    const SYS_NICE: Capabilities = Capabilities::from_bits_retain(1 << 23);
+    check_priority_target(ctx, which, who)?;
+    if priority < 0 && !ctx.thread.identity().capable(SYS_NICE) {
+        return Err(Errno::EACCES.into());
+    }
+    Ok(0)
+}
+
+fn check_priority_target(ctx: &Ctx, which: i32, who: u32) -> Result<(), Errno> {
+    const PROCESS: i32 = 0;
+    const USER: i32 = 2;
+    match which {
+        PROCESS => named_thread(ctx, who).map(|_| ()),
+        1 | USER => Ok(()),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// Scheduling policies of `sched(7)`.
+const SCHED_OTHER: i32 = 0;
+const SCHED_FIFO: i32 = 1;
+const SCHED_RR: i32 = 2;
+const SCHED_DEADLINE: i32 = 6;
+/// `SCHED_RESET_ON_FORK` may be added to a policy.
+const RESET_ON_FORK: i32 = 0x4000_0000;
+
+/// sched_getscheduler(2): every thread runs with the default policy.
+pub fn sched_getscheduler(ctx: &mut Ctx, pid: u32) -> SysResult {
+    if (pid as i32) < 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    named_thread(ctx, pid)?;
+    Ok(SCHED_OTHER as usize)
+}
+
+/// sched_setscheduler(2): the policies without priorities are accepted; real-time ones are not to be had.
+pub async fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: UserPtr<i32>) -> SysResult {
+    if policy < 0 || (pid as i32) < 0 || param.is_null() {
+        return Err(Errno::EINVAL.into());
+    }
+    let priority = ctx.memory.read(param).await?;
+    named_thread(ctx, pid)?;
+    match policy & !RESET_ON_FORK {
+        0 | 3 | 5 if priority == 0 => Ok(0),
+        SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM.into()),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// sched_getparam(2)
+pub async fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> SysResult {
+    if (pid as i32) < 0 || param.is_null() {
+        return Err(Errno::EINVAL.into());
+    }
+    named_thread(ctx, pid)?;
+    ctx.memory.write(param, &0).await?;
+    Ok(0)
+}
+
+/// sched_get_priority_max(2)
+pub fn sched_get_priority_max(_: &mut Ctx, policy: i32) -> SysResult {
+    priority_range(policy).map(|range| range.1)
+}
+
+/// sched_get_priority_min(2)
+pub fn sched_get_priority_min(_: &mut Ctx, policy: i32) -> SysResult {
+    priority_range(policy).map(|range| range.0)
+}
+
+fn priority_range(policy: i32) -> Result<(usize, usize), crate::fail::Fail> {
+    match policy {
+        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
+        SCHED_OTHER | 3 | 5 | SCHED_DEADLINE => Ok((0, 0)),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// sched_getaffinity(2): the system call returns how many bytes it wrote.
+pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
+    if size * 8 < cpu::count() || size % size_of::<u64>() != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    named_thread(ctx, pid)?;
+    let mut bits = [0u8; 8];
+    for cpu in 0..cpu::count().min(64) {
+        bits[cpu / 8] |= 1 << (cpu % 8);
+    }
+    ctx.memory.write_bytes(mask.address(), &bits).await?;
+    Ok(bits.len())
+}
+
+/// sched_setaffinity(2): a mask without any CPU that exists is refused.
+pub async fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
+    let mut bits = [0u8; 8];
+    ctx.memory.read_bytes(mask.address(), &mut bits[..size.min(8)]).await?;
+    named_thread(ctx, pid)?;
+    let wanted = u64::from_le_bytes(bits);
+    let there = u64::MAX >> (64 - cpu::count().clamp(1, 64));
+    if wanted & there == 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+}
+
+/// getcpu(2)
+pub async fn getcpu(ctx: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> SysResult {
+    if let Some(cpu) = cpu.non_null() {
+        ctx.memory.write(cpu, &(cpu::id() as u32)).await?;
+    }
+    if let Some(node) = node.non_null() {
+        ctx.memory.write(node, &0).await?;
+    }
+    Ok(0)
+}
+
+/// membarrier(2): on one CPU every switch is a barrier.
+pub fn membarrier(_: &mut Ctx, command: i32, flags: u32, _cpu: i32) -> SysResult {
+    /// GLOBAL, GLOBAL_EXPEDITED and its registration, PRIVATE_EXPEDITED and its registration, the same for SYNC_CORE.
+    const SUPPORTED: i32 = 1 | 2 | 4 | 8 | 16 | 32 | 64;
+    if flags != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    match command {
+        0 => Ok(SUPPORTED as usize),
+        command if command > 0 && command & (command - 1) == 0 && command & SUPPORTED != 0 => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// prctl(2)
+pub async fn prctl(ctx: &mut Ctx, option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResult {
+    super::prctl::control(ctx, option, [arg2, arg3, arg4, arg5]).await
+}

@@ -1,0 +1,381 @@
+//! Signal calls.
+
+use alloc::sync::Arc;
+
+use isopod_fs::{Capabilities, Errno};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::argument::SignalNumber;
+use crate::fail::{Fail, Interrupted, Restart, SysResult};
+use crate::mm::UserPtr;
+use crate::process::{self, Ctx, Process, Thread};
+use crate::sched;
+use crate::signal::{
+    self, Action, ActionFlags, AlternateStack, Disposition, SigInfo, SigSet, Signal, StackDescription,
+};
+use crate::time::Timespec;
+use crate::wait::interruptible;
+
+/// Bytes of a signal set; every call that takes one checks it.
+const SET_SIZE: usize = 8;
+
+/// `struct kernel_sigaction`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct UserAction {
+    handler: u64,
+    flags: u64,
+    restorer: u64,
+    mask: u64,
+}
+
+impl From<UserAction> for Action {
+    fn from(user: UserAction) -> Self {
+        Self {
+            disposition: match user.handler {
+                0 => Disposition::Default,
+                1 => Disposition::Ignore,
+                address => Disposition::Handler(address as usize),
+            },
+            flags: ActionFlags::from_bits_retain(user.flags),
+            restorer: user.restorer as usize,
+            mask: SigSet::from_bits(user.mask).difference(SigSet::UNSTOPPABLE),
+        }
+    }
+}
+
+impl From<Action> for UserAction {
+    fn from(action: Action) -> Self {
+        Self {
+            handler: match action.disposition {
+                Disposition::Default => 0,
+                Disposition::Ignore => 1,
+                Disposition::Handler(address) => address as u64,
+            },
+            flags: action.flags.bits(),
+            restorer: action.restorer as u64,
+            mask: action.mask.bits(),
+        }
+    }
+}
+
+fn check_size(size: usize) -> Result<(), Errno> {
+    if size == SET_SIZE { Ok(()) } else { Err(Errno::EINVAL) }
+}
+
+/// rt_sigaction(2)
+pub async fn rt_sigaction(
+    ctx: &mut Ctx,
+    number: SignalNumber,
+    new: UserPtr<UserAction>,
+    old: UserPtr<UserAction>,
+    size: usize,
+) -> SysResult {
+    check_size(size)?;
+    let new = match new.non_null() {
+        Some(new) => Some(Action::from(ctx.memory.read(new).await?)),
+        None => None,
+    };
+    let signal = signal(number)?;
+    if new.is_some() && SigSet::UNSTOPPABLE.contains(signal) {
+        return Err(Errno::EINVAL.into());
+    }
+    let actions = Arc::clone(&ctx.thread.actions.lock());
+    let before = match new {
+        Some(action) => actions.set(signal, action),
+        None => actions.get(signal),
+    };
+    if new.is_some() && actions.ignores(signal) {
+        // What waits and would now be ignored is thrown away (POSIX, "Signal Actions").
+        ctx.thread.process().pending.lock().discard(signal);
+        for thread in ctx.thread.process().threads() {
+            thread.signals.lock().pending.discard(signal);
+        }
+    }
+    if let Some(old) = old.non_null() {
+        ctx.memory.write(old, &UserAction::from(before)).await?;
+    }
+    Ok(0)
+}
+
+/// The signal with this number, or `EINVAL`.
+fn signal(number: SignalNumber) -> Result<Signal, Errno> {
+    u32::try_from(number.0).ok().and_then(Signal::new).ok_or(Errno::EINVAL)
+}
+
+/// The signal with this number; 0 only checks whether one could be sent.
+fn signal_or_probe(number: SignalNumber) -> Result<Option<Signal>, Errno> {
+    if number.0 == 0 { Ok(None) } else { signal(number).map(Some) }
+}
+
+/// rt_sigprocmask(2)
+pub async fn rt_sigprocmask(
+    ctx: &mut Ctx,
+    how: i32,
+    set: UserPtr<u64>,
+    old: UserPtr<u64>,
+    size: usize,
+) -> SysResult {
+    const BLOCK: i32 = 0;
+    const UNBLOCK: i32 = 1;
+    const SET: i32 = 2;
+    check_size(size)?;
+    let before = ctx.thread.signals.lock().mask;
+    if let Some(set) = set.non_null() {
+        let set = SigSet::from_bits(ctx.memory.read(set).await?);
+        let mask = match how {
+            BLOCK => before.union(set),
+            UNBLOCK => before.difference(set),
+            SET => set,
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        ctx.thread.signals.lock().mask = mask.difference(SigSet::UNSTOPPABLE);
+    }
+    if let Some(old) = old.non_null() {
+        ctx.memory.write(old, &before.bits()).await?;
+    }
+    Ok(0)
+}
+
+/// rt_sigpending(2)
+pub async fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> SysResult {
+    if size > SET_SIZE {
+        return Err(Errno::EINVAL.into());
+    }
+    let pending = {
+        let own = ctx.thread.signals.lock();
+        own.pending.set().union(ctx.thread.process().pending.lock().set()).intersection(own.mask)
+    };
+    ctx.memory.write_bytes(set.address(), &pending.bits().to_le_bytes()[..size]).await?;
+    Ok(0)
+}
+
+/// Waits until a signal arrives that is not blocked.
+async fn wait_for_signal(ctx: &Ctx) -> Fail {
+    // Only a signal ends this wait.
+    let Err(Interrupted) =
+        interruptible(&ctx.thread, core::future::pending::<core::convert::Infallible>()).await;
+    Fail::Restart(Restart::WithoutHandler)
+}
+
+/// pause(2)
+pub async fn pause(ctx: &mut Ctx) -> SysResult {
+    Err(wait_for_signal(ctx).await)
+}
+
+/// rt_sigsuspend(2)
+pub async fn rt_sigsuspend(ctx: &mut Ctx, mask: UserPtr<u64>, size: usize) -> SysResult {
+    check_size(size)?;
+    let mask = SigSet::from_bits(ctx.memory.read(mask).await?);
+    ctx.replace_mask(mask);
+    Err(wait_for_signal(ctx).await)
+}
+
+/// rt_sigtimedwait(2)
+pub async fn rt_sigtimedwait(
+    ctx: &mut Ctx,
+    set: UserPtr<u64>,
+    info: UserPtr<SigInfo>,
+    timeout: UserPtr<Timespec>,
+    size: usize,
+) -> SysResult {
+    check_size(size)?;
+    let wanted = SigSet::from_bits(ctx.memory.read(set).await?).difference(SigSet::UNSTOPPABLE);
+    let deadline = match timeout.non_null() {
+        Some(timeout) => ctx.memory.read(timeout).await?.deadline_from_now()?,
+        None => u64::MAX,
+    };
+    let thread = Arc::clone(&ctx.thread);
+    let take = || {
+        let own = thread.signals.lock().pending.take(wanted);
+        own.or_else(|| thread.process().pending.lock().take(wanted))
+    };
+    // The sender of a blocked signal wakes nobody unless the thread says that it waits for it.
+    thread.signals.lock().awaited = wanted;
+    let poll = core::future::poll_fn(|_| take().map_or(core::task::Poll::Pending, core::task::Poll::Ready));
+    let outcome = interruptible(&thread, sched::timeout_at(deadline, poll)).await;
+    thread.signals.lock().awaited = SigSet::EMPTY;
+    match outcome {
+        Ok(Some((signal, found))) => {
+            if let Some(info) = info.non_null() {
+                ctx.memory.write(info, &found).await?;
+            }
+            Ok(usize::from(signal.number()))
+        }
+        Ok(None) => Err(Errno::EAGAIN.into()),
+        // Never made again (signal(7)).
+        Err(Interrupted) => Err(Errno::EINTR.into()),
+    }
+}
+
+/// sigaltstack(2)
+pub async fn sigaltstack(
+    ctx: &mut Ctx,
+    new: UserPtr<StackDescription>,
+    old: UserPtr<StackDescription>,
+) -> SysResult {
+    let pointer = ctx.user.regs.rsp;
+    let before = ctx.thread.signals.lock().stack;
+    if let Some(new) = new.non_null() {
+        let wanted = ctx.memory.read(new).await?;
+        if before.contains(pointer) {
+            return Err(Errno::EPERM.into());
+        }
+        let stack = match wanted.flags & !signal::SS_AUTODISARM {
+            signal::SS_DISABLE => AlternateStack::default(),
+            0 | signal::SS_ONSTACK if (wanted.size as usize) < signal::MIN_STACK => {
+                return Err(Errno::ENOMEM.into());
+            }
+            0 | signal::SS_ONSTACK => AlternateStack {
+                base: wanted.base as usize,
+                size: wanted.size as usize,
+                auto_disarm: wanted.flags & signal::SS_AUTODISARM != 0,
+            },
+            _ => return Err(Errno::EINVAL.into()),
+        };
+        ctx.thread.signals.lock().stack = stack;
+    }
+    if let Some(old) = old.non_null() {
+        ctx.memory.write(old, &StackDescription::of(before, pointer)).await?;
+    }
+    Ok(0)
+}
+
+/// kill(2)
+pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
+    let signal = signal_or_probe(number)?;
+    let caller = ctx.thread.process();
+    let group = |group: u32| {
+        process::processes()
+            .into_iter()
+            .filter(|process| process.group.load(core::sync::atomic::Ordering::Relaxed) == group)
+            .collect::<alloc::vec::Vec<_>>()
+    };
+    let targets = match pid {
+        1.. => process::find_process(pid as u32).into_iter().collect(),
+        0 => group(caller.group.load(core::sync::atomic::Ordering::Relaxed)),
+        // Everybody but the first process and the caller.
+        -1 => process::processes()
+            .into_iter()
+            .filter(|other| other.pid != 1 && other.pid != caller.pid)
+            .collect(),
+        i32::MIN => return Err(Errno::ESRCH.into()),
+        group_id => group(group_id.unsigned_abs()),
+    };
+    if targets.is_empty() {
+        return Err(Errno::ESRCH.into());
+    }
+    let mut outcome = Err(Errno::EPERM);
+    for target in targets {
+        let sent = check_may_signal(ctx, &target, signal).and_then(|()| {
+            send(ctx, signal, signal::SI_USER, |signal, info| signal::send_to_process(&target, signal, info))
+        });
+        if sent.is_ok() {
+            outcome = sent;
+        }
+    }
+    outcome?;
+    Ok(0)
+}
+
+/// kill(2): the sender's real or effective user must be the target's real or saved one, or it must be privileged.
+fn check_may_signal(ctx: &Ctx, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
+    const KILL: Capabilities = Capabilities::from_bits_retain(1 << 5);
+    let own = ctx.thread.identity();
+    let Some(other) = target.threads().first().map(|thread| thread.identity()) else { return Ok(()) };
+    let related = [own.users.real, own.users.effective]
+        .iter()
+        .any(|&id| id == other.users.real || id == other.users.saved);
+    let same_session = signal == Some(Signal::CONT)
+        && target.session.load(core::sync::atomic::Ordering::Relaxed)
+            == ctx.thread.process().session.load(core::sync::atomic::Ordering::Relaxed);
+    if related || same_session || own.capable(KILL) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+fn send(
+    ctx: &Ctx,
+    signal: Option<Signal>,
+    code: i32,
+    send: impl FnOnce(Signal, SigInfo) -> Result<(), Errno>,
+) -> Result<(), Errno> {
+    let Some(signal) = signal else { return Ok(()) };
+    let info = SigInfo::user(signal, code, ctx.thread.process().pid, ctx.thread.identity().users.real);
+    send(signal, info)
+}
+
+/// tkill(2)
+pub fn tkill(ctx: &mut Ctx, tid: i32, number: SignalNumber) -> SysResult {
+    if tid <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    signal_thread(ctx, None, tid as u32, number)
+}
+
+/// tgkill(2)
+pub fn tgkill(ctx: &mut Ctx, tgid: i32, tid: i32, number: SignalNumber) -> SysResult {
+    if tid <= 0 || tgid <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    signal_thread(ctx, Some(tgid as u32), tid as u32, number)
+}
+
+/// The thread `tid`, which must belong to process `tgid` if that is given.
+fn target_thread(tgid: Option<u32>, tid: u32) -> Result<Arc<Thread>, Errno> {
+    let thread = process::find_thread(tid).ok_or(Errno::ESRCH)?;
+    if tgid.is_some_and(|tgid| thread.process().pid != tgid) {
+        return Err(Errno::ESRCH);
+    }
+    Ok(thread)
+}
+
+fn signal_thread(ctx: &Ctx, tgid: Option<u32>, tid: u32, number: SignalNumber) -> SysResult {
+    let target = target_thread(tgid, tid)?;
+    let signal = signal_or_probe(number)?;
+    check_may_signal(ctx, target.process(), signal)?;
+    send(ctx, signal, signal::SI_TKILL, |signal, info| signal::send_to_thread(&target, signal, info))?;
+    Ok(0)
+}
+
+/// The information that a program makes up itself. Pretending to be the kernel or `kill` is refused, but to oneself.
+async fn own_info(
+    ctx: &Ctx,
+    number: SignalNumber,
+    info: UserPtr<SigInfo>,
+    tgid: u32,
+) -> Result<(Signal, SigInfo), Errno> {
+    let mut found = ctx.memory.read(info).await?;
+    found.signal = number.0;
+    if (found.code >= 0 || found.code == signal::SI_TKILL) && tgid != ctx.thread.process().pid {
+        return Err(Errno::EPERM);
+    }
+    Ok((signal(number)?, found))
+}
+
+/// rt_sigqueueinfo(2)
+pub async fn rt_sigqueueinfo(
+    ctx: &mut Ctx,
+    tgid: u32,
+    number: SignalNumber,
+    info: UserPtr<SigInfo>,
+) -> SysResult {
+    let (signal, info) = own_info(ctx, number, info, tgid).await?;
+    let target = process::find_process(tgid).ok_or(Errno::ESRCH)?;
+    check_may_signal(ctx, &target, Some(signal))?;
+    signal::send_to_process(&target, signal, info)?;
+    Ok(0)
+}
+
+/// rt_tgsigqueueinfo(2)
+pub async fn rt_tgsigqueueinfo(
+    ctx: &mut Ctx,
+    tgid: u32,
+    tid: u32,
+    number: SignalNumber,
+    info: UserPtr<SigInfo>,
+) -> SysResult {
+    let (signal, info) = own_info(ctx, number, info, tgid).await?;
+    let target = target_thread(Some(tgid), tid)?;
+    check_may_signal(ctx, target.process(), Some(signal))?;
+    signal::send_to_thread(&target, signal, info)?;
+    Ok(0)
+}

@@ -1,0 +1,264 @@
+//! The machine as programs see it: names, limits, usage, randomness.
+
+use isopod_fs::Errno;
+use isopod_hal::{clock, memory_stats};
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::argument::{Flags, OutBytes};
+use crate::fail::SysResult;
+use crate::kernel;
+use crate::mm::UserPtr;
+use crate::process::{self, Ctx, Limit, Process, Resource};
+use crate::time::{TICKS_PER_SECOND, Timeval};
+
+/// The length of each field of [`UtsName`], its NUL included.
+const NAME_LENGTH: usize = 65;
+
+/// `struct new_utsname`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct UtsName {
+    system: [u8; NAME_LENGTH],
+    node: [u8; NAME_LENGTH],
+    release: [u8; NAME_LENGTH],
+    version: [u8; NAME_LENGTH],
+    machine: [u8; NAME_LENGTH],
+    domain: [u8; NAME_LENGTH],
+}
+
+/// uname(2). The release is that of the Linux whose interface this is; C libraries refuse to run on one they think too old.
+pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
+    let field = |text: &[u8]| {
+        let mut field = [0; NAME_LENGTH];
+        let length = text.len().min(NAME_LENGTH - 1);
+        field[..length].copy_from_slice(&text[..length]);
+        field
+    };
+    let name = UtsName {
+        system: field(b"Linux"),
+        node: field(&kernel::hostname()),
+        release: field(kernel::RELEASE.as_bytes()),
+        version: field(kernel::VERSION.as_bytes()),
+        machine: field(b"x86_64"),
+        domain: field(b"(none)"),
+    };
+    ctx.memory.write(buffer, &name).await?;
+    Ok(0)
+}
+
+/// sethostname(2)
+pub async fn sethostname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
+    if !ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    if length >= NAME_LENGTH {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut bytes = [0; NAME_LENGTH];
+    ctx.memory.read_bytes(name.address(), &mut bytes[..length]).await?;
+    kernel::set_hostname(&bytes[..length]);
+    Ok(0)
+}
+
+/// personality(2): only the default can be had.
+pub fn personality(_: &mut Ctx, persona: u32) -> SysResult {
+    /// `ADDR_NO_RANDOMIZE`, `READ_IMPLIES_EXEC` and their like concern later programs and are not offered.
+    const QUERY: u32 = u32::MAX;
+    match persona {
+        0 | QUERY => Ok(0),
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// `struct rlimit64`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct UserLimit {
+    soft: u64,
+    hard: u64,
+}
+
+/// getrlimit(2)
+pub async fn getrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> SysResult {
+    let found = ctx.thread.process().limits.lock().by_number(resource as usize).ok_or(Errno::EINVAL)?;
+    ctx.memory.write(limit, &UserLimit { soft: found.soft, hard: found.hard }).await?;
+    Ok(0)
+}
+
+/// setrlimit(2)
+pub async fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> SysResult {
+    let new = ctx.memory.read(limit).await?;
+    let process = alloc::sync::Arc::clone(ctx.thread.process());
+    set_limit(ctx, &process, resource, new)?;
+    Ok(0)
+}
+
+/// prlimit64(2)
+pub async fn prlimit64(
+    ctx: &mut Ctx,
+    pid: u32,
+    resource: u32,
+    new: UserPtr<UserLimit>,
+    old: UserPtr<UserLimit>,
+) -> SysResult {
+    let new = match new.non_null() {
+        Some(new) => Some(ctx.memory.read(new).await?),
+        None => None,
+    };
+    let target = match pid {
+        0 => alloc::sync::Arc::clone(ctx.thread.process()),
+        pid => process::find_process(pid).ok_or(Errno::ESRCH)?,
+    };
+    let before = target.limits.lock().by_number(resource as usize).ok_or(Errno::EINVAL)?;
+    if let Some(new) = new {
+        set_limit(ctx, &target, resource, new)?;
+    }
+    if let Some(old) = old.non_null() {
+        ctx.memory.write(old, &UserLimit { soft: before.soft, hard: before.hard }).await?;
+    }
+    Ok(0)
+}
+
+/// The most open files a limit may allow (`fs.nr_open`).
+const NR_OPEN: u64 = 1 << 20;
+
+fn set_limit(ctx: &Ctx, process: &Process, resource: u32, new: UserLimit) -> Result<(), Errno> {
+    let mut limits = process.limits.lock();
+    let before = limits.by_number(resource as usize).ok_or(Errno::EINVAL)?;
+    if new.soft > new.hard {
+        return Err(Errno::EINVAL);
+    }
+    if resource as usize == Resource::OpenFiles as usize && new.hard > NR_OPEN {
+        return Err(Errno::EPERM);
+    }
+    let privileged = ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_RESOURCE);
+    if new.hard > before.hard && !privileged {
+        return Err(Errno::EPERM);
+    }
+    limits.set(resource as usize, Limit { soft: new.soft, hard: new.hard });
+    let (stack, size) = (limits.get(Resource::Stack).soft, limits.get(Resource::AddressSpace).soft);
+    drop(limits);
+    process.memory().set_limits(stack, size);
+    Ok(())
+}
+
+/// `struct rusage`
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Usage {
+    user: Timeval,
+    system: Timeval,
+    /// Largest resident set in KiB.
+    resident_peak: i64,
+    /// Memory integrals that Linux does not keep either, faults, swaps, blocks, messages, signals, switches.
+    rest: [i64; 13],
+}
+
+/// CPU time of a process in nanoseconds: in user code, and in the kernel.
+pub fn cpu_time(process: &Process) -> (u64, u64) {
+    use core::sync::atomic::Ordering::Relaxed;
+    let mut run = process.past_run_ticks.load(Relaxed);
+    let mut user = process.past_user_ticks.load(Relaxed);
+    for thread in process.threads() {
+        let (thread_run, thread_user) = thread.ticks();
+        run += thread_run;
+        user += thread_user;
+    }
+    (clock::ticks_to_ns(user), clock::ticks_to_ns(run.saturating_sub(user)))
+}
+
+/// getrusage(2)
+pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysResult {
+    const SELF: i32 = 0;
+    const CHILDREN: i32 = -1;
+    const THREAD: i32 = 1;
+    let process = ctx.thread.process();
+    let times = match who {
+        SELF => Some(cpu_time(process)),
+        THREAD => {
+            let (run, user) = ctx.thread.ticks();
+            Some((clock::ticks_to_ns(user), clock::ticks_to_ns(run.saturating_sub(user))))
+        }
+        // No child has ended yet.
+        CHILDREN => None,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let found = times.map_or_else(Usage::default, |(user, system)| Usage {
+        user: Timeval::from_ns(user),
+        system: Timeval::from_ns(system),
+        resident_peak: (ctx.memory.report().resident_peak >> 10) as i64,
+        rest: [0; 13],
+    });
+    ctx.memory.write(usage, &found).await?;
+    Ok(0)
+}
+
+/// times(2): the system call returns ticks since boot.
+pub async fn times(ctx: &mut Ctx, buffer: UserPtr<[i64; 4]>) -> SysResult {
+    const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
+    if let Some(buffer) = buffer.non_null() {
+        let (user, system) = cpu_time(ctx.thread.process());
+        ctx.memory.write(buffer, &[(user / NS_PER_TICK) as i64, (system / NS_PER_TICK) as i64, 0, 0]).await?;
+    }
+    Ok((clock::monotonic_ns() / NS_PER_TICK) as usize)
+}
+
+/// `struct sysinfo`
+#[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct SysInfo {
+    uptime: i64,
+    loads: [u64; 3],
+    total_ram: u64,
+    free_ram: u64,
+    shared_ram: u64,
+    buffer_ram: u64,
+    total_swap: u64,
+    free_swap: u64,
+    processes: u16,
+    padding: [u16; 3],
+    total_high: u64,
+    free_high: u64,
+    unit: u32,
+    tail: u32,
+}
+
+/// sysinfo(2)
+pub async fn sysinfo(ctx: &mut Ctx, buffer: UserPtr<SysInfo>) -> SysResult {
+    let memory = memory_stats();
+    let threads: usize = process::processes().iter().map(|process| process.thread_count()).sum();
+    let info = SysInfo {
+        uptime: (clock::monotonic_ns() / 1_000_000_000) as i64,
+        total_ram: (memory.total_frames * isopod_hal::PAGE_SIZE) as u64,
+        free_ram: (memory.free_frames * isopod_hal::PAGE_SIZE) as u64,
+        processes: threads.min(usize::from(u16::MAX)) as u16,
+        unit: 1,
+        ..SysInfo::default()
+    };
+    ctx.memory.write(buffer, &info).await?;
+    Ok(0)
+}
+
+/// getrandom(2). The pool is seeded before the first program runs, so that nobody ever waits.
+pub async fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Flags) -> SysResult {
+    const NON_BLOCK: u32 = 1;
+    const RANDOM: u32 = 2;
+    const INSECURE: u32 = 4;
+    let exclusive = RANDOM | INSECURE;
+    if flags.0 & !(NON_BLOCK | exclusive) != 0 || flags.0 & exclusive == exclusive {
+        return Err(Errno::EINVAL.into());
+    }
+    let length = length.min(i32::MAX as usize);
+    let mut chunk = [0; 256];
+    let mut done = 0;
+    while done < length {
+        let step = chunk.len().min(length - done);
+        kernel::fill_random(&mut chunk[..step]);
+        ctx.memory.write_bytes(buffer.0.address() + done, &chunk[..step]).await?;
+        done += step;
+        if ctx.thread.is_interrupted() {
+            break;
+        }
+    }
+    Ok(done)
+}

@@ -1,0 +1,189 @@
+//! The table of system calls (x86-64 numbers, `arch/x86/entry/syscalls/syscall_64.tbl`).
+//!
+//! A line is `number name(parameter: Type, ..) => kind handler;`. The kind is `now` for a handler that returns at once and
+//! `wait` for an async one.
+
+use alloc::string::String;
+
+use isopod_fs::Errno;
+
+use super::argument::{Argument, Call, Fd, Flags, OutBytes, SignalNumber, UserPath};
+use super::{futex, identity, memory, process, signals, system};
+use crate::fail::{Fail, SysResult};
+use crate::mm::UserPtr;
+use crate::process::Ctx;
+
+/// A system call of the table.
+#[derive(Debug)]
+pub struct CallInfo {
+    /// Its number.
+    pub number: u64,
+    /// Its name.
+    pub name: &'static str,
+    /// Its parameters.
+    pub parameters: &'static [Parameter],
+    /// Writes its arguments as strace does.
+    pub show: fn(&Call, &mut String),
+}
+
+/// A parameter of a system call.
+#[derive(Debug)]
+pub struct Parameter {
+    /// Name, as in the man page.
+    pub name: &'static str,
+    /// Its type here.
+    pub kind: &'static str,
+}
+
+macro_rules! call {
+    (now $handler:path, $($argument:expr),*) => { $handler($($argument),*) };
+    (wait $handler:path, $($argument:expr),*) => { $handler($($argument),*).await };
+}
+
+macro_rules! system_calls {
+    ($($number:literal $name:ident($($parameter:ident: $type:ty),*) => $kind:ident $handler:path;)*) => {
+        /// Every system call, by rising number.
+        pub const CALLS: &[CallInfo] = &[$(CallInfo {
+            number: $number,
+            name: stringify!($name),
+            parameters: &[$(Parameter { name: stringify!($parameter), kind: stringify!($type) }),*],
+            show: |_call, _out| {
+                let mut _index = 0;
+                $(
+                    if _index > 0 {
+                        _out.push_str(", ");
+                    }
+                    <$type>::show(_call, _index, _out);
+                    _index += 1;
+                )*
+            },
+        }),*];
+
+        /// Calls the handler of call `number`.
+        pub(super) async fn dispatch(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> SysResult {
+            match number {
+                $($number => {
+                    let mut _registers = registers.into_iter();
+                    call!($kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
+                })*
+                _ => Err(Fail::Errno(Errno::ENOSYS)),
+            }
+        }
+    };
+}
+
+/// The entry of call `number`.
+pub(super) fn find(number: u64) -> Option<&'static CallInfo> {
+    CALLS.binary_search_by_key(&number, |call| call.number).ok().map(|index| &CALLS[index])
+}
+
+system_calls! {
+    9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => wait memory::mmap;
+    10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
+    11 munmap(addr: usize, length: usize) => now memory::munmap;
+    12 brk(addr: usize) => now memory::brk;
+    13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => wait signals::rt_sigaction;
+    14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigprocmask;
+    15 rt_sigreturn() => wait crate::signal::return_from_handler;
+    24 sched_yield() => wait process::sched_yield;
+    25 mremap(old_address: usize, old_size: usize, new_size: usize, flags: Flags, new_address: usize) => now memory::mremap;
+    26 msync(addr: usize, length: usize, flags: Flags) => now memory::msync;
+    27 mincore(addr: usize, length: usize, vec: UserPtr<u8>) => wait memory::mincore;
+    28 madvise(addr: usize, length: usize, advice: i32) => wait memory::madvise;
+    34 pause() => wait signals::pause;
+    39 getpid() => now process::getpid;
+    56 clone(flags: u64, stack: usize, parent_tid: UserPtr<u32>, child_tid: UserPtr<u32>, tls: u64) => wait process::clone;
+    59 execve(pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>) => wait process::execve;
+    60 exit(status: i32) => now process::exit;
+    62 kill(pid: i32, sig: SignalNumber) => now signals::kill;
+    63 uname(buf: UserPtr<system::UtsName>) => wait system::uname;
+    97 getrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::getrlimit;
+    98 getrusage(who: i32, usage: UserPtr<system::Usage>) => wait system::getrusage;
+    99 sysinfo(info: UserPtr<system::SysInfo>) => wait system::sysinfo;
+    100 times(buf: UserPtr<[i64; 4]>) => wait system::times;
+    102 getuid() => now identity::getuid;
+    104 getgid() => now identity::getgid;
+    105 setuid(uid: u32) => now identity::setuid;
+    106 setgid(gid: u32) => now identity::setgid;
+    107 geteuid() => now identity::geteuid;
+    108 getegid() => now identity::getegid;
+    109 setpgid(pid: u32, pgid: u32) => now process::setpgid;
+    110 getppid() => now process::getppid;
+    111 getpgrp() => now process::getpgrp;
+    112 setsid() => now process::setsid;
+    113 setreuid(ruid: u32, euid: u32) => now identity::setreuid;
+    114 setregid(rgid: u32, egid: u32) => now identity::setregid;
+    115 getgroups(size: i32, list: UserPtr<u32>) => wait identity::getgroups;
+    116 setgroups(size: usize, list: UserPtr<u32>) => wait identity::setgroups;
+    117 setresuid(ruid: u32, euid: u32, suid: u32) => now identity::setresuid;
+    118 getresuid(ruid: UserPtr<u32>, euid: UserPtr<u32>, suid: UserPtr<u32>) => wait identity::getresuid;
+    119 setresgid(rgid: u32, egid: u32, sgid: u32) => now identity::setresgid;
+    120 getresgid(rgid: UserPtr<u32>, egid: UserPtr<u32>, sgid: UserPtr<u32>) => wait identity::getresgid;
+    121 getpgid(pid: u32) => now process::getpgid;
+    122 setfsuid(fsuid: u32) => now identity::setfsuid;
+    123 setfsgid(fsgid: u32) => now identity::setfsgid;
+    124 getsid(pid: u32) => now process::getsid;
+    125 capget(hdrp: UserPtr<identity::CapHeader>, datap: UserPtr<[u32; 6]>) => wait identity::capget;
+    126 capset(hdrp: UserPtr<identity::CapHeader>, datap: UserPtr<[u32; 6]>) => wait identity::capset;
+    127 rt_sigpending(set: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigpending;
+    128 rt_sigtimedwait(set: UserPtr<u64>, info: UserPtr<crate::signal::SigInfo>, timeout: UserPtr<crate::time::Timespec>, sigsetsize: usize) => wait signals::rt_sigtimedwait;
+    129 rt_sigqueueinfo(tgid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_sigqueueinfo;
+    130 rt_sigsuspend(mask: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigsuspend;
+    131 sigaltstack(ss: UserPtr<crate::signal::StackDescription>, old_ss: UserPtr<crate::signal::StackDescription>) => wait signals::sigaltstack;
+    135 personality(persona: u32) => now system::personality;
+    140 getpriority(which: i32, who: u32) => now process::getpriority;
+    141 setpriority(which: i32, who: u32, prio: i32) => now process::setpriority;
+    143 sched_getparam(pid: u32, param: UserPtr<i32>) => wait process::sched_getparam;
+    144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => wait process::sched_setscheduler;
+    145 sched_getscheduler(pid: u32) => now process::sched_getscheduler;
+    146 sched_get_priority_max(policy: i32) => now process::sched_get_priority_max;
+    147 sched_get_priority_min(policy: i32) => now process::sched_get_priority_min;
+    149 mlock(addr: usize, len: usize) => wait memory::mlock;
+    150 munlock(addr: usize, len: usize) => now memory::munlock;
+    151 mlockall(flags: Flags) => now memory::mlockall;
+    152 munlockall() => now memory::munlockall;
+    157 prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => wait process::prctl;
+    158 arch_prctl(code: u32, addr: u64) => wait process::arch_prctl;
+    160 setrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::setrlimit;
+    170 sethostname(name: UserPtr<u8>, len: usize) => wait system::sethostname;
+    186 gettid() => now process::gettid;
+    200 tkill(tid: i32, sig: SignalNumber) => now signals::tkill;
+    202 futex(uaddr: usize, futex_op: Flags, val: u32, timeout: UserPtr<crate::time::Timespec>, uaddr2: usize, val3: u32) => wait futex::futex;
+    203 sched_setaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_setaffinity;
+    204 sched_getaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_getaffinity;
+    218 set_tid_address(tidptr: usize) => now process::set_tid_address;
+    231 exit_group(status: i32) => now process::exit_group;
+    234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
+    273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
+    274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
+    297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_tgsigqueueinfo;
+    302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => wait system::prlimit64;
+    309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
+    318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
+    322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;
+    324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now process::membarrier;
+    325 mlock2(addr: usize, len: usize, flags: Flags) => wait memory::mlock2;
+    435 clone3(cl_args: UserPtr<u8>, size: usize) => wait process::clone3;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_rise_so_that_a_search_finds_them() {
+        assert!(CALLS.windows(2).all(|pair| pair[0].number < pair[1].number));
+        assert_eq!(find(39).map(|call| call.name), Some("getpid"));
+        assert!(find(100_000).is_none());
+    }
+
+    #[test]
+    fn a_trace_shows_arguments_as_strace_does() {
+        let call = Call { registers: [-100i64 as u64, 0, 0, 0, 0, 0], result: 0 };
+        let mut out = String::new();
+        Fd::show(&call, 0, &mut out);
+        out.push(' ');
+        (find(62).unwrap().show)(&Call { registers: [1, 15, 0, 0, 0, 0], result: 0 }, &mut out);
+        assert_eq!(out, "AT_FDCWD 1, SIGTERM");
+    }
+}
