@@ -184,3 +184,41 @@ impl fmt::Debug for Devices {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::virtio::mmio::tests::attach_disk;
+
+    fn boot(command_line: &'static [u8], seed: Option<[u8; 32]>) -> BootInfo {
+        let link = isopod_hal::boot::LinkDirectory::default();
+        BootInfo { command_line, memory: &[], rsdp: None, modules: &[], link, seed }
+    }
+
+    #[test]
+    fn devices_of_the_command_line_are_started_once() {
+        attach_disk(true);
+        let devices = probe(&boot(
+            b"virtio_mmio.device=512@0xfeb02e00:5 virtio_mmio.device=4K@0xd0000000:6 \
+              virtio_mmio.device=512@0xfeb02e00:5 virtio_mmio.device=nonsense",
+            Some([1; 32]),
+        ));
+        assert_eq!(devices.blocks.len(), 1);
+        assert_eq!(devices.blocks[0].size(), 512_000);
+        assert!(devices.consoles.is_empty() && devices.random_sources.is_empty());
+        assert!(devices.random.is_seeded());
+    }
+
+    #[test]
+    fn a_legacy_device_is_skipped() {
+        attach_disk(false);
+        let devices = probe(&boot(b"virtio_mmio.device=512@0xfeb02e00:5", None));
+        assert!(devices.blocks.is_empty());
+    }
+
+    #[test]
+    fn a_machine_without_anything_boots() {
+        let devices = probe(&boot(b"", None));
+        assert!(devices.blocks.is_empty() && devices.consoles.is_empty());
+    }
+}

@@ -130,4 +130,4 @@ impl Transport for MmioTransport {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

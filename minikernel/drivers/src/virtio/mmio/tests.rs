@@ -88,8 +88,10 @@ fn place(base: u64, size: u64) -> MmioDevice {
     MmioDevice { base, size, line: Line { gsi: 5, trigger: Trigger::Edge, polarity: Polarity::High } }
 }
 
-const BASE: u64 = 0xfeb0_2e00;
+/// Where the tests have their device.
+pub(crate) const BASE: u64 = 0xfeb0_2e00;
 
+/// Attaches a disk of 1000 sectors at [`BASE`].
 fn attach(magic: u32, version: u32) -> (Arc<Simulated>, Rc<RefCell<Registers>>) {
     let capacity = 1000u64.to_le_bytes();
     let (device, link) = Simulated::new(0, &capacity, &[256]);
@@ -109,6 +111,11 @@ fn attach(magic: u32, version: u32) -> (Arc<Simulated>, Rc<RefCell<Registers>>) 
 }
 
 const MAGIC: u32 = 0x7472_6976;
+
+/// Attaches a disk of 1000 sectors at [`BASE`], modern or legacy.
+pub(crate) fn attach_disk(modern: bool) {
+    attach(MAGIC, if modern { 2 } else { 1 });
+}
 
 #[test]
 fn a_disk_is_started_and_read() {
