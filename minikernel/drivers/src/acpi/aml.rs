@@ -19,6 +19,9 @@ const PACKAGE_OP: u8 = 0x12;
 const ROOT_CHAR: u8 = b'\\';
 const DEVICE_OP: [u8; 2] = [0x5b, 0x82];
 
+/// Most devices that are looked at: each costs a search of its body, and hostile code could name any number.
+const MOST_DEVICES: usize = 64;
+
 /// A device with one range of memory and one interrupt.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MmioDevice {
@@ -35,7 +38,7 @@ pub fn devices(code: &[u8], hid: [u8; 8]) -> Vec<MmioDevice> {
     let mut found = Vec::new();
     // The body of the innermost device seen so far that has not ended; a child device sits inside its parent.
     let mut open: Vec<(usize, &[u8])> = Vec::new();
-    let mut at = 0;
+    let (mut at, mut named) = (0, 0);
     // Only these two bytes can begin something of interest.
     while let Some(skipped) =
         code.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == NAME_OP || *byte == DEVICE_OP[0]))
@@ -55,6 +58,10 @@ pub fn devices(code: &[u8], hid: [u8; 8]) -> Vec<MmioDevice> {
             && let Some((_, body)) = open.last()
         {
             found.extend(resources(body));
+            named += 1;
+            if named == MOST_DEVICES {
+                break;
+            }
         }
         at += 1;
     }

@@ -1,7 +1,7 @@
 //! virtio over MMIO (virtio 1.2, 4.2).
 
 use isopod_hal::mmio::Mmio;
-use isopod_hal::{PhysAddr, PhysRange};
+use isopod_hal::{PAGE_SIZE, PhysAddr, PhysRange};
 
 use super::{Doorbell, Rings, StartError, Status, Transport};
 use crate::acpi::MmioDevice;
@@ -40,11 +40,12 @@ impl MmioTransport {
     /// Looks at the device at `place`; its device number, 0 for an empty slot, and the way to it.
     pub fn open(place: MmioDevice) -> Result<(u32, Self), StartError> {
         const MAGIC: u32 = u32::from_le_bytes(*b"virt");
-        let size = usize::try_from(place.size).map_err(|_| StartError::Window)?;
+        // No device has more registers; a size that somebody made up must not map gigabytes.
+        let size = place.size.min(PAGE_SIZE as u64) as usize;
         if size < register::CONFIG || !place.base.is_multiple_of(4) {
             return Err(StartError::Window);
         }
-        let range = PhysRange::new(PhysAddr::new(place.base), place.size);
+        let range = PhysRange::new(PhysAddr::new(place.base), size as u64);
         let window = Mmio::map(range).map_err(|_| StartError::Window)?;
         if window.read32(register::MAGIC) != MAGIC {
             return Err(StartError::Window);

@@ -34,6 +34,10 @@ mod structure {
     pub const DEVICE: u8 = 4;
 }
 
+/// No structure is longer, but for the notifications of thousands of queues. A length that the device made up must not
+/// map gigabytes.
+const LONGEST_WINDOW: u32 = 64 << 10;
+
 /// A register window and its length.
 #[derive(Debug)]
 struct Window {
@@ -46,7 +50,7 @@ impl Window {
     /// last is kept in `bar`: all structures tend to share one.
     fn map(function: &Function, capability: Capability, bar: &mut Option<(u8, u64)>) -> Option<Self> {
         let word = |at: u8| Some(function.read(capability.offset.checked_add(at)?));
-        let (index, offset, len) = (word(4)? as u8, word(8)?, word(12)?);
+        let (index, offset, len) = (word(4)? as u8, word(8)?, word(12)?.min(LONGEST_WINDOW));
         let address = match *bar {
             Some((known, address)) if known == index => address,
             _ => function.bar(index)?,

@@ -144,8 +144,7 @@ fn what_is_no_modern_device_is_left_out() {
     assert_eq!(MmioTransport::open(place(BASE, 0x200)).unwrap_err(), StartError::Legacy);
     attach(0, 2);
     assert_eq!(MmioTransport::open(place(BASE, 0x200)).unwrap_err(), StartError::Window);
-    for (base, size) in [(BASE, 0xff), (BASE, 0), (BASE, u64::MAX), (BASE + 1, 0x200), (u64::MAX - 3, 0x200)]
-    {
+    for (base, size) in [(BASE, 0xff), (BASE, 0), (BASE + 1, 0x200), (u64::MAX - 3, 0x200)] {
         assert_eq!(MmioTransport::open(place(base, size)).unwrap_err(), StartError::Window);
     }
     // RAM is no device.
