@@ -5,7 +5,7 @@ use std::fs::File;
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use tempfile::TempPath;
+use tempfile::NamedTempFile;
 
 use super::inflate::{Inflate, OpenError};
 use super::{Activity, Blob, Content, Origin, SourceError};
@@ -31,7 +31,7 @@ enum Access {
     Archive {
         members: HashMap<String, Member>,
         /// The inflated archive, where the one the user named is compressed: members are read in any order.
-        inflated: Option<TempPath>,
+        inflated: Option<NamedTempFile>,
     },
 }
 
@@ -50,7 +50,8 @@ impl Files {
     /// The members of the tar file `path`, which may be compressed.
     pub fn archive(path: &Path, store: &Store) -> Result<Self, SourceError> {
         let inflated = inflate(path, store)?;
-        let file = File::open(inflated.as_deref().unwrap_or(path)).map_err(SourceError::read(path))?;
+        let file = File::open(inflated.as_ref().map_or(path, NamedTempFile::path))
+            .map_err(SourceError::read(path))?;
         let members =
             index(file).map_err(|error| SourceError::malformed(path.display(), "a tar archive", error))?;
         Ok(Self { path: path.to_owned(), access: Access::Archive { members, inflated } })
@@ -78,7 +79,7 @@ impl Files {
             Access::Archive { members, inflated } => {
                 let Some((offset, len)) = find(members, name) else { return Ok(None) };
                 let open = || {
-                    let mut file = File::open(inflated.as_deref().unwrap_or(&self.path))?;
+                    let mut file = File::open(inflated.as_ref().map_or(&*self.path, NamedTempFile::path))?;
                     file.seek(SeekFrom::Start(offset))?;
                     Ok(file.take(len))
                 };
@@ -128,8 +129,8 @@ impl Origin for Files {
     }
 }
 
-/// The inflated archive, where `path` is compressed. It lives as long as what is returned.
-fn inflate(path: &Path, store: &Store) -> Result<Option<TempPath>, SourceError> {
+/// The inflated archive, where `path` is compressed.
+fn inflate(path: &Path, store: &Store) -> Result<Option<NamedTempFile>, SourceError> {
     let file = File::open(path).map_err(SourceError::read(path))?;
     let mut stream = Inflate::open(file).map_err(|error| match error {
         OpenError::Io(error) => SourceError::read(path)(error),
@@ -145,7 +146,7 @@ fn inflate(path: &Path, store: &Store) -> Result<Option<TempPath>, SourceError> 
             .read(&mut buffer)
             .map_err(|error| SourceError::malformed(path.display(), "a readable archive", error))?;
         if n == 0 {
-            return Ok(Some(temp.into_temp_path()));
+            return Ok(Some(temp));
         }
         store.check_room()?;
         io::Write::write_all(&mut temp, &buffer[..n])

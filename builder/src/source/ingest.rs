@@ -21,7 +21,7 @@ const BUFFER: usize = 256 * 1024;
 const WAITING: usize = 4;
 
 /// How often the room on the disk is looked at, in bytes written.
-const ROOM_CHECK: u64 = 64 << 20;
+const ROOM_CHECK: u64 = 16 << 20;
 
 /// A layer on its way into the store.
 pub(super) struct Ingest<'a> {

@@ -31,7 +31,7 @@ pub use error::StoreError;
 pub use root::{CachedRoot, RootInfo};
 
 /// How much of the file system the cache leaves free, in bytes.
-pub const RESERVE: u64 = 128 << 20;
+pub const RESERVE: u64 = 64 << 20;
 
 /// The cache and state directories of one user. Cheap to open; holds no file open.
 #[derive(Debug, Clone)]

@@ -19,7 +19,7 @@ use super::credentials::Credentials;
 use super::download::{self, Download};
 use super::failure::{self, Failure};
 use crate::source::reference::RegistryReference;
-use crate::source::{SourceError, Unreachable};
+use crate::source::{Damage, SourceError, Unreachable};
 use crate::store::Digest;
 
 /// How long a connection may take to come about, and how long an answer may pause, before it counts as broken.
@@ -145,6 +145,12 @@ impl Connection {
             },
             Failure::Denied(reason) => SourceError::Denied { registry, repository, reason },
             Failure::NotFound => SourceError::Missing { place: self.reference.name(), what: what.to_owned() },
+            Failure::Digest { expected, actual }
+                if let (Ok(expected), Ok(actual)) = (expected.parse(), actual.parse()) =>
+            {
+                let damage = Damage::Digest { expected, actual };
+                SourceError::Damaged { what: what.to_owned(), place: self.reference.name(), damage }
+            }
             failure => failure.about(registry),
         }
     }

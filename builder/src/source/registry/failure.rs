@@ -27,7 +27,12 @@ pub(super) enum Failure {
     /// HTTP status 429.
     RateLimited,
     /// Content has another digest than its name or its header says.
-    Digest(String),
+    Digest {
+        /// What it should be.
+        expected: String,
+        /// What it is.
+        actual: String,
+    },
     /// Anything else: the answer makes no sense.
     Other(String),
 }
@@ -45,13 +50,16 @@ impl Failure {
             Self::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
             Self::RateLimited => SourceError::RateLimited { registry },
             Self::NotFound => SourceError::Registry { registry, detail: "not found".to_owned() },
+            Self::Digest { expected, actual } => SourceError::Registry {
+                registry,
+                detail: format!("content with the digest {actual} for {expected}"),
+            },
             Self::NoSuchRange => {
                 SourceError::Registry { registry, detail: "range not satisfiable".to_owned() }
             }
             Self::Server(detail)
             | Self::Unauthorized(detail)
             | Self::Denied(detail)
-            | Self::Digest(detail)
             | Self::Other(detail) => SourceError::Registry { registry, detail },
         }
     }
@@ -92,8 +100,11 @@ impl Failure {
     fn request(error: &(dyn Error + 'static), connecting: bool, timed_out: bool) -> Self {
         let mut cause = Some(error);
         while let Some(error) = cause {
-            if error.is::<rustls::Error>() {
-                return Self::Unreachable(Unreachable::Tls(error.to_string()));
+            if let Some(error) = error.downcast_ref::<rustls::Error>() {
+                return Self::Unreachable(Unreachable::Tls(match error {
+                    rustls::Error::InvalidMessage(_) => "what answers does not speak TLS".to_owned(),
+                    error => error.to_string(),
+                }));
             }
             if let Some(error) = error.downcast_ref::<io::Error>()
                 && error.kind() == io::ErrorKind::ConnectionRefused
@@ -135,7 +146,9 @@ impl From<OciDistributionError> for Failure {
             OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized(String::new()),
             OciDistributionError::RegistryError { envelope, .. } => Self::envelope(&envelope),
             OciDistributionError::ServerError { code, message, .. } => Self::status(code, one_line(&message)),
-            OciDistributionError::DigestError(error) => Self::Digest(error.to_string()),
+            OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => {
+                Self::Digest { expected, actual }
+            }
             error => Self::Other(chain(&error)),
         }
     }
@@ -144,10 +157,11 @@ impl From<OciDistributionError> for Failure {
 /// An error in the middle of a blob.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
-        match error.get_ref() {
-            Some(inner) if inner.is::<DigestError>() => Self::Digest(inner.to_string()),
-            Some(inner) => Self::Cut(deepest(inner)),
-            None => Self::Cut(error.to_string()),
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(DigestError::VerificationError { expected, actual }) => {
+                Self::Digest { expected: expected.clone(), actual: actual.clone() }
+            }
+            _ => Self::Cut(deepest(&error)),
         }
     }
 }

@@ -151,18 +151,45 @@ fn damaged_blobs_are_refused_and_leave_nothing() {
     flipped[blob.len() / 2] ^= 1;
     let mut longer = blob.clone();
     longer.push(0);
-    let damage = |content: Vec<u8>| {
+    let damage = |content: &[u8], more: &[Fault]| {
         let registry = TestRegistry::start(Login::None);
         registry.push("app", "1", &image);
-        registry.fault("app", &layer(&image), Fault::Content(content));
+        registry.fault("app", &layer(&image), Fault::Content(content.to_vec()));
+        for fault in more {
+            registry.fault("app", &layer(&image), fault.clone());
+        }
         match pull_error(&registry, "app:1") {
             SourceError::Damaged { damage, .. } => damage,
             other => panic!("{other}"),
         }
     };
-    assert!(matches!(damage(flipped), Damage::Digest { expected, .. } if expected == layer(&image)));
-    assert!(matches!(damage(longer), Damage::Overlong { expected } if expected == blob.len() as u64));
-    assert!(matches!(damage(blob[..1000].to_vec()), Damage::Truncated { actual: 1000, .. }));
+    for more in [&[][..], &[Fault::NoRanges]] {
+        assert!(
+            matches!(damage(&flipped, more), Damage::Digest { expected, .. } if expected == layer(&image))
+        );
+        assert!(
+            matches!(damage(&longer, more), Damage::Overlong { expected } if expected == blob.len() as u64)
+        );
+    }
+    assert!(matches!(damage(&blob[..1000], &[]), Damage::Truncated { actual: 1000, .. }));
+}
+
+#[test]
+fn a_damaged_manifest_or_configuration_is_refused() {
+    let image = TestImage::small("app");
+    let digest = image.digest();
+    for path in
+        [format!("/v2/app/manifests/{digest}"), format!("/v2/app/blobs/{}", Digest::of(&image.config))]
+    {
+        let registry = TestRegistry::start(Login::None);
+        registry.push("app", "1", &image);
+        let mut content =
+            if path.contains("manifests") { image.manifest.clone() } else { image.config.clone() };
+        content[10] ^= 1;
+        registry.fault_at(&path, Fault::Content(content));
+        let error = pull_error(&registry, &format!("app@{digest}"));
+        assert!(matches!(error, SourceError::Damaged { damage: Damage::Digest { .. }, .. }), "{error}");
+    }
 }
 
 #[test]
