@@ -17,6 +17,9 @@ const MAX_LINKS: usize = 8;
 /// The content of a file.
 type Stream = Box<dyn Read + Send>;
 
+/// Archives of images have a few files for each layer; more members than this are a flood.
+const MAX_MEMBERS: usize = 100_000;
+
 /// A set of files by their relative paths, with `/` between parts.
 #[derive(Debug)]
 pub(super) struct Files {
@@ -159,6 +162,9 @@ fn index(file: File) -> io::Result<HashMap<String, Member>> {
     let mut members = HashMap::new();
     for entry in tar::Archive::new(file).entries_with_seek()? {
         let entry = entry?;
+        if members.len() == MAX_MEMBERS {
+            return Err(io::Error::other(format!("it has more than {MAX_MEMBERS} members")));
+        }
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
         let kind = entry.header().entry_type();
         if kind.is_file() || kind.is_contiguous() {
@@ -208,4 +214,61 @@ fn normal(path: &str) -> String {
         }
     }
     parts.join("/")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::source::testing;
+
+    fn index_bytes(bytes: &[u8]) -> io::Result<HashMap<String, Member>> {
+        let mut file = tempfile::tempfile().unwrap();
+        file.write_all(bytes).unwrap();
+        file.rewind().unwrap();
+        index(file)
+    }
+
+    #[test]
+    fn paths_are_made_plain() {
+        for (path, plain) in
+            [("./a//b/", "a/b"), ("/a/../b", "b"), ("../../a", "a"), ("a/./b/..", "a"), ("", "")]
+        {
+            assert_eq!(normal(path), plain);
+        }
+    }
+
+    #[test]
+    fn members_are_found_where_they_lie() {
+        let archive = testing::tar(&[("./a", b"one"), ("dir/b", b"two"), (&"long/".repeat(60), b"three")]);
+        let members = index_bytes(&archive).unwrap();
+        for (name, content) in [("a", "one"), ("/dir/../dir/b", "two"), (&"long/".repeat(60), "three")] {
+            let (offset, len) = find(&members, name).unwrap();
+            assert_eq!(&archive[offset as usize..][..len as usize], content.as_bytes());
+        }
+        assert_eq!(find(&members, "c"), None);
+    }
+
+    proptest! {
+        #[test]
+        fn hostile_archives_never_panic(changes: Vec<(prop::sample::Index, u8)>, end: prop::sample::Index) {
+            let mut archive = testing::tar(&[("manifest.json", b"[]"), ("dir/layer.tar", &[7; 700]), (&"long/".repeat(60), b"x")]);
+            for (at, byte) in changes {
+                let at = at.index(archive.len());
+                archive[at] = byte;
+            }
+            let len = archive.len();
+            archive.truncate(end.index(len + 1));
+            if let Ok(members) = index_bytes(&archive) {
+                for member in members.values() {
+                    if let Member::File { offset, len } = member {
+                        prop_assert!(offset + len <= archive.len() as u64);
+                    }
+                }
+            }
+        }
+    }
 }
