@@ -16,12 +16,11 @@ use crate::store::{CachedRoot, Store};
 
 /// Write an application as one file that hypervisors boot directly
 ///
-/// The file is an ELF with the guest kernel, the root and what to run. QEMU, Cloud Hypervisor and Firecracker take it as a kernel:
-///
-///   qemu-system-x86_64 -M microvm -m 512M -nographic -no-reboot -kernel FILE
-///
-/// The same source gives the same bytes. FILE appears whole or not at all.
+/// The file is an ELF with the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. It
+/// is loaded into the machine's memory, so the machine needs more of it than the file has. The same source gives the same bytes, and
+/// FILE appears whole or not at all.
 #[derive(Debug, Args)]
+#[command(after_long_help = EXAMPLES)]
 pub(super) struct Build {
     /// The file to write
     #[arg(short, long, value_name = "FILE")]
@@ -42,6 +41,12 @@ pub(super) struct Build {
     #[command(flatten)]
     from: SourceOptions,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  isopod build -o web.elf localhost:5000/web -- --port 8080
+  qemu-system-x86_64 -M microvm -m 512M -nographic -no-reboot -kernel web.elf
+  isopod run -e LEVEL=debug web.elf";
 
 impl Build {
     pub fn execute(self) -> Result<(), Failure> {

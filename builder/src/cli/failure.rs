@@ -17,7 +17,7 @@ pub(crate) struct Failure {
 impl Failure {
     /// An error that no other room has a type for.
     pub fn new(message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
-        Self { message: message.into(), hint: hint.into() }
+        Self { message: plain(&message.into()), hint: hint.into() }
     }
 
     pub fn print(&self) {
@@ -28,13 +28,20 @@ impl Failure {
     }
 }
 
+/// A message without the numbers that Rust puts behind what the operating system says.
+fn plain(message: &str) -> String {
+    let mut parts = message.split(" (os error ");
+    let first = parts.next().unwrap_or_default().to_owned();
+    parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
+}
+
 /// Every error type of the library has a `hint`.
 macro_rules! failure_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
                 let hint: Option<String> = error.hint().into();
-                Self { message: error.to_string(), hint }
+                Self::new(error.to_string(), hint)
             }
         }
     )*};
@@ -50,3 +57,17 @@ failure_from!(
     SourceError,
     StoreError
 );
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn error_numbers_are_left_out() {
+        assert_eq!(
+            plain("cannot read x: No such file (os error 2), sorry"),
+            "cannot read x: No such file, sorry"
+        );
+        assert_eq!(plain("nothing (to do)"), "nothing (to do)");
+    }
+}

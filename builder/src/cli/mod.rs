@@ -24,7 +24,7 @@ const OWN_ERROR: u8 = 125;
 /// as `docker run` would start a container: standard streams, signals and the exit status are the application's. `build` writes one
 /// file that QEMU, Cloud Hypervisor and Firecracker boot without Isopod.
 #[derive(Debug, Parser)]
-#[command(name = "isopod", version, max_term_width = 100, after_help = SOURCES, after_long_help = LONG_AFTER)]
+#[command(name = "isopod", version, max_term_width = 100, after_help = AFTER, after_long_help = LONG_AFTER)]
 struct Isopod {
     #[command(subcommand)]
     verb: Verb,
@@ -36,23 +36,25 @@ enum Verb {
     Build(build::Build),
 }
 
-const SOURCES: &str = "\
+/// What both the short and the long help end with.
+macro_rules! sources {
+    () => {
+        "\
 Sources:
   debian:12, ghcr.io/owner/name@sha256:..  an image in a registry
   localhost:5000/app                       plain HTTP for loopback hosts, or with --insecure
   oci:DIR[:NAME], oci-archive:FILE[:NAME]  an OCI image layout, as skopeo and buildah write it
   docker-archive:FILE[:NAME]               what docker save writes
   rootfs:DIR                               a directory that holds a root file system
-  elf:FILE                                 a program of this host, with its libraries";
+  elf:FILE                                 a program of this host, with its libraries"
+    };
+}
 
-const LONG_AFTER: &str = "\
-Sources:
-  debian:12, ghcr.io/owner/name@sha256:..  an image in a registry
-  localhost:5000/app                       plain HTTP for loopback hosts, or with --insecure
-  oci:DIR[:NAME], oci-archive:FILE[:NAME]  an OCI image layout, as skopeo and buildah write it
-  docker-archive:FILE[:NAME]               what docker save writes
-  rootfs:DIR                               a directory that holds a root file system
-  elf:FILE                                 a program of this host, with its libraries
+const AFTER: &str = sources!();
+
+const LONG_AFTER: &str = concat!(
+    sources!(),
+    "
 
 Exit status:
   0-255  the application's own
@@ -62,14 +64,16 @@ Exit status:
   125    an error of Isopod's
 
 Environment:
-  ISOPOD_HOME    where images and state are kept; otherwise $XDG_CACHE_HOME/isopod and $XDG_STATE_HOME/isopod
-  DOCKER_CONFIG, REGISTRY_AUTH_FILE  where credentials for registries are looked for
+  ISOPOD_HOME         keeps images and state, in place of the XDG directories
+  DOCKER_CONFIG       the directory of Docker's config.json, for credentials
+  REGISTRY_AUTH_FILE  credentials as podman and skopeo keep them
 
 Examples:
   isopod run debian:12 cat /etc/os-release
-  isopod run -i -m 64M alpine sh -c 'read name; echo hello $name'
+  isopod run -i -m 64m alpine sh -c 'read name; echo hello $name'
   isopod build -o web.elf localhost:5000/web -- --port 8080
-  isopod run web.elf";
+  isopod run web.elf"
+);
 
 /// The command line's description, for help and reference pages.
 pub fn command() -> clap::Command {

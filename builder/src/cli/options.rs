@@ -24,7 +24,7 @@ pub(crate) struct SourceOptions {
     /// Registries on loopback addresses get plain HTTP without it.
     #[arg(long)]
     insecure: bool,
-    /// When to ask the registry what a tag stands for
+    /// When to ask the registry what a tag stands for; otherwise build asks always, run when the image is missing
     #[arg(long, value_name = "WHEN", value_enum)]
     pull: Option<PullName>,
 }

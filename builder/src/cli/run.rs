@@ -39,7 +39,7 @@ pub(super) struct Run {
     machine: MachineOptions,
     #[command(flatten)]
     from: SourceOptions,
-    /// Keep nothing of the run when it ends; no run keeps anything yet
+    /// Remove what the run left behind when it ends; no run leaves anything yet
     #[arg(long, help_heading = "Machine options")]
     rm: bool,
 }

@@ -3,7 +3,7 @@
 use std::io::{self, Read as _};
 use std::path::Path;
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use object::Endianness;
 use object::elf;
@@ -59,20 +59,26 @@ pub(super) fn run(qemu: &Path) -> Result<(), String> {
 }
 
 fn run_under(accelerator: Accelerator, qemu: &Path) -> Result<(), String> {
-    let started = Instant::now();
     match try_run(accelerator, qemu) {
-        Ok(Some(GOOD)) => Ok(()),
-        Ok(Some(_)) => Err("the CPU that it offers lacks features of x86-64".to_owned()),
-        Ok(None) if started.elapsed() >= LIMIT => {
-            Err(format!("a probe guest did not finish within {} ms", LIMIT.as_millis()))
-        }
-        Ok(None) => Err("a probe guest did not run".to_owned()),
+        Ok(Outcome::Said(GOOD)) => Ok(()),
+        Ok(Outcome::Said(_)) => Err("the CPU that it offers lacks features of x86-64".to_owned()),
+        Ok(Outcome::Silent) => Err(format!("a probe guest did not finish within {} ms", LIMIT.as_millis())),
+        Ok(Outcome::Ended(words)) => Err(format!("a probe guest did not run{words}")),
         Err(error) => Err(format!("a probe guest could not be started: {error}")),
     }
 }
 
-/// What the probe says, if anything in time.
-fn try_run(accelerator: Accelerator, qemu: &Path) -> io::Result<Option<u8>> {
+/// What became of a probe.
+enum Outcome {
+    /// It gave an answer.
+    Said(u8),
+    /// It ran out of time.
+    Silent,
+    /// QEMU ended. What it complained about is added to a message.
+    Ended(String),
+}
+
+fn try_run(accelerator: Accelerator, qemu: &Path) -> io::Result<Outcome> {
     let image = in_memory("probe", &image().map_err(io::Error::other)?)?;
     let mut line = CommandLine(vec![qemu.into()]);
     line.add(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot", "-m", "16M"]);
@@ -81,14 +87,23 @@ fn try_run(accelerator: Accelerator, qemu: &Path) -> io::Result<Option<u8>> {
     line.add(["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]);
     line.add(["-kernel".as_ref(), inherited(&image).as_os_str()]);
     let (mut answer, serial) = io::pipe()?;
+    let (mut complaints, errors) = io::pipe()?;
     let mut command = line.command();
-    command.stdin(Stdio::null()).stdout(serial).stderr(Stdio::null());
-    let _guest = Leashed::spawn(command, vec![image.into()])?;
+    command.stdin(Stdio::null()).stdout(serial).stderr(errors);
+    let mut guest = Leashed::spawn(command, vec![image.into()])?;
 
     let limit = Timespec { tv_sec: LIMIT.as_secs() as i64, tv_nsec: i64::from(LIMIT.subsec_nanos()) };
-    let ready = poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&limit))?;
+    if poll(&mut [PollFd::new(&answer, PollFlags::IN)], Some(&limit))? == 0 {
+        return Ok(Outcome::Silent);
+    }
     let mut byte = [0];
-    Ok((ready > 0 && answer.read(&mut byte)? == 1).then_some(byte[0]))
+    if answer.read(&mut byte)? == 1 {
+        return Ok(Outcome::Said(byte[0]));
+    }
+    guest.kill()?;
+    let mut words = String::new();
+    complaints.read_to_string(&mut words)?;
+    Ok(Outcome::Ended(words.trim().lines().next_back().map_or(String::new(), |line| format!(": {line}"))))
 }
 
 /// The probe as an ELF that loaders enter by PVH.

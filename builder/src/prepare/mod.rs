@@ -64,6 +64,9 @@ impl PrepareError {
             Self::Root(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
+                Some("a path is seen from the directory that you are in".to_owned())
+            }
             Self::Read { .. } => None,
         }
     }

@@ -39,7 +39,15 @@ pub enum InspectError {
         /// In which way.
         what: String,
     },
-    /// The interpreter of a script or the dynamic loader of a program is not there.
+    /// The dynamic loader of a program (its `PT_INTERP`) is not there.
+    #[error("{} needs the loader {}, which is not there", text(path), text(loader))]
+    MissingLoader {
+        /// What needs it.
+        path: Vec<u8>,
+        /// What is not there.
+        loader: Vec<u8>,
+    },
+    /// The interpreter of a script is not there.
     #[error("{} needs the interpreter {}, which is not there", text(path), text(interpreter))]
     MissingInterpreter {
         /// What needs it.
@@ -93,10 +101,14 @@ impl InspectError {
             Self::MissingInterpreter { interpreter, .. } if interpreter.ends_with(b"\r") => {
                 "the script has DOS line ends: take them away with sed -i 's/\\r$//'".to_owned()
             }
-            Self::MissingInterpreter { interpreter, .. } => format!(
-                "add {} to the image, or link the program statically (Rust: --target x86_64-unknown-linux-musl)",
-                text(interpreter)
-            ),
+            Self::MissingInterpreter { interpreter, .. } => {
+                format!("add {} to the image, or name another in the script's first line", text(interpreter))
+            }
+            Self::MissingLoader { .. } => {
+                "the image lacks the C library that the program was built for: install it, or link the program \
+                 statically (Rust: --target x86_64-unknown-linux-musl)"
+                    .to_owned()
+            }
             Self::MissingLibrary { .. } => {
                 "install the package that has it in the image; LD_LIBRARY_PATH and RUNPATH are looked at too"
                     .to_owned()

@@ -76,7 +76,7 @@ pub fn inspect(
             return Ok(Needs { program: path, scripts, loader: None, libraries: Vec::new() });
         };
         let Ok(loader_entry) = files.open(&loader) else {
-            return Err(InspectError::MissingInterpreter { path, interpreter: loader });
+            return Err(InspectError::MissingLoader { path, loader });
         };
         Object::read(&loader_entry, &loader)?;
         let libraries = Search::new(files, env, &loader).closure(object, &path, &entry)?;

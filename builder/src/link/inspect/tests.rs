@@ -59,10 +59,7 @@ fn the_hosts_shell_needs_its_loader_and_c_library() {
 fn what_is_missing_is_named_with_who_needs_it() {
     let files = Memory::default().with("/bin/app", shell());
     let loader = "/lib64/ld-linux-x86-64.so.2";
-    assert_eq!(
-        message(&files, "app"),
-        format!("/bin/app needs the interpreter {loader}, which is not there")
-    );
+    assert_eq!(message(&files, "app"), format!("/bin/app needs the loader {loader}, which is not there"));
     let files = files.with(loader, std::fs::read(loader).unwrap());
     let text = message(&files, "app");
     assert!(text.starts_with("/bin/app needs the library lib"), "{text}");

@@ -1,0 +1,99 @@
+//! What a user is told: help, and each bad input that needs no guest. The texts are snapshots (`cargo insta review` changes them).
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use insta::assert_snapshot;
+use tempfile::TempDir;
+
+/// What `isopod` prints and its exit status, in a fresh home that messages call `HOME`.
+fn isopod(args: &[&str]) -> String {
+    isopod_in(&tempfile::tempdir().unwrap(), args)
+}
+
+fn isopod_in(home: &TempDir, args: &[&str]) -> String {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isopod"));
+    command.args(args).current_dir(home.path());
+    command.env("ISOPOD_HOME", home.path().join("store"));
+    let output = command.output().unwrap();
+    let text = [output.stdout, output.stderr].concat();
+    let text = String::from_utf8(text).unwrap().replace(&*home.path().to_string_lossy(), "HOME");
+    format!("{text}\nstatus {}", output.status.code().unwrap())
+}
+
+#[test]
+fn help() {
+    assert_snapshot!("help", isopod(&["--help"]));
+    assert_snapshot!("help_run", isopod(&["run", "--help"]));
+    assert_snapshot!("help_build", isopod(&["build", "--help"]));
+}
+
+#[test]
+fn arguments() {
+    assert_snapshot!("no_source", isopod(&["run"]));
+    assert_snapshot!("unknown_option", isopod(&["run", "--detached", "x"]));
+    assert_snapshot!("too_little_memory", isopod(&["run", "-m", "512", "x"]));
+    assert_snapshot!("no_size", isopod(&["run", "-m", "much", "x"]));
+    assert_snapshot!("no_reference", isopod(&["run", "Not/A:Reference:"]));
+    assert_snapshot!("no_file", isopod(&["run", "./nothing"]));
+    assert_snapshot!("no_terminal", isopod(&["run", "-t", "elf:/bin/true"]));
+    assert_snapshot!("no_env_file", isopod(&["run", "--env-file", "nothing", "elf:/bin/true"]));
+    assert_snapshot!("no_signal", isopod(&["run", "--stop-signal", "SIGFOO", "elf:/bin/true"]));
+    assert_snapshot!("no_user", isopod(&["run", "-u", "alice", "elf:/bin/true"]));
+    assert_snapshot!("relative_directory", isopod(&["run", "-w", "src", "elf:/bin/true"]));
+}
+
+#[test]
+fn outputs() {
+    assert_snapshot!("output_directory_missing", isopod(&["build", "-o", "no/such/file", "elf:/bin/true"]));
+    assert_snapshot!("output_is_a_directory", isopod(&["build", "-o", ".", "elf:/bin/true"]));
+    assert_snapshot!("output_is_a_device", isopod(&["build", "-o", "/dev/full", "elf:/bin/true"]));
+}
+
+/// Writes a file that may be executed.
+fn program(path: &Path, bytes: &[u8]) {
+    use std::os::unix::fs::PermissionsExt as _;
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, bytes).unwrap();
+    fs::set_permissions(path, fs::Permissions::from_mode(0o755)).unwrap();
+}
+
+#[test]
+fn programs() {
+    let home = tempfile::tempdir().unwrap();
+    let path = |name: &str| home.path().join(name);
+    let shell = fs::read("/bin/sh").unwrap();
+    program(&path("text"), b"just text\n");
+    program(&path("cut"), &shell[..100]);
+    program(&path("arm"), &[&shell[..18], &[183, 0], &shell[20..]].concat());
+    program(&path("root/bin/app"), &shell);
+    program(&path("root/bin/script"), b"#!/usr/bin/python9\n");
+    program(&path("root/bin/dos"), b"#!/bin/sh\r\n");
+    let run = |source: &str, command: &str| {
+        isopod_in(&home, &["run", "--print-cmd", source, command].map(|word| word))
+    };
+    assert_snapshot!("elf_missing", isopod_in(&home, &["run", "elf:nothing"]));
+    assert_snapshot!("elf_text", isopod_in(&home, &["run", "elf:text"]));
+    assert_snapshot!("elf_cut", isopod_in(&home, &["run", "elf:cut"]));
+    assert_snapshot!("elf_arm", isopod_in(&home, &["run", "elf:arm"]));
+    assert_snapshot!("file_not_ours", isopod_in(&home, &["run", "./text"]));
+    assert_snapshot!("rootfs_missing", run("rootfs:nothing", "/bin/app"));
+    assert_snapshot!("rootfs_no_command", isopod_in(&home, &["run", "rootfs:root"]));
+    assert_snapshot!("loader_missing", run("rootfs:root", "/bin/app"));
+    assert_snapshot!("interpreter_missing", run("rootfs:root", "/bin/script"));
+    assert_snapshot!("interpreter_dos", run("rootfs:root", "/bin/dos"));
+    let build = isopod_in(&home, &["build", "-o", "out", "rootfs:root", "--", "missing"]);
+    assert_snapshot!("build_program_missing", build);
+    assert!(!path("out").exists());
+}
+
+#[test]
+fn no_qemu() {
+    let home = tempfile::tempdir().unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_isopod"));
+    command.args(["run", "elf:/bin/true"]).env("ISOPOD_HOME", home.path()).env("PATH", home.path());
+    let output = command.output().unwrap();
+    assert_snapshot!("no_qemu", String::from_utf8(output.stderr).unwrap());
+    assert_eq!(output.status.code(), Some(125));
+}
