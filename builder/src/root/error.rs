@@ -76,6 +76,9 @@ pub enum NodeProblem {
     /// More than 255 bytes.
     #[error("a name in it is longer than 255 bytes")]
     NameTooLong,
+    /// More than 4095 bytes.
+    #[error("the name is longer than 4095 bytes")]
+    PathTooLong,
     /// A whiteout that names no file.
     #[error("the whiteout names no file")]
     Whiteout,

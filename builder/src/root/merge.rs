@@ -8,7 +8,7 @@ use super::content::Content;
 use super::erofs::can_store_xattr;
 use super::error::{NodeProblem, RootError};
 use super::tar::{Entry, EntryKind, Reader};
-use super::tree::{Kind, Meta, NodeId, Tree};
+use super::tree::{Kind, Meta, NodeId, PATH_MAX, Tree};
 use super::{keeps_xattr, printable};
 use crate::source::Layer;
 
@@ -53,6 +53,9 @@ impl Tree {
     fn apply(&mut self, entry: Entry, file: &Arc<File>) -> Result<(), NodeProblem> {
         if entry.path.starts_with(b"/") && entry.path.iter().any(|&byte| byte != b'/') {
             return Err(NodeProblem::Absolute);
+        }
+        if entry.path.len() > PATH_MAX {
+            return Err(NodeProblem::PathTooLong);
         }
         let names = clean(&entry.path)?;
         if names.iter().any(|name| name.starts_with(AUFS) && *name != OPAQUE) {

@@ -10,6 +10,7 @@ mod pax;
 mod sparse;
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
+use std::sync::Arc;
 
 use ::tar::{EntryType, Header};
 
@@ -113,7 +114,7 @@ pub struct Reader<R> {
     contents_end: u64,
     /// Where the next header begins.
     next: u64,
-    globals: Pax,
+    globals: Arc<Pax>,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -125,7 +126,7 @@ impl<R: Read + Seek> Reader<R> {
         let len = input.seek(SeekFrom::End(0))?;
         input.rewind()?;
         let input = BufReader::with_capacity(BUFFER, input);
-        Ok(Self { input, position: 0, len, header: 0, contents_end: 0, next: 0, globals: Pax::default() })
+        Ok(Self { input, position: 0, len, header: 0, contents_end: 0, next: 0, globals: Arc::default() })
     }
 
     /// The next entry; `None` at the archive's end.
@@ -148,14 +149,14 @@ impl<R: Read + Seek> Reader<R> {
             match header.entry_type() {
                 EntryType::XHeader => local = Pax::parse(&self.extension(&header)?)?,
                 EntryType::XGlobalHeader => {
-                    let global = Pax::parse(&self.extension(&header)?)?;
-                    self.globals.update(global)?;
+                    let globals = Pax::parse(&self.extension(&header)?)?;
+                    self.globals = globals.after(&self.globals)?.into();
                     continue;
                 }
                 EntryType::GNULongName => long_path = Some(until_nul(self.extension(&header)?)),
                 EntryType::GNULongLink => long_link = Some(until_nul(self.extension(&header)?)),
                 _ => {
-                    local.inherit(&self.globals);
+                    let local = local.with_globals(Arc::clone(&self.globals));
                     return self.member(&header, &local, long_path, long_link).map(Some);
                 }
             }

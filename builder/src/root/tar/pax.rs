@@ -1,5 +1,8 @@
 //! Extended headers, [POSIX pax](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_03).
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use ::tar::Header;
 
 use super::header;
@@ -11,16 +14,22 @@ const SCHILY_XATTR: &[u8] = b"SCHILY.xattr.";
 /// Extended attributes by libarchive: the name as in a URL, the value in base 64.
 const LIBARCHIVE_XATTR: &[u8] = b"LIBARCHIVE.xattr.";
 
-/// The records of extended headers, in their order.
-#[derive(Debug, Default, Clone)]
+/// Keys that version 0.0 of sparse files repeats; their order counts.
+const REPEATED: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
+
+/// The records of an extended header, and those of the global headers before it.
+#[derive(Debug, Default)]
 pub(super) struct Pax {
-    records: Vec<(Vec<u8>, Vec<u8>)>,
+    records: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// Keys and values of [`REPEATED`] records, in their order.
+    repeated: Vec<(&'static [u8], Vec<u8>)>,
+    globals: Option<Arc<Self>>,
 }
 
 impl Pax {
-    /// Reads lines of the form `length key=value`, where the length counts the whole line.
+    /// Reads lines of the form `length key=value`, where the length counts the whole line. Of equal keys the last counts.
     pub(super) fn parse(mut bytes: &[u8]) -> Result<Self, TarProblem> {
-        let mut records = Vec::new();
+        let mut pax = Self::default();
         while !bytes.is_empty() {
             let (record, rest) = split_record(bytes).ok_or(TarProblem::Pax)?;
             let equals = record.iter().position(|&byte| byte == b'=').ok_or(TarProblem::Pax)?;
@@ -28,36 +37,39 @@ impl Pax {
             if key.is_empty() || key.contains(&0) {
                 return Err(TarProblem::Pax);
             }
-            records.push((key.to_vec(), value.to_vec()));
+            if let Some(key) = REPEATED.into_iter().find(|repeated| *repeated == key) {
+                pax.repeated.push((key, value.to_vec()));
+            } else {
+                pax.records.insert(key.to_vec(), value.to_vec());
+            }
             bytes = rest;
         }
-        Ok(Self { records })
+        Ok(pax)
     }
 
-    /// Takes over what a later global header says.
-    pub(super) fn update(&mut self, newer: Self) -> Result<(), TarProblem> {
-        self.records.retain(|(key, _)| newer.records.iter().all(|(newer, _)| newer != key));
-        self.records.extend(newer.records);
+    /// This global header together with those `before` it. What they repeat is about one file, and not taken over.
+    pub(super) fn after(mut self, before: &Self) -> Result<Self, TarProblem> {
+        for (key, value) in &before.records {
+            self.records.entry(key.clone()).or_insert_with(|| value.clone());
+        }
         let size: usize = self.records.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if size as u64 > EXTENSION_MAX { Err(TarProblem::ExtensionTooLarge) } else { Ok(()) }
+        if size as u64 > EXTENSION_MAX { Err(TarProblem::ExtensionTooLarge) } else { Ok(self) }
     }
 
-    /// Takes over what global headers say and this one does not.
-    pub(super) fn inherit(&mut self, globals: &Self) {
-        let new = globals.records.iter().filter(|(key, _)| self.records.iter().all(|(own, _)| own != key));
-        let new: Vec<_> = new.cloned().collect();
-        self.records.extend(new);
+    /// This header with the global ones behind it.
+    pub(super) fn with_globals(self, globals: Arc<Self>) -> Self {
+        Self { globals: Some(globals), ..self }
     }
 
-    /// The last value of `key`. An empty one means that the plain header's counts.
+    /// The value of `key`. An empty one means that the plain header's counts.
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let last = self.records.iter().rev().find(|(own, _)| own == key);
-        last.map(|(_, value)| &**value).filter(|value| !value.is_empty())
+        let global = || self.globals.as_ref()?.records.get(key);
+        self.records.get(key).or_else(global).map(Vec::as_slice).filter(|value| !value.is_empty())
     }
 
-    /// All records, in their order.
-    pub(super) fn records(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        self.records.iter().map(|(key, value)| (&**key, &**value))
+    /// Keys and values of the records that version 0.0 of sparse files repeats, in their order.
+    pub(super) fn repeated(&self) -> &[(&'static [u8], Vec<u8>)] {
+        &self.repeated
     }
 
     /// A value in decimal digits; `what` names it in the error.
@@ -65,19 +77,23 @@ impl Pax {
         self.get(key).map(|value| decimal(value).ok_or(TarProblem::Number(what))).transpose()
     }
 
+    /// The records with keys that begin with `prefix`, by the rest of the key; global ones first.
+    fn below<'a>(&'a self, prefix: &'static [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
+        [self.globals.as_deref(), Some(self)].into_iter().flatten().flat_map(move |pax| {
+            let from = pax.records.range(prefix.to_vec()..);
+            from.map_while(move |(key, value)| Some((key.strip_prefix(prefix)?, &**value)))
+        })
+    }
+
     fn xattrs(&self) -> Result<Xattrs, TarProblem> {
         let mut xattrs = Xattrs::new();
-        for (key, value) in self.records() {
-            if let Some(name) = key.strip_prefix(LIBARCHIVE_XATTR) {
-                let value = base64(value).ok_or(TarProblem::Pax)?;
-                xattrs.insert(from_url(name).ok_or(TarProblem::Pax)?.into(), value.into());
-            }
+        for (name, value) in self.below(LIBARCHIVE_XATTR) {
+            let value = base64(value).ok_or(TarProblem::Pax)?;
+            xattrs.insert(from_url(name).ok_or(TarProblem::Pax)?.into(), value.into());
         }
         // libarchive writes both forms; this one cannot be misread.
-        for (key, value) in self.records() {
-            if let Some(name) = key.strip_prefix(SCHILY_XATTR) {
-                xattrs.insert(name.into(), value.into());
-            }
+        for (name, value) in self.below(SCHILY_XATTR) {
+            xattrs.insert(name.into(), value.into());
         }
         Ok(xattrs)
     }
@@ -212,16 +228,27 @@ mod tests {
     fn an_empty_value_gives_way_to_the_plain_header_and_later_records_win() {
         let pax = Pax::parse(b"9 path=a\n9 path=b\n").unwrap();
         assert_eq!(pax.get(b"path"), Some(&b"b"[..]));
-        let mut local = Pax::parse(b"8 path=\n").unwrap();
-        local.inherit(&pax);
+        let local = Pax::parse(b"8 path=\n").unwrap().with_globals(pax.into());
         assert_eq!(local.get(b"path"), None);
     }
 
     #[test]
     fn global_records_replace_older_ones() {
-        let mut globals = Pax::parse(b"9 path=a\n8 uid=1\n").unwrap();
-        globals.update(Pax::parse(b"9 path=c\n").unwrap()).unwrap();
-        assert_eq!((globals.get(b"path"), globals.get(b"uid")), (Some(&b"c"[..]), Some(&b"1"[..])));
+        let older = Pax::parse(b"9 path=a\n8 uid=1\n").unwrap();
+        let globals = Pax::parse(b"9 path=c\n").unwrap().after(&older).unwrap();
+        let pax = Pax::default().with_globals(globals.into());
+        assert_eq!((pax.get(b"path"), pax.get(b"uid")), (Some(&b"c"[..]), Some(&b"1"[..])));
+    }
+
+    #[test]
+    fn global_headers_cannot_grow_without_end() {
+        let record = |key: char| {
+            let value = "v".repeat(600_000);
+            Pax::parse(format!("600011 k{key}={value}\n").as_bytes())
+        };
+        let first = record('a').unwrap();
+        assert!(matches!(record('b').unwrap().after(&first), Err(TarProblem::ExtensionTooLarge)));
+        assert!(record('a').unwrap().after(&first).is_ok());
     }
 
     #[test]

@@ -38,13 +38,12 @@ pub(super) fn format(header: &Header, pax: &Pax) -> Result<Option<Format>, TarPr
     let size = pax.number(b"GNU.sparse.size", "size")?;
     let len = size.map_or_else(|| pax.number(b"GNU.sparse.realsize", "size"), |size| Ok(Some(size)))?;
     let version = (pax.get(b"GNU.sparse.major"), pax.get(b"GNU.sparse.minor"));
-    let has_records =
-        || pax.records().any(|(key, _)| matches!(key, b"GNU.sparse.map" | b"GNU.sparse.offset"));
+    let has_map = || pax.get(b"GNU.sparse.map").is_some() || !pax.repeated().is_empty();
     Ok(match version {
         (Some(b"1"), Some(b"0")) => Some(Format::Pax1 { len }),
         (Some(b"0"), Some(b"0" | b"1")) => Some(Format::Pax0 { len }),
         // The first versions did not say so.
-        (None, None) if has_records() => Some(Format::Pax0 { len }),
+        (None, None) if has_map() => Some(Format::Pax0 { len }),
         (None, None) => None,
         // Reading a newer version as plain contents would give a wrong file without a word.
         _ => return Err(TarProblem::Sparse),
@@ -77,13 +76,13 @@ pub(super) fn pax0(pax: &Pax, len: Option<u64>) -> Result<Map, TarProblem> {
             numbers.push(decimal(number).ok_or(TarProblem::Sparse)?);
         }
     } else {
-        for (key, value) in pax.records() {
-            // An offset comes first, then a length; keys stand for themselves, so their order tells.
-            let expected =
-                if numbers.len() % 2 == 0 { &b"GNU.sparse.offset"[..] } else { b"GNU.sparse.numbytes" };
-            if matches!(key, b"GNU.sparse.offset" | b"GNU.sparse.numbytes") {
-                let number = decimal(value).filter(|_| key == expected);
-                numbers.push(number.ok_or(TarProblem::Sparse)?);
+        // An offset comes first, then a length.
+        for pair in pax.repeated().chunks(2) {
+            let [(b"GNU.sparse.offset", offset), (b"GNU.sparse.numbytes", bytes)] = pair else {
+                return Err(TarProblem::Sparse);
+            };
+            for number in [offset, bytes] {
+                numbers.push(decimal(number).ok_or(TarProblem::Sparse)?);
             }
         }
     }

@@ -155,6 +155,12 @@ fn what_cannot_be_is_refused_with_layer_and_entry() {
     assert_eq!(refused(&|tar| file(tar, "../x", b"")), with("../x", NodeProblem::Climbs));
     assert_eq!(refused(&|tar| file(tar, "d/../../x", b"")), with("d/../../x", NodeProblem::Climbs));
     assert_eq!(refused(&|tar| file(tar, "./", b"")), with("./", NodeProblem::RootNotDirectory));
+    let long = "x/".repeat(3000);
+    let too_long = |tar: &mut ::tar::Builder<&File>| {
+        raw_entry(tar, b"././@LongLink", EntryType::GNULongName, long.as_bytes());
+        dir(tar, "x");
+    };
+    assert_eq!(refused(&too_long), with(&long, NodeProblem::PathTooLong));
     assert_eq!(refused(&|tar| file(tar, "d/.wh.", b"")), with("d/.wh.", NodeProblem::Whiteout));
     assert_eq!(refused(&|tar| file(tar, "d/.wh...", b"")), with("d/.wh...", NodeProblem::Whiteout));
     assert_eq!(

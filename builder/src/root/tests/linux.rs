@@ -1,6 +1,7 @@
 //! Images mounted by Linux itself.
 
 use super::*;
+use crate::root::Content;
 
 /// A mount that ends with the test.
 struct Mount(TempDir);
@@ -23,6 +24,33 @@ impl Drop for Mount {
     fn drop(&mut self) {
         run("umount", &[self.0.path().to_str().unwrap()]);
     }
+}
+
+#[test]
+fn linux_reads_what_few_file_systems_can_hold() {
+    let mut tree = Tree::new();
+    let acl = b"\x02\0\0\0\x01\0\x07\0\xff\xff\xff\xff\x02\0\x04\0\xe8\x03\0\0\x04\0\x05\0\xff\xff\xff\xff\
+        \x10\0\x05\0\xff\xff\xff\xff\x20\0\x05\0\xff\xff\xff\xff";
+    for (number, len) in [0, 100, 4000, 4096, 65_535].into_iter().enumerate() {
+        let mut meta = Meta::with_mode(0o755);
+        meta.mtime = Timestamp { seconds: [-1, 0, 1 << 33][number % 3], nanos: number as u32 };
+        meta.xattrs.insert(b"user.a"[..].into(), vec![1; len].into());
+        meta.xattrs.insert(b"trusted.b"[..].into(), b"\n\0"[..].into());
+        meta.xattrs.insert(b"system.posix_acl_access"[..].into(), acl[..].into());
+        for entry in 0..number * 300 {
+            let path = format!("d{number}/{}{entry}", "n".repeat(entry % 250));
+            tree.insert(path.as_bytes(), Meta::with_mode(0), Kind::CharDevice(Device::new(1, 3).unwrap()))
+                .unwrap();
+        }
+        tree.insert(format!("d{number}").as_bytes(), meta.clone(), Kind::directory()).unwrap();
+        tree.insert(format!("f{number}").as_bytes(), meta, Kind::File(Content::bytes("f"))).unwrap();
+    }
+    for len in [1, 4000, 4031, 4032, 4063, 4064, 4065, 4095] {
+        let target = Kind::Symlink(vec![b't'; len].into());
+        tree.insert(format!("l{len}").as_bytes(), Meta::with_mode(0o777), target).unwrap();
+    }
+    let Some(mount) = Mount::new(&image(&tree)) else { return };
+    assert_same(&listing(&Tree::from_directory(mount.0.path()).unwrap()), &listing(&tree));
 }
 
 #[test]

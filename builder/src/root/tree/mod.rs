@@ -17,8 +17,8 @@ pub(super) use walk::Walk;
 
 /// The longest name in a directory (`NAME_MAX`).
 pub(super) const NAME_MAX: usize = 255;
-/// The longest target of a symbolic link (`PATH_MAX` without the terminating NUL).
-pub(super) const TARGET_MAX: usize = 4095;
+/// The longest path, and target of a symbolic link (`PATH_MAX` without the terminating NUL).
+pub(super) const PATH_MAX: usize = 4095;
 /// The most nodes a tree takes: real images stay below a million, a hostile one must not exhaust memory.
 const NODES_MAX: usize = 4_000_000;
 /// The most device nodes a tree takes; real images have a few dozen.
@@ -125,7 +125,7 @@ impl Tree {
             new.layer = self.layer;
         }
         if let Kind::Symlink(target) = &kind
-            && (target.is_empty() || target.len() > TARGET_MAX || target.contains(&0))
+            && (target.is_empty() || target.len() > PATH_MAX || target.contains(&0))
         {
             return Err(NodeProblem::LinkTarget);
         }
