@@ -6,15 +6,19 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 mod credentials;
 mod detached;
+pub mod erofs;
 mod errno;
 mod error;
 pub mod file;
 mod inode;
 mod inode_state;
 mod metadata;
+pub mod pages;
 pub mod tmpfs;
 mod transfer;
 pub mod vfs;
