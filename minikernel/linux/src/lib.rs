@@ -19,6 +19,7 @@ pub mod futex;
 pub mod kernel;
 mod memory_pressure;
 pub mod mm;
+pub mod poll;
 pub mod process;
 mod report;
 pub mod sched;

@@ -157,21 +157,27 @@ impl AddressSpace {
     }
 }
 
-/// The part of a list of buffers that has not been used yet, and the fault that stopped the last copy.
+/// A list of buffers, how far it has been used, and the fault that stopped the last copy.
 #[derive(Debug)]
 struct Cursor {
     segments: Vec<Range<usize>>,
+    /// Index of the segment that is in use.
     next: usize,
+    /// Bytes of it that have been used.
+    offset: usize,
+    /// Bytes of all segments that have been used.
+    done: usize,
     fault: Option<Fault>,
 }
 
 impl Cursor {
     fn new(segments: Vec<Range<usize>>) -> Self {
-        Self { segments, next: 0, fault: None }
+        Self { segments, next: 0, offset: 0, done: 0, fault: None }
     }
 
     fn remaining(&self) -> usize {
-        self.segments[self.next..].iter().map(Range::len).sum()
+        let rest: usize = self.segments[self.next..].iter().map(Range::len).sum();
+        rest - self.offset
     }
 
     /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part.
@@ -182,23 +188,36 @@ impl Cursor {
     ) -> usize {
         let mut done = 0;
         while done < length && self.fault.is_none() {
-            let Some(segment) = self.segments.get_mut(self.next) else { break };
-            if segment.start >= segment.end {
+            let Some(segment) = self.segments.get(self.next) else { break };
+            let left = segment.len() - self.offset;
+            if left == 0 {
                 self.next += 1;
+                self.offset = 0;
                 continue;
             }
-            let step = segment.len().min(length - done);
-            let copied = match copy(segment.start, done, step) {
+            let step = left.min(length - done);
+            let copied = match copy(segment.start + self.offset, done, step) {
                 Ok(()) => step,
                 Err(at) => {
                     self.fault = Some(at.fault);
                     at.done
                 }
             };
-            segment.start += copied;
+            self.offset += copied;
             done += copied;
         }
+        self.done += done;
         done
+    }
+
+    /// Goes to where `position` bytes have been used.
+    fn seek(&mut self, position: usize) {
+        (self.next, self.offset, self.done) = (0, position, position);
+        while let Some(segment) = self.segments.get(self.next).filter(|segment| self.offset >= segment.len())
+        {
+            self.offset -= segment.len();
+            self.next += 1;
+        }
     }
 }
 
@@ -220,6 +239,16 @@ impl UserSink {
     pub fn take_fault(&mut self) -> Option<Fault> {
         self.0.fault.take()
     }
+
+    /// How many bytes have been used.
+    pub fn position(&self) -> usize {
+        self.0.done
+    }
+
+    /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
+    pub fn rewind(&mut self, position: usize) {
+        self.0.seek(position);
+    }
 }
 
 impl UserSource {
@@ -231,6 +260,16 @@ impl UserSource {
     /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
     pub fn take_fault(&mut self) -> Option<Fault> {
         self.0.fault.take()
+    }
+
+    /// How many bytes have been used.
+    pub fn position(&self) -> usize {
+        self.0.done
+    }
+
+    /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
+    pub fn rewind(&mut self, position: usize) {
+        self.0.seek(position);
     }
 }
 
@@ -272,5 +311,40 @@ impl Source for UserSource {
 
     fn remaining(&self) -> usize {
         self.0.remaining()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Copies as if only the addresses below `end` were there; notes what was copied from where.
+    fn copy(cursor: &mut Cursor, length: usize, end: usize, seen: &mut Vec<Range<usize>>) -> usize {
+        cursor.advance(length, |at, _, step| {
+            let done = end.saturating_sub(at).min(step);
+            seen.push(at..at + done);
+            if done == step {
+                return Ok(());
+            }
+            Err(uaccess::FaultAt { done, fault: Fault { address: at + done, write: false } })
+        })
+    }
+
+    #[test]
+    fn a_cut_copy_goes_on_where_it_is_told_to() {
+        let mut cursor = Cursor::new([10..14, 20..20, 30..40].to_vec());
+        let mut seen = Vec::new();
+        assert_eq!(copy(&mut cursor, 3, 100, &mut seen), 3);
+        assert_eq!(copy(&mut cursor, 8, 33, &mut seen), 4);
+        assert_eq!((cursor.done, cursor.remaining()), (7, 7));
+        assert_eq!(cursor.fault.take().unwrap().address, 33);
+        // What was cut is met again from the start of the operation.
+        cursor.seek(3);
+        assert_eq!(cursor.remaining(), 11);
+        assert_eq!(copy(&mut cursor, 20, 100, &mut seen), 11);
+        assert_eq!(seen, [10..13, 13..14, 30..33, 13..14, 30..40]);
+        assert_eq!(cursor.remaining(), 0);
+        cursor.seek(14);
+        assert_eq!(cursor.remaining(), 0);
     }
 }

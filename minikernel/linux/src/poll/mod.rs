@@ -1,0 +1,13 @@
+//! Waiting for files: blocking calls, poll, select and epoll, written once over what every file offers.
+//!
+//! A file's operations never block: what cannot be done now is `EAGAIN`, and the file's queue is woken when that may have changed
+//! ([`FileOps`](isopod_fs::file::FileOps)). On this stand
+//!
+//! * [`until_ready`]: an operation made blocking, with `O_NONBLOCK`, time-outs and signals;
+//! * [`read`] and [`write`]: the same with a program's buffers, partial counts and page faults.
+
+mod blocking;
+mod transfer;
+
+pub use blocking::{FOREVER, NEVER, finish_open, patience, until_ready};
+pub use transfer::{read, write};

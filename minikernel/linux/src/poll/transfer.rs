@@ -1,0 +1,135 @@
+//! Reading and writing with a program's buffers: read(2), write(2), recv(2), send(2) and their kin.
+//!
+//! Three things can stop an operation half-way: the file has no more for now, a signal comes, or a page of the buffer is not there.
+//!
+//! * What has been done by then is the call's result; only if nothing has been done does the call wait, or fail.
+//! * A page that is not there is provided, and the operation goes on behind the bytes that it says it has done. An operation that is done as a
+//!   whole or not at all (a datagram, an eventfd's number) therefore says 0 when its copy was cut, and meets the same bytes again.
+//! * A page that cannot be provided ends the call with `EFAULT`, or with what has been done.
+//!
+//! Operations are closures, so that one loop serves `read`, `preadv` and `recvmsg` alike:
+//!
+//! ```text
+//! poll::read(ctx, &file, poll::patience(&file), &mut sink, |sink| file.read(sink)).await
+//! ```
+
+use isopod_fs as fs;
+use isopod_fs::file::OpenFile;
+use isopod_fs::{Errno, Sink, Source};
+use isopod_hal::uaccess::Fault;
+
+use super::blocking::{NEVER, until_ready};
+use crate::fail::{Fail, SysResult};
+use crate::mm::{UserSink, UserSource};
+use crate::process::Ctx;
+use crate::sched;
+use crate::signal::{self, SigInfo, Signal};
+
+/// Buffers of a program, whichever way the bytes go.
+trait Buffers {
+    fn remaining(&self) -> usize;
+    fn position(&self) -> usize;
+    fn rewind(&mut self, position: usize);
+    fn take_fault(&mut self) -> Option<Fault>;
+}
+
+macro_rules! buffers {
+    ($type:ty, $direction:ident) => {
+        impl Buffers for $type {
+            fn remaining(&self) -> usize {
+                $direction::remaining(self)
+            }
+
+            fn position(&self) -> usize {
+                self.position()
+            }
+
+            fn rewind(&mut self, position: usize) {
+                self.rewind(position);
+            }
+
+            fn take_fault(&mut self) -> Option<Fault> {
+                self.take_fault()
+            }
+        }
+    };
+}
+
+buffers!(UserSink, Sink);
+buffers!(UserSource, Source);
+
+/// Fills `sink` by `operation` on `file`, waiting until `deadline` for the first bytes; see the [module](self). Returns how many came.
+///
+/// A regular file is read until the buffers are full or it ends, everything else until it has given something.
+pub async fn read(
+    ctx: &Ctx,
+    file: &OpenFile,
+    deadline: u64,
+    sink: &mut UserSink,
+    operation: impl FnMut(&mut UserSink) -> fs::Result<usize>,
+) -> SysResult {
+    transfer(ctx, file, deadline, sink, file.ops().is_none(), operation).await.0
+}
+
+/// Drains `source` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.
+///
+/// Everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
+pub async fn write(
+    ctx: &Ctx,
+    file: &OpenFile,
+    deadline: u64,
+    source: &mut UserSource,
+    operation: impl FnMut(&mut UserSource) -> fs::Result<usize>,
+) -> SysResult {
+    let (result, stopped_by) = transfer(ctx, file, deadline, source, true, operation).await;
+    if stopped_by == Some(Fail::Errno(Errno::EPIPE)) {
+        let thread = &ctx.thread;
+        let (pid, uid) = (thread.process().pid, thread.identity().users.real);
+        let info = SigInfo::user(Signal::PIPE, signal::SI_USER, pid, uid);
+        signal::send_to_thread(thread, Signal::PIPE, info)?;
+    }
+    result
+}
+
+/// The result of the call, and what stopped it early, if something did.
+async fn transfer<B: Buffers>(
+    ctx: &Ctx,
+    file: &OpenFile,
+    deadline: u64,
+    buffers: &mut B,
+    whole: bool,
+    mut operation: impl FnMut(&mut B) -> fs::Result<usize>,
+) -> (SysResult, Option<Fail>) {
+    let mut done = 0;
+    loop {
+        let start = buffers.position();
+        // One who reads waits only for the first bytes, one who writes to the end.
+        let deadline = if whole || done == 0 { deadline } else { NEVER };
+        let outcome = until_ready(&ctx.thread, file, deadline, || {
+            buffers.rewind(start);
+            let count = operation(buffers)?;
+            Ok((count, buffers.take_fault()))
+        })
+        .await;
+        let stop = match outcome {
+            Ok((count, fault)) => {
+                done += count;
+                match fault {
+                    Some(fault) => {
+                        buffers.rewind(start + count);
+                        ctx.memory.resolve(fault).await.err().map(Fail::Errno)
+                    }
+                    None if !whole || count == 0 || buffers.remaining() == 0 => return (Ok(done), None),
+                    None => None,
+                }
+            }
+            Err(fail) => Some(fail),
+        };
+        if let Some(fail) = stop {
+            return (if done > 0 { Ok(done) } else { Err(fail) }, Some(fail));
+        }
+        if sched::is_due() {
+            sched::yield_now().await;
+        }
+    }
+}
