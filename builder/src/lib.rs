@@ -7,10 +7,12 @@
 //! - [`link`]: kernel, root and manifest become one bootable ELF.
 //! - [`prepare`]: from a reference to a finished root, by all of the above.
 //! - [`engine`]: runs one virtual machine and carries its streams, signals and exit status.
-//! - [`cli`]: the command line. Only it prints.
+//! - [`cargo`]: the command line of `cargo isopod`.
+//! - [`cli`]: the command line of `isopod`. Only it prints.
 // One file of `engine` needs `unsafe`, to set up a child between fork and exec.
 #![deny(unsafe_code)]
 
+pub mod cargo;
 pub mod cli;
 pub mod engine;
 pub mod kernel;

@@ -12,8 +12,12 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
 
+pub(crate) use build::{create, write};
 pub(crate) use failure::Failure;
+pub(crate) use options::{MachineOptions, SessionOptions};
 pub(crate) use progress::Bars;
+pub(crate) use run::{Application, Boot, start};
+pub(crate) use values::memory;
 
 /// Exit status of every error that is Isopod's own, as Docker has it.
 const OWN_ERROR: u8 = 125;

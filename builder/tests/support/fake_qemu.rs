@@ -49,7 +49,7 @@ impl Guest {
                 self.unread = rest.to_vec();
                 return found;
             }
-            let mut bytes = [0; HEADER + MAX_PAYLOAD];
+            let mut bytes = vec![0; HEADER + MAX_PAYLOAD];
             let count = self.channel.read(&mut bytes).expect("the channel works");
             self.unread.extend_from_slice(&bytes[..count]);
         }
@@ -110,7 +110,7 @@ fn play(manifest: &Manifest, mut guest: Guest) {
         "flood" => {
             guest.hello();
             loop {
-                guest.send(Kind::Stdout, &[b'y'; MAX_PAYLOAD]);
+                guest.send(Kind::Stdout, &vec![b'y'; MAX_PAYLOAD]);
             }
         }
         "die" => {
