@@ -75,6 +75,11 @@ impl MemoryMap {
         }
     }
 
+    /// The regions.
+    pub(crate) fn regions(&self) -> &[MemoryRegion] {
+        &self.regions[..self.count]
+    }
+
     /// The regions, sorted by address.
     pub(crate) fn sorted(&mut self) -> &[MemoryRegion] {
         // Insertion sort: a handful of entries, mostly in order.
@@ -85,7 +90,7 @@ impl MemoryMap {
                 index -= 1;
             }
         }
-        &self.regions[..self.count]
+        self.regions()
     }
 }
 

@@ -70,7 +70,7 @@ macro_rules! entry {
     ($kmain:path) => {
         /// What the machine calls.
         #[unsafe(no_mangle)]
-        extern "C" fn isopod_main(boot: &'static $crate::boot::BootInfo) -> ! {
+        fn isopod_main(boot: &'static $crate::boot::BootInfo) -> ! {
             let kmain: fn(&'static $crate::boot::BootInfo) -> ! = $kmain;
             kmain(boot)
         }

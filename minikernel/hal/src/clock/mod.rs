@@ -1,9 +1,14 @@
 //! Time: a monotonic clock that starts with the machine, and the wall clock on top of it.
 
+mod calibration;
+mod civil;
 mod vdso;
 
-pub(crate) use vdso::Rate;
-pub use vdso::VdsoParameters;
+#[cfg(isopod_bare)]
+pub(crate) use calibration::Calibration;
+#[cfg(isopod_bare)]
+pub(crate) use civil::Civil;
+pub use vdso::{Rate, VdsoParameters};
 
 use core::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 

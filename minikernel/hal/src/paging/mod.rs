@@ -12,7 +12,7 @@ pub(crate) use entry::{Bits, Entry};
 
 use core::{fmt, mem::ManuallyDrop, ops::Range};
 
-use crate::{PAGE_SIZE, PhysAddr, frame::Frame, machine, memory::OutOfMemory};
+use crate::{PAGE_SIZE, frame::Frame, machine, memory::OutOfMemory};
 use table::{LEVELS, Slot, Table, index, span};
 
 /// End of the user half. The last page below the canonical border stays unmapped, since a `syscall` instruction at its
@@ -341,7 +341,7 @@ fn check(range: Range<usize>) {
 
 /// What the processor finds for `address` in the tables at `root`, looked up in software.
 #[cfg(not(isopod_bare))]
-pub(crate) fn translate(root: PhysAddr, address: usize) -> Option<(PhysAddr, Access)> {
+pub(crate) fn translate(root: crate::PhysAddr, address: usize) -> Option<(crate::PhysAddr, Access)> {
     // SAFETY: the caller's root is the active one, which is alive.
     let mut table = unsafe { Table::at(root) };
     for level in (1..LEVELS).rev() {

@@ -1,0 +1,163 @@
+//! Errors of the kernel itself: the report and the end.
+
+use core::{
+    fmt::{self, Write},
+    panic::PanicInfo,
+    sync::atomic::{AtomicBool, Ordering},
+};
+
+use super::{
+    layout::{self, DIRECT_BASE, KERNEL_BASE},
+    percpu::STACK_SIZE,
+    registers::{cr2, cr3},
+    serial,
+    vectors::TrapFrame,
+};
+use crate::{PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
+
+/// The status that tells the host of an error of Isopod's own.
+const STATUS: u8 = 125;
+/// Frames of a backtrace.
+const DEPTH: usize = 32;
+
+unsafe extern "C" {
+    safe static boot_stack: u8;
+}
+
+/// A report in the making: a text of bounded length that needs no memory.
+struct Report {
+    text: [u8; 6144],
+    len: usize,
+}
+
+impl Write for Report {
+    fn write_str(&mut self, piece: &str) -> fmt::Result {
+        let room = &mut self.text[self.len..];
+        let count = piece.len().min(room.len());
+        room[..count].copy_from_slice(&piece.as_bytes()[..count]);
+        self.len += count;
+        Ok(())
+    }
+}
+
+static REPORT: SpinLock<Report> = SpinLock::new(Report { text: [0; 6144], len: 0 });
+
+/// Writes a report with `describe` and a backtrace from the frame at `rbp`, and ends the machine.
+fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
+    static ENDING: AtomicBool = AtomicBool::new(false);
+    if ENDING.swap(true, Ordering::Relaxed) {
+        // The report itself failed. What was written of it cannot be trusted, but the end can be reached.
+        serial::write(b"isopod: a second error while reporting the first\n");
+        power::off(STATUS)
+    }
+    let mut report = REPORT.lock();
+    describe(&mut report);
+    backtrace(&mut report, rip, rbp);
+    let text = &report.text[..report.len];
+    match hook() {
+        Some(hook) => hook(text),
+        None => {
+            serial::write(text);
+            power::off(STATUS)
+        }
+    }
+}
+
+#[panic_handler]
+fn panic(info: &PanicInfo<'_>) -> ! {
+    let rbp: u64;
+    // SAFETY: reading the frame pointer changes nothing.
+    unsafe { core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) };
+    let describe = |report: &mut Report| {
+        // Writing to a report never fails.
+        let _ = writeln!(report, "isopod: the kernel has an error: {info}");
+    };
+    end(describe, None, rbp)
+}
+
+/// An exception of the kernel, or an NMI, a double fault or a machine check wherever it came.
+pub(super) extern "C" fn kernel_fault(frame: &TrapFrame) {
+    const NMI: u64 = 2;
+    if frame.vector == NMI {
+        // Sent by an operator who wants to see what the machine does. It goes on.
+        let mut text = Report { text: [0; 6144], len: 0 };
+        describe(&mut text, frame);
+        backtrace(&mut text, Some(frame.rip), frame.rbp);
+        serial::write(&text.text[..text.len]);
+        return;
+    }
+    end(|report| describe(report, frame), Some(frame.rip), frame.rbp)
+}
+
+fn describe(report: &mut Report, frame: &TrapFrame) {
+    let name = match frame.vector {
+        0 => "division error",
+        2 => "non-maskable interrupt",
+        6 => "invalid instruction",
+        8 => "double fault",
+        13 => "general protection fault",
+        14 => "page fault",
+        18 => "machine check",
+        _ => "exception",
+    };
+    let mode = if frame.cs & 3 == 0 { "the kernel" } else { "user code" };
+    let TrapFrame { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, .. } =
+        *frame;
+    let TrapFrame { vector, error, rip, cs, rflags, .. } = *frame;
+    // Writing to a report never fails.
+    let _ = write!(
+        report,
+        "isopod: {name} in {mode} (vector {vector}, error {error:#x})\n\
+         rip {rip:016x} cs {cs:02x} flags {rflags:08x} cr2 {:016x} cr3 {:016x}\n\
+         rax {rax:016x} rbx {rbx:016x} rcx {rcx:016x} rdx {rdx:016x}\n\
+         rsi {rsi:016x} rdi {rdi:016x} rbp {rbp:016x} rsp {rsp:016x}\n\
+         r8  {r8:016x} r9  {r9:016x} r10 {r10:016x} r11 {r11:016x}\n\
+         r12 {r12:016x} r13 {r13:016x} r14 {r14:016x} r15 {r15:016x}\n",
+        cr2(),
+        cr3(),
+    );
+}
+
+/// Lists the calls that led here, from `rip` and the frames linked from `rbp` on.
+fn backtrace(report: &mut Report, rip: Option<u64>, mut rbp: u64) {
+    let symbols = symbols();
+    let mut call = |number: usize, at: u64, offset: u64| {
+        // A return address is behind its call, which may be the function's last instruction.
+        let place = at.wrapping_sub(offset).wrapping_sub(KERNEL_BASE as u64);
+        let found = u32::try_from(place).ok().and_then(|place| symbols?.lookup(place));
+        let _ = match found {
+            Some((name, inside)) => {
+                writeln!(report, "{number:3}: {at:#x} {name}+{:#x}", u64::from(inside) + offset)
+            }
+            None => writeln!(report, "{number:3}: {at:#x}"),
+        };
+    };
+    let mut number = 0;
+    if let Some(rip) = rip {
+        call(0, rip, 0);
+        number = 1;
+    }
+    let stack = &raw const boot_stack as u64..&raw const boot_stack as u64 + STACK_SIZE as u64 - 16;
+    while number < DEPTH && stack.contains(&rbp) && rbp.is_multiple_of(8) {
+        // SAFETY: the two words lie on the kernel's stack, which is mapped; what they say is not believed.
+        let [next, back] = unsafe { *core::ptr::with_exposed_provenance::<[u64; 2]>(rbp as usize) };
+        if !(layout::text() as u64..layout::text_end() as u64).contains(&back) {
+            break;
+        }
+        call(number, back, 1);
+        number += 1;
+        if next <= rbp {
+            break;
+        }
+        rbp = next;
+    }
+}
+
+/// The linked symbol table, if there is one and it can be reached without memory for tables.
+fn symbols() -> Option<Symbols<'static>> {
+    let range: PhysRange = super::start::boot_info()?.link.symbols?;
+    super::direct::map_direct(range, &mut || None).ok()?;
+    let start = core::ptr::with_exposed_provenance::<u8>(DIRECT_BASE + range.start.as_u64() as usize);
+    // SAFETY: the loader put these bytes there, they were kept from the allocator, and nobody writes them.
+    Symbols::parse(unsafe { core::slice::from_raw_parts(start, range.len as usize) })
+}

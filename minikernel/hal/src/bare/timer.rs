@@ -1,0 +1,113 @@
+//! The local APIC's timer.
+//!
+//! Where it compares with the time-stamp counter, a deadline is exact. Else it counts down at a rate that only
+//! some hypervisors tell. No start-up waits to measure it: the first countdown assumes a rate that is surely too high
+//! a bound on nothing but earliness, so it ends too early, and its true length gives the rate for the next one.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use super::{
+    apic::{self, MASKED, Register},
+    registers::wrmsr,
+    time,
+};
+use crate::{
+    clock::monotonic_ns,
+    cpu::{cpuid, features},
+    irq::TIMER_VECTOR,
+};
+
+/// `IA32_TSC_DEADLINE`.
+const TSC_DEADLINE: u32 = 0x6e0;
+/// Mode in the local vector table: compare with the time-stamp counter.
+const DEADLINE_MODE: u32 = 2 << 17;
+/// Value of the divide register for 16.
+const BY_16: u32 = 3;
+const DIVISOR: u64 = 16;
+
+/// Ticks per second of the countdown, after division; 0 before the timer was first used.
+static RATE: AtomicU64 = AtomicU64::new(0);
+/// The countdown under way: its start in nanoseconds and its length in ticks; 0 = none.
+static STARTED: AtomicU64 = AtomicU64::new(0);
+static TICKS: AtomicU64 = AtomicU64::new(0);
+/// A rate below any real one, so that the first countdown is never late: 1 MHz, after division.
+const SLOWEST: u64 = 1_000_000 / DIVISOR;
+/// A countdown must have lasted so long in nanoseconds for its length to give the rate.
+const LONG_ENOUGH: u64 = 20_000;
+
+/// Lets the timer interrupt at `deadline` in nanoseconds.
+pub(crate) fn arm_timer(deadline: u64) {
+    if features().tsc_deadline
+        && let Some(rate) = time::rate()
+    {
+        apic::write(Register::Timer, DEADLINE_MODE | u32::from(TIMER_VECTOR));
+        // SAFETY: the processor has the register. The write must not overtake that of the mode, in memory
+        // (SDM volume 3, section 11.5.4.1). A deadline of 0 would disarm.
+        unsafe {
+            core::arch::x86_64::_mm_mfence();
+            wrmsr(TSC_DEADLINE, rate.tsc_at(deadline).max(1));
+        }
+        return;
+    }
+    let rate = match RATE.load(Ordering::Relaxed) {
+        0 => start(),
+        rate => rate,
+    };
+    let now = monotonic_ns();
+    let ticks = u128::from(deadline.saturating_sub(now)) * u128::from(rate) / 1_000_000_000;
+    let ticks = u32::try_from(ticks).unwrap_or(u32::MAX).max(1);
+    STARTED.store(now, Ordering::Relaxed);
+    TICKS.store(u64::from(ticks), Ordering::Relaxed);
+    apic::write(Register::InitialCount, ticks);
+}
+
+/// Forgets the deadline.
+pub(crate) fn disarm_timer() {
+    if features().tsc_deadline && time::rate().is_some() {
+        // SAFETY: the processor has the register; 0 disarms.
+        unsafe { wrmsr(TSC_DEADLINE, 0) };
+    } else if TICKS.swap(0, Ordering::Relaxed) != 0 {
+        apic::write(Register::InitialCount, 0);
+    }
+}
+
+/// A countdown has ended: learn from it.
+pub(crate) fn timer_fired() {
+    let ticks = TICKS.swap(0, Ordering::Relaxed);
+    if ticks == 0 || apic::read(Register::CurrentCount) != 0 {
+        return;
+    }
+    let elapsed = monotonic_ns().saturating_sub(STARTED.load(Ordering::Relaxed));
+    let known = RATE.load(Ordering::Relaxed);
+    if elapsed >= LONG_ENOUGH {
+        // The handler ran somewhat later than the countdown ended, so this is rather too low, which is the good side.
+        let measured = u128::from(ticks) * 1_000_000_000 / u128::from(elapsed);
+        RATE.store(u64::try_from(measured).unwrap_or(known).max(known), Ordering::Relaxed);
+    } else {
+        RATE.store(known.saturating_mul(8), Ordering::Relaxed);
+    }
+}
+
+/// Sets the countdown up; the rate to begin with.
+fn start() -> u64 {
+    apic::write(Register::Divide, BY_16);
+    apic::write(Register::Timer, u32::from(TIMER_VECTOR) & !MASKED);
+    let rate = told_rate().map_or(SLOWEST, |frequency| frequency / DIVISOR);
+    RATE.store(rate, Ordering::Relaxed);
+    rate
+}
+
+/// The rate of the timer's input, where somebody tells it.
+fn told_rate() -> Option<u64> {
+    let hypervisor = time::hypervisor();
+    // KVM and QEMU's emulation count nanoseconds, by definition.
+    if hypervisor.is(b"KVMKVMKVM\0\0\0") || hypervisor.is(b"TCGTCGTCGTCG") {
+        return Some(1_000_000_000);
+    }
+    // VMware's leaf of timing information, which others have too: kHz.
+    if hypervisor.max_leaf >= 0x4000_0010 {
+        let frequency = u64::from(cpuid(0x4000_0010).ebx) * 1000;
+        return (frequency != 0).then_some(frequency);
+    }
+    None
+}
