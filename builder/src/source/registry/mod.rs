@@ -31,7 +31,8 @@ pub(super) fn resolve(
         offline: options.offline,
         connection: Mutex::new(None),
     };
-    let _step = progress.start(Activity::Resolve, &reference.to_string(), None);
+    let known = options.offline || reference.digest.is_some_and(|digest| store.blob(&digest).is_some());
+    let _step = (!known).then(|| progress.start(Activity::Resolve, &reference.to_string(), None));
     let first = match reference.digest {
         Some(digest) => (digest, repository.manifest(digest, store)?),
         None => repository.tagged(store, progress)?,
