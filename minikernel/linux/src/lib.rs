@@ -16,6 +16,7 @@ pub mod dev;
 pub mod exec;
 pub mod fail;
 pub mod futex;
+pub mod host;
 pub mod kernel;
 mod memory_pressure;
 pub mod mm;

@@ -1,0 +1,80 @@
+//! The host: standard streams, signals from outside, the exit status.
+//!
+//! A [`Host`] is one of two things. With the framed protocol ([`isopod_manifest::channel`]) the streams stay apart and the host can send
+//! signals; on a plain console everything is text on one line, for whoever boots an image by hand.
+
+mod channel;
+mod output;
+mod plain;
+mod stream;
+
+use alloc::sync::Arc;
+
+use isopod_drivers::console::CharDevice;
+use isopod_hal::sync::wait::WaitQueue;
+use isopod_manifest::channel::Kind;
+
+use channel::Channel;
+use plain::Plain;
+pub use stream::{HostStream, Stream};
+
+/// The way to the host. Nothing here waits.
+pub trait Host: Send + Sync {
+    /// Sends bytes of `kind`. They are all taken; senders of much ask [`Host::can_send`] first.
+    fn send(&self, kind: Kind, bytes: &[u8]);
+
+    /// True when the device keeps up with what is sent.
+    fn can_send(&self) -> bool;
+
+    /// Woken when [`Host::can_send`] may have become true.
+    fn sendable(&self) -> &Arc<WaitQueue>;
+
+    /// Takes bytes of standard input; 0 when none are there now, `None` at the end of the input.
+    fn take_input(&self, into: &mut [u8]) -> Option<usize>;
+
+    /// What [`Host::take_input`] would find: `None` at the end, else how many bytes.
+    fn available_input(&self) -> Option<usize>;
+
+    /// Woken when input, or its end, arrives.
+    fn input_arrived(&self) -> &Arc<WaitQueue>;
+
+    /// Sends last words, whatever state the kernel is in, and waits for the device within bounds.
+    fn send_polled(&self, kind: Kind, bytes: &[u8]);
+}
+
+/// The way to the host over `device`, framed or plain, and what keeps it going.
+pub fn connect(device: Arc<dyn CharDevice>, framed: bool, input: bool) -> Arc<dyn Host> {
+    if framed { Channel::open(device, input) } else { Plain::open(device, input) }
+}
+
+/// A host when there is no device to reach one: output is lost, input is at its end.
+#[derive(Debug, Default)]
+pub struct Nobody {
+    never: Arc<WaitQueue>,
+}
+
+impl Host for Nobody {
+    fn send(&self, _: Kind, _: &[u8]) {}
+
+    fn can_send(&self) -> bool {
+        true
+    }
+
+    fn sendable(&self) -> &Arc<WaitQueue> {
+        &self.never
+    }
+
+    fn take_input(&self, _: &mut [u8]) -> Option<usize> {
+        None
+    }
+
+    fn available_input(&self) -> Option<usize> {
+        None
+    }
+
+    fn input_arrived(&self) -> &Arc<WaitQueue> {
+        &self.never
+    }
+
+    fn send_polled(&self, _: Kind, _: &[u8]) {}
+}
