@@ -1,0 +1,200 @@
+//! chmod(2), chown(2), utimensat(2), truncate(2), fallocate(2), umask(2).
+
+use isopod_fs::vfs::{Path, SetTime};
+use isopod_fs::{AllocateMode, Errno, Timestamp};
+
+use super::{AT_EMPTY, AT_NO_FOLLOW, resolve, with};
+use crate::fail::SysResult;
+use crate::mm::UserPtr;
+use crate::process::Ctx;
+use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
+use crate::time::{Timespec, Timeval};
+use crate::wait::retry;
+
+/// The file a descriptor refers to; one that only names a place (`O_PATH`) is no use here.
+fn opened(ctx: &Ctx, fd: Fd) -> Result<Path, Errno> {
+    let file = ctx.thread.files().get(fd.0)?;
+    file.check_not_path().map_err(|_| Errno::EBADF)?;
+    Ok(file.path().clone())
+}
+
+/// umask(2)
+pub fn umask(ctx: &mut Ctx, mask: Mode) -> SysResult {
+    Ok(ctx.thread.fs().set_umask(mask.0) as usize)
+}
+
+/// chmod(2)
+pub async fn chmod(ctx: &mut Ctx, name: UserPath, mode: Mode) -> SysResult {
+    fchmodat(ctx, Fd::WORKING_DIR, name, mode).await
+}
+
+/// fchmodat(2); the system call has no flags.
+pub async fn fchmodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> SysResult {
+    let place = resolve(ctx, dirfd, name, 0).await?;
+    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777)).await?;
+    Ok(0)
+}
+
+/// fchmod(2)
+pub async fn fchmod(ctx: &mut Ctx, fd: Fd, mode: Mode) -> SysResult {
+    let place = opened(ctx, fd)?;
+    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777)).await?;
+    Ok(0)
+}
+
+async fn change_owner(ctx: &Ctx, place: &Path, uid: u32, gid: u32) -> SysResult {
+    let given = |id: u32| (id != u32::MAX).then_some(id);
+    with(ctx, |view| view.chown(place, given(uid), given(gid))).await?;
+    Ok(0)
+}
+
+/// chown(2)
+pub async fn chown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> SysResult {
+    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(0)).await
+}
+
+/// lchown(2)
+pub async fn lchown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> SysResult {
+    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(AT_NO_FOLLOW)).await
+}
+
+/// fchown(2)
+pub async fn fchown(ctx: &mut Ctx, fd: Fd, uid: u32, gid: u32) -> SysResult {
+    let place = opened(ctx, fd)?;
+    change_owner(ctx, &place, uid, gid).await
+}
+
+/// fchownat(2)
+pub async fn fchownat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, uid: u32, gid: u32, flags: Flags) -> SysResult {
+    if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let place = resolve(ctx, dirfd, name, flags.0).await?;
+    change_owner(ctx, &place, uid, gid).await
+}
+
+/// One of the two times of utimensat(2), as the program gives it.
+fn requested(time: Timespec) -> Result<SetTime, Errno> {
+    const NOW: i64 = (1 << 30) - 1;
+    const OMIT: i64 = (1 << 30) - 2;
+    match time.nanoseconds {
+        NOW => Ok(SetTime::Now),
+        OMIT => Ok(SetTime::Omit),
+        ns @ 0..1_000_000_000 => Ok(SetTime::To(Timestamp { seconds: time.seconds, nanoseconds: ns as u32 })),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// utimensat(2). Without a path it changes the file that the descriptor refers to (futimens(3)).
+pub async fn utimensat(
+    ctx: &mut Ctx,
+    dirfd: Fd,
+    name: UserPath,
+    times: UserPtr<[Timespec; 2]>,
+    flags: Flags,
+) -> SysResult {
+    let (accessed, modified) = match times.non_null() {
+        Some(times) => {
+            let [accessed, modified] = ctx.memory.read(times).await?;
+            (requested(accessed)?, requested(modified)?)
+        }
+        None => (SetTime::Now, SetTime::Now),
+    };
+    if (accessed, modified) == (SetTime::Omit, SetTime::Omit) {
+        return Ok(0);
+    }
+    set_times(ctx, dirfd, name, (accessed, modified), flags).await
+}
+
+async fn set_times(
+    ctx: &Ctx,
+    dirfd: Fd,
+    name: UserPath,
+    (accessed, modified): (SetTime, SetTime),
+    flags: Flags,
+) -> SysResult {
+    let place = if name.0.is_null() && dirfd != Fd::WORKING_DIR {
+        if flags.0 != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        opened(ctx, dirfd)?
+    } else {
+        if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        resolve(ctx, dirfd, name, flags.0).await?
+    };
+    with(ctx, |view| view.set_times(&place, accessed, modified)).await?;
+    Ok(0)
+}
+
+/// futimesat(2)
+pub async fn futimesat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, times: UserPtr<[Timeval; 2]>) -> SysResult {
+    let times = match times.non_null() {
+        Some(times) => {
+            let [accessed, modified] = ctx.memory.read(times).await?;
+            (from_timeval(accessed)?, from_timeval(modified)?)
+        }
+        None => (SetTime::Now, SetTime::Now),
+    };
+    set_times(ctx, dirfd, name, times, Flags(0)).await
+}
+
+fn from_timeval(time: Timeval) -> Result<SetTime, Errno> {
+    match time.microseconds {
+        us @ 0..1_000_000 => Ok(SetTime::To(Timestamp { seconds: time.seconds, nanoseconds: us as u32 * 1000 })),
+        _ => Err(Errno::EINVAL),
+    }
+}
+
+/// utimes(2)
+pub async fn utimes(ctx: &mut Ctx, name: UserPath, times: UserPtr<[Timeval; 2]>) -> SysResult {
+    futimesat(ctx, Fd::WORKING_DIR, name, times).await
+}
+
+/// utime(2): whole seconds.
+pub async fn utime(ctx: &mut Ctx, name: UserPath, times: UserPtr<[i64; 2]>) -> SysResult {
+    let whole = |seconds| SetTime::To(Timestamp { seconds, nanoseconds: 0 });
+    let times = match times.non_null() {
+        Some(times) => {
+            let [accessed, modified] = ctx.memory.read(times).await?;
+            (whole(accessed), whole(modified))
+        }
+        None => (SetTime::Now, SetTime::Now),
+    };
+    set_times(ctx, Fd::WORKING_DIR, name, times, Flags(0)).await
+}
+
+/// truncate(2)
+pub async fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> SysResult {
+    let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
+    let place = resolve(ctx, Fd::WORKING_DIR, name, 0).await?;
+    with(ctx, |view| view.truncate(&place, length)).await?;
+    Ok(0)
+}
+
+/// ftruncate(2)
+pub async fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> SysResult {
+    let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    let credentials = ctx.thread.identity().for_files();
+    retry(|| file.truncate(length, &credentials)).await?;
+    Ok(0)
+}
+
+/// fallocate(2)
+pub async fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: i64) -> SysResult {
+    const KEEP_SIZE: u32 = 1;
+    const PUNCH_HOLE: u32 = 2;
+    let file = ctx.thread.files().get(fd.0)?;
+    let mode = match mode.0 {
+        0 => AllocateMode::Reserve,
+        KEEP_SIZE => AllocateMode::ReserveKeepSize,
+        0x3 => AllocateMode::PunchHole,
+        PUNCH_HOLE => return Err(Errno::EOPNOTSUPP.into()),
+        _ => return Err(Errno::EOPNOTSUPP.into()),
+    };
+    let credentials = ctx.thread.identity().for_files();
+    retry(|| file.allocate(mode, offset, length, &credentials)).await?;
+    Ok(0)
+}

@@ -1,0 +1,178 @@
+//! Descriptors: close(2), dup(2), fcntl(2), ioctl(2).
+
+use alloc::sync::Arc;
+
+use isopod_fs::file::{OpenFile, OpenFlags, UserMemory};
+use isopod_fs::{Errno, Result as FsResult};
+use isopod_hal::uaccess::{self, Fault};
+
+use crate::fail::SysResult;
+use crate::mm::UserPtr;
+use crate::process::{Ctx, Resource};
+use crate::syscall::argument::{Fd, Flags};
+use crate::wait::retry;
+
+/// What the last closed descriptor of a file means: the process's POSIX locks on it go (fcntl_locking(2)).
+pub fn closed(ctx: &Ctx, file: &Arc<OpenFile>) {
+    let owner = isopod_fs::file::LockOwner::process(ctx.thread.process().pid);
+    file.inode().state().locks.release(owner);
+}
+
+/// close(2)
+pub fn close(ctx: &mut Ctx, fd: Fd) -> SysResult {
+    let file = ctx.thread.files().remove(fd.0)?;
+    closed(ctx, &file);
+    Ok(0)
+}
+
+/// close_range(2)
+pub fn close_range(ctx: &mut Ctx, first: u32, last: u32, flags: Flags) -> SysResult {
+    const UNSHARE: u32 = 2;
+    const CLOEXEC: u32 = 4;
+    if flags.0 & !(UNSHARE | CLOEXEC) != 0 || first > last {
+        return Err(Errno::EINVAL.into());
+    }
+    if flags.0 & UNSHARE != 0 {
+        let own = Arc::new(ctx.thread.files().duplicate());
+        *ctx.thread.files.lock() = own;
+    }
+    let range = first as usize..=last as usize;
+    let files = ctx.thread.files();
+    if flags.0 & CLOEXEC != 0 {
+        files.set_close_on_exec_range(range);
+    } else {
+        for file in files.remove_where(range, |_| true) {
+            closed(ctx, &file);
+        }
+    }
+    Ok(0)
+}
+
+fn limit(ctx: &Ctx) -> u64 {
+    ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft
+}
+
+/// dup(2)
+pub fn dup(ctx: &mut Ctx, fd: Fd) -> SysResult {
+    let files = ctx.thread.files();
+    Ok(files.insert(files.get(fd.0)?, false, 0, limit(ctx))? as usize)
+}
+
+/// dup2(2)
+pub fn dup2(ctx: &mut Ctx, old: Fd, new: Fd) -> SysResult {
+    if old == new {
+        ctx.thread.files().get(old.0)?;
+        return Ok(new.0 as usize);
+    }
+    replace(ctx, old, new, false)
+}
+
+/// dup3(2)
+pub fn dup3(ctx: &mut Ctx, old: Fd, new: Fd, flags: Flags) -> SysResult {
+    if flags.0 & !OpenFlags::CLOEXEC.bits() != 0 || old == new {
+        return Err(Errno::EINVAL.into());
+    }
+    replace(ctx, old, new, flags.0 != 0)
+}
+
+fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
+    let files = ctx.thread.files();
+    let file = files.get(old.0)?;
+    if let Some(gone) = files.replace(new.0, file, close_on_exec, limit(ctx))? {
+        closed(ctx, &gone);
+    }
+    Ok(new.0 as usize)
+}
+
+/// fcntl(2), but for locks and pipes.
+pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysResult {
+    const DUPFD: i32 = 0;
+    const GETFD: i32 = 1;
+    const SETFD: i32 = 2;
+    const GETFL: i32 = 3;
+    const SETFL: i32 = 4;
+    const DUPFD_CLOEXEC: i32 = 1030;
+    const FD_CLOEXEC: u64 = 1;
+    let files = ctx.thread.files();
+    let descriptor = files.descriptor(fd.0)?;
+    let file = descriptor.file;
+    let path_only = file.flags().contains(OpenFlags::PATH);
+    match command {
+        DUPFD | DUPFD_CLOEXEC => {
+            let limit = limit(ctx);
+            let from = argument as i32;
+            if from < 0 || from as u64 >= limit {
+                return Err(Errno::EINVAL.into());
+            }
+            Ok(files.insert(file, command == DUPFD_CLOEXEC, from as usize, limit)? as usize)
+        }
+        GETFD => Ok(usize::from(descriptor.close_on_exec)),
+        SETFD => {
+            files.set_close_on_exec(fd.0, argument & FD_CLOEXEC != 0)?;
+            Ok(0)
+        }
+        GETFL => Ok(file.flags().bits() as usize),
+        _ if path_only => Err(Errno::EBADF.into()),
+        SETFL => {
+            let credentials = ctx.thread.identity().for_files();
+            let flags = OpenFlags::from_bits_truncate(argument as u32);
+            retry(|| file.set_flags(flags, &credentials)).await?;
+            Ok(0)
+        }
+        _ => Err(Errno::EINVAL.into()),
+    }
+}
+
+/// A program's memory for an ioctl. A page that is not there stops it; it is provided, and the ioctl made again.
+#[derive(Debug, Default)]
+struct IoctlMemory {
+    fault: Option<Fault>,
+}
+
+impl UserMemory for IoctlMemory {
+    fn read(&mut self, address: usize, bytes: &mut [u8]) -> FsResult<()> {
+        uaccess::copy_from_user(bytes, address).map_err(|at| self.stop(at.fault))
+    }
+
+    fn write(&mut self, address: usize, bytes: &[u8]) -> FsResult<()> {
+        uaccess::copy_to_user(address, bytes).map_err(|at| self.stop(at.fault))
+    }
+}
+
+impl IoctlMemory {
+    fn stop(&mut self, fault: Fault) -> isopod_fs::Error {
+        self.fault = Some(fault);
+        Errno::EFAULT.into()
+    }
+}
+
+/// ioctl(2)
+pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysResult {
+    const FIOCLEX: u32 = 0x5451;
+    const FIONCLEX: u32 = 0x5450;
+    const FIONBIO: u32 = 0x5421;
+    let files = ctx.thread.files();
+    let file = files.get(fd.0)?;
+    match request {
+        FIOCLEX | FIONCLEX => {
+            files.set_close_on_exec(fd.0, request == FIOCLEX)?;
+            Ok(0)
+        }
+        FIONBIO => {
+            let on = ctx.memory.read(UserPtr::<i32>::new(argument)).await? != 0;
+            let credentials = ctx.thread.identity().for_files();
+            let mut flags = file.flags();
+            flags.set(OpenFlags::NONBLOCK, on);
+            retry(|| file.set_flags(flags, &credentials)).await?;
+            Ok(0)
+        }
+        _ => loop {
+            let mut memory = IoctlMemory::default();
+            let outcome = retry(|| file.ioctl(request, argument, &mut memory)).await;
+            match (outcome, memory.fault) {
+                (Err(Errno::EFAULT), Some(fault)) => ctx.memory.resolve(fault).await?,
+                (outcome, _) => return Ok(outcome?),
+            }
+        },
+    }
+}

@@ -1,0 +1,122 @@
+//! Directories: chdir(2), getcwd(2), getdents64(2), chroot(2).
+
+use alloc::vec::Vec;
+
+use isopod_fs::vfs::{Path, Resolve};
+use isopod_fs::{Capabilities, DirEntry, Errno};
+
+use super::{resolve, with};
+use crate::fail::SysResult;
+use crate::process::Ctx;
+use crate::syscall::argument::{Fd, OutBytes, UserPath};
+use crate::syscall::path;
+use crate::wait::retry;
+
+/// The directory that `name` names, which the caller may enter.
+async fn directory(ctx: &Ctx, name: UserPath) -> Result<Path, Errno> {
+    let name = path::read(ctx, name).await?;
+    let start = ctx.thread.fs().working_dir();
+    with(ctx, |view| {
+        let place = view.resolve(&start, &name, Resolve::FOLLOW | Resolve::DIRECTORY)?;
+        view.check_directory(&place)?;
+        Ok(place)
+    })
+    .await
+}
+
+/// chdir(2)
+pub async fn chdir(ctx: &mut Ctx, name: UserPath) -> SysResult {
+    let place = directory(ctx, name).await?;
+    ctx.thread.fs().set_working_dir(place);
+    Ok(0)
+}
+
+/// fchdir(2)
+pub async fn fchdir(ctx: &mut Ctx, fd: Fd) -> SysResult {
+    let place = ctx.thread.files().get(fd.0)?.path().clone();
+    with(ctx, |view| view.check_directory(&place)).await?;
+    ctx.thread.fs().set_working_dir(place);
+    Ok(0)
+}
+
+/// chroot(2)
+pub async fn chroot(ctx: &mut Ctx, name: UserPath) -> SysResult {
+    let place = directory(ctx, name).await?;
+    if !ctx.thread.identity().capable(Capabilities::SYS_CHROOT) {
+        return Err(Errno::EPERM.into());
+    }
+    ctx.thread.fs().set_root(place);
+    Ok(0)
+}
+
+/// getcwd(2): the system call returns the length, NUL included.
+pub async fn getcwd(ctx: &mut Ctx, buffer: OutBytes, size: usize) -> SysResult {
+    let here = ctx.thread.fs().working_dir();
+    let mut name = with(ctx, |view| view.absolute_name(&here)).await?;
+    name.push(0);
+    if name.len() > size {
+        return Err(Errno::ERANGE.into());
+    }
+    ctx.memory.write_bytes(buffer.0.address(), &name).await?;
+    Ok(name.len())
+}
+
+/// The most bytes of entries one call returns; a larger buffer is filled by the next calls.
+const BATCH: usize = 32 << 10;
+
+/// Appends `struct linux_dirent64`: inode, next position, length, type, name, padded to eight bytes. False when it does not fit.
+fn push_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> bool {
+    const FIXED: usize = 19;
+    let length = (FIXED + entry.name.len() + 1).next_multiple_of(8);
+    if entries.len() + length > room {
+        return false;
+    }
+    let end = entries.len() + length;
+    entries.extend(entry.inode.to_le_bytes());
+    entries.extend(entry.next.to_le_bytes());
+    entries.extend((length as u16).to_le_bytes());
+    entries.push(entry.kind.dirent_type());
+    entries.extend(entry.name);
+    entries.resize(end, 0);
+    true
+}
+
+/// getdents64(2)
+pub async fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    let room = (size as usize).min(BATCH);
+    let mut entries = Vec::new();
+    entries.try_reserve(room).map_err(|_| Errno::ENOMEM)?;
+    let mut refused = false;
+    retry(|| {
+        entries.clear();
+        file.read_dir(&mut |entry| {
+            let fits = push_entry(&mut entries, room, entry);
+            refused |= !fits;
+            fits
+        })
+    })
+    .await?;
+    if entries.is_empty() && refused {
+        // Not even one entry fits.
+        return Err(Errno::EINVAL.into());
+    }
+    ctx.memory.write_bytes(buffer.0.address(), &entries).await?;
+    Ok(entries.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use isopod_fs::FileType;
+
+    #[test]
+    fn entries_have_the_abis_layout() {
+        let mut bytes = Vec::new();
+        let entry = DirEntry { name: b"abc", inode: 7, kind: FileType::Regular, next: 9 };
+        assert!(push_entry(&mut bytes, 24, &entry));
+        assert_eq!(bytes.len(), 24);
+        assert_eq!(bytes[16..], [24, 0, 8, b'a', b'b', b'c', 0, 0]);
+        assert!(!push_entry(&mut bytes, 47, &entry));
+    }
+}

@@ -1,0 +1,371 @@
+//! read(2), write(2) and their variants, lseek(2), sendfile(2), sync(2).
+
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::ops::Range;
+
+use isopod_fs::file::{OpenFile, Whence};
+use isopod_fs::{Buffer, Bytes, Errno, FileType, Sink};
+use isopod_hal::paging::USER_END;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use crate::fail::SysResult;
+use crate::mm::{UserPtr, UserSink, UserSource};
+use crate::poll;
+use crate::process::Ctx;
+use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes};
+use crate::wait::retry;
+
+/// The most bytes one call transfers (`MAX_RW_COUNT`).
+const COUNT_MAX: usize = 0x7fff_f000;
+/// The most buffers of one call (`IOV_MAX`).
+const VECTORS_MAX: usize = 1024;
+
+/// `struct iovec`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct IoVec {
+    base: u64,
+    length: u64,
+}
+
+/// One buffer. `EFAULT` when it leaves the user half.
+fn single(base: usize, length: usize) -> Result<Vec<Range<usize>>, Errno> {
+    let end = base.checked_add(length).filter(|&end| end <= USER_END).ok_or(Errno::EFAULT)?;
+    Ok(vec![base..end.min(base + COUNT_MAX)])
+}
+
+/// The buffers of an array of `struct iovec`.
+async fn vectors(ctx: &Ctx, array: UserPtr<IoVec>, count: usize) -> Result<Vec<Range<usize>>, Errno> {
+    if count > VECTORS_MAX {
+        return Err(Errno::EINVAL);
+    }
+    let mut segments = Vec::with_capacity(count);
+    let mut room = COUNT_MAX;
+    for vector in ctx.memory.read_array(array, count).await? {
+        let length = usize::try_from(vector.length as i64).map_err(|_| Errno::EINVAL)?;
+        let base = vector.base as usize;
+        if base.checked_add(length).is_none_or(|end| end > USER_END) {
+            return Err(Errno::EFAULT);
+        }
+        let length = length.min(room);
+        room -= length;
+        segments.push(base..base + length);
+    }
+    Ok(segments)
+}
+
+/// Reads at `offset`, or at the file's position.
+async fn read_into(ctx: &Ctx, file: &OpenFile, segments: Vec<Range<usize>>, offset: Option<u64>) -> SysResult {
+    let mut sink = UserSink::new(segments);
+    let patience = poll::patience(file);
+    match offset {
+        None => poll::read(ctx, file, patience, &mut sink, |sink| file.read(sink)).await,
+        Some(start) => {
+            let wanted = sink.remaining();
+            poll::read(ctx, file, patience, &mut sink, |sink| {
+                file.read_at(start + (wanted - Sink::remaining(sink)) as u64, sink)
+            })
+            .await
+        }
+    }
+}
+
+/// Writes at `offset`, or at the file's position.
+async fn write_from(ctx: &Ctx, file: &OpenFile, segments: Vec<Range<usize>>, offset: Option<u64>) -> SysResult {
+    let mut source = UserSource::new(segments);
+    let credentials = ctx.thread.identity().for_files();
+    let patience = poll::patience(file);
+    match offset {
+        None => poll::write(ctx, file, patience, &mut source, |source| file.write(&credentials, source)).await,
+        Some(start) => {
+            let wanted = isopod_fs::Source::remaining(&source);
+            poll::write(ctx, file, patience, &mut source, |source| {
+                let done = wanted - isopod_fs::Source::remaining(source);
+                file.write_at(start + done as u64, &credentials, source)
+            })
+            .await
+        }
+    }
+}
+
+/// The offset of pread and its kin.
+fn position(offset: i64) -> Result<Option<u64>, Errno> {
+    u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
+}
+
+/// read(2)
+pub async fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    if !file.flags().readable() {
+        return Err(Errno::EBADF.into());
+    }
+    read_into(ctx, &file, single(buffer.0.address(), count)?, None).await
+}
+
+/// write(2)
+pub async fn write(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    if !file.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    write_from(ctx, &file, single(buffer.0.address(), count)?, None).await
+}
+
+/// pread64(2)
+pub async fn pread64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize, offset: i64) -> SysResult {
+    let offset = position(offset)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    read_into(ctx, &file, single(buffer.0.address(), count)?, offset).await
+}
+
+/// pwrite64(2)
+pub async fn pwrite64(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize, offset: i64) -> SysResult {
+    let offset = position(offset)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    write_from(ctx, &file, single(buffer.0.address(), count)?, offset).await
+}
+
+/// readv(2)
+pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    if !file.flags().readable() {
+        return Err(Errno::EBADF.into());
+    }
+    read_into(ctx, &file, vectors(ctx, array, count).await?, None).await
+}
+
+/// writev(2)
+pub async fn writev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    if !file.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    write_from(ctx, &file, vectors(ctx, array, count).await?, None).await
+}
+
+/// preadv(2)
+pub async fn preadv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
+    let offset = position(offset)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    read_into(ctx, &file, vectors(ctx, array, count).await?, offset).await
+}
+
+/// pwritev(2)
+pub async fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
+    let offset = position(offset)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    write_from(ctx, &file, vectors(ctx, array, count).await?, offset).await
+}
+
+/// Flags of preadv2 and pwritev2 that ask for nothing but haste or safety, which files in memory have anyway
+/// (`RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`).
+const HARMLESS: u32 = 1 | 2 | 4;
+
+/// preadv2(2); the upper half of the offset is always zero on 64-bit machines.
+pub async fn preadv2(
+    ctx: &mut Ctx,
+    fd: Fd,
+    array: UserPtr<IoVec>,
+    count: usize,
+    offset: i64,
+    _upper: u64,
+    flags: Flags,
+) -> SysResult {
+    check_flags(flags)?;
+    match offset {
+        -1 => readv(ctx, fd, array, count).await,
+        offset => preadv(ctx, fd, array, count, offset).await,
+    }
+}
+
+/// pwritev2(2)
+pub async fn pwritev2(
+    ctx: &mut Ctx,
+    fd: Fd,
+    array: UserPtr<IoVec>,
+    count: usize,
+    offset: i64,
+    _upper: u64,
+    flags: Flags,
+) -> SysResult {
+    check_flags(flags)?;
+    match offset {
+        -1 => writev(ctx, fd, array, count).await,
+        offset => pwritev(ctx, fd, array, count, offset).await,
+    }
+}
+
+fn check_flags(flags: Flags) -> Result<(), Errno> {
+    if flags.0 & !HARMLESS == 0 { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+/// lseek(2)
+pub async fn lseek(ctx: &mut Ctx, fd: Fd, offset: i64, whence: u32) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    let whence = Whence::from_raw(whence).ok_or(Errno::EINVAL)?;
+    Ok(retry(|| file.seek(offset, whence)).await? as usize)
+}
+
+/// sendfile(2)
+pub async fn sendfile(ctx: &mut Ctx, out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) -> SysResult {
+    let files = ctx.thread.files();
+    let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
+    if !input.flags().readable() || !output.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let start = match offset.non_null() {
+        Some(offset) => position(ctx.memory.read(offset).await?)?,
+        None => None,
+    };
+    if !matches!(input.kind(), FileType::Regular | FileType::BlockDevice) {
+        return Err(Errno::EINVAL.into());
+    }
+    let done = copy(ctx, (&input, start), (&output, None), count.min(COUNT_MAX)).await?;
+    if let (Some(offset), Some(start)) = (offset.non_null(), start) {
+        ctx.memory.write(offset, &((start + done as u64) as i64)).await?;
+    }
+    Ok(done)
+}
+
+/// copy_file_range(2)
+pub async fn copy_file_range(
+    ctx: &mut Ctx,
+    in_fd: Fd,
+    in_offset: UserPtr<i64>,
+    out_fd: Fd,
+    out_offset: UserPtr<i64>,
+    count: usize,
+    flags: Flags,
+) -> SysResult {
+    if flags.0 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let files = ctx.thread.files();
+    let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
+    for file in [&input, &output] {
+        match file.kind() {
+            FileType::Regular => {}
+            FileType::Directory => return Err(Errno::EISDIR.into()),
+            _ => return Err(Errno::EINVAL.into()),
+        }
+    }
+    let appends = output.flags().contains(isopod_fs::file::OpenFlags::APPEND);
+    if !input.flags().readable() || !output.flags().writable() || appends {
+        return Err(Errno::EBADF.into());
+    }
+    let mut starts = [None, None];
+    for (start, offset) in starts.iter_mut().zip([in_offset, out_offset]) {
+        if let Some(offset) = offset.non_null() {
+            *start = position(ctx.memory.read(offset).await?)?;
+        }
+    }
+    let done = copy(ctx, (&input, starts[0]), (&output, starts[1]), count.min(COUNT_MAX)).await?;
+    for (start, offset) in starts.into_iter().zip([in_offset, out_offset]) {
+        if let (Some(start), Some(offset)) = (start, offset.non_null()) {
+            ctx.memory.write(offset, &((start + done as u64) as i64)).await?;
+        }
+    }
+    Ok(done)
+}
+
+/// Copies up to `count` bytes from one file to another, each at an offset or at its position. The input's position moves only by what
+/// the output took.
+async fn copy(
+    ctx: &Ctx,
+    (input, from): (&Arc<OpenFile>, Option<u64>),
+    (output, to): (&Arc<OpenFile>, Option<u64>),
+    count: usize,
+) -> SysResult {
+    const CHUNK: usize = 64 << 10;
+    let credentials = ctx.thread.identity().for_files();
+    let mut chunk = Vec::new();
+    chunk.try_reserve_exact(CHUNK.min(count)).map_err(|_| Errno::ENOMEM)?;
+    chunk.resize(CHUNK.min(count), 0);
+    let begin = match from {
+        Some(offset) => offset,
+        None => retry(|| input.seek(0, Whence::Current)).await?,
+    };
+    let mut done = 0;
+    let outcome = loop {
+        if done == count {
+            break Ok(());
+        }
+        let wanted = chunk.len().min(count - done);
+        let read = retry(|| input.read_at(begin + done as u64, &mut Buffer::new(&mut chunk[..wanted]))).await;
+        let there = match read {
+            Ok(0) => break Ok(()),
+            Ok(length) => length,
+            Err(errno) => break Err(errno.into()),
+        };
+        let mut written = 0;
+        let patience = if done == 0 { poll::patience(output) } else { poll::NEVER };
+        let write = poll::until_ready(&ctx.thread, output, patience, || {
+            let mut bytes = Bytes::new(&chunk[..there]);
+            match to {
+                Some(offset) => output.write_at(offset + done as u64, &credentials, &mut bytes),
+                None => output.write(&credentials, &mut bytes),
+            }
+        })
+        .await;
+        match write {
+            Ok(length) => written += length,
+            Err(fail) => break Err(fail),
+        }
+        done += written;
+        if written < there {
+            break Ok(());
+        }
+    };
+    if from.is_none() && done > 0 {
+        retry(|| input.seek((begin + done as u64) as i64, Whence::Set)).await?;
+    }
+    match outcome {
+        Err(fail) if done == 0 => Err(fail),
+        _ => Ok(done),
+    }
+}
+
+/// fsync(2) and fdatasync(2): no file system here keeps anything back from a disk.
+pub fn fsync(ctx: &mut Ctx, fd: Fd) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    match (file.check_not_path(), file.kind()) {
+        (Err(_), _) => Err(Errno::EBADF.into()),
+        (_, FileType::Fifo | FileType::Socket | FileType::CharacterDevice) => Err(Errno::EINVAL.into()),
+        _ => Ok(0),
+    }
+}
+
+/// syncfs(2)
+pub fn syncfs(ctx: &mut Ctx, fd: Fd) -> SysResult {
+    ctx.thread.files().get(fd.0)?;
+    Ok(0)
+}
+
+/// sync(2)
+pub fn sync(_: &mut Ctx) -> SysResult {
+    Ok(0)
+}
+
+/// fadvise64(2): nothing depends on it.
+pub fn fadvise64(ctx: &mut Ctx, fd: Fd, _offset: i64, length: i64, advice: i32) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    match file.kind() {
+        FileType::Fifo | FileType::Socket => Err(Errno::ESPIPE.into()),
+        _ if length < 0 || !(0..=5).contains(&advice) => Err(Errno::EINVAL.into()),
+        _ => Ok(0),
+    }
+}
+
+/// readahead(2)
+pub fn readahead(ctx: &mut Ctx, fd: Fd, _offset: i64, _count: usize) -> SysResult {
+    let file = ctx.thread.files().get(fd.0)?;
+    if !file.flags().readable() {
+        return Err(Errno::EBADF.into());
+    }
+    if file.kind() != FileType::Regular {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(0)
+}
