@@ -136,6 +136,17 @@ impl AddressSpace {
         Ok(values)
     }
 
+    /// Checks that what a structure from a newer program has beyond what is known here, `known..size`, is all zero: `E2BIG` otherwise, and
+    /// for a structure of more than a page (`copy_struct_from_user`).
+    pub async fn check_zero_tail(&self, from: usize, known: usize, size: usize) -> Result<(), Errno> {
+        if size > PAGE_SIZE {
+            return Err(Errno::E2BIG);
+        }
+        let mut tail = alloc::vec![0; size.saturating_sub(known)];
+        self.read_bytes(from.saturating_add(known), &mut tail).await?;
+        if tail.iter().any(|&byte| byte != 0) { Err(Errno::E2BIG) } else { Ok(()) }
+    }
+
     /// Reads a NUL-terminated string of less than `limit` bytes, terminator included; `ENAMETOOLONG` when it is longer.
     pub async fn read_string(&self, from: UserPtr<u8>, limit: usize) -> Result<Vec<u8>, Errno> {
         let mut string = Vec::new();

@@ -14,6 +14,7 @@
 
 mod argument;
 mod dispatch;
+mod file;
 mod futex;
 mod identity;
 mod memory;

@@ -65,7 +65,14 @@ pub async fn fchown(ctx: &mut Ctx, fd: Fd, uid: u32, gid: u32) -> SysResult {
 }
 
 /// fchownat(2)
-pub async fn fchownat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, uid: u32, gid: u32, flags: Flags) -> SysResult {
+pub async fn fchownat(
+    ctx: &mut Ctx,
+    dirfd: Fd,
+    name: UserPath,
+    uid: u32,
+    gid: u32,
+    flags: Flags,
+) -> SysResult {
     if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -142,7 +149,9 @@ pub async fn futimesat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, times: UserPtr<
 
 fn from_timeval(time: Timeval) -> Result<SetTime, Errno> {
     match time.microseconds {
-        us @ 0..1_000_000 => Ok(SetTime::To(Timestamp { seconds: time.seconds, nanoseconds: us as u32 * 1000 })),
+        us @ 0..1_000_000 => {
+            Ok(SetTime::To(Timestamp { seconds: time.seconds, nanoseconds: us as u32 * 1000 }))
+        }
         _ => Err(Errno::EINVAL),
     }
 }

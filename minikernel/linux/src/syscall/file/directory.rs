@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use isopod_fs::vfs::{Path, Resolve};
 use isopod_fs::{Capabilities, DirEntry, Errno};
 
-use super::{resolve, with};
+use super::with;
 use crate::fail::SysResult;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, OutBytes, UserPath};

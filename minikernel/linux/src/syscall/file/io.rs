@@ -57,7 +57,12 @@ async fn vectors(ctx: &Ctx, array: UserPtr<IoVec>, count: usize) -> Result<Vec<R
 }
 
 /// Reads at `offset`, or at the file's position.
-async fn read_into(ctx: &Ctx, file: &OpenFile, segments: Vec<Range<usize>>, offset: Option<u64>) -> SysResult {
+async fn read_into(
+    ctx: &Ctx,
+    file: &OpenFile,
+    segments: Vec<Range<usize>>,
+    offset: Option<u64>,
+) -> SysResult {
     let mut sink = UserSink::new(segments);
     let patience = poll::patience(file);
     match offset {
@@ -73,12 +78,19 @@ async fn read_into(ctx: &Ctx, file: &OpenFile, segments: Vec<Range<usize>>, offs
 }
 
 /// Writes at `offset`, or at the file's position.
-async fn write_from(ctx: &Ctx, file: &OpenFile, segments: Vec<Range<usize>>, offset: Option<u64>) -> SysResult {
+async fn write_from(
+    ctx: &Ctx,
+    file: &OpenFile,
+    segments: Vec<Range<usize>>,
+    offset: Option<u64>,
+) -> SysResult {
     let mut source = UserSource::new(segments);
     let credentials = ctx.thread.identity().for_files();
     let patience = poll::patience(file);
     match offset {
-        None => poll::write(ctx, file, patience, &mut source, |source| file.write(&credentials, source)).await,
+        None => {
+            poll::write(ctx, file, patience, &mut source, |source| file.write(&credentials, source)).await
+        }
         Some(start) => {
             let wanted = isopod_fs::Source::remaining(&source);
             poll::write(ctx, file, patience, &mut source, |source| {

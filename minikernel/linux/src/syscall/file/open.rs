@@ -42,7 +42,13 @@ pub struct UserOpenHow {
 }
 
 /// openat2(2). Unknown flags are errors.
-pub async fn openat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, how: UserPtr<UserOpenHow>, size: usize) -> SysResult {
+pub async fn openat2(
+    ctx: &mut Ctx,
+    dirfd: Fd,
+    name: UserPath,
+    how: UserPtr<UserOpenHow>,
+    size: usize,
+) -> SysResult {
     const NO_XDEV: u64 = 1;
     const NO_MAGICLINKS: u64 = 2;
     const NO_SYMLINKS: u64 = 4;

@@ -216,7 +216,8 @@ pub async fn faccessat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags, f
     }
     let start = path::at(ctx, dirfd, &name)?;
     let identity = ctx.thread.identity();
-    let credentials = if flags.0 & EFFECTIVE_IDS != 0 { identity.for_files() } else { identity.real_for_files() };
+    let credentials =
+        if flags.0 & EFFECTIVE_IDS != 0 { identity.for_files() } else { identity.real_for_files() };
     let mut how = isopod_fs::vfs::Resolve::empty();
     how.set(isopod_fs::vfs::Resolve::FOLLOW, flags.0 & AT_NO_FOLLOW == 0);
     how.set(isopod_fs::vfs::Resolve::EMPTY, flags.0 & AT_EMPTY != 0);
@@ -250,7 +251,8 @@ pub async fn readlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, buffer: OutByt
         resolve(ctx, dirfd, name, AT_NO_FOLLOW).await?
     };
     let text = with(ctx, |view| view.read_link(&place)).await;
-    let text = text.map_err(|errno| if named.is_empty() && errno == Errno::EINVAL { Errno::ENOENT } else { errno })?;
+    let text =
+        text.map_err(|errno| if named.is_empty() && errno == Errno::EINVAL { Errno::ENOENT } else { errno })?;
     let length = text.len().min(size);
     ctx.memory.write_bytes(buffer.0.address(), &text[..length]).await?;
     Ok(length)
