@@ -100,9 +100,9 @@ pub enum NodeProblem {
     /// See `DEVICES_MAX` of the tree.
     #[error("there are more than {0} device nodes")]
     TooManyDevices(usize),
-    /// See `NODES_MAX` of the tree.
+    /// See `NAMES_MAX` of the tree.
     #[error("there are more than {0} files")]
-    TooManyNodes(usize),
+    TooManyNames(usize),
     /// More than 65,535 layers.
     #[error("there are too many layers")]
     TooManyLayers,

@@ -1,5 +1,8 @@
 //! `umoci unpack` of the same layers, file by file.
 
+use ::tar::EntryType;
+use proptest::prelude::*;
+
 use super::*;
 
 /// A shell script makes each layer's tar, so that GNU tar has its say about formats.
@@ -83,20 +86,32 @@ fn layout(dir: &Path, layers: &[TestLayer]) {
     std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion":"1.0.0"}"#).unwrap();
 }
 
+/// What `umoci unpack` makes of the layers; `None` where it refuses them.
+fn unpack(dir: &Path, layers: &[TestLayer]) -> Option<Listing> {
+    let (oci, bundle) = (dir.join("oci"), dir.join("bundle"));
+    layout(&oci, layers);
+    let mut umoci = Command::new("umoci");
+    umoci.args(["unpack", "--image"]).arg(format!("{}:test", oci.display())).arg(&bundle);
+    let output = umoci.output().expect("umoci must be installed, see `cargo xtask setup`");
+    output.status.success().then(|| listing(&Tree::from_directory(&bundle.join("rootfs")).unwrap()))
+}
+
+fn is_root() -> bool {
+    let root = rustix::process::geteuid().is_root();
+    if !root {
+        eprintln!("skipped: only root can unpack owners and devices");
+    }
+    root
+}
+
 #[test]
 fn eight_layers_merge_as_umoci_unpacks_them() {
-    if !rustix::process::geteuid().is_root() {
-        eprintln!("skipped: only root can unpack owners and devices");
+    if !is_root() {
         return;
     }
     let dir = TempDir::new().unwrap();
     let layers = build(dir.path());
-    let oci = dir.path().join("oci");
-    layout(&oci, &layers);
-    let bundle = dir.path().join("bundle");
-    run("umoci", &["unpack", "--image", &format!("{}:test", oci.display()), bundle.to_str().unwrap()]);
-
-    let mut theirs = listing(&Tree::from_directory(&bundle.join("rootfs")).unwrap());
+    let mut theirs = unpack(dir.path(), &layers).expect("umoci unpacks the layers");
     let tree = merge(&layers).unwrap();
     let mut ours = listing(&tree);
     // Parents without an entry of their own get the time at which umoci made them, and so does the directory they are made in.
@@ -109,4 +124,86 @@ fn eight_layers_merge_as_umoci_unpacks_them() {
     assert!(ours.len() > 500);
     assert_same(&ours, &theirs);
     assert_same(&super::erofs::read_back(&image(&tree)), &listing(&tree));
+}
+
+/// One entry of a random layer.
+#[derive(Debug, Clone)]
+enum Step {
+    Directory(String, u32),
+    File(String, u8),
+    Symlink(String, String),
+    Link(String, String),
+    Whiteout(String),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let name = prop_oneof![Just("a"), Just("b"), Just("c")];
+    let path = prop::collection::vec(name, 1..4).prop_map(|names| names.join("/"));
+    let target = prop_oneof![
+        path.clone(),
+        path.clone().prop_map(|path| format!("/{path}")),
+        path.clone().prop_map(|path| format!("../{path}")),
+        Just(".".to_owned()),
+        Just("/".to_owned()),
+    ];
+    let whiteout = path.clone().prop_map(|path| {
+        let (parent, name) = path.rsplit_once('/').map_or(("", &*path), |(parent, name)| (parent, name));
+        format!("{parent}{}.wh.{name}", if parent.is_empty() { "" } else { "/" })
+    });
+    let opaque = path.clone().prop_map(|path| format!("{path}/.wh..wh..opq"));
+    prop_oneof![
+        // Without set-group-ID, which a host's mkdir hands down to parents that have no entry.
+        3 => (path.clone(), 0o500_u32..0o10000).prop_map(|(path, mode)| Step::Directory(path, mode & 0o5777)),
+        3 => (path.clone(), any::<u8>()).prop_map(|(path, byte)| Step::File(path, byte)),
+        1 => (path.clone(), target).prop_map(|(path, target)| Step::Symlink(path, target)),
+        1 => (path.clone(), path).prop_map(|(path, target)| Step::Link(path, target)),
+        1 => whiteout.prop_map(Step::Whiteout),
+        1 => opaque.prop_map(Step::Whiteout),
+    ]
+}
+
+fn random_layer(steps: &[Step]) -> TestLayer {
+    layer(|tar| {
+        for step in steps {
+            match step {
+                Step::Directory(path, mode) => {
+                    let mut header = raw_header(path.as_bytes(), EntryType::Directory, 0);
+                    header.set_mode(*mode);
+                    header.set_cksum();
+                    tar.append(&header, std::io::empty()).unwrap();
+                }
+                Step::File(path, byte) => file(tar, path, &[*byte]),
+                Step::Symlink(path, target) => link(tar, EntryType::Symlink, path, target),
+                Step::Link(path, target) => link(tar, EntryType::Link, path, target),
+                Step::Whiteout(path) => file(tar, path, b""),
+            }
+        }
+    })
+}
+
+/// Without the times of directories, which umoci leaves at the present where a directory has no entry.
+fn timeless(listing: Listing) -> Listing {
+    let strip = |line: String| match line.strip_prefix("directory ") {
+        Some(rest) => rest.split(' ').take(2).collect::<Vec<_>>().join(" "),
+        None => line,
+    };
+    listing.into_iter().map(|(path, line)| (path, strip(line))).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(48))]
+
+    #[test]
+    fn random_layers_merge_as_umoci_unpacks_them(
+        layers in prop::collection::vec(prop::collection::vec(step(), 1..12), 1..4)
+    ) {
+        if !is_root() {
+            return Ok(());
+        }
+        let dir = TempDir::new().unwrap();
+        let layers: Vec<_> = layers.iter().map(|steps| random_layer(steps)).collect();
+        if let Some(theirs) = unpack(dir.path(), &layers) {
+            assert_same(&timeless(listing(&merge(&layers).unwrap())), &timeless(theirs));
+        }
+    }
 }

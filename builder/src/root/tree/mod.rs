@@ -19,8 +19,8 @@ pub(super) use walk::Walk;
 pub(super) const NAME_MAX: usize = 255;
 /// The longest path, and target of a symbolic link (`PATH_MAX` without the terminating NUL).
 pub(super) const PATH_MAX: usize = 4095;
-/// The most nodes a tree takes: real images stay below a million, a hostile one must not exhaust memory.
-const NODES_MAX: usize = 4_000_000;
+/// The most names a tree takes: real images stay below a million, a hostile one must not exhaust memory.
+const NAMES_MAX: usize = 2_000_000;
 /// The most device nodes a tree takes; real images have a few dozen.
 const DEVICES_MAX: usize = 65_536;
 
@@ -30,6 +30,7 @@ pub struct Tree {
     nodes: Vec<Node>,
     /// Places in `nodes` that may be used again.
     free: Vec<NodeId>,
+    names: usize,
     devices: usize,
     /// The layer being merged, counted from 1; 0 where there are no layers.
     layer: u16,
@@ -45,7 +46,7 @@ impl Tree {
     /// A tree with nothing but its root, a directory with mode 755.
     pub fn new() -> Self {
         let root = Node { meta: Meta::with_mode(0o755), kind: Kind::directory(), names: 1 };
-        Self { nodes: vec![root], free: Vec::new(), devices: 0, layer: 0 }
+        Self { nodes: vec![root], free: Vec::new(), names: 0, devices: 0, layer: 0 }
     }
 
     /// The node `id`.
@@ -131,7 +132,7 @@ impl Tree {
         }
         self.remove(directory, name);
         let id = self.add(meta, kind)?;
-        self.name(directory, name, id);
+        self.name(directory, name, id)?;
         Ok(id)
     }
 
@@ -145,8 +146,7 @@ impl Tree {
         self.nodes[target.index()].names += 1;
         self.remove(directory, name);
         self.nodes[target.index()].names -= 1;
-        self.name(directory, name, target);
-        Ok(())
+        self.name(directory, name, target)
     }
 
     /// Removes `name` and all that is below it, if there is such a name.
@@ -156,6 +156,7 @@ impl Tree {
         let mut doomed = vec![entry.node];
         while let Some(id) = doomed.pop() {
             let node = &mut self.nodes[id.index()];
+            self.names -= 1;
             node.names -= 1;
             if node.names > 0 {
                 continue;
@@ -215,20 +216,22 @@ impl Tree {
             self.nodes[id.index()] = node;
             return Ok(id);
         }
-        if self.nodes.len() == NODES_MAX {
-            return Err(NodeProblem::TooManyNodes(NODES_MAX));
-        }
         self.nodes.push(node);
         Ok(NodeId(self.nodes.len() as u32 - 1))
     }
 
-    fn name(&mut self, directory: NodeId, name: &[u8], node: NodeId) {
+    fn name(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<(), NodeProblem> {
+        if self.names == NAMES_MAX {
+            return Err(NodeProblem::TooManyNames(NAMES_MAX));
+        }
+        self.names += 1;
         self.nodes[node.index()].names += 1;
         let entry = Dirent { node, layer: self.layer };
         self.touch(directory);
         if let Kind::Directory(directory) = &mut self.nodes[directory.index()].kind {
             directory.entries.insert(name.into(), entry);
         }
+        Ok(())
     }
 
     /// A path that leads to the node `id`, empty for the root. It searches the tree: for messages only.
@@ -271,5 +274,23 @@ fn check_name(name: &[u8]) -> Result<(), NodeProblem> {
         _ if name.len() > NAME_MAX => Err(NodeProblem::NameTooLong),
         _ if name.contains(&0) || name.contains(&b'/') => Err(NodeProblem::Name),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_bounded_and_count_as_long_as_they_are_there() {
+        let mut tree = Tree { names: NAMES_MAX - 2, ..Tree::new() };
+        let mut insert = |path: &[u8]| tree.insert(path, Meta::default(), Kind::Fifo).map(drop);
+        insert(b"a/b").unwrap();
+        assert!(insert(b"a/c").unwrap_err().to_string().contains("more than 2000000 files"));
+        insert(b"a").unwrap();
+        insert(b"b").unwrap();
+        let b = tree.lookup(b"b").unwrap();
+        assert_eq!(tree.link(NodeId::ROOT, b"c", b), Err(NodeProblem::TooManyNames(NAMES_MAX)));
+        assert_eq!(tree.link(NodeId::ROOT, b"a", b), Ok(()));
     }
 }
