@@ -6,6 +6,7 @@
 //!
 //! `usertest` runs all groups, `usertest NAME..` the groups named, `usertest --list` names them. It works in a new
 //! folder below `$TMPDIR` or `/tmp`, expects to be root, and needs no network and no other process.
+//! `usertest --tree FOLDER` describes every file in a folder instead.
 
 // First, so that the macro `sys!` is known to the others.
 #[macro_use]
@@ -13,6 +14,7 @@ mod sys;
 
 mod cases;
 mod report;
+mod tree;
 
 use report::Report;
 
@@ -26,6 +28,11 @@ fn main() {
             println!("{name}");
         }
         return;
+    }
+    if let [option, folder] = arguments.as_slice()
+        && option == "--tree"
+    {
+        return tree::print(folder);
     }
     // Descriptors that a starter left open would shift the numbers that cases print.
     let _ = sys!(SYS_close_range, 3, u32::MAX, 0);

@@ -1,0 +1,59 @@
+/* Ends in the way that its argument names. */
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+static volatile sig_atomic_t got;
+
+static void note(int signal)
+{
+	got = signal;
+}
+
+int main(int argc, char **argv)
+{
+	const char *how = argc > 1 ? argv[1] : "";
+	setvbuf(stdout, NULL, _IONBF, 0);
+	if (!strcmp(how, "exit"))
+		return atoi(argv[2]);
+	if (!strcmp(how, "segv"))
+		*(volatile int *)(long)argc = 1; /* an odd address in the first page */
+	if (!strcmp(how, "divide"))
+		__asm__ volatile("xor %%ecx, %%ecx; mov $1, %%eax; cltd; idiv %%ecx" ::: "eax", "ecx", "edx");
+	if (!strcmp(how, "illegal"))
+		__builtin_trap();
+	if (!strcmp(how, "abort"))
+		abort();
+	if (!strcmp(how, "kill")) {
+		/* PID 1 is immune to a signal without a handler that comes from inside. */
+		kill(getpid(), atoi(argv[2]));
+		puts("still here");
+		return 3;
+	}
+	if (!strcmp(how, "wait")) {
+		/* Says which signal came, then ends with the status 40 + its number. */
+		int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1};
+		for (unsigned i = 0; i < sizeof signals / sizeof *signals; i++)
+			signal(signals[i], note);
+		puts("waiting");
+		while (!got)
+			pause();
+		printf("signal %d\n", (int)got);
+		return 40 + got;
+	}
+	if (!strcmp(how, "stubborn")) {
+		signal(SIGTERM, SIG_IGN);
+		signal(SIGINT, SIG_IGN);
+		puts("waiting");
+		for (;;)
+			pause();
+	}
+	if (!strcmp(how, "plain")) {
+		puts("waiting");
+		for (;;)
+			pause();
+	}
+	return 99;
+}

@@ -1,0 +1,101 @@
+//! Debian packages as image layers, without root and without running their scripts.
+
+use std::fs::{self, File};
+use std::io::{Read, Write};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{cache, succeed};
+
+/// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
+const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
+
+/// `apt-get` with package lists of its own, so that neither root nor an earlier `apt-get update` is needed.
+fn apt_get(state: &Path) -> Command {
+    let mut command = Command::new("apt-get");
+    command.args(["-qq", "-o", "APT::Sandbox::User="]);
+    for (option, folder) in [("Dir::State::Lists", "lists"), ("Dir::Cache", "cache")] {
+        command.arg("-o").arg(format!("{option}={}", state.join(folder).display()));
+    }
+    command
+}
+
+/// The package's file, downloaded once.
+fn download(name: &str) -> Result<PathBuf> {
+    let state = cache::once("apt", |path| {
+        for folder in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(path.join(folder))?;
+        }
+        succeed(apt_get(path).arg("update")).map(drop)
+    })?;
+    cache::once(&format!("packages/{name}.deb"), |path| {
+        let folder = tempfile::tempdir()?;
+        succeed(apt_get(&state).args(["download", name]).current_dir(folder.path()))?;
+        let file = fs::read_dir(folder.path())?.next().context("apt-get left no file")??;
+        fs::copy(file.path(), path)?;
+        Ok(())
+    })
+}
+
+/// The uncompressed layer that installing these packages (and nothing that they depend on) would add to an image.
+pub fn layer(names: &[&str]) -> Result<PathBuf> {
+    cache::once(&format!("layers/{}.tar", names.join("+")), |path| {
+        let mut layer = tar::Builder::new(File::create(path)?);
+        for folder in MERGED {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(tar::EntryType::Symlink);
+            header.set_mode(0o777);
+            header.set_size(0);
+            layer.append_link(&mut header, folder, format!("usr/{folder}"))?;
+        }
+        for name in names {
+            let package = download(name)?;
+            let files = succeed(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&package))?;
+            append(&mut layer, &files).with_context(|| format!("cannot read package {name}"))?;
+        }
+        layer.finish()?;
+        Ok(())
+    })
+}
+
+/// Copies a package's files, those of merged folders to where they belong.
+fn append(layer: &mut tar::Builder<impl Write>, files: &[u8]) -> Result<()> {
+    let mut archive = tar::Archive::new(files);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let path = merged(&entry.path()?);
+        if path.as_os_str().is_empty() || MERGED.iter().any(|folder| path == Path::new("usr").join(folder)) {
+            continue;
+        }
+        let mut header = entry.header().clone();
+        if let Some(link) = entry.link_name()? {
+            let link = if header.entry_type().is_hard_link() { merged(&link) } else { link.into_owned() };
+            layer.append_link(&mut header, path, link)?;
+        } else {
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            layer.append_data(&mut header, path, content.as_slice())?;
+        }
+    }
+    Ok(())
+}
+
+/// The path without a leading `./`, and below `usr` where the folder is merged.
+fn merged(path: &Path) -> PathBuf {
+    let path = path.strip_prefix(".").unwrap_or(path);
+    if MERGED.iter().any(|folder| path.starts_with(folder)) {
+        Path::new("usr").join(path)
+    } else {
+        path.to_owned()
+    }
+}
+
+/// A program of a package, unpacked to run here.
+pub fn program(package: &str, path: &str) -> Result<PathBuf> {
+    let folder = cache::once(&format!("unpacked/{package}"), |folder| {
+        succeed(Command::new("dpkg-deb").arg("-x").arg(download(package)?).arg(folder)).map(drop)
+    })?;
+    Ok(folder.join(path))
+}

@@ -1,0 +1,42 @@
+//! Small programs, compiled on this machine to be put into images.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use crate::{cache, succeed};
+
+/// Compiles a C or assembler source of `tests/e2e/programs` with `compiler` and these flags.
+pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> Result<PathBuf> {
+    let path = cache::workspace().join("tests/e2e/programs").join(source);
+    let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+    let key = cache::key([compiler.as_bytes(), flags.join(" ").as_bytes(), &content]);
+    cache::once(&format!("programs/{source}-{key}"), |program| {
+        succeed(Command::new(compiler).args(flags).arg("-o").arg(program).arg(&path)).map(drop)
+    })
+}
+
+/// The program `usertest` of this workspace, linked statically.
+pub fn usertest() -> Result<PathBuf> {
+    rust(&["--package", "usertest"], "usertest", "target-feature=+crt-static")
+}
+
+/// Builds a Rust program of this workspace with a code-generation option, in a folder of its own.
+fn rust(selection: &[&str], name: &str, option: &str) -> Result<PathBuf> {
+    const TARGET: &str = "x86_64-unknown-linux-gnu";
+    let folder = cache::target().join("e2e/rust");
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .args(["build", "--quiet", "--locked", "--target", TARGET, "--target-dir"])
+        .arg(&folder)
+        .args(selection);
+    cargo.env("RUSTFLAGS", format!("-C {option}")).current_dir(cache::workspace());
+    succeed(&mut cargo)?;
+    Ok(folder.join(TARGET).join("debug").join(name))
+}
+
+/// The bytes of a program's file.
+pub fn bytes(path: &Path) -> Result<Vec<u8>> {
+    std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
