@@ -28,6 +28,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     parts.push(("unit tests", unit_tests));
     parts.push(("doc tests", doc_tests));
+    parts.push(("end-to-end tests", end_to_end_tests));
     let mut times = Vec::new();
     for (name, part) in parts {
         let start = Instant::now();
@@ -40,7 +41,14 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 
 /// The tests beside the code, each in a process of its own.
 fn unit_tests() -> Result<()> {
-    process::run(workspace::cargo().args(["nextest", "run", "--workspace", "--no-fail-fast"]))
+    let arguments = ["nextest", "run", "--workspace", "--exclude", "isopod-e2e", "--no-fail-fast"];
+    process::run(workspace::cargo().args(arguments))
+}
+
+/// The tests that boot virtual machines through the program `isopod`.
+fn end_to_end_tests() -> Result<()> {
+    process::run(workspace::cargo().args(["build", "--package", "isopod"]))?;
+    process::run(workspace::cargo().args(["nextest", "run", "--package", "isopod-e2e", "--no-fail-fast"]))
 }
 
 /// Examples in the documentation, which nextest cannot run.

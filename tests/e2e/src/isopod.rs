@@ -125,17 +125,21 @@ impl Outcome {
         self
     }
 
-    /// Panics unless the run failed as every failure of Isopod's own does: status 125, one message, a hint, and
-    /// neither a backtrace nor a panic.
+    /// Panics unless the run failed as every failure of Isopod's own does: status 125, one message with one hint
+    /// behind it, and neither a backtrace nor a panic.
     #[track_caller]
     pub fn expect_refusal(&self, message: &str) -> &Self {
-        self.expect_status(125).expect_stderr_contains("isopod: ").expect_stderr_contains(message);
-        self.expect_stderr_contains("hint: ");
+        self.expect_status(125);
+        let lines: Vec<_> = self.stderr.lines().collect();
+        let hints: Vec<_> = (0..lines.len()).filter(|&index| lines[index].starts_with("hint: ")).collect();
+        assert!(hints.len() == 1, "{} hints\n{}", hints.len(), self.report());
+        assert!(hints[0] > 0, "a hint without a message\n{}", self.report());
+        let error = lines[hints[0] - 1];
+        assert!(error.starts_with("isopod: "), "no message before the hint\n{}", self.report());
+        assert!(error.contains(message), "{message:?} was expected in the message\n{}", self.report());
         for word in ["panicked", "backtrace", "RUST_BACKTRACE"] {
             assert!(!self.stderr.contains(word), "{word:?} on standard error\n{}", self.report());
         }
-        let messages = self.stderr.lines().filter(|line| line.starts_with("isopod: ")).count();
-        assert!(messages == 1, "{messages} messages\n{}", self.report());
         self
     }
 }

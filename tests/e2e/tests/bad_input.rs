@@ -1,0 +1,371 @@
+//! Whatever is wrong with what a user gives: one clear message, one hint, status 125, and nothing broken after it.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use isopod_e2e::image::{Image, Layer, Layout, base_layer};
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::registry::Registry;
+use isopod_e2e::{programs, succeed};
+use tempfile::TempDir;
+
+/// A program that says hello.
+fn hello() -> Result<Vec<u8>> {
+    programs::bytes(&programs::compile("gcc", "hello.S", &["-static", "-nostdlib"])?)
+}
+
+/// An image that says hello.
+fn good() -> Result<Image> {
+    Ok(Image::new().layer(base_layer()).files(&[("hello", &hello()?)]).entrypoint(&["/hello"]))
+}
+
+/// `isopod` with a cache of its own, and a folder for what a test makes.
+struct Room {
+    folder: TempDir,
+    isopod: Isopod,
+}
+
+impl Room {
+    fn new() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let isopod = Isopod::with_home(&folder.path().join("home"));
+        Ok(Self { folder, isopod })
+    }
+
+    fn path(&self, name: &str) -> String {
+        self.folder.path().join(name).display().to_string()
+    }
+
+    /// Builds a source, which must be refused with this message and leave no file.
+    #[track_caller]
+    fn refuses(&self, source: &str, message: &str) -> Result<()> {
+        let output = self.path("app.elf");
+        self.isopod.run(&["build", "-o", &output, source])?.expect_refusal(message);
+        assert!(!Path::new(&output).exists(), "{source} left a file");
+        let parts: Vec<_> =
+            fs::read_dir(self.folder.path())?.flatten().map(|entry| entry.file_name()).collect();
+        assert!(
+            !parts.iter().any(|name| name.to_string_lossy().contains("app.elf")),
+            "{source} left {parts:?}"
+        );
+        Ok(())
+    }
+
+    /// A layer by itself as an image, which must be refused.
+    #[track_caller]
+    fn refuses_layer(&self, layer: Vec<u8>, message: &str) -> Result<()> {
+        let image = Image::new().layer(layer).entrypoint(&["/hello"]);
+        let folder = tempfile::tempdir_in(self.folder.path())?;
+        image.write_layout(folder.path())?;
+        self.refuses(&format!("oci:{}", folder.path().display()), message)
+    }
+
+    /// The cache still works.
+    #[track_caller]
+    fn still_works(&self) -> Result<()> {
+        let source = good()?.cached()?.reference();
+        self.isopod.run(&["build", "-o", &self.path("good.elf"), &source])?.expect_status(0);
+        Ok(())
+    }
+
+    /// A copy of an image that can be damaged.
+    fn copy(&self, image: &Layout, name: &str) -> Result<Layout> {
+        let folder = self.folder.path().join(name);
+        succeed(Command::new("cp").arg("-r").arg(&image.folder).arg(&folder))?;
+        Ok(Layout { folder })
+    }
+}
+
+/// The largest blob of a layout, which is a layer.
+fn largest_blob(image: &Layout) -> Result<std::path::PathBuf> {
+    let blobs = fs::read_dir(image.folder.join("blobs/sha256"))?.flatten().map(|entry| entry.path());
+    blobs
+        .max_by_key(|path| fs::metadata(path).map_or(0, |metadata| metadata.len()))
+        .context("an image has blobs")
+}
+
+#[test]
+fn references_that_are_none() -> Result<()> {
+    let room = Room::new()?;
+    for source in
+        ["", "docker.io/UPPER", "oci:", "docker-archive:", "a b", "name@sha256:123", "name:bad tag", "-"]
+    {
+        room.isopod.run(&["build", "-o", &room.path("app.elf"), "--", source])?.expect_status(125);
+    }
+    room.refuses("docker.io/UPPER", "docker.io/UPPER")?;
+    room.refuses("name@sha256:123", "sha256:123")?;
+    Ok(())
+}
+
+#[test]
+fn sources_that_are_not_there() -> Result<()> {
+    let room = Room::new()?;
+    for kind in ["oci", "oci-archive", "docker-archive", "rootfs", "elf"] {
+        room.refuses(&format!("{kind}:{}", room.path("missing")), "missing")?;
+    }
+    fs::write(room.path("text"), "only text")?;
+    for kind in ["oci-archive", "docker-archive", "elf"] {
+        room.refuses(&format!("{kind}:{}", room.path("text")), "text")?;
+    }
+    room.still_works()
+}
+
+#[test]
+fn registries_that_do_not_help() -> Result<()> {
+    let room = Room::new()?;
+    room.refuses("127.0.0.1:1/name:tag", "127.0.0.1:1")?;
+    let registry = Registry::start()?;
+    let reference = registry.push(&good()?.cached()?, "known:1.0")?;
+    let unknown = format!("{}/unknown:latest", registry.address());
+    room.refuses(&unknown, "unknown")?;
+    // A tag that is not there: the ones that are there are listed.
+    let output = room.path("app.elf");
+    let wrong_tag = reference.replace(":1.0", ":2.0");
+    room.isopod
+        .run(&["build", "-o", &output, &wrong_tag])?
+        .expect_refusal("2.0")
+        .expect_stderr_contains("1.0");
+    let arguments = ["build", "-o", &output, "--platform", "linux/arm64", &reference];
+    room.isopod.run(&arguments)?.expect_refusal("linux/arm64").expect_stderr_contains("linux/amd64");
+    room.still_works()
+}
+
+#[test]
+fn damaged_blobs() -> Result<()> {
+    let room = Room::new()?;
+    let image = good()?.cached()?;
+    let damaged = room.copy(&image, "changed")?;
+    let blob = largest_blob(&damaged)?;
+    let mut bytes = fs::read(&blob)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&blob, &bytes)?;
+    room.refuses(&damaged.reference(), "digest")?;
+    let cut = room.copy(&image, "cut")?;
+    let blob = largest_blob(&cut)?;
+    fs::write(&blob, &fs::read(&blob)?[..1000])?;
+    room.refuses(&cut.reference(), "1000")?;
+    let missing = room.copy(&image, "missing")?;
+    fs::remove_file(largest_blob(&missing)?)?;
+    room.refuses(&missing.reference(), "")?;
+    room.still_works()
+}
+
+#[test]
+fn damaged_blobs_of_a_registry() -> Result<()> {
+    let room = Room::new()?;
+    let registry = Registry::start()?;
+    let reference = registry.push(&good()?.cached()?, "damaged:latest")?;
+    let inspect = format!("docker://{reference}");
+    let manifest =
+        succeed(Command::new("skopeo").args(["inspect", "--raw", "--tls-verify=false", &inspect]))?;
+    let manifest: serde_json::Value = serde_json::from_slice(&manifest)?;
+    let digest = manifest["layers"][1]["digest"].as_str().context("a layer")?;
+    let mut bytes = fs::read(registry.blob(digest))?;
+    let last = bytes.len() - 20;
+    bytes[last] ^= 0x55;
+    fs::write(registry.blob(digest), &bytes)?;
+    room.refuses(&reference, "damaged")?;
+    room.still_works()
+}
+
+#[test]
+fn malicious_archives() -> Result<()> {
+    let room = Room::new()?;
+    let layer = |make: &dyn Fn(&mut Layer)| {
+        let mut layer = Layer::new();
+        make(&mut layer);
+        layer.finish()
+    };
+    // The archive's writer refuses such names, so they are put into the header by hand.
+    let named = |name: &str| {
+        let mut header = tar::Header::new_ustar();
+        header.as_old_mut().name[..name.len()].copy_from_slice(name.as_bytes());
+        header.set_mode(0o644);
+        header.set_size(0);
+        header.set_cksum();
+        layer(&|layer| {
+            layer.raw(&header, b"");
+        })
+    };
+    room.refuses_layer(named("../outside"), "climbs out")?;
+    room.refuses_layer(named("a/../../outside"), "climbs out")?;
+    room.refuses_layer(
+        layer(&|l| {
+            l.file("hello", 0o755, b"x").hard_link("b", "missing");
+        }),
+        "missing",
+    )?;
+    let flood = layer(&|l| {
+        for index in 0..20_000 {
+            l.device(&format!("dev{index}"), tar::EntryType::Char, 0o666, 1, 3);
+        }
+    });
+    room.refuses_layer(flood, "device")?;
+    // A size that the archive does not have.
+    let mut header = tar::Header::new_ustar();
+    header.set_path("liar")?;
+    header.set_mode(0o644);
+    header.set_size(1 << 40);
+    header.set_cksum();
+    room.refuses_layer(header.as_bytes().to_vec(), "liar")?;
+    let mut broken = layer(&|l| {
+        l.file("hello", 0o755, b"x");
+    });
+    broken[0] ^= 0xff;
+    room.refuses_layer(broken, "checksum")?;
+    // Links that point out of the root are links, and nothing is written through them.
+    let through = layer(&|l| {
+        l.symlink("link", "../../../../../../tmp").file("link/isopod-e2e-escaped", 0o644, b"x");
+        l.file("hello", 0o755, b"#!/hello\n");
+    });
+    let folder = tempfile::tempdir()?;
+    Image::new().layer(through).entrypoint(&["/hello"]).write_layout(folder.path())?;
+    let outcome = room.isopod.run(&[
+        "build",
+        "-o",
+        &room.path("app.elf"),
+        &format!("oci:{}", folder.path().display()),
+    ])?;
+    assert!(!Path::new("/tmp/isopod-e2e-escaped").exists(), "a file was written outside: {outcome:?}");
+    room.still_works()
+}
+
+#[test]
+fn programs_that_cannot_run() -> Result<()> {
+    let room = Room::new()?;
+    let program = |content: &[u8], message: &str| -> Result<()> {
+        let image = Image::new().layer(base_layer()).files(&[("program", content)]).entrypoint(&["/program"]);
+        let folder = tempfile::tempdir_in(room.folder.path())?;
+        image.write_layout(folder.path())?;
+        room.refuses(&format!("oci:{}", folder.path().display()), message)
+    };
+    let elf = hello()?;
+    program(b"only text\n", "not a program")?;
+    program(&elf[..40], "damaged")?;
+    let mut arm = elf.clone();
+    arm[18] = 183;
+    program(&arm, "program for")?;
+    program(b"#!/no/such/shell\n", "/no/such/shell")?;
+    let dynamic = programs::bytes(&programs::compile("gcc", "hello.c", &["-O2"])?)?;
+    program(&dynamic, "ld-linux")?;
+    // With the loader but without the library.
+    let loader = isopod_e2e::packages::program("libc6", "lib/x86_64-linux-gnu/ld-linux-x86-64.so.2")?;
+    let loader = programs::bytes(&fs::canonicalize(loader)?)?;
+    let image = Image::new().files(&[("program", &dynamic), ("lib64/ld-linux-x86-64.so.2", &loader)]);
+    let folder = tempfile::tempdir()?;
+    image.entrypoint(&["/program"]).write_layout(folder.path())?;
+    room.refuses(&format!("oci:{}", folder.path().display()), "libc.so.6")?;
+    room.refuses(&Image::new().layer(base_layer()).cached()?.reference(), "command")?;
+    room.still_works()
+}
+
+#[test]
+fn users_and_folders_that_make_no_sense() -> Result<()> {
+    let room = Room::new()?;
+    let image = good()?.cached()?.reference();
+    let output = room.path("app.elf");
+    let refuses = |options: &[&str], message: &str| -> Result<()> {
+        room.isopod.run(&[&["build", "-o", &output], options, &[&image]].concat())?.expect_refusal(message);
+        Ok(())
+    };
+    refuses(&["-u", "stranger"], "stranger")?;
+    refuses(&["-u", "app:strangers"], "strangers")?;
+    refuses(&["-w", "relative"], "relative")?;
+    refuses(&["--stop-signal", "SIGNONSENSE"], "SIGNONSENSE")?;
+    Ok(())
+}
+
+#[test]
+fn places_that_cannot_be_written() -> Result<()> {
+    let room = Room::new()?;
+    let image = good()?.cached()?.reference();
+    for output in
+        [room.path("missing/app.elf"), "/proc/app.elf".to_owned(), room.folder.path().display().to_string()]
+    {
+        room.isopod.run(&["build", "-o", &output, &image])?.expect_refusal(&output);
+    }
+    let file = room.path("file");
+    fs::write(&file, "")?;
+    Isopod::with_home(Path::new(&file))
+        .run(&["build", "-o", &room.path("app.elf"), &image])?
+        .expect_refusal(&file);
+    Ok(())
+}
+
+#[test]
+fn disk_that_is_full() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mounted = Command::new("mount")
+        .args(["-t", "tmpfs", "-o", "size=256k", "none"])
+        .arg(folder.path())
+        .stderr(Stdio::null())
+        .status()?;
+    if !mounted.success() {
+        println!("not run: a small disk needs the right to mount");
+        return Ok(());
+    }
+    let image = good()?.cached()?.reference();
+    let output = folder.path().join("app.elf").display().to_string();
+    let outcome = Isopod::shared().run(&["build", "-o", &output, &image]);
+    let left = fs::read_dir(folder.path())?.count();
+    succeed(Command::new("umount").arg(folder.path()))?;
+    outcome?.expect_refusal("app.elf");
+    assert_eq!(left, 0, "a partial file was left");
+    Ok(())
+}
+
+#[test]
+fn machine_without_qemu() -> Result<()> {
+    let room = Room::new()?;
+    fs::create_dir(room.path("empty"))?;
+    let isopod = Isopod::with_home(&room.folder.path().join("home")).variable("PATH", &room.path("empty"));
+    isopod.run(&["run", &good()?.cached()?.reference()])?.expect_refusal("QEMU");
+    Ok(())
+}
+
+#[test]
+fn machine_options_that_make_no_sense() -> Result<()> {
+    let room = Room::new()?;
+    let image = good()?.cached()?.reference();
+    for options in
+        [["-m", "nonsense"], ["-m", "1M"], ["--cpus", "0"], ["--machine", "pdp11"], ["--accel", "magic"]]
+    {
+        let outcome = room.isopod.run(&[&["run"], &options[..], &[&image]].concat())?;
+        outcome.expect_status(125);
+    }
+    room.isopod.run(&["nonsense"])?.expect_status(125);
+    room.isopod.run(&["run", "--nonsense", &image])?.expect_status(125);
+    Ok(())
+}
+
+#[test]
+fn interrupted_build_leaves_an_intact_cache() -> Result<()> {
+    let room = Room::new()?;
+    let mut noise = Layer::new();
+    let mut state = 1u64;
+    for index in 0..40 {
+        let bytes: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            (state >> 56) as u8
+        })
+        .take(1 << 20)
+        .collect();
+        noise.file(&format!("noise/{index}"), 0o644, &bytes);
+    }
+    let image = good()?.layer(noise.finish()).cached()?.reference();
+    let output = room.path("app.elf");
+    for delay in [0, 5, 20, 60, 150, 400] {
+        let mut process =
+            room.isopod.command(&["build", "-o", &output, &image]).stderr(Stdio::null()).spawn()?;
+        std::thread::sleep(Duration::from_millis(delay));
+        process.kill()?;
+        process.wait()?;
+    }
+    room.isopod.run(&["build", "-o", &output, &image])?.expect_status(0);
+    assert!(fs::metadata(&output)?.len() > 40 << 20);
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The two thousand questions of `usertest`: Linux and the guest give the recorded answers.
+
+use std::fs;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::Result;
+use isopod_e2e::image::{Image, base_layer};
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::{cache, programs, run_limited};
+
+/// The answers that Linux gave when they were recorded. `ISOPOD_RECORD=1` records them anew.
+fn expected() -> Result<String> {
+    Ok(fs::read_to_string(cache::workspace().join("tests/usertest/expected.txt"))?)
+}
+
+/// Fails with the lines that differ.
+fn compare(expected: &str, found: &str) {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let (expected, found) = (lines(expected), lines(found));
+    let missing: Vec<_> = expected.iter().filter(|line| !found.contains(line)).cloned().collect();
+    let added: Vec<_> = found.iter().filter(|line| !expected.contains(line)).cloned().collect();
+    assert!(
+        expected == found,
+        "{} of {} answers differ\n--- expected\n{}\n--- found\n{}",
+        missing.len(),
+        expected.len(),
+        missing.join("\n"),
+        added.join("\n")
+    );
+}
+
+#[test]
+fn linux_gives_the_recorded_answers() -> Result<()> {
+    let user = isopod_e2e::succeed(Command::new("id").arg("-u"))?;
+    if user.trim_ascii() != b"0" {
+        println!("not run: the questions about owners and devices need root");
+        return Ok(());
+    }
+    let mut command = Command::new(programs::usertest()?);
+    let finished = run_limited(command.env_clear(), b"", Duration::from_mins(2))?;
+    assert!(finished.status.success(), "{finished:?}");
+    let found = String::from_utf8(finished.stdout)?;
+    if std::env::var_os("ISOPOD_RECORD").is_some() {
+        fs::write(cache::workspace().join("tests/usertest/expected.txt"), &found)?;
+    }
+    compare(&expected()?, &found);
+    Ok(())
+}
+
+#[test]
+fn the_guest_gives_the_recorded_answers() -> Result<()> {
+    let program = programs::bytes(&programs::usertest()?)?;
+    let image = Image::new().layer(base_layer()).files(&[("usertest", &program)]).entrypoint(&["/usertest"]);
+    let outcome = Isopod::shared().run(&["run", &image.cached()?.reference()])?;
+    compare(&expected()?, &outcome.stdout);
+    outcome.expect_status(0);
+    Ok(())
+}
