@@ -299,11 +299,13 @@ impl SourceError {
             Self::Damaged { .. } => "fetch or write it anew; if that does not help, its source is broken".to_owned(),
             Self::Missing { .. } => "check name and digest; if they are right, the image is incomplete: push or write it anew".to_owned(),
             Self::Store(error) => return error.hint(),
-            Self::Registry { .. }
-            | Self::Malformed { .. }
-            | Self::Compression { .. }
-            | Self::Read { .. }
-            | Self::Cancelled => return None,
+            Self::Read { source, .. } => match source.kind() {
+                io::ErrorKind::NotFound => "check the path; it counts from the current directory".to_owned(),
+                io::ErrorKind::PermissionDenied => "make it readable for you".to_owned(),
+                _ => return None,
+            },
+            Self::Compression { .. } => "write the image again with gzip or zstd layers".to_owned(),
+            Self::Registry { .. } | Self::Malformed { .. } | Self::Cancelled => return None,
             Self::Client(_) => "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".to_owned(),
         })
     }

@@ -43,6 +43,9 @@ pub(super) fn resolve(files: Files, name: Option<&str>, options: &Options) -> Re
     let read = |file: &str| {
         files.read(file, MAX_DOCUMENT)?.ok_or_else(|| not_a_layout(format!("there is no {file}")))
     };
+    if !files.has("oci-layout") && files.has("manifest.json") {
+        return Err(not_a_layout("what `docker save` wrote is read as docker-archive:FILE".to_owned()));
+    }
     let marker: Marker =
         serde_json::from_slice(&read("oci-layout")?).map_err(|error| not_a_layout(error.to_string()))?;
     if marker.image_layout_version.split('.').next() != Some("1") {

@@ -1,6 +1,6 @@
 //! Where an application comes from: registries, OCI layouts and archives, `docker save` archives.
 //!
-//! [`resolve`] finds out which image a reference stands for and how it wants to be run; it moves no layer. [`fetch`] brings the
+//! [`resolve`] finds out which image a reference stands for and how it wants to be run; it moves no layer. [`fetch()`] brings the
 //! layers into the store. Directories and single programs are references too, but have no layers: the `root` room reads them.
 
 mod archive;

@@ -204,6 +204,7 @@ fn what_is_no_layout_or_archive_is_refused() {
         (b"".to_vec(), "no members"),
         (vec![b'x'; 2000], "not a tar archive"),
         (tar(&[("a", b"b")]), "not an OCI image layout"),
+        (tar(&[("manifest.json", b"[]")]), "docker-archive:FILE"),
         (Packing::Gzip.pack(&noise(100_000, 1))[..5000].to_vec(), "not a readable archive"),
         (archive_cut(), "truncated"),
         (b"\xfd7zXZ\0".to_vec(), "xz"),

@@ -197,3 +197,55 @@ fn one_line(text: &str) -> String {
 fn after_colon(detail: &str) -> String {
     if detail.is_empty() { String::new() } else { format!(": {detail}") }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn envelope(code: &str) -> Failure {
+        let json = format!(r#"{{"errors":[{{"code":"{code}","message":"the  registry's\nwords"}}]}}"#);
+        Failure::envelope(&serde_json::from_str(&json).unwrap())
+    }
+
+    #[test]
+    fn the_specification_s_codes_are_understood() {
+        assert!(matches!(envelope("DENIED"), Failure::Denied(words) if words == "the registry's words"));
+        assert!(matches!(envelope("UNAUTHORIZED"), Failure::Unauthorized(_)));
+        assert!(matches!(envelope("TOOMANYREQUESTS"), Failure::RateLimited));
+        for code in ["NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"] {
+            assert!(matches!(envelope(code), Failure::NotFound), "{code}");
+        }
+        assert!(matches!(envelope("ARTIFACT_LOCKED"), Failure::Other(_)));
+    }
+
+    #[test]
+    fn only_what_may_pass_is_tried_again() {
+        for (code, again) in
+            [(401, false), (403, false), (404, false), (408, true), (416, false), (429, false), (503, true)]
+        {
+            assert_eq!(Failure::status(code, String::new()).may_pass(), again, "{code}");
+        }
+        assert!(Failure::from(io::Error::from(io::ErrorKind::ConnectionReset)).may_pass());
+    }
+
+    #[test]
+    fn the_cause_is_found_below_what_wraps_it() {
+        let refused = io::Error::other(io::Error::from(io::ErrorKind::ConnectionRefused));
+        assert!(matches!(
+            Failure::request(&refused, true, false),
+            Failure::Unreachable(Unreachable::Refused)
+        ));
+        let tls = io::Error::other(io::Error::other(rustls::Error::DecryptError));
+        assert!(matches!(Failure::request(&tls, true, false), Failure::Unreachable(Unreachable::Tls(_))));
+        let other = io::Error::other("odd");
+        assert!(matches!(Failure::request(&other, true, true), Failure::Unreachable(Unreachable::Timeout)));
+        assert!(matches!(Failure::request(&other, false, false), Failure::Cut(detail) if detail == "odd"));
+    }
+
+    #[test]
+    fn pages_of_html_are_shortened() {
+        let page = format!("<html>\n  {}", "ä ".repeat(500));
+        let line = one_line(&page);
+        assert!(line.chars().count() == 202 && line.ends_with(".."), "{line}");
+    }
+}
