@@ -229,3 +229,6 @@ fn copy_all(mut from: &File, mut out: &File, length: u64) -> io::Result<()> {
     }
     out.flush()
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,7 +6,7 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _}
 use object::write::elf::{FileHeader, ProgramHeader};
 
 use super::LinkError;
-use super::directory::{BootDirectory, SECTION};
+use super::directory::{BootDirectory, SECTION, SIZE};
 
 /// Boundary of segments in memory and in the file: a page of x86-64.
 pub(super) const PAGE: u64 = 4096;
@@ -72,7 +72,7 @@ impl<'a> Kernel<'a> {
         let end = end.and_then(|end| end.checked_next_multiple_of(PAGE));
         let end = end.ok_or_else(|| LinkError::Kernel("it has nothing to load".to_owned()))?;
         let kernel = Self { data, header, segments, sections, directory, end };
-        if kernel.owner(directory).is_none() || !kernel.entry_is_loaded() {
+        if !kernel.is_in_a_segment(directory, SIZE as u64) || !kernel.entry_is_loaded() {
             return Err(LinkError::Kernel(
                 "its entry or boot directory is in no segment that is loaded".to_owned(),
             ));
@@ -80,9 +80,12 @@ impl<'a> Kernel<'a> {
         Ok(kernel)
     }
 
-    /// The loaded segment whose bytes in the file include the one at `offset`.
-    pub fn owner(&self, offset: u64) -> Option<&ProgramHeader> {
-        loaded(&self.segments).find(|s| offset >= s.p_offset && offset - s.p_offset < s.p_filesz)
+    /// Whether one loaded segment holds the `length` bytes of the file that start at `offset`.
+    fn is_in_a_segment(&self, offset: u64, length: u64) -> bool {
+        loaded(&self.segments).any(|segment| {
+            let into = offset.checked_sub(segment.p_offset);
+            into.and_then(|into| into.checked_add(length)).is_some_and(|end| end <= segment.p_filesz)
+        })
     }
 
     /// Loaders that enter by PVH look at `e_entry` too (the crate linux-loader, behind Firecracker and Cloud Hypervisor).
