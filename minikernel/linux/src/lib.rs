@@ -17,6 +17,7 @@ pub mod exec;
 pub mod fail;
 pub mod futex;
 pub mod host;
+pub mod ipc;
 pub mod kernel;
 mod memory_pressure;
 pub mod mm;
@@ -27,4 +28,6 @@ pub mod sched;
 pub mod signal;
 pub mod syscall;
 pub mod time;
+#[cfg(test)]
+mod testing;
 pub mod wait;

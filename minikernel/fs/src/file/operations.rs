@@ -101,6 +101,12 @@ pub trait FileOps: Any + Send + Sync + Debug {
         Err(Errno::EINVAL.into())
     }
 
+    /// Whether a write(2) that took only some bytes goes on with the rest. Not so where each write stands for itself:
+    /// a datagram, the number of an eventfd.
+    fn writes_stream(&self) -> bool {
+        true
+    }
+
     /// What would not block.
     fn ready(&self, _file: &OpenFile) -> Ready {
         Ready::READABLE | Ready::WRITABLE

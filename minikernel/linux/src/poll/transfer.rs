@@ -14,7 +14,7 @@
 //! ```
 
 use isopod_fs as fs;
-use isopod_fs::file::OpenFile;
+use isopod_fs::file::{FileOps, OpenFile};
 use isopod_fs::{Errno, Sink, Source};
 use isopod_hal::uaccess::Fault;
 
@@ -73,7 +73,7 @@ pub async fn read(
 
 /// Drains `source` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.
 ///
-/// Everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
+/// To a stream or a regular file everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
 pub async fn write(
     ctx: &Ctx,
     file: &OpenFile,
@@ -81,7 +81,8 @@ pub async fn write(
     source: &mut UserSource,
     operation: impl FnMut(&mut UserSource) -> fs::Result<usize>,
 ) -> SysResult {
-    let (result, stopped_by) = transfer(ctx, file, deadline, source, true, operation).await;
+    let whole = file.ops().is_none_or(FileOps::writes_stream);
+    let (result, stopped_by) = transfer(ctx, file, deadline, source, whole, operation).await;
     if stopped_by == Some(Fail::Errno(Errno::EPIPE)) {
         let thread = &ctx.thread;
         let (pid, uid) = (thread.process().pid, thread.identity().users.real);

@@ -1,0 +1,173 @@
+//! Pipes and FIFOs: pipe(7), fifo(7).
+
+mod end;
+mod ring;
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use isopod_fs::file::{FileOps, OpenFile, OpenFlags, OpenRequest};
+use isopod_fs::vfs::Device;
+use isopod_fs::{DetachedInode, Errno, FileType, Inode, Result};
+use isopod_hal::PAGE_SIZE;
+use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::wait::WaitQueue;
+
+use crate::kernel;
+use end::End;
+use ring::Ring;
+
+/// The largest capacity in bytes that an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`).
+const MAX_CAPACITY: usize = 1 << 20;
+
+/// A pipe: bytes on their way from its writers to its readers.
+#[derive(Debug)]
+pub struct Pipe {
+    state: SpinLock<State>,
+    /// An open of one end waits until the other is open.
+    is_fifo: bool,
+    /// Woken when there is more to read, or no more writers.
+    readable: Arc<WaitQueue>,
+    /// Woken when there is room again, or no more readers.
+    writable: Arc<WaitQueue>,
+    /// Woken with each of them, for who reads and writes through one description.
+    either: Arc<WaitQueue>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ring: Ring,
+    readers: Openers,
+    writers: Openers,
+}
+
+/// The descriptions of one end.
+#[derive(Debug, Default)]
+struct Openers {
+    /// How many there are.
+    count: usize,
+    /// How many there have ever been: one who waits for somebody at the other end must notice even who has left again.
+    ever: u64,
+}
+
+impl Openers {
+    fn enter(&mut self) {
+        self.count += 1;
+        self.ever += 1;
+    }
+}
+
+impl Pipe {
+    fn new(is_fifo: bool) -> Arc<Self> {
+        Arc::new(Self {
+            state: SpinLock::default(),
+            is_fifo,
+            readable: Arc::default(),
+            writable: Arc::default(),
+            either: Arc::default(),
+        })
+    }
+
+    /// The pipe that `file` is an end of, if it is one.
+    pub fn of(file: &OpenFile) -> Option<&Self> {
+        file.ops()?.downcast_ref::<End>().map(End::pipe)
+    }
+
+    /// `F_GETPIPE_SZ`: capacity in bytes.
+    pub fn capacity(&self) -> usize {
+        self.state.lock().ring.capacity()
+    }
+
+    /// `F_SETPIPE_SZ`: changes the capacity to the next power of two of pages; returns it. `EINVAL` beyond 2 GiB, `EPERM` beyond 1 MiB without
+    /// `CAP_SYS_RESOURCE` (`privileged`) unless it shrinks, `EBUSY` when more is in use.
+    pub fn set_capacity(&self, bytes: u32, privileged: bool) -> Result<usize> {
+        let bytes = bytes as usize;
+        if bytes > 1 << 31 {
+            return Err(Errno::EINVAL.into());
+        }
+        let rounded = bytes.max(PAGE_SIZE).next_power_of_two();
+        let mut state = self.state.lock();
+        if rounded > MAX_CAPACITY && rounded > state.ring.capacity() && !privileged {
+            return Err(Errno::EPERM.into());
+        }
+        state.ring.resize(rounded / PAGE_SIZE)?;
+        drop(state);
+        self.wake_writers();
+        Ok(rounded)
+    }
+
+    fn wake_readers(&self) {
+        self.readable.wake_all();
+        self.either.wake_all();
+    }
+
+    fn wake_writers(&self) {
+        self.writable.wake_all();
+        self.either.wake_all();
+    }
+
+    /// Opens an end, or both.
+    fn open(self: &Arc<Self>, flags: OpenFlags) -> Result<Box<dyn FileOps>> {
+        let (reads, writes) = (flags.readable(), flags.writable());
+        if !reads && !writes {
+            return Err(Errno::EINVAL.into());
+        }
+        let mut state = self.state.lock();
+        let alone = if writes { state.readers.count == 0 } else { state.writers.count == 0 };
+        let waits = self.is_fifo && alone && !(reads && writes);
+        if waits && writes && flags.contains(OpenFlags::NONBLOCK) {
+            // Nobody would read it (fifo(7)).
+            return Err(Errno::ENXIO.into());
+        }
+        if reads {
+            state.readers.enter();
+        }
+        if writes {
+            state.writers.enter();
+        }
+        let others = if writes { state.readers.ever } else { state.writers.ever };
+        drop(state);
+        if writes {
+            self.wake_readers();
+        }
+        if reads {
+            self.wake_writers();
+        }
+        Ok(Box::new(End::new(Arc::clone(self), reads, writes, waits.then_some(others))))
+    }
+}
+
+/// pipe2(2): a new pipe's ends, to read and to write. `flags` are `O_NONBLOCK` and `O_DIRECT`; the owner is that of new files.
+pub fn new_pipe(
+    flags: OpenFlags,
+    uid: u32,
+    gid: u32,
+) -> core::result::Result<(Arc<OpenFile>, Arc<OpenFile>), Errno> {
+    let pipe = Pipe::new(false);
+    let inode = DetachedInode::new(FileType::Fifo, 0o600, uid, gid);
+    // Who opens /proc/self/fd/N comes to this pipe.
+    inode.state().attach(|| Ok(Arc::clone(&pipe))).map_err(super::errno)?;
+    let name = alloc::format!("pipe:[{}]", inode.number());
+    let path = kernel::namespace().detached(inode, name.as_bytes());
+    let open = |flags| {
+        let ops = pipe.open(flags)?;
+        OpenFile::anonymous(path.clone(), flags, Some(ops))
+    };
+    let reader = open(flags & OpenFlags::NONBLOCK).map_err(super::errno)?;
+    let writer = open(OpenFlags::WRONLY | flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT));
+    Ok((reader, writer.map_err(super::errno)?))
+}
+
+/// What every FIFO in the tree leads to.
+#[derive(Debug)]
+pub struct Fifos;
+
+impl Device for Fifos {
+    fn open(&self, request: &OpenRequest<'_>) -> Result<Box<dyn FileOps>> {
+        // A pipe without a name is found attached.
+        request.inode.state().attach(|| Ok(Pipe::new(true)))?.open(request.flags)
+    }
+}
+
+#[cfg(test)]
+mod tests;

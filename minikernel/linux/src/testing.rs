@@ -1,0 +1,95 @@
+//! What tests on the host need: a kernel with an empty tree, threads that run nothing, futures polled by hand.
+
+use alloc::boxed::Box;
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
+use core::task::{Context, Poll, Waker};
+
+use isopod_fs::tmpfs::{Options, Tmpfs};
+use isopod_fs::vfs::{Namespace, SpecialFiles};
+use isopod_hal::user::UserContext;
+
+use crate::ipc::pipe::Fifos;
+use crate::kernel::{self, Kernel};
+use crate::mm::{AddressSpace, Layout};
+use crate::process::{self, Ctx, FileTable, FsContext, Identity, Limits, Process, Thread};
+use crate::signal::SharedActions;
+
+/// Puts a kernel in place whose tree is an empty tmpfs.
+pub fn install_kernel() {
+    let root = Tmpfs::new(&Options::default()).unwrap();
+    kernel::install(Kernel {
+        namespace: Namespace::new(root, b"tmpfs", SpecialFiles::new(Arc::new(Fifos))),
+        random: Box::new(|bytes| bytes.fill(4)),
+        log: Box::new(|_| {}),
+        hostname: b"test".to_vec(),
+        trace: false,
+    });
+}
+
+/// The only thread of a new process.
+pub fn thread() -> Arc<Thread> {
+    install_kernel();
+    let limits = Limits::new(1024);
+    let memory = AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
+    let pid = process::allocate_pid().unwrap();
+    let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
+    Thread::new(
+        pid,
+        process,
+        Arc::new(FileTable::new()),
+        Arc::new(FsContext::new(kernel::root())),
+        Arc::new(SharedActions::default()),
+        Arc::new(Identity::first(0, 0, Vec::new())),
+    )
+}
+
+/// A thread's context, between two system calls.
+pub fn context() -> Ctx {
+    let thread = thread();
+    let memory = thread.process().memory();
+    Ctx {
+        thread,
+        memory,
+        user: UserContext::new(0, 0).unwrap(),
+        restart: None,
+        call: 0,
+        last_fault: None,
+        exit_code: 0,
+    }
+}
+
+/// Counts its wake-ups.
+#[derive(Default)]
+pub struct Wakes(AtomicUsize);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// A future that a test polls by hand.
+pub struct Task<'a, T> {
+    future: Pin<Box<dyn Future<Output = T> + 'a>>,
+    wakes: Arc<Wakes>,
+}
+
+impl<'a, T> Task<'a, T> {
+    pub fn new(future: impl Future<Output = T> + 'a) -> Self {
+        Self { future: Box::pin(future), wakes: Arc::default() }
+    }
+
+    pub fn poll(&mut self) -> Poll<T> {
+        self.future.as_mut().poll(&mut Context::from_waker(&Waker::from(Arc::clone(&self.wakes))))
+    }
+
+    /// How often it was woken so far.
+    pub fn wakes(&self) -> usize {
+        self.wakes.0.load(Ordering::SeqCst)
+    }
+}
