@@ -27,7 +27,7 @@ mod report;
 pub mod sched;
 pub mod signal;
 pub mod syscall;
-pub mod time;
 #[cfg(test)]
 mod testing;
+pub mod time;
 pub mod wait;

@@ -11,12 +11,11 @@ use core::task::{Context, Poll, Waker};
 
 use isopod_fs::tmpfs::{Options, Tmpfs};
 use isopod_fs::vfs::{Namespace, SpecialFiles};
-use isopod_hal::user::UserContext;
 
 use crate::ipc::pipe::Fifos;
 use crate::kernel::{self, Kernel};
 use crate::mm::{AddressSpace, Layout};
-use crate::process::{self, Ctx, FileTable, FsContext, Identity, Limits, Process, Thread};
+use crate::process::{self, FileTable, FsContext, Identity, Limits, Process, Thread};
 use crate::signal::SharedActions;
 
 /// Puts a kernel in place whose tree is an empty tmpfs.
@@ -35,7 +34,8 @@ pub fn install_kernel() {
 pub fn thread() -> Arc<Thread> {
     install_kernel();
     let limits = Limits::new(1024);
-    let memory = AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
+    let memory =
+        AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
     let pid = process::allocate_pid().unwrap();
     let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
     Thread::new(
@@ -46,21 +46,6 @@ pub fn thread() -> Arc<Thread> {
         Arc::new(SharedActions::default()),
         Arc::new(Identity::first(0, 0, Vec::new())),
     )
-}
-
-/// A thread's context, between two system calls.
-pub fn context() -> Ctx {
-    let thread = thread();
-    let memory = thread.process().memory();
-    Ctx {
-        thread,
-        memory,
-        user: UserContext::new(0, 0).unwrap(),
-        restart: None,
-        call: 0,
-        last_fault: None,
-        exit_code: 0,
-    }
 }
 
 /// Counts its wake-ups.

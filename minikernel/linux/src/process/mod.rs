@@ -7,6 +7,7 @@
 mod clone;
 mod context;
 mod credentials;
+mod current;
 mod exit;
 mod files;
 mod limits;
@@ -19,6 +20,9 @@ mod thread;
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
 pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity};
+pub use current::current;
+#[cfg(test)]
+pub use current::in_thread;
 pub use exit::{exit_group, kill_process};
 pub use files::{Descriptor, FileTable};
 pub use limits::{Limit, Limits, Resource};

@@ -55,6 +55,8 @@ pub struct Process {
     pub limits: SpinLock<Limits>,
     /// Signals sent to the process, for whichever thread takes them first.
     pub pending: SpinLock<PendingSignals>,
+    /// Woken when a signal comes, blocked or not: what reads of a signalfd wait for.
+    pub signalled: Arc<WaitQueue>,
     /// Interval timers and POSIX timers.
     pub timers: ProcessTimers,
     /// Woken when a thread has left.
@@ -97,6 +99,7 @@ impl Process {
             executable: SpinLock::default(),
             limits: SpinLock::new(limits),
             pending: SpinLock::default(),
+            signalled: Arc::default(),
             timers: ProcessTimers::default(),
             left: WaitQueue::new(),
             ended: WaitQueue::new(),

@@ -8,7 +8,7 @@ use core::sync::atomic::Ordering;
 use isopod_hal::user::{Trap, UserContext};
 use isopod_hal::{clock, irq};
 
-use super::{Thread, exit, pids};
+use super::{Thread, current, exit, pids};
 use crate::fail::Restart;
 use crate::mm::{AddressSpace, FaultError, FaultKind};
 use crate::signal::{self, Fault, SigSet};
@@ -64,6 +64,7 @@ async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
     let mut life = pin!(life);
     poll_fn(|context| {
         let begin = clock::tsc();
+        let _entered = current::enter(&thread);
         thread.process().memory.lock().activate();
         let outcome = life.as_mut().poll(context);
         thread.run_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);

@@ -29,6 +29,7 @@ pub fn send_to_process(process: &Process, signal: Signal, info: SigInfo) -> Resu
     if let Some(thread) = threads.iter().find(takes_it) {
         thread.kick();
     }
+    process.signalled.wake_all();
     Ok(())
 }
 
@@ -45,6 +46,7 @@ pub fn send_to_thread(thread: &Thread, signal: Signal, info: SigInfo) -> Result<
         return Err(Errno::EAGAIN);
     }
     thread.kick();
+    thread.process().signalled.wake_all();
     Ok(())
 }
 

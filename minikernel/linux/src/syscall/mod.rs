@@ -14,13 +14,16 @@
 
 mod argument;
 mod dispatch;
+mod eventfd;
 mod file;
 mod futex;
 mod identity;
 mod memory;
 mod path;
+mod pipe;
 mod prctl;
 mod process;
+mod signalfd;
 mod signals;
 mod system;
 mod table;

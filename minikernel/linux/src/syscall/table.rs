@@ -8,7 +8,7 @@ use alloc::string::String;
 use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
-use super::{file, futex, identity, memory, process, signals, system};
+use super::{eventfd, file, futex, identity, memory, pipe, process, signalfd, signals, system};
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -99,6 +99,7 @@ system_calls! {
     19 readv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::readv;
     20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::writev;
     21 access(pathname: UserPath, mode: Flags) => wait file::stat::access;
+    22 pipe(pipefd: UserPtr<[i32; 2]>) => wait pipe::pipe;
     24 sched_yield() => wait process::sched_yield;
     25 mremap(old_address: usize, old_size: usize, new_size: usize, flags: Flags, new_address: usize) => now memory::mremap;
     26 msync(addr: usize, length: usize, flags: Flags) => now memory::msync;
@@ -219,8 +220,13 @@ system_calls! {
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => wait file::attributes::utimensat;
+    282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;
+    284 eventfd(initval: u32) => now eventfd::eventfd;
     285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => wait file::attributes::fallocate;
+    289 signalfd4(fd: Fd, mask: UserPtr<u64>, sizemask: usize, flags: Flags) => wait signalfd::signalfd4;
+    290 eventfd2(initval: u32, flags: Flags) => now eventfd::eventfd2;
     292 dup3(oldfd: Fd, newfd: Fd, flags: Flags) => now file::descriptors::dup3;
+    293 pipe2(pipefd: UserPtr<[i32; 2]>, flags: Flags) => wait pipe::pipe2;
     295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::preadv;
     296 pwritev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::pwritev;
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_tgsigqueueinfo;

@@ -29,7 +29,7 @@ fn readiness_is_that_of_linux() {
     let (reader, writer) = pipe(OpenFlags::empty());
     assert_eq!((reader.ready(), writer.ready()), (Ready::empty(), Ready::WRITABLE));
     assert_eq!(read(&reader, 1), Err(Errno::EAGAIN));
-    assert_eq!(write(&writer, &[1; 70_000]), Ok(65_536));
+    assert_eq!(write(&writer, &alloc::vec![1; 70_000]), Ok(65_536));
     assert_eq!(write(&writer, b"x"), Err(Errno::EAGAIN));
     assert_eq!((reader.ready(), writer.ready()), (Ready::READABLE, Ready::empty()));
     drop(writer);

@@ -3,10 +3,11 @@
 use alloc::sync::Arc;
 
 use isopod_fs::file::{OpenFile, OpenFlags, UserMemory};
-use isopod_fs::{Errno, Result as FsResult};
+use isopod_fs::{Capabilities, Errno, Result as FsResult};
 use isopod_hal::uaccess::{self, Fault};
 
 use crate::fail::SysResult;
+use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags};
@@ -84,7 +85,7 @@ fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
     Ok(new.0 as usize)
 }
 
-/// fcntl(2), but for locks and pipes.
+/// fcntl(2), but for locks.
 pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysResult {
     const DUPFD: i32 = 0;
     const GETFD: i32 = 1;
@@ -92,6 +93,8 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
     const GETFL: i32 = 3;
     const SETFL: i32 = 4;
     const DUPFD_CLOEXEC: i32 = 1030;
+    const SETPIPE_SZ: i32 = 1031;
+    const GETPIPE_SZ: i32 = 1032;
     const FD_CLOEXEC: u64 = 1;
     let files = ctx.thread.files();
     let descriptor = files.descriptor(fd.0)?;
@@ -118,6 +121,12 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
             let flags = OpenFlags::from_bits_truncate(argument as u32);
             retry(|| file.set_flags(flags, &credentials)).await?;
             Ok(0)
+        }
+        GETPIPE_SZ => Ok(Pipe::of(&file).ok_or(Errno::EBADF)?.capacity()),
+        SETPIPE_SZ => {
+            let pipe = Pipe::of(&file).ok_or(Errno::EBADF)?;
+            let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
+            Ok(retry(|| pipe.set_capacity(argument as u32, privileged)).await?)
         }
         _ => Err(Errno::EINVAL.into()),
     }
