@@ -1,12 +1,13 @@
 //! The files of a layout: in a directory, or as the members of a tar file.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use tempfile::NamedTempFile;
 
+use super::error::Form;
 use super::inflate::{Inflate, OpenError};
 use super::{Activity, Blob, Content, Origin, SourceError};
 use crate::store::{Store, StoreError};
@@ -46,8 +47,9 @@ enum Member {
 
 impl Files {
     /// The files under `dir`.
-    pub fn directory(dir: &Path) -> Self {
-        Self { path: dir.to_owned(), access: Access::Directory }
+    pub fn directory(dir: &Path) -> Result<Self, SourceError> {
+        fs::read_dir(dir).map_err(SourceError::read(dir))?;
+        Ok(Self { path: dir.to_owned(), access: Access::Directory })
     }
 
     /// The members of the tar file `path`, which may be compressed.
@@ -56,7 +58,7 @@ impl Files {
         let file = File::open(inflated.as_ref().map_or(path, NamedTempFile::path))
             .map_err(SourceError::read(path))?;
         let members =
-            index(file).map_err(|error| SourceError::malformed(path.display(), "a tar archive", error))?;
+            index(file).map_err(|error| SourceError::malformed(path.display(), Form::Archive, error))?;
         Ok(Self { path: path.to_owned(), access: Access::Archive { members, inflated } })
     }
 
@@ -96,11 +98,8 @@ impl Files {
         let Some((stream, len)) = self.open(name)? else { return Ok(None) };
         if len > limit {
             let what = format!("{name} in {}", self.path.display());
-            return Err(SourceError::malformed(
-                what,
-                "usable",
-                format!("it has {len} bytes, more than {limit}"),
-            ));
+            let reason = format!("it has {len} bytes, more than {limit}");
+            return Err(SourceError::malformed(what, Form::Config, reason));
         }
         let mut bytes = Vec::new();
         stream.take(limit).read_to_end(&mut bytes).map_err(SourceError::read(&self.path))?;
@@ -147,7 +146,7 @@ fn inflate(path: &Path, store: &Store) -> Result<Option<NamedTempFile>, SourceEr
     loop {
         let n = stream
             .read(&mut buffer)
-            .map_err(|error| SourceError::malformed(path.display(), "a readable archive", error))?;
+            .map_err(|error| SourceError::malformed(path.display(), Form::Archive, error))?;
         if n == 0 {
             return Ok(Some(temp));
         }

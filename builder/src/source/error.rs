@@ -1,14 +1,13 @@
 //! What can go wrong between a reference and its layers in the store.
 
+mod hint;
+
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use super::Platform;
 use crate::store::{Digest, StoreError};
-
-/// How many tags, names or platforms a message lists before it only counts the rest.
-const LISTED: usize = 40;
 
 /// Why an image could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -134,8 +133,8 @@ pub enum SourceError {
     Malformed {
         /// The file, or the reference.
         what: String,
-        /// What it should be, with its article.
-        expected: &'static str,
+        /// What it should be.
+        expected: Form,
         /// What is wrong.
         reason: String,
     },
@@ -174,6 +173,29 @@ pub enum SourceError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+}
+
+/// What is read on the way from a reference to layers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Form {
+    /// A tar file, compressed or not.
+    #[error("a tar archive")]
+    Archive,
+    /// A directory or archive with `oci-layout` and `index.json`.
+    #[error("an OCI image layout")]
+    Layout,
+    /// An archive with `manifest.json`.
+    #[error("the output of `docker save`")]
+    Saved,
+    /// The document that names configuration and layers, or an index of such.
+    #[error("an image manifest")]
+    Manifest,
+    /// The document that says how to run an image.
+    #[error("an image configuration")]
+    Config,
+    /// All of it together.
+    #[error("a container image")]
+    Image,
 }
 
 /// Why no conversation with a registry came about.
@@ -241,11 +263,7 @@ impl SourceError {
     }
 
     /// A [`SourceError::Malformed`].
-    pub(super) fn malformed(
-        what: impl fmt::Display,
-        expected: &'static str,
-        reason: impl fmt::Display,
-    ) -> Self {
+    pub(super) fn malformed(what: impl fmt::Display, expected: Form, reason: impl fmt::Display) -> Self {
         Self::Malformed { what: what.to_string(), expected, reason: reason.to_string() }
     }
 
@@ -260,55 +278,6 @@ impl SourceError {
                 | Self::Offline { .. }
         )
     }
-
-    /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
-            Self::Unreachable { reason, registry } => match reason {
-                Unreachable::Refused => "check the port, and that the registry runs".to_owned(),
-                Unreachable::Name => format!("check the spelling of {registry}, and this machine's network"),
-                Unreachable::Tls(_) => {
-                    "install the registry's certificate authority on this machine (ca-certificates), or use --insecure \
-                     for a registry that speaks plain HTTP"
-                        .to_owned()
-                }
-                Unreachable::Timeout | Unreachable::Other(_) => "check the network, and HTTPS_PROXY if there is a proxy".to_owned(),
-            },
-            Self::Offline { .. } => "once built or pulled with the network, a source stays in the cache".to_owned(),
-            Self::Unauthorized { credentials: Some(file), registry, .. } => format!(
-                "renew the credentials in {} (`docker login {registry}` or `podman login {registry}`); the image may also not exist",
-                file.display()
-            ),
-            Self::Unauthorized { registry, .. } => format!(
-                "check the name: registries answer like this for images that do not exist, too; for a private one log in \
-                 with `docker login {registry}` or `podman login {registry}`"
-            ),
-            Self::Denied { .. } => "check that your account may pull this image".to_owned(),
-            Self::Credentials { file, .. } => {
-                format!("log in again, correct {}, or name another file in REGISTRY_AUTH_FILE", file.display())
-            }
-            Self::NoRepository { .. } => "check the spelling of the name".to_owned(),
-            Self::NoTag { tags, .. } if tags.is_empty() => "it has no tags at all: use a digest (NAME@sha256:..)".to_owned(),
-            Self::NoTag { tags, .. } => format!("there are: {}", list(tags)),
-            Self::RateLimited { .. } => "wait a while, or log in: registries allow more to known users".to_owned(),
-            Self::Cut { .. } => "check the network and run the same command again: finished layers stay in the cache".to_owned(),
-            Self::NoPlatform { available, .. } if available.is_empty() => return None,
-            Self::NoPlatform { available, .. } => format!("there are: {}", list(available)),
-            Self::NoName { names, .. } if names.is_empty() => "it holds no named image".to_owned(),
-            Self::NoName { names, .. } => format!("append :NAME to the reference; there are: {}", list(names)),
-            Self::Damaged { .. } => "fetch or write it anew; if that does not help, its source is broken".to_owned(),
-            Self::Missing { .. } => "check name and digest; if they are right, the image is incomplete: push or write it anew".to_owned(),
-            Self::Store(error) => return error.hint(),
-            Self::Read { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => "check the path; it counts from the current directory".to_owned(),
-                io::ErrorKind::PermissionDenied => "make it readable for you".to_owned(),
-                _ => return None,
-            },
-            Self::Compression { .. } => "write the image again with gzip or zstd layers".to_owned(),
-            Self::Registry { .. } | Self::Malformed { .. } | Self::Cancelled => return None,
-            Self::Client(_) => "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".to_owned(),
-        })
-    }
 }
 
 fn user(credentials: Option<&Path>) -> String {
@@ -317,12 +286,4 @@ fn user(credentials: Option<&Path>) -> String {
 
 fn because(reason: &str) -> String {
     if reason.is_empty() { String::new() } else { format!(" ({reason})") }
-}
-
-fn list<T: fmt::Display>(items: &[T]) -> String {
-    let shown: Vec<String> = items.iter().take(LISTED).map(ToString::to_string).collect();
-    match items.len().saturating_sub(LISTED) {
-        0 => shown.join(", "),
-        more => format!("{} and {more} more", shown.join(", ")),
-    }
 }

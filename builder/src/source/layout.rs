@@ -11,6 +11,7 @@ use std::sync::Arc;
 use serde::Deserialize;
 
 use super::archive::Files;
+use super::error::Form;
 use super::manifest::{self, Description, Descriptor, Document};
 use super::{Blob, Content, Damage, Options, Origin, RegistryReference, SourceError};
 use crate::store::Digest;
@@ -39,7 +40,7 @@ pub(super) fn resolve(files: Files, name: Option<&str>, options: &Options) -> Re
     struct Marker {
         image_layout_version: String,
     }
-    let not_a_layout = |reason: String| SourceError::malformed(files.place(), "an OCI image layout", reason);
+    let not_a_layout = |reason: String| SourceError::malformed(files.place(), Form::Layout, reason);
     let read = |file: &str| {
         files.read(file, MAX_DOCUMENT)?.ok_or_else(|| not_a_layout(format!("there is no {file}")))
     };
@@ -80,14 +81,11 @@ pub(super) fn resolve_docker(
         if files.has("index.json") {
             return resolve(files, name, options);
         }
-        return Err(SourceError::malformed(
-            place,
-            "the output of `docker save`",
-            "there is no manifest.json",
-        ));
+        return Err(SourceError::malformed(place, Form::Saved, "there is no manifest.json"));
     };
-    let list: Vec<Saved> = serde_json::from_slice(&list)
-        .map_err(|error| SourceError::malformed(format!("manifest.json in {place}"), "readable", error))?;
+    let list: Vec<Saved> = serde_json::from_slice(&list).map_err(|error| {
+        SourceError::malformed(format!("manifest.json in {place}"), Form::Manifest, error)
+    })?;
     let tags = |saved: &Saved| saved.repo_tags.clone().unwrap_or_default();
     let wanted = |saved: &&Saved| name.is_none_or(|name| tags(saved).iter().any(|tag| same_name(tag, name)));
     let mut matching = list.iter().filter(wanted);
@@ -103,7 +101,7 @@ pub(super) fn resolve_docker(
     if paths.len() != diff_ids.len() {
         let (members, ids) = (paths.len(), diff_ids.len());
         let reason = format!("its manifest names {members} layers, its configuration {ids}");
-        return Err(SourceError::malformed(place, "a container image", reason));
+        return Err(SourceError::malformed(place, Form::Image, reason));
     }
     let mut layers = Vec::new();
     for (path, diff_id) in paths.iter().zip(diff_ids) {

@@ -5,6 +5,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use super::error::Form;
 use super::{Blob, Content, ImageConfig, Options, Platform, SourceError};
 use crate::store::Digest;
 
@@ -68,18 +69,14 @@ impl Document {
     /// Reads a manifest or index; `what` names it in errors.
     pub fn parse(json: &[u8], what: &impl fmt::Display) -> Result<Self, SourceError> {
         let document: Self = serde_json::from_slice(json)
-            .map_err(|error| SourceError::malformed(what, "an image manifest", error))?;
+            .map_err(|error| SourceError::malformed(what, Form::Manifest, error))?;
         match document.schema_version {
             2 => Ok(document),
-            1 => Err(SourceError::malformed(
-                what,
-                "a supported image manifest",
-                "Docker's schema 1 has been obsolete since 2017; push the image again with a current tool",
-            )),
+            // Docker's first, without a configuration; obsolete since 2017.
             other => Err(SourceError::malformed(
                 what,
-                "a supported image manifest",
-                format!("its schema version is {other}"),
+                Form::Manifest,
+                format!("its schema version is {other}, not 2"),
             )),
         }
     }
@@ -121,16 +118,16 @@ pub(super) fn describe(
         }
         let (Some(config), Some(layers)) = (&document.config, &document.layers) else {
             let reason = "its manifest names no configuration or no layers";
-            return Err(SourceError::malformed(reference, "a container image", reason));
+            return Err(SourceError::malformed(reference, Form::Image, reason));
         };
         if !config.media_type.is_empty() && !CONFIG_TYPES.contains(&config.media_type.as_str()) {
             let reason = format!("its configuration is of type {}", config.media_type);
-            return Err(SourceError::malformed(reference, "a container image", reason));
+            return Err(SourceError::malformed(reference, Form::Image, reason));
         }
         let (config, diff_ids) = parse_config(reference, &get(Kind::Config, config)?, &options.platform)?;
         return Ok(Description { key: digest, config, layers: pair(reference, layers, &diff_ids)? });
     }
-    Err(SourceError::malformed(reference, "a container image", "its indexes name one another without end"))
+    Err(SourceError::malformed(reference, Form::Image, "its indexes name one another without end"))
 }
 
 /// Reads a configuration and makes sure that it is for the platform asked for.
@@ -140,7 +137,7 @@ pub(super) fn parse_config(
     wanted: &Platform,
 ) -> Result<(ImageConfig, Vec<Digest>), SourceError> {
     let (config, diff_ids) = ImageConfig::parse(json).map_err(|error| {
-        SourceError::malformed(format!("the configuration of {reference}"), "readable", error)
+        SourceError::malformed(format!("the configuration of {reference}"), Form::Config, error)
     })?;
     let is = |field: &str, wanted: &str| field.is_empty() || field == wanted;
     if !is(&config.os, &wanted.os) || !is(&config.architecture, &wanted.architecture) {
@@ -180,7 +177,7 @@ fn pair(
     layers: &[Descriptor],
     diff_ids: &[Digest],
 ) -> Result<Vec<Blob>, SourceError> {
-    let malformed = |reason| SourceError::malformed(reference, "a container image", reason);
+    let malformed = |reason| SourceError::malformed(reference, Form::Image, reason);
     if layers.len() != diff_ids.len() {
         let (layers, ids) = (layers.len(), diff_ids.len());
         return Err(malformed(format!("its manifest names {layers} layers, its configuration {ids}")));

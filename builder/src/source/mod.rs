@@ -26,7 +26,7 @@ use std::sync::Arc;
 use crate::store::{Digest, Store};
 
 pub use config::ImageConfig;
-pub use error::{Damage, SourceError, Unreachable};
+pub use error::{Damage, Form, SourceError, Unreachable};
 pub use fetch::fetch;
 pub use platform::{ParsePlatformError, Platform};
 pub use progress::{Activity, Progress, Silent, Step};
@@ -132,7 +132,7 @@ pub fn resolve(
     let (description, origin) = match reference {
         ImageReference::Registry(reference) => registry::resolve(reference, options, store, progress)?,
         ImageReference::OciLayout { dir, name } => {
-            layout::resolve(archive::Files::directory(dir), name.as_deref(), options)?
+            layout::resolve(archive::Files::directory(dir)?, name.as_deref(), options)?
         }
         ImageReference::OciArchive { file, name } => {
             layout::resolve(archive::Files::archive(file, store)?, name.as_deref(), options)?

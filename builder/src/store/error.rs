@@ -47,7 +47,9 @@ impl StoreError {
                 | io::ErrorKind::NotADirectory => {
                     Some("set ISOPOD_HOME to a directory that can be written to".to_owned())
                 }
-                _ => None,
+                _ => Some(
+                    "check the file system it is on, or set ISOPOD_HOME to a directory on another".to_owned(),
+                ),
             },
         }
     }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::*;
 use crate::source::testing::{
-    Packing, TestImage, TestStore, assert_same, descriptor, index, noise, tar, write_layout,
+    Packing, TestImage, TestStore, assert_readable, assert_same, descriptor, index, noise, tar, write_layout,
 };
 use crate::source::{Image, Platform};
 
@@ -65,7 +65,9 @@ fn command(image: &TestImage) -> Vec<String> {
 }
 
 fn error(reference: &str) -> SourceError {
-    pull(reference).map(|_| ()).expect_err(reference)
+    let error = pull(reference).map(|_| ()).expect_err(reference);
+    assert_readable(&error);
+    error
 }
 
 #[test]
@@ -199,13 +201,14 @@ fn what_is_no_layout_or_archive_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().display();
     assert!(error(&format!("oci:{path}")).to_string().contains("no oci-layout"));
+    assert!(matches!(error(&format!("oci:{path}/none")), SourceError::Read { .. }));
     assert!(error(&format!("oci-archive:{path}/none.tar")).to_string().contains("none.tar"));
     for (content, expected) in [
         (b"".to_vec(), "no members"),
         (vec![b'x'; 2000], "not a tar archive"),
         (tar(&[("a", b"b")]), "not an OCI image layout"),
         (tar(&[("manifest.json", b"[]")]), "docker-archive:FILE"),
-        (Packing::Gzip.pack(&noise(100_000, 1))[..5000].to_vec(), "not a readable archive"),
+        (Packing::Gzip.pack(&noise(100_000, 1))[..5000].to_vec(), "not a tar archive"),
         (archive_cut(), "truncated"),
         (b"\xfd7zXZ\0".to_vec(), "xz"),
     ] {

@@ -11,6 +11,7 @@ use std::fs;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use super::error::Form;
 use super::manifest::{self, Description, Descriptor, Kind};
 use super::progress::{Activity, Progress};
 use super::reference::RegistryReference;
@@ -119,7 +120,7 @@ impl Repository {
         if descriptor.size > layout::MAX_DOCUMENT {
             let what = format!("{digest} of {}", self.reference.name());
             let reason = format!("it has {} bytes", descriptor.size);
-            return Err(SourceError::malformed(what, "an image configuration", reason));
+            return Err(SourceError::malformed(what, Form::Config, reason));
         }
         let mut bytes = Vec::new();
         let stream = self.connect(&digest.to_string())?.blob(digest, descriptor.size);

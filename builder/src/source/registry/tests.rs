@@ -5,8 +5,8 @@ use std::thread;
 use super::connection::Connection;
 use super::credentials::Credentials;
 use crate::source::testing::{
-    Fault, Login, Packing, TestImage, TestRegistry, TestStore, assert_same, descriptor, image_reference,
-    index, noise, tar,
+    Fault, Login, Packing, TestImage, TestRegistry, TestStore, assert_readable, assert_same, descriptor,
+    image_reference, index, noise, tar,
 };
 use crate::source::{Damage, ImageReference, Options, SourceError, Unreachable};
 use crate::store::Digest;
@@ -27,6 +27,7 @@ fn pull_error(registry: &TestRegistry, rest: &str) -> SourceError {
     let store = TestStore::new();
     let error = store.pull(&registry.name(rest), &Options::default()).unwrap_err();
     assert_eq!(store.count(), (0, 0), "a failed pull leaves nothing: {error}");
+    assert_readable(&error);
     error
 }
 
@@ -307,7 +308,7 @@ fn what_is_no_image_is_refused() {
         (&encrypted, "encrypted"),
         (&sha512, "sha512"),
         (&short, "0 layers"),
-        (r#"{"schemaVersion":1,"fsLayers":[]}"#, "schema 1"),
+        (r#"{"schemaVersion":1,"fsLayers":[]}"#, "schema version is 1"),
         (r#"{"schemaVersion":2}"#, "names no configuration"),
         ("<html>", "not an image manifest"),
     ] {

@@ -192,3 +192,10 @@ pub(in crate::source) fn assert_same(pulled: &Image, image: &TestImage) {
     let tars: Vec<Vec<u8>> = pulled.layers.iter().map(|layer| fs::read(&layer.tar).unwrap()).collect();
     assert!(tars == image.tars, "the layers differ");
 }
+
+/// Makes sure that an error reads well: one line, and one more with what to do.
+#[track_caller]
+pub(in crate::source) fn assert_readable(error: &SourceError) {
+    let hint = error.hint().unwrap_or_else(|| panic!("no hint: {error}"));
+    assert!(!error.to_string().contains('\n') && !hint.contains('\n'), "{error}\n{hint}");
+}
