@@ -1,8 +1,8 @@
 //! Random numbers.
 //!
-//! The generator is `ChaCha20` with fast key erasure (D. J. Bernstein, 2017): each request runs the cipher under the
-//! current key, its first 32 bytes become the next key, and only the rest is given out. So nothing in memory lets
-//! anyone compute what was given out before.
+//! The generator is `ChaCha20` with fast key erasure (D. J. Bernstein, 2017): the cipher runs under a key, the first 32
+//! bytes become the next key, and only the rest is given out, once. So nothing in memory lets anyone compute what was
+//! given out before.
 
 use core::fmt;
 
@@ -12,33 +12,40 @@ use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{RngCore, SeedableRng};
 
 const KEY: usize = 32;
+/// What the cipher gives at a time, less the next key.
+const POOL: usize = 256 - KEY;
 
 /// A cryptographically secure generator.
 pub struct Random(SpinLock<State>);
 
 struct State {
     key: [u8; KEY],
+    /// Output for small requests; the first `left` bytes were not given out yet, the others are zeros.
+    pool: [u8; POOL],
+    left: usize,
     /// A source that nobody outside can predict has been added.
     seeded: bool,
 }
 
 impl Random {
-    /// A generator seeded by what is there at boot: the processor's random numbers, the boot loader's seed, and the
-    /// time-stamp counter, which alone does not count as a seed.
+    /// A generator seeded by what is there at boot: the processor's random numbers, the boot loader's seed. Where
+    /// there is neither, the time-stamp counter makes it differ from boot to boot, but does not count as a seed.
     pub fn new(boot_seed: Option<&[u8; 32]>) -> Self {
         let random = Self::unseeded();
-        random.mix(&clock::tsc().to_le_bytes(), false);
         let mut hardware = [0; KEY];
         let complete = hardware.chunks_exact_mut(8).all(|word| {
             let number = random::hardware_random();
             word.copy_from_slice(&number.unwrap_or(0).to_le_bytes());
             number.is_some()
         });
-        random.mix(&hardware, complete);
+        if complete {
+            random.add(&hardware);
+        }
         if let Some(seed) = boot_seed {
             random.add(seed);
         }
         if !random.is_seeded() {
+            random.mix(&clock::tsc().to_le_bytes(), false);
             log!("random: no entropy from processor or boot loader");
         }
         random
@@ -46,7 +53,7 @@ impl Random {
 
     /// A generator that knows nothing.
     pub(crate) fn unseeded() -> Self {
-        Self(SpinLock::new(State { key: [0; KEY], seeded: false }))
+        Self(SpinLock::new(State { key: [0; KEY], pool: [0; POOL], left: 0, seeded: false }))
     }
 
     /// Whether an unpredictable source has been added yet.
@@ -56,13 +63,14 @@ impl Random {
 
     /// Fills `into` with random bytes; from a generator that is not seeded they may be predictable.
     pub fn fill(&self, into: &mut [u8]) {
-        let mut cipher = {
-            let mut state = self.0.lock();
-            let mut cipher = ChaCha20Rng::from_seed(state.key);
-            cipher.fill_bytes(&mut state.key);
-            cipher
-        };
-        cipher.fill_bytes(into);
+        let mut state = self.0.lock();
+        if into.len() <= POOL {
+            state.take(into);
+        } else {
+            let mut cipher = state.next_cipher();
+            drop(state);
+            cipher.fill_bytes(into);
+        }
     }
 
     /// A random number.
@@ -90,13 +98,32 @@ impl Random {
             for (key, byte) in state.key.iter_mut().zip(piece) {
                 *key ^= byte;
             }
-            state.key = {
-                let mut next = [0; KEY];
-                ChaCha20Rng::from_seed(state.key).fill_bytes(&mut next);
-                next
-            };
+            state.next_cipher();
         }
+        // What is left was made before the new bytes counted.
+        state.left = 0;
         state.seeded |= seeds && !bytes.is_empty();
+    }
+}
+
+impl State {
+    /// A cipher under the key, which is replaced by the cipher's first bytes.
+    fn next_cipher(&mut self) -> ChaCha20Rng {
+        let mut cipher = ChaCha20Rng::from_seed(self.key);
+        cipher.fill_bytes(&mut self.key);
+        cipher
+    }
+
+    /// Moves bytes from the pool, at most as many as it holds when full.
+    fn take(&mut self, into: &mut [u8]) {
+        if self.left < into.len() {
+            self.next_cipher().fill_bytes(&mut self.pool);
+            self.left = POOL;
+        }
+        self.left -= into.len();
+        let taken = &mut self.pool[self.left..self.left + into.len()];
+        into.copy_from_slice(taken);
+        taken.fill(0);
     }
 }
 
@@ -139,6 +166,26 @@ mod tests {
         let mut stream = [0; 1032];
         ChaCha20Rng::from_seed(before).fill_bytes(&mut stream);
         assert_eq!((&stream[..KEY], &stream[KEY..]), (after.as_slice(), output.as_slice()));
+    }
+
+    #[test]
+    fn what_was_given_out_is_gone() {
+        let random = Random::unseeded();
+        random.add(&[1; 32]);
+        let mut small = [0; 50];
+        for _ in 0..20 {
+            random.fill(&mut small);
+            let state = random.0.lock();
+            assert!(state.pool[state.left..].iter().all(|byte| *byte == 0));
+            assert!(
+                !state
+                    .pool
+                    .windows(8)
+                    .any(|window| small.windows(8).any(|given| given == window && given != [0; 8]))
+            );
+        }
+        random.add(&[2; 32]);
+        assert_eq!(random.0.lock().left, 0, "new entropy counts at once");
     }
 
     #[test]

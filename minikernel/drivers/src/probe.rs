@@ -50,10 +50,16 @@ pub fn probe(boot: &BootInfo) -> Devices {
         random: Arc::new(Random::new(boot.seed.as_ref())),
         random_sources: Vec::new(),
     };
-    for place in mmio_devices(&platform, boot.command_line) {
+    let places = mmio_devices(&platform, boot.command_line);
+    let pci = if command_line::has_word(boot.command_line, b"pci=off") {
+        None
+    } else {
+        pci_space(&platform, places.is_empty())
+    };
+    for place in places {
         devices.start_mmio(place);
     }
-    if let Some(space) = pci_space(&platform, boot.command_line) {
+    if let Some(space) = pci {
         pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform));
     }
     if devices.consoles.is_empty() || command_line::has_word(boot.command_line, b"console=ttyS0") {
@@ -124,17 +130,14 @@ fn mmio_devices(platform: &Platform, command_line: &[u8]) -> Vec<MmioDevice> {
     places
 }
 
-/// The way to PCI, if there may be any: a machine that lists virtio-mmio devices or has ACPI without the fixed
-/// hardware of a PC is not asked.
-fn pci_space(platform: &Platform, command_line: &[u8]) -> Option<Box<dyn ConfigSpace>> {
-    if command_line::has_word(command_line, b"pci=off") {
-        return None;
-    }
+/// The way to PCI, if there is one. The ports of a PC are only tried where nothing says that the machine is none: ACPI
+/// without fixed hardware, or, to the caller's knowledge, virtio-mmio devices.
+fn pci_space(platform: &Platform, may_be_pc: bool) -> Option<Box<dyn ConfigSpace>> {
     if let Some(ecam) = Ecam::new(&platform.ecam) {
         return Some(Box::new(ecam));
     }
     let reduced = platform.fadt.is_some_and(|fadt| fadt.hardware_reduced);
-    if reduced || command_line.windows(12).any(|window| window == b"virtio_mmio.") {
+    if reduced || !may_be_pc {
         return None;
     }
     Some(Box::new(Ports::detect()?))

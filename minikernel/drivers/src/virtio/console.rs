@@ -18,16 +18,17 @@ use crate::console::CharDevice;
 const RECEIVE: u16 = 0;
 const TRANSMIT: u16 = 1;
 
-/// Input buffers share a page.
+/// Input buffers lie behind the rings of their queue, in the same page.
 const INPUT_BUFFERS: u16 = 4;
-const INPUT_BUFFER: usize = PAGE_SIZE / INPUT_BUFFERS as usize;
-/// Output buffers have a page each, which is allocated when first needed.
+const INPUT_BUFFER: usize = 960;
+/// The first output buffer lies behind the rings of its queue too; each other one has a page, which is allocated when
+/// first needed.
 const OUTPUT_BUFFERS: u16 = 8;
+const FIRST_OUTPUT_BUFFER: usize = 3584;
 
 #[derive(Debug)]
 struct Input {
     queue: Queue,
-    buffers: Dma,
     /// Buffers with input that nobody has read yet.
     arrived: VecDeque<Arrived>,
 }
@@ -43,7 +44,8 @@ struct Arrived {
 #[derive(Debug)]
 struct Output {
     queue: Queue,
-    buffers: [Option<Dma>; OUTPUT_BUFFERS as usize],
+    /// The buffers but the first.
+    pages: [Option<Dma>; OUTPUT_BUFFERS as usize - 1],
     /// Buffers that the device does not have.
     free: Vec<u16>,
 }
@@ -63,8 +65,11 @@ impl VirtioConsole {
     /// Starts the device behind `transport`, ready for input.
     pub fn start(transport: Box<dyn Transport>) -> Result<Arc<Self>, StartError> {
         let console = start(transport, 0, |transport, features| {
-            let input = Input::new(Queue::new(&*transport, RECEIVE, INPUT_BUFFERS, 0, features)?)?;
-            let output = Output::new(Queue::new(&*transport, TRANSMIT, OUTPUT_BUFFERS, 0, features)?)?;
+            let room = usize::from(INPUT_BUFFERS) * INPUT_BUFFER;
+            let input = Queue::new(&*transport, RECEIVE, INPUT_BUFFERS, room, features)?;
+            let output = Queue::new(&*transport, TRANSMIT, OUTPUT_BUFFERS, FIRST_OUTPUT_BUFFER, features)?;
+            let input = Input::new(input)?;
+            let output = Output::new(output);
             Ok(Self {
                 transport,
                 input: SpinLock::new(input),
@@ -137,17 +142,21 @@ impl Input {
     fn new(queue: Queue) -> Result<Self, StartError> {
         let mut arrived = VecDeque::new();
         arrived.try_reserve_exact(usize::from(INPUT_BUFFERS)).map_err(|_| StartError::OutOfMemory)?;
-        let mut input = Self { queue, buffers: Dma::pages(1)?, arrived };
+        let mut input = Self { queue, arrived };
         for buffer in 0..INPUT_BUFFERS.min(input.queue.size()) {
             input.offer(buffer);
         }
         Ok(input)
     }
 
+    /// Offset of a buffer in the queue's memory.
+    fn place(&self, buffer: u16) -> usize {
+        self.queue.spare() + usize::from(buffer) * INPUT_BUFFER
+    }
+
     /// Gives a buffer to the device.
     fn offer(&mut self, buffer: u16) {
-        let offset = usize::from(buffer) * INPUT_BUFFER;
-        let address = PhysAddr::new(self.buffers.phys().as_u64() + offset as u64);
+        let address = self.queue.address(self.place(buffer));
         self.queue
             .push(buffer, &[Segment { address, len: INPUT_BUFFER as u32, direction: Direction::FromDevice }]);
     }
@@ -170,33 +179,28 @@ impl Input {
 
     fn read(&mut self, into: &mut [u8]) -> usize {
         let mut done = 0;
-        while let Some(front) = self.arrived.front_mut() {
+        while let Some(front) = self.arrived.front().copied() {
             let len = (front.to - front.from).min(into.len() - done);
-            let offset = usize::from(front.buffer) * INPUT_BUFFER + front.from;
-            self.buffers.read(offset, &mut into[done..done + len]);
+            self.queue.memory().read(self.place(front.buffer) + front.from, &mut into[done..done + len]);
             done += len;
-            front.from += len;
-            if front.from < front.to {
+            if front.from + len < front.to {
+                self.arrived[0].from += len;
                 break;
             }
-            let buffer = front.buffer;
             self.arrived.pop_front();
-            self.offer(buffer);
+            self.offer(front.buffer);
         }
         done
     }
 }
 
 impl Output {
-    fn new(mut queue: Queue) -> Result<Self, StartError> {
+    fn new(mut queue: Queue) -> Self {
         // Returned buffers are collected at the next write; an interrupt is wanted only while none is left.
         queue.silence();
-        // Last in, first out: so that one page serves a quiet console.
+        // Last in, first out: so that the first buffer, which is always there, serves a quiet console.
         let free = (0..OUTPUT_BUFFERS.min(queue.size())).rev().collect();
-        let mut buffers = [const { None }; OUTPUT_BUFFERS as usize];
-        // With one buffer at hand from the start, output can wait for memory but not for ever.
-        buffers[0] = Some(Dma::pages(1)?);
-        Ok(Self { queue, buffers, free })
+        Self { queue, pages: [const { None }; OUTPUT_BUFFERS as usize - 1], free }
     }
 
     fn harvest(&mut self) -> Result<(), Violation> {
@@ -206,31 +210,38 @@ impl Output {
         Ok(())
     }
 
-    /// A free buffer: one that has its page, or else one that gets it now.
-    fn take_buffer(&mut self) -> Option<u16> {
-        let buffer = *self.free.last()?;
-        let slot = &mut self.buffers[usize::from(buffer)];
-        if slot.is_none() {
-            *slot = Some(Dma::pages(1).ok()?);
-        }
-        self.free.pop()
+    /// Puts the beginning of `bytes` into a free buffer and that into the queue; how many bytes. 0 if there is no free
+    /// buffer, or no memory for one.
+    fn write_buffer(&mut self, bytes: &[u8]) -> usize {
+        let Some(&buffer) = self.free.last() else { return 0 };
+        let (memory, offset, room) = match usize::from(buffer).checked_sub(1) {
+            None => (self.queue.memory(), self.queue.spare(), FIRST_OUTPUT_BUFFER),
+            Some(index) => {
+                if self.pages[index].is_none() {
+                    self.pages[index] = Dma::pages(1).ok();
+                }
+                let Some(page) = &self.pages[index] else { return 0 };
+                (page, 0, PAGE_SIZE)
+            }
+        };
+        let len = bytes.len().min(room);
+        memory.write(offset, &bytes[..len]);
+        let address = PhysAddr::new(memory.phys().as_u64() + offset as u64);
+        self.queue.push(buffer, &[Segment { address, len: len as u32, direction: Direction::ToDevice }]);
+        self.free.pop();
+        len
     }
 
     /// Copies as much as there is room for into buffers, and puts them into the queue.
-    fn write(&mut self, mut bytes: &[u8]) -> usize {
-        let all = bytes.len();
-        while !bytes.is_empty()
-            && let Some(buffer) = self.take_buffer()
-            && let Some(page) = &self.buffers[usize::from(buffer)]
-        {
-            let (now, later) = bytes.split_at(bytes.len().min(PAGE_SIZE));
-            page.write(0, now);
-            let segment =
-                Segment { address: page.phys(), len: now.len() as u32, direction: Direction::ToDevice };
-            self.queue.push(buffer, &[segment]);
-            bytes = later;
+    fn write(&mut self, bytes: &[u8]) -> usize {
+        let mut written = 0;
+        while written < bytes.len() {
+            match self.write_buffer(&bytes[written..]) {
+                0 => break,
+                len => written += len,
+            }
         }
-        all - bytes.len()
+        written
     }
 }
 

@@ -1,6 +1,9 @@
 //! virtio over PCI (virtio 1.2, 4.1), by the modern interface only.
 
+use core::mem;
+
 use isopod_hal::mmio::Mmio;
+use isopod_hal::sync::Once;
 use isopod_hal::{PhysAddr, PhysRange, irq};
 
 use super::{Doorbell, Rings, StartError, Status, Transport};
@@ -30,7 +33,7 @@ mod common {
 mod structure {
     pub const COMMON: u8 = 1;
     pub const NOTIFICATIONS: u8 = 2;
-    // 3 is the cause of a pin interrupt.
+    pub const CAUSE: u8 = 3;
     pub const DEVICE: u8 = 4;
 }
 
@@ -68,12 +71,14 @@ impl Window {
 /// How the device interrupts.
 #[derive(Debug)]
 enum Interrupt {
-    /// Not yet: it can by messages, or else by its pin.
-    Possible { msix: Option<Capability>, line: Option<Line> },
+    /// Not yet, but by messages it can.
+    PossibleMessage(Capability),
+    /// Not yet, but by its pin it can.
+    PossiblePin(Option<Line>, Window),
     /// By entry 0 of the table.
     Message,
-    /// By its pin.
-    Pin,
+    /// By its pin, until the cause is read.
+    Pin(Window),
 }
 
 /// A function with virtio's capabilities.
@@ -83,10 +88,10 @@ pub struct PciTransport {
     common: Window,
     notifications: Window,
     notify_multiplier: usize,
-    /// Read to acknowledge a pin interrupt.
-    cause: Window,
-    /// Absent if the device has no configuration.
-    config: Option<Window>,
+    /// Where the device's configuration is described, and its window once somebody has asked for it.
+    config: (Option<Capability>, Once<Option<Window>>),
+    /// The BAR read last.
+    bar: Option<(u8, u64)>,
     interrupt: Interrupt,
 }
 
@@ -112,36 +117,40 @@ impl PciTransport {
         if !function.enable() {
             return Err(StartError::Legacy);
         }
-        let mut windows = [None, None, None, None];
-        let (mut notify_multiplier, mut msix, mut bar) = (0, None, None);
+        let (mut msix, mut structures) = (None, [None; 5]);
         for capability in function.capabilities() {
             let kind = (capability.head >> 8) as u8;
             match (capability.id, kind) {
                 (CAPABILITY_MSIX, _) => msix = Some(capability),
+                // The first of a kind is the one that the device prefers (4.1.4.1).
                 (CAPABILITY_VENDOR, structure::COMMON..=structure::DEVICE) => {
-                    // The first of a kind that can be mapped is the one to use (4.1.4.1).
-                    let window = &mut windows[usize::from(kind - structure::COMMON)];
-                    if window.is_none() {
-                        *window = Window::map(&function, capability, &mut bar);
-                        if kind == structure::NOTIFICATIONS
-                            && let Some(at) = capability.offset.checked_add(16)
-                        {
-                            notify_multiplier = function.read(at) as usize;
-                        }
-                    }
+                    let slot: &mut Option<Capability> = &mut structures[usize::from(kind)];
+                    *slot = slot.or(Some(capability));
                 }
                 _ => {}
             }
         }
-        let [Some(common), Some(notifications), Some(cause), config] = windows else {
-            return Err(StartError::Legacy);
+        let mut bar = None;
+        let mut window = |kind: u8| {
+            let capability = structures[usize::from(kind)].ok_or(StartError::Legacy)?;
+            Window::map(&function, capability, &mut bar).ok_or(StartError::Window)
         };
+        let (common, notifications) = (window(structure::COMMON)?, window(structure::NOTIFICATIONS)?);
         if common.len < common::LENGTH {
             return Err(StartError::Window);
         }
-        let line = if msix.is_some() { None } else { function.interrupt_line().map(isa_line) };
-        let interrupt = Interrupt::Possible { msix, line };
-        Ok(Self { function, common, notifications, notify_multiplier, cause, config, interrupt })
+        let interrupt = match msix {
+            Some(capability) => Interrupt::PossibleMessage(capability),
+            None => {
+                Interrupt::PossiblePin(function.interrupt_line().map(isa_line), window(structure::CAUSE)?)
+            }
+        };
+        let multiplier = structures[usize::from(structure::NOTIFICATIONS)]
+            .and_then(|capability| capability.offset.checked_add(16))
+            .ok_or(StartError::Window)?;
+        let notify_multiplier = function.read(multiplier) as usize;
+        let config = (structures[usize::from(structure::DEVICE)], Once::new());
+        Ok(Self { function, common, notifications, notify_multiplier, config, bar, interrupt })
     }
 
     fn write_address(&self, register: usize, address: PhysAddr) {
@@ -186,18 +195,20 @@ impl Transport for PciTransport {
     }
 
     fn connect(&mut self, handler: Handler) -> Result<(), StartError> {
-        let Interrupt::Possible { msix, line } = self.interrupt else {
-            return Err(StartError::Interrupt);
-        };
-        self.interrupt = if let Some(capability) = msix {
-            let vector = irq::allocate_vector(handler).ok_or(StartError::Interrupt)?;
-            let message = irq::msi_message(vector);
-            enable_msix(&self.function, capability, message).ok_or(StartError::Interrupt)?;
-            Interrupt::Message
-        } else {
-            let line = line.ok_or(StartError::Interrupt)?;
-            interrupt::connect(line, handler).ok_or(StartError::Interrupt)?;
-            Interrupt::Pin
+        let possible = mem::replace(&mut self.interrupt, Interrupt::Message);
+        self.interrupt = match possible {
+            Interrupt::PossibleMessage(capability) => {
+                let vector = irq::allocate_vector(handler).ok_or(StartError::Interrupt)?;
+                let message = irq::msi_message(vector);
+                enable_msix(&self.function, capability, message).ok_or(StartError::Interrupt)?;
+                Interrupt::Message
+            }
+            Interrupt::PossiblePin(line, cause) => {
+                let connected = line.and_then(|line| interrupt::connect(line, handler));
+                connected.ok_or(StartError::Interrupt)?;
+                Interrupt::Pin(cause)
+            }
+            Interrupt::Message | Interrupt::Pin(_) => return Err(StartError::Interrupt),
         };
         Ok(())
     }
@@ -209,7 +220,7 @@ impl Transport for PciTransport {
 
     fn enable_queue(&self, size: u16, rings: Rings) -> Result<Doorbell, StartError> {
         self.common.registers.write16(common::QUEUE_SIZE, size);
-        if let Interrupt::Message = self.interrupt {
+        if matches!(self.interrupt, Interrupt::Message) {
             self.common.registers.write16(common::QUEUE_VECTOR, 0);
             // The device reports here that it has no resources for the vector (4.1.5.1.2).
             if self.common.registers.read16(common::QUEUE_VECTOR) != 0 {
@@ -233,14 +244,19 @@ impl Transport for PciTransport {
     }
 
     fn config(&self, offset: usize) -> u32 {
+        let (capability, window) = &self.config;
+        let map = || {
+            let mut bar = self.bar;
+            Window::map(&self.function, (*capability)?, &mut bar)
+        };
         let fits = |window: &&Window| offset.checked_add(4).is_some_and(|end| end <= window.len);
-        self.config.as_ref().filter(fits).map_or(0, |window| window.registers.read32(offset))
+        window.get_or_init(map).as_ref().filter(fits).map_or(0, |window| window.registers.read32(offset))
     }
 
     fn acknowledge_interrupt(&self) {
         // A message needs no acknowledgement. A pin is released by reading the cause.
-        if matches!(self.interrupt, Interrupt::Pin) {
-            self.cause.registers.read8(0);
+        if let Interrupt::Pin(cause) = &self.interrupt {
+            cause.registers.read8(0);
         }
     }
 }

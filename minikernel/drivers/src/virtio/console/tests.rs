@@ -9,6 +9,9 @@ use crate::virtio::simulated::Simulated;
 
 const FEATURES: [u64; 2] = [0, 1 << 29];
 
+/// What all output buffers hold.
+const ROOM: usize = FIRST_OUTPUT_BUFFER + (OUTPUT_BUFFERS as usize - 1) * PAGE_SIZE;
+
 fn console(features: u64) -> (Arc<Simulated>, Arc<VirtioConsole>) {
     let (device, transport) = Simulated::new(features, &[], &[64, 64]);
     (device, VirtioConsole::start(transport).unwrap())
@@ -86,7 +89,7 @@ fn input_arrives_and_its_buffers_return() {
 #[test]
 fn input_that_nobody_reads_stops_the_sender() {
     let (device, console) = console(0);
-    type_in(&device, &[7; PAGE_SIZE]);
+    type_in(&device, &[7; INPUT_BUFFERS as usize * INPUT_BUFFER]);
     assert!(device.take(0).is_none(), "all buffers are full");
     assert_eq!(console.read(&mut [0; INPUT_BUFFER]), INPUT_BUFFER);
     assert_eq!(device.take(0).unwrap().room() as usize, INPUT_BUFFER);
@@ -101,10 +104,9 @@ fn output_is_taken_until_the_buffers_are_full() {
         assert_eq!(printed(&device), b"hello world");
         assert!(!device.interrupt_wanted(1), "nobody waits");
         let long: Vec<u8> = (0..10 * PAGE_SIZE).map(|at| (at / 7) as u8).collect();
-        let room = usize::from(OUTPUT_BUFFERS) * PAGE_SIZE;
-        assert_eq!(console.write(&long), room);
+        assert_eq!(console.write(&long), ROOM);
         assert!(!console.can_write());
-        assert_eq!(console.write(&long[room..]), 0);
+        assert_eq!(console.write(&long[ROOM..]), 0);
         let (woken, waker) = waker();
         let _listener = console.writable().listen(&waker);
         let buffer = device.take(1).unwrap();
@@ -113,18 +115,18 @@ fn output_is_taken_until_the_buffers_are_full() {
         device.interrupt();
         assert_eq!(woken.get(), 1);
         assert!(console.can_write());
-        assert_eq!(console.write(&long[room..]), PAGE_SIZE);
+        let more = console.write(&long[ROOM..]);
+        assert_eq!(more, buffer.input.len());
         let mut output = buffer.input;
         output.extend(printed(&device));
-        assert_eq!(output, long[..room + PAGE_SIZE]);
+        assert_eq!(output, long[..ROOM + more]);
     }
 }
 
 #[test]
 fn a_write_that_fills_the_last_buffer_leaves_the_interrupt_on() {
     let (device, console) = console(1 << 29);
-    let room = usize::from(OUTPUT_BUFFERS) * PAGE_SIZE;
-    assert_eq!(console.write(&alloc::vec![1; room]), room);
+    assert_eq!(console.write(&alloc::vec![1; ROOM]), ROOM);
     // An input interrupt in between changes nothing.
     type_in(&device, b"x");
     let buffer = device.take(1).unwrap();
@@ -185,4 +187,11 @@ fn empty_input_buffers_are_given_back() {
         device.interrupt();
         assert!(!console.can_read());
     }
+}
+
+#[test]
+fn rings_and_first_buffers_share_a_page() {
+    let (_device, console) = console(0);
+    assert_eq!(console.input.lock().queue.memory().len(), PAGE_SIZE);
+    assert_eq!(console.output.lock().queue.memory().len(), PAGE_SIZE);
 }

@@ -196,7 +196,7 @@ fn what_lacks_a_structure_is_left_out() {
     // Structures in a BAR that nobody assigned, or at a place that is none.
     let unassigned = machine(true);
     unassigned.set(0, 0, &[(0x20, 0xc), (0x24, 0)]);
-    assert_eq!(open(&unassigned).unwrap_err(), StartError::Legacy);
+    assert_eq!(open(&unassigned).unwrap_err(), StartError::Window);
     for (register, value) in [(0x48, 2), (0x48, u32::MAX - 3), (0x4c, 0), (0x4c, u32::MAX), (0x44, 9)] {
         let odd = machine(true);
         odd.set(0, 0, &[(0x24, u32::MAX), (register, value)]);
