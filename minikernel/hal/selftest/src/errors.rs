@@ -4,6 +4,8 @@ use core::arch::asm;
 
 use isopod_hal::{log, panic};
 
+static CONSTANT: u8 = 7;
+
 pub fn make(name: &[u8]) {
     match name {
         b"panic" => deep(3),
@@ -19,12 +21,12 @@ pub fn make(name: &[u8]) {
         b"write-code" => unsafe { poke(make as *const () as usize) },
         // SAFETY: none, as above: the same byte by way of the direct map.
         b"write-alias" => unsafe {
-            poke(make as *const () as usize - 0xffff_ffff_8000_0000 + 0xffff_8000_0000_0000)
+            poke(make as *const () as usize - 0xffff_ffff_8000_0000 + 0xffff_8000_0000_0000);
         },
         // SAFETY: none, as above.
-        b"write-constant" => unsafe { poke(name.as_ptr() as usize & !0xfff | 0xffff_ffff_8000_0000) },
+        b"write-constant" => unsafe { poke((&raw const CONSTANT).addr()) },
         // SAFETY: none, as above.
-        b"null" | b"nothing" => unsafe { poke(0) },
+        b"nothing" => unsafe { poke(0) },
         b"execute-data" => {
             static CODE: [core::sync::atomic::AtomicU8; 1] = [core::sync::atomic::AtomicU8::new(0xc3)];
             // SAFETY: none, as above.

@@ -24,7 +24,7 @@ pub fn registers_survive() {
                 assert_eq!(thread.run(), Trap::Syscall);
                 assert_eq!(thread.context.regs.rsi, 1, "a register has changed in round {round}");
                 // The kernel's own use of vector registers.
-                assert_eq!(format!("{:.3}", f64::from(round) / 8.0 + 0.0625).len() > 4, true);
+                assert!(format!("{:.3}", f64::from(round) / 8.0 + 0.0625).len() > 4);
             }
         }
     }

@@ -46,8 +46,10 @@ const IMAGE_TABLES: usize = 4;
 struct Aligned<T>(T);
 
 static IMAGE_DIRECTORY: Aligned<Table> = Aligned([const { AtomicU64::new(0) }; 512]);
-static IMAGE_PAGES: Aligned<[Table; IMAGE_TABLES]> =
-    Aligned([const { [const { AtomicU64::new(0) }; 512] }; IMAGE_TABLES]);
+static IMAGE_PAGES: Aligned<[AtomicU64; 512 * IMAGE_TABLES]> =
+    Aligned([const { AtomicU64::new(0) }; 512 * IMAGE_TABLES]);
+/// The table of the first windows, so that the machine's own need no frame.
+static FIRST_WINDOWS: Aligned<Table> = Aligned([const { AtomicU64::new(0) }; 512]);
 
 /// Entries of upper tables: rights are those of the leaves.
 const UPPER: Bits = Bits::PRESENT.union(Bits::WRITABLE);
@@ -68,7 +70,7 @@ fn entry(at: PhysAddr, bits: Bits) -> u64 {
     at.as_u64() | bits.bits()
 }
 
-fn phys_of(table: &Table) -> PhysAddr {
+fn phys_of(table: &[AtomicU64]) -> PhysAddr {
     image_phys(table.as_ptr() as usize)
 }
 
@@ -85,16 +87,19 @@ pub(super) unsafe fn protect_image() {
         // Behind the image the table goes on to the next 2 MiB: RAM like other RAM.
         (mapped_end + layout::KERNEL_BASE, DATA),
     ];
-    let mut page = LARGE_PAGE;
+    let mut start = LARGE_PAGE;
     for (limit, bits) in limits {
-        let rights = entry(PhysAddr::new(0), bits);
-        while page < limit - layout::KERNEL_BASE {
-            slot_of_image(page).store(page as u64 | rights, Ordering::Relaxed);
-            page += PAGE_SIZE;
+        let end = limit - layout::KERNEL_BASE;
+        let mut page = entry(PhysAddr::new(start as u64), bits);
+        for slot in &IMAGE_PAGES.0[image_page(start)..image_page(end)] {
+            slot.store(page, Ordering::Relaxed);
+            page += PAGE_SIZE as u64;
         }
+        start = end;
     }
-    slot_of_image(&raw const stack_guard as usize - layout::KERNEL_BASE).store(0, Ordering::Relaxed);
-    for (index, table) in IMAGE_PAGES.0.iter().enumerate() {
+    IMAGE_PAGES.0[image_page(&raw const stack_guard as usize - layout::KERNEL_BASE)]
+        .store(0, Ordering::Relaxed);
+    for (index, table) in IMAGE_PAGES.0.chunks(512).enumerate() {
         let at = LARGE_PAGE * (index + 1);
         if at < mapped_end {
             let table = phys_of(table);
@@ -103,16 +108,16 @@ pub(super) unsafe fn protect_image() {
             direct_directory[index + 1].store(entry(table, UPPER | Bits::NO_EXECUTE), Ordering::Relaxed);
         }
     }
+    window_directory[0].store(entry(phys_of(&FIRST_WINDOWS.0), UPPER), Ordering::Relaxed);
     high_pointers[510].store(entry(phys_of(&IMAGE_DIRECTORY.0), UPPER), Ordering::Relaxed);
     root_table[0].store(0, Ordering::Relaxed);
     // SAFETY: the tables hold all of the image as before; the lowest addresses are in use no more.
     unsafe { set_cr3(cr3()) };
 }
 
-/// The entry for a page of the image, by its physical address.
-fn slot_of_image(page: usize) -> &'static AtomicU64 {
-    let number = page / PAGE_SIZE - LARGE_PAGE / PAGE_SIZE;
-    &IMAGE_PAGES.0[number / 512][number % 512]
+/// Number of a page of the image, by its physical address.
+fn image_page(at: usize) -> usize {
+    (at - LARGE_PAGE) / PAGE_SIZE
 }
 
 /// Tells where RAM lies, before the allocator claims any.
@@ -169,7 +174,8 @@ pub(crate) fn map_direct(
 
 /// A table of the kernel's half. The first GiB's lies in the image, all others in frames.
 fn table_at(at: PhysAddr) -> &'static Table {
-    // SAFETY: a table that an entry of the kernel's half names stays one for good, and is mapped.
+    // SAFETY: a table that an entry of the kernel's half names stays one for good, and is mapped: the direct map holds
+    // the image's tables as well as those in frames.
     unsafe { &*direct(at).cast::<Table>() }
 }
 
@@ -184,7 +190,6 @@ fn empty_table(frame: u32) -> PhysAddr {
 
 /// Copies firmware's memory out, through the direct map.
 pub(crate) fn read_firmware(range: PhysRange, into: &mut [u8]) -> Result<(), OutOfMemory> {
-    // The lowest 16 MiB, where loaders leave their structures, need no table, and neither does the first GiB.
     map_direct(range, &mut || memory().allocate(1, Purpose::Kernel).ok())?;
     // SAFETY: mapped just now; whoever else may change these bytes, they remain bytes.
     unsafe { ptr::copy_nonoverlapping(direct(range.start), into.as_mut_ptr(), into.len()) };

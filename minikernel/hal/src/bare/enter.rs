@@ -43,8 +43,9 @@ pub(super) unsafe fn install() {
     }
 }
 
-/// Runs the thread until it traps.
-#[inline]
+/// Runs the thread until it traps. The way of a system call is inlined; all else is out of it.
+#[expect(clippy::inline_always, reason = "the way of every system call")]
+#[inline(always)]
 pub(crate) fn run_user(context: &mut UserContext) -> Trap {
     let area = context.fpu.area_pointer();
     let cpu = PerCpu::get();
@@ -54,24 +55,7 @@ pub(crate) fn run_user(context: &mut UserContext) -> Trap {
     // SAFETY: the registers and the area belong to `context`, which is borrowed meanwhile; the area's registers have
     // just been loaded. What user code does stays in the active address space.
     let outcome = unsafe { enter_user(&raw mut context.regs, area) };
-    if outcome.vector == SYSCALL {
-        return Trap::Syscall;
-    }
-    if features().smap {
-        // An interrupt gate leaves the user's AC flag on, which would lift the protection (SDM volume 3, 4.6.1).
-        // SAFETY: the processor has SMAP and so the instruction.
-        unsafe { asm!("clac", options(nomem, nostack)) };
-    }
-    match outcome.vector {
-        PAGE_FAULT => Trap::PageFault {
-            address: cr2(),
-            write: outcome.error & 2 != 0,
-            exec: outcome.error & 16 != 0,
-            present: outcome.error & 1 != 0,
-        },
-        vector @ 0..32 => Trap::Exception { vector: vector as u8, error: outcome.error },
-        vector => Trap::Interrupt(vector as u8),
-    }
+    if outcome.vector == SYSCALL { Trap::Syscall } else { outcome.into_trap() }
 }
 
 /// Why user code stopped, in two registers.
@@ -79,6 +63,28 @@ pub(crate) fn run_user(context: &mut UserContext) -> Trap {
 struct Outcome {
     vector: u64,
     error: u64,
+}
+
+impl Outcome {
+    #[cold]
+    #[inline(never)]
+    fn into_trap(self) -> Trap {
+        if features().smap {
+            // An interrupt gate leaves the user's AC flag on, which would lift the protection (SDM volume 3, 4.6.1).
+            // SAFETY: the processor has SMAP and so the instruction.
+            unsafe { asm!("clac", options(nomem, nostack)) };
+        }
+        match self.vector {
+            PAGE_FAULT => Trap::PageFault {
+                address: cr2(),
+                write: self.error & 2 != 0,
+                exec: self.error & 16 != 0,
+                present: self.error & 1 != 0,
+            },
+            vector @ 0..32 => Trap::Exception { vector: vector as u8, error: self.error },
+            vector => Trap::Interrupt(vector as u8),
+        }
+    }
 }
 
 unsafe extern "C" {
@@ -183,22 +189,6 @@ global_asm!(
     "swapgs",
     "iretq",
 
-    // Interrupts are off, the stack pointer is still the user's: it serves to address the registers, as no other
-    // register is free. Only NMI and machine check could come here, and they bring their own stacks.
-    ".globl syscall_entry",
-    "syscall_entry:",
-    "swapgs",
-    "mov gs:[{SCRATCH}], rsp",
-    "mov rsp, gs:[{REGISTERS}]",
-    "store_registers rsp",
-    "mov [rsp + {RDI}], rdi",
-    "mov [rsp + {RIP}], rcx",
-    "mov [rsp + {RFLAGS}], r11",
-    "mov rax, gs:[{SCRATCH}]",
-    "mov [rsp + {RSP}], rax",
-    "mov eax, {SYSCALL}",
-    "jmp leave_user",
-
     // On the entry stack: vector, error, rip, cs, rflags, rsp, ss.
     ".globl user_trap",
     "user_trap:",
@@ -214,6 +204,22 @@ global_asm!(
     "pop rcx",
     "pop [rdi + {RFLAGS}]",
     "pop [rdi + {RSP}]",
+    "jmp leave_user",
+
+    // Interrupts are off, the stack pointer is still the user's: it serves to address the registers, as no other
+    // register is free. Only NMI and machine check could come here, and they bring their own stacks.
+    ".globl syscall_entry",
+    "syscall_entry:",
+    "swapgs",
+    "mov gs:[{SCRATCH}], rsp",
+    "mov rsp, gs:[{REGISTERS}]",
+    "store_registers rsp",
+    "mov [rsp + {RDI}], rdi",
+    "mov [rsp + {RIP}], rcx",
+    "mov [rsp + {RFLAGS}], r11",
+    "mov rax, gs:[{SCRATCH}]",
+    "mov [rsp + {RSP}], rax",
+    "mov eax, {SYSCALL}",
 
     // Back to whoever called `enter_user`, with the vector in rax and the error code in rdx.
     "leave_user:",

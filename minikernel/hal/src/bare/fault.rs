@@ -10,6 +10,7 @@ use super::{
     layout::{self, DIRECT_BASE, KERNEL_BASE},
     percpu::STACK_SIZE,
     registers::{cr2, cr3},
+    segments::KERNEL_CODE,
     serial,
     vectors::TrapFrame,
 };
@@ -54,13 +55,11 @@ fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
     describe(&mut report);
     backtrace(&mut report, rip, rbp);
     let text = &report.text[..report.len];
-    match hook() {
-        Some(hook) => hook(text),
-        None => {
-            serial::write(text);
-            power::off(STATUS)
-        }
+    if let Some(hook) = hook() {
+        hook(text)
     }
+    serial::write(text);
+    power::off(STATUS)
 }
 
 #[panic_handler]
@@ -100,7 +99,7 @@ fn describe(report: &mut Report, frame: &TrapFrame) {
         18 => "machine check",
         _ => "exception",
     };
-    let mode = if frame.cs & 3 == 0 { "the kernel" } else { "user code" };
+    let mode = if frame.cs == u64::from(KERNEL_CODE) { "the kernel" } else { "user code" };
     let TrapFrame { rax, rbx, rcx, rdx, rsi, rdi, rbp, rsp, r8, r9, r10, r11, r12, r13, r14, r15, .. } =
         *frame;
     let TrapFrame { vector, error, rip, cs, rflags, .. } = *frame;

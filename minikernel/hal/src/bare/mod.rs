@@ -55,12 +55,8 @@ pub(crate) fn port_read(port: u16, width: u8) -> u32 {
     // SAFETY: reading a port reaches a device, not memory.
     unsafe {
         match width {
-            1 => {
-                asm!("in al, dx", "movzx eax, al", in("dx") port, out("eax") value, options(nostack, preserves_flags))
-            }
-            2 => {
-                asm!("in ax, dx", "movzx eax, ax", in("dx") port, out("eax") value, options(nostack, preserves_flags))
-            }
+            1 => asm!("xor eax, eax", "in al, dx", in("dx") port, out("eax") value, options(nostack)),
+            2 => asm!("xor eax, eax", "in ax, dx", in("dx") port, out("eax") value, options(nostack)),
             _ => asm!("in eax, dx", in("dx") port, out("eax") value, options(nostack, preserves_flags)),
         }
     }

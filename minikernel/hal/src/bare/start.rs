@@ -50,10 +50,11 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
         direct::protect_image();
         fpu::install();
     }
+    let link = link_directory();
     // SAFETY: nobody else has a reference, and from here on there are shared ones only.
     let loaded: &'static loader::Loaded = unsafe {
         let loaded = &mut *LOADED.0.get();
-        gather(loaded, info, kind);
+        gather(loaded, &link, info, kind);
         loaded.memory.sorted();
         loaded
     };
@@ -62,7 +63,7 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
         memory: loaded.memory.regions(),
         rsdp: loaded.rsdp,
         modules: &loaded.modules[..loaded.module_count],
-        link: link_directory(),
+        link,
         seed: loaded.seed,
     };
     let _ = BOOT.set(boot);
@@ -89,14 +90,14 @@ fn control_bits() -> u64 {
 }
 
 /// Reads what the loader tells, and takes from its map what is in use already.
-fn gather(loaded: &mut loader::Loaded, info: u64, kind: u64) {
+fn gather(loaded: &mut loader::Loaded, link: &LinkDirectory, info: u64, kind: u64) {
     match kind {
         entry::PVH => loader::pvh::take(loaded, info),
         _ => loader::linux::take(loaded, info),
     }
     let image = layout::image_phys(layout::image_end()).as_u64() - layout::image_start() as u64;
     loaded.memory.remove(PhysRange::new(PhysAddr::new(layout::image_start() as u64), image));
-    for part in link_directory().parts().into_iter().flatten() {
+    for part in link.parts().into_iter().flatten() {
         loaded.memory.remove(part);
     }
     for module in &loaded.modules[..loaded.module_count] {
@@ -105,8 +106,8 @@ fn gather(loaded: &mut loader::Loaded, info: u64, kind: u64) {
 }
 
 fn link_directory() -> LinkDirectory {
-    // SAFETY: a constant of the image. The read is volatile since the builder may have changed it after compilation.
-    LinkDirectory::parse(&unsafe { core::ptr::read_volatile(&raw const LINK) })
+    // Read as the loader left it, not as it was compiled.
+    LinkDirectory::parse(core::hint::black_box(&LINK))
 }
 
 /// What the loader told, once that is known.

@@ -45,11 +45,19 @@ pub struct Features {
 /// The abilities of this processor; all processors of a machine have the same.
 #[inline]
 pub fn features() -> &'static Features {
-    static FEATURES: Once<Features> = Once::new();
     match FEATURES.get() {
         Some(features) => features,
-        None => FEATURES.get_or_init(Features::detect),
+        None => first_features(),
     }
+}
+
+static FEATURES: Once<Features> = Once::new();
+
+/// Kept out of [`features`], which is called in many places.
+#[cold]
+#[inline(never)]
+fn first_features() -> &'static Features {
+    FEATURES.get_or_init(Features::detect)
 }
 
 impl Features {

@@ -69,8 +69,14 @@ static MEMORY: Once<Memory> = Once::new();
 pub(crate) fn memory() -> &'static Memory {
     match MEMORY.get() {
         Some(memory) => memory,
-        None => MEMORY.get_or_init(|| Memory::new(&machine::memory_spans())),
+        None => first_memory(),
     }
+}
+
+#[cold]
+#[inline(never)]
+fn first_memory() -> &'static Memory {
+    MEMORY.get_or_init(|| Memory::new(&machine::memory_spans()))
 }
 
 /// How much memory there is and who uses it.

@@ -2,7 +2,7 @@
 
 use bitflags::bitflags;
 
-use crate::{PhysAddr, frame::Frame};
+use crate::{PhysAddr, cpu::features, frame::Frame};
 
 bitflags! {
     /// What user code may do with a page. The processor lets it read whatever it may write or execute.
@@ -67,7 +67,8 @@ impl Entry {
             self.bits() & !(Bits::PRESENT | Bits::HELD | Bits::WRITABLE | Bits::NO_EXECUTE) | Bits::USER;
         bits |= if access.is_empty() { Bits::HELD } else { Bits::PRESENT };
         bits.set(Bits::WRITABLE, access.contains(Access::WRITE));
-        bits.set(Bits::NO_EXECUTE, !access.contains(Access::EXEC));
+        // A processor that lacks the bit, or where firmware has hidden it, takes it for an error.
+        bits.set(Bits::NO_EXECUTE, !access.contains(Access::EXEC) && features().nx);
         Self(bits.bits())
     }
 

@@ -128,7 +128,8 @@ impl UserContext {
     /// Runs the thread in the active address space until something happens.
     ///
     /// A `rip` outside the user half faults in user mode, as a jump there would.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "the way of every system call")]
+    #[inline(always)]
     pub fn run(&mut self) -> Trap {
         self.regs.rflags = self.regs.rflags & USER_FLAGS | FIXED_FLAGS;
         if self.regs.rip >= USER_END as u64 {

@@ -1,5 +1,5 @@
 //! QEMU's firmware configuration device, for the memory map where PVH's start info is of version 0
-//! (QEMU, docs/specs/fw_cfg.rst).
+//! (QEMU, `docs/specs/fw_cfg.rst`).
 
 use super::{Loaded, MapEntry};
 use crate::port::Port;

@@ -79,7 +79,7 @@ impl Loaded {
 /// Kind of a map entry (ACPI 6.5, section 15).
 const RAM: u32 = 1;
 
-/// An entry of a memory map, as BIOS calls, fw_cfg and the zero page have it. PVH's is longer.
+/// An entry of a memory map, as BIOS calls, `fw_cfg` and the zero page have it. PVH's is longer.
 #[derive(Clone, Copy)]
 #[repr(C, packed)]
 struct MapEntry {
