@@ -198,8 +198,8 @@ pub trait Inode: Any + Send + Sync + Debug {
         Err(Errno::EINVAL.into())
     }
 
-    /// Writes at byte `offset` and extends the file if need be. Returns how much; fewer than offered says that a
-    /// second call would meet an error or would have to wait.
+    /// Writes at byte `offset` and extends the file if need be. Returns how much was taken from the source; fewer
+    /// than offered says that a second call would meet an error or would have to wait.
     fn write_at(&self, _offset: u64, _source: &mut dyn Source) -> Result<usize> {
         Err(Errno::EINVAL.into())
     }

@@ -169,19 +169,7 @@ impl Contents {
         source: &mut dyn Source,
         shared: &Shared,
     ) -> Result<(usize, bool)> {
-        // A page that is overwritten as a whole need not be read first. If the source ends early it counts as not
-        // written at all.
-        if length == PAGE_SIZE && !self.is_own(index) {
-            let in_lower = index < self.lower_pages() && !self.pages.contains_key(&index);
-            let frame = new_page(shared, None)?;
-            let written = source.take_frame(&frame, 0, length);
-            if written == 0 || in_lower && written < length {
-                shared.give_pages(1);
-                return Ok((0, false));
-            }
-            self.put(index, frame);
-            return Ok((written, in_lower));
-        }
+        // Even of a page that is overwritten as a whole, as the source may end early.
         let (frame, replaced) = self.own(index, shared)?;
         Ok((source.take_frame(&frame, start, length), replaced))
     }

@@ -50,6 +50,9 @@ impl OpenHow {
         } else if flags.contains(OpenFlags::PATH) {
             *flags &= OpenFlags::PATH | OpenFlags::DIRECTORY | OpenFlags::NOFOLLOW | OpenFlags::CLOEXEC;
         }
+        if !flags.contains(OpenFlags::PATH) {
+            *flags |= OpenFlags::LARGEFILE;
+        }
         if flags.contains(OpenFlags::DIRECTORY) && !flags.contains(OpenFlags::TMPFILE) {
             self.resolve |= Resolve::DIRECTORY;
         }

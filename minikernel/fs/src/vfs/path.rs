@@ -89,7 +89,8 @@ impl Path {
         (text, reachable)
     }
 
-    pub(super) fn is_mount_root(&self) -> bool {
+    /// Whether it is the root of its mount.
+    pub fn is_mount_root(&self) -> bool {
         Arc::ptr_eq(&self.dentry, self.mount.root())
     }
 

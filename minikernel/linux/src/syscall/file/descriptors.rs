@@ -85,7 +85,7 @@ fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
     Ok(new.0 as usize)
 }
 
-/// fcntl(2), but for locks.
+/// fcntl(2); its lock commands are in [`locks`](super::locks).
 pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysResult {
     const DUPFD: i32 = 0;
     const GETFD: i32 = 1;
@@ -128,7 +128,7 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
             let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
             Ok(retry(|| pipe.set_capacity(argument as u32, privileged)).await?)
         }
-        _ => Err(Errno::EINVAL.into()),
+        _ => super::locks::fcntl(ctx, &file, command, argument).await,
     }
 }
 

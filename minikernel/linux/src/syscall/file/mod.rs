@@ -5,9 +5,12 @@ pub(super) mod attributes;
 pub(super) mod descriptors;
 pub(super) mod directory;
 pub(super) mod io;
+pub(super) mod locks;
+pub(super) mod mount;
 pub(super) mod names;
 pub(super) mod open;
 pub(super) mod stat;
+pub(super) mod xattr;
 
 use alloc::sync::Arc;
 
