@@ -10,6 +10,7 @@ mod credentials;
 mod current;
 mod exit;
 mod files;
+mod first;
 mod limits;
 mod pids;
 #[expect(clippy::module_inception, reason = "the process is what this room is about")]
@@ -25,6 +26,7 @@ pub use current::current;
 pub use current::in_thread;
 pub use exit::{exit_group, kill_process};
 pub use files::{Descriptor, FileTable};
+pub use first::{StartError, start_first};
 pub use limits::{Limit, Limits, Resource};
 pub use pids::{allocate_pid, find_process, find_thread, processes};
 pub use process::{ExitStatus, Process};

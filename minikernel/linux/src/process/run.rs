@@ -5,10 +5,12 @@ use core::future::{Future, poll_fn};
 use core::pin::pin;
 use core::sync::atomic::Ordering;
 
+use isopod_fs::Errno;
 use isopod_hal::user::{Trap, UserContext};
 use isopod_hal::{clock, irq};
 
-use super::{Thread, current, exit, pids};
+use super::{Thread, current, exit, first, pids};
+use crate::exec::{self, Program};
 use crate::fail::Restart;
 use crate::mm::{AddressSpace, FaultError, FaultKind};
 use crate::signal::{self, Fault, SigSet};
@@ -34,6 +36,18 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    fn new(thread: &Arc<Thread>, user: UserContext) -> Self {
+        Self {
+            thread: Arc::clone(thread),
+            memory: thread.process().memory(),
+            user,
+            restart: None,
+            call: 0,
+            last_fault: None,
+            exit_code: 0,
+        }
+    }
+
     /// Blocks `mask` instead of what is blocked, until the call has ended and its signals have been dealt with (`sigsuspend(2)`, `ppoll(2)`).
     pub fn replace_mask(&self, mask: SigSet) {
         let mut signals = self.thread.signals.lock();
@@ -44,18 +58,34 @@ impl Ctx {
 
 /// Starts a thread with the given registers.
 pub fn start(thread: Arc<Thread>, user: UserContext) {
-    pids::register(&thread);
-    let memory = thread.process().memory();
-    let ctx = Ctx {
-        thread: Arc::clone(&thread),
-        memory,
-        user,
-        restart: None,
-        call: 0,
-        last_fault: None,
-        exit_code: 0,
+    let ctx = Ctx::new(&thread, user);
+    spawn(thread, live(ctx));
+}
+
+/// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.
+pub(super) fn start_program(thread: Arc<Thread>, program: Program) {
+    let life = begin(Arc::clone(&thread), program);
+    spawn(thread, life);
+}
+
+async fn begin(thread: Arc<Thread>, program: Program) {
+    let path = program.path.clone();
+    let outcome = match UserContext::new(0, 0) {
+        Ok(user) => {
+            let mut ctx = Ctx::new(&thread, user);
+            exec::execute(&mut ctx, program).await.map(|()| ctx)
+        }
+        Err(_) => Err(Errno::ENOMEM),
     };
-    let waker = sched::spawn(in_space(Arc::clone(&thread), live(ctx)));
+    match outcome {
+        Ok(ctx) => live(ctx).await,
+        Err(errno) => exit::finish(thread, first::report_unloadable(&path, errno)).await,
+    }
+}
+
+fn spawn(thread: Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
+    pids::register(&thread);
+    let waker = sched::spawn(in_space(Arc::clone(&thread), life));
     thread.set_waker(waker);
 }
 
@@ -101,7 +131,6 @@ async fn step(ctx: &mut Ctx) {
         Trap::Exception { vector, error } => signal::raise_fault(ctx, Fault::from_exception(vector, error)),
         Trap::Interrupt(vector) => {
             irq::dispatch(vector);
-            sched::expire();
             if sched::is_due() {
                 sched::yield_now().await;
             }

@@ -93,7 +93,6 @@ fn idle() {
     if let Some(vector) = irq::wait_for_interrupt() {
         irq::dispatch(vector);
     }
-    timers::expire();
 }
 
 #[cfg(test)]

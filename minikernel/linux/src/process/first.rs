@@ -1,0 +1,198 @@
+//! The first process: the image's command.
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::fmt;
+
+use isopod_fs::file::OpenFile;
+use isopod_fs::vfs::{OpenHow, Resolve};
+use isopod_fs::{Errno, Error};
+use isopod_manifest::Manifest;
+
+use super::{FileTable, FsContext, Identity, Limits, Process, Thread, allocate_pid, run};
+use crate::exec::Program;
+use crate::host::{Host, HostStream, Stream};
+use crate::kernel;
+use crate::mm::{AddressSpace, Layout};
+use crate::syscall::with_view;
+use crate::wait::retry;
+
+/// Where commands are looked for when the environment does not say (as container engines do).
+const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Why the first process could not be started for a reason that is not its command's.
+#[derive(Debug)]
+pub enum StartError {
+    /// Its working directory cannot be had.
+    WorkingDir(Vec<u8>, Errno),
+    /// A volume's directory cannot be made.
+    Volume(Vec<u8>, Errno),
+    /// No memory, no standard streams.
+    Setup(Errno),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = alloc::string::String::from_utf8_lossy;
+        match self {
+            Self::WorkingDir(path, errno) => {
+                write!(f, "cannot enter the working directory {}: {errno}", text(path))
+            }
+            Self::Volume(path, errno) => write!(f, "cannot make the volume {}: {errno}", text(path)),
+            Self::Setup(errno) => write!(f, "cannot start the first process: {errno}"),
+        }
+    }
+}
+
+impl From<Errno> for StartError {
+    fn from(errno: Errno) -> Self {
+        Self::Setup(errno)
+    }
+}
+
+/// Why the command cannot be run, and the status that a shell gives such a command.
+struct CommandError {
+    errno: Errno,
+    path_searched: bool,
+}
+
+impl CommandError {
+    /// 127 when it was not found, 126 when it was and cannot be executed.
+    fn status(&self) -> u8 {
+        if self.errno == Errno::ENOENT { 127 } else { 126 }
+    }
+}
+
+/// Starts the manifest's command as process 1. A command that cannot be run still makes a process, which ends with 126 or 127 and a line in
+/// the log.
+pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Arc<Process>, StartError> {
+    let thread = first_thread(manifest)?;
+    prepare_directories(&thread, manifest).await?;
+    open_streams(&thread, manifest, host)?;
+    let user = &manifest.user;
+    *thread.identity.lock() = Arc::new(Identity::first(user.uid, user.gid, user.groups.clone()));
+    let process = Arc::clone(thread.process());
+    match find_command(&thread, manifest).await {
+        Ok((file, path)) => run::start_program(
+            thread,
+            Program { file, path, arguments: manifest.args.clone(), environment: manifest.env.clone() },
+        ),
+        Err(error) => {
+            report(manifest, &error);
+            process.leave(&thread);
+            process.finish(error.status());
+        }
+    }
+    Ok(process)
+}
+
+/// Says why the command cannot be run.
+fn report(manifest: &Manifest, error: &CommandError) {
+    let name = alloc::string::String::from_utf8_lossy(manifest.args.first().map_or(b"", Vec::as_slice)).into_owned();
+    let reason = match (error.errno, error.path_searched) {
+        (Errno::ENOENT, true) => "not found in $PATH",
+        (errno, _) => errno.description(),
+    };
+    kernel::log(alloc::format!("isopod: cannot run {name}: {reason}\n").as_bytes());
+}
+
+/// What the manifest says of a program that was found but could not be loaded.
+pub(super) fn report_unloadable(path: &[u8], errno: Errno) -> u8 {
+    let name = alloc::string::String::from_utf8_lossy(path);
+    let hint = match errno {
+        Errno::ENOENT => "it exists, but its interpreter does not",
+        Errno::ENOEXEC => "it is no program for this machine and no script with #!",
+        Errno::ELIBBAD => "its interpreter is no program for this machine",
+        other => other.description(),
+    };
+    kernel::log(alloc::format!("isopod: cannot run {name}: {hint}\n").as_bytes());
+    CommandError { errno, path_searched: false }.status()
+}
+
+/// A process without memory yet, acting as the superuser, at the root.
+fn first_thread(manifest: &Manifest) -> Result<Arc<Thread>, Errno> {
+    let limits = Limits::new(u64::from(manifest.resources.open_files));
+    let layout = Layout::random(&mut kernel::random_u64, 0);
+    let memory = AddressSpace::new(layout, 0, u64::MAX).map_err(|_| Errno::ENOMEM)?;
+    let pid = allocate_pid()?;
+    let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
+    Ok(Thread::new(
+        pid,
+        process,
+        Arc::new(FileTable::new()),
+        Arc::new(FsContext::new(kernel::root())),
+        Arc::default(),
+        Arc::new(Identity::first(0, 0, Vec::new())),
+    ))
+}
+
+/// Makes the volumes' directories and the working directory where the image lacks them, and enters the latter.
+async fn prepare_directories(thread: &Arc<Thread>, manifest: &Manifest) -> Result<(), StartError> {
+    for volume in &manifest.volumes {
+        make_path(thread, volume).await.map_err(|errno| StartError::Volume(volume.clone(), errno))?;
+    }
+    let wanted = &manifest.working_dir;
+    let refused = |errno| StartError::WorkingDir(wanted.clone(), errno);
+    make_path(thread, wanted).await.map_err(refused)?;
+    let place = retry(|| {
+        with_view(thread, |view| view.resolve(view.root, wanted, Resolve::FOLLOW | Resolve::DIRECTORY))
+    })
+    .await
+    .map_err(refused)?;
+    thread.fs().set_working_dir(place);
+    Ok(())
+}
+
+/// Makes a directory and those above it, as far as they are missing.
+async fn make_path(thread: &Arc<Thread>, path: &[u8]) -> Result<(), Errno> {
+    let ends = path.iter().enumerate().skip(1).filter(|(_, byte)| **byte == b'/').map(|(at, _)| at);
+    for end in ends.chain([path.len()]) {
+        let made = retry(|| {
+            with_view(thread, |view| match view.resolve(view.root, &path[..end], Resolve::FOLLOW) {
+                Err(Error::Errno(Errno::ENOENT)) => view.mkdir(view.root, &path[..end], 0o755),
+                outcome => outcome.map(|_| ()),
+            })
+        });
+        made.await?;
+    }
+    Ok(())
+}
+
+/// Opens standard input, output and error as 0, 1 and 2.
+fn open_streams(thread: &Thread, manifest: &Manifest, host: &Arc<dyn Host>) -> Result<(), Errno> {
+    let files = thread.files();
+    for stream in [Stream::Input, Stream::Output, Stream::Error] {
+        let (uid, gid) = (manifest.user.uid, manifest.user.gid);
+        let file = HostStream::open(host, stream, uid, gid).map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        files.insert(file, false, 0, u64::MAX)?;
+    }
+    Ok(())
+}
+
+/// The command's file and its path: a name without a slash is looked for in `PATH`, as execvp(3) does.
+async fn find_command(thread: &Arc<Thread>, manifest: &Manifest) -> Result<(Arc<OpenFile>, Vec<u8>), CommandError> {
+    let name = manifest.args.first().map_or(&b""[..], Vec::as_slice);
+    if name.contains(&b'/') {
+        let found = open(thread, name).await.map_err(|errno| CommandError { errno, path_searched: false })?;
+        return Ok((found, name.to_vec()));
+    }
+    let path = manifest.env.iter().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH);
+    let mut outcome = Errno::ENOENT;
+    for directory in path.split(|&byte| byte == b':') {
+        let candidate = match directory {
+            [] => name.to_vec(),
+            directory => [directory, b"/", name].concat(),
+        };
+        match open(thread, &candidate).await {
+            Ok(file) => return Ok((file, candidate)),
+            // A file that may not be executed is remembered; the search goes on.
+            Err(Errno::EACCES) => outcome = Errno::EACCES,
+            Err(_) => {}
+        }
+    }
+    Err(CommandError { errno: outcome, path_searched: true })
+}
+
+async fn open(thread: &Arc<Thread>, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
+    retry(|| with_view(thread, |view| view.open(view.directory, path, &OpenHow::execute()))).await
+}

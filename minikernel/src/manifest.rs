@@ -1,0 +1,20 @@
+//! Finding what to run.
+
+use alloc::vec;
+
+use isopod_hal::boot::BootInfo;
+use isopod_hal::boot_memory::BootMemory;
+use isopod_manifest::{MAX_SIZE, Manifest};
+
+/// Reads the manifest: linked behind the kernel, or in the first module that the loader brought. The error says what is wrong.
+pub fn find(boot: &BootInfo) -> Result<Manifest, alloc::string::String> {
+    let place = boot.link.manifest.or_else(|| boot.modules.first().copied());
+    let Some(place) = place else {
+        return Err("there is no manifest: build an image with `isopod build`, or pass one as the first module (-initrd)".into());
+    };
+    let memory = BootMemory::claim(place).ok_or("the loader's manifest lies outside of memory")?;
+    // What is behind the manifest may be padding; a body of the largest size and its envelope fit.
+    let mut bytes = vec![0; memory.len().min(MAX_SIZE + 64)];
+    let read = memory.read(0, &mut bytes);
+    Manifest::decode(&bytes[..read]).map_err(|error| alloc::format!("{error}"))
+}
