@@ -9,7 +9,7 @@ use isopod_manifest::{Channel, Manifest, Root};
 use super::options::{OverrideOptions, SourceOptions};
 use super::{Bars, Failure};
 use crate::kernel;
-use crate::link::{self, Output, Parts, Session};
+use crate::link::{self, Output, Payload, Session};
 use crate::prepare::{self, Pull};
 use crate::source::Reference;
 use crate::store::{CachedRoot, Store};
@@ -83,8 +83,8 @@ pub(crate) fn write(
     let erofs = File::open(&root.image)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", root.image.display()), None))?;
     let manifest = manifest.encode();
-    let parts = Parts { kernel: kernel::ELF, manifest: &manifest, root: &erofs, about: &about };
-    link::write(&parts, output.file()).map_err(|error| match error {
+    let payload = Payload { manifest: &manifest, root: &erofs, about: &about };
+    link::write(kernel::ELF, Some(&payload), output.file()).map_err(|error| match error {
         link::LinkError::Io(error) => cannot_write(path, &error),
         other => other.into(),
     })?;

@@ -11,7 +11,8 @@
 //! | 24 | 8 | its length in bytes |
 //! | 32 | 8 | physical address of the root |
 //! | 40 | 8 | its length in bytes |
-//! | 48 | 16 | reserved, zero |
+//! | 48 | 8 | physical address of the kernel's symbol table, in the form of [`super::symbols`] |
+//! | 56 | 8 | its length in bytes |
 //!
 //! All numbers are little endian.
 
@@ -26,15 +27,16 @@ pub(super) const SIZE: usize = 64;
 const MAGIC: &[u8; 8] = b"ISOPODLK";
 const VERSION: u32 = 1;
 
-/// Where manifest and root lie in guest-physical memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Where the linked parts lie in guest-physical memory. A part that is not there has the length zero.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct BootDirectory {
     pub manifest: Extent,
     pub root: Extent,
+    pub symbols: Extent,
 }
 
 /// A piece of guest-physical memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(super) struct Extent {
     /// Its first address.
     pub start: u64,
@@ -43,36 +45,33 @@ pub(super) struct Extent {
 }
 
 impl BootDirectory {
-    /// What a kernel holds with which nothing is linked.
-    pub const EMPTY: Self =
-        Self { manifest: Extent { start: 0, length: 0 }, root: Extent { start: 0, length: 0 } };
-
     /// The section's bytes.
     pub fn encode(&self) -> [u8; SIZE] {
         let mut bytes = [0; SIZE];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        let words = [self.manifest.start, self.manifest.length, self.root.start, self.root.length];
-        for (place, word) in bytes[16..48].chunks_exact_mut(8).zip(words) {
-            place.copy_from_slice(&word.to_le_bytes());
+        for (place, extent) in bytes[16..].chunks_exact_mut(16).zip([self.manifest, self.root, self.symbols])
+        {
+            place[..8].copy_from_slice(&extent.start.to_le_bytes());
+            place[8..].copy_from_slice(&extent.length.to_le_bytes());
         }
         bytes
     }
 
-    /// Reads a section that [`Self::encode`] wrote; `None` for anything else, a kernel with nothing linked included.
+    /// Reads a section that [`Self::encode`] wrote; `None` for anything else, a kernel without a manifest included.
     pub fn decode(bytes: &[u8]) -> Option<Self> {
         let bytes = bytes.first_chunk::<SIZE>()?;
         let word =
             |at: usize| bytes[at..].first_chunk().map_or(0, |word: &[u8; 8]| u64::from_le_bytes(*word));
         let extent = |at| Extent { start: word(at), length: word(at + 8) };
-        let found = Self { manifest: extent(16), root: extent(32) };
-        (bytes[..8] == *MAGIC && bytes[8..12] == VERSION.to_le_bytes() && found.manifest.start != 0)
+        let found = Self { manifest: extent(16), root: extent(32), symbols: extent(48) };
+        (bytes[..8] == *MAGIC && bytes[8..12] == VERSION.to_le_bytes() && found.manifest.length != 0)
             .then_some(found)
     }
 
     /// Refuses a kernel whose section is not the empty one of this version.
     pub fn check_empty(bytes: &[u8]) -> Result<(), LinkError> {
-        if bytes == Self::EMPTY.encode() {
+        if bytes == Self::default().encode() {
             return Ok(());
         }
         Err(LinkError::Kernel("its boot directory is not an empty one of version 1".to_owned()))
@@ -88,9 +87,10 @@ mod tests {
         let filled = BootDirectory {
             manifest: Extent { start: 0x30_0000, length: 77 },
             root: Extent { start: 0x30_1000, length: 8192 },
+            symbols: Extent { start: 0x2f_0000, length: 12 },
         };
         assert_eq!(BootDirectory::decode(&filled.encode()), Some(filled));
-        let empty = BootDirectory::EMPTY.encode();
+        let empty = BootDirectory::default().encode();
         assert_eq!(BootDirectory::decode(&empty), None);
         assert!(BootDirectory::check_empty(&empty).is_ok());
         assert!(BootDirectory::check_empty(&filled.encode()).is_err());

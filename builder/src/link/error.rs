@@ -3,6 +3,7 @@
 use std::io;
 
 use super::LIMIT;
+use crate::store::StoreError;
 
 /// Why an image could not be linked.
 #[derive(Debug, thiserror::Error)]
@@ -13,13 +14,16 @@ pub enum LinkError {
     /// The root does not fit below [`LIMIT`].
     #[error(
         "the root takes {} MiB, but an image that is loaded into memory can hold at most {} MiB with its kernel",
-        root.div_ceil(1 << 20),
+        size.div_ceil(1 << 20),
         LIMIT >> 20
     )]
     TooLarge {
         /// The root's size in bytes.
-        root: u64,
+        size: u64,
     },
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// Reading the root or writing the image failed.
     #[error(transparent)]
     Io(io::Error),
@@ -35,6 +39,7 @@ impl LinkError {
             Self::TooLarge { .. } => {
                 Some("`isopod run SOURCE` keeps the root on a disk, where it can be larger".to_owned())
             }
+            Self::Store(error) => error.hint(),
             Self::Io(_) => None,
         }
     }

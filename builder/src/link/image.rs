@@ -3,14 +3,15 @@
 //! ```text
 //! ELF header, program headers
 //! the kernel's segments                  at the kernel's own addresses
-//! .isopod.image                          not loaded: where the root came from, for `isopod run FILE`
 //! section names and section headers
-//! manifest        .isopod.manifest       loaded behind the kernel, page aligned
-//! root            .isopod.root           loaded behind the manifest, page aligned, to the end of the file
+//! .isopod.image                          not loaded: where the root came from, for `isopod run FILE`
+//! .isopod.symbols                        names of the kernel's functions, loaded behind the kernel
+//! .isopod.manifest                       loaded behind them
+//! .isopod.root                           loaded behind the manifest, to the end of the file
 //! ```
 //!
-//! The root comes last so that it is copied from file to file and never held in memory. The PVH note, the entry point and every
-//! other program header are the kernel's.
+//! What is loaded is page aligned. The root comes last so that it is copied from file to file and never held in memory. The PVH note,
+//! the entry point and every other program header are the kernel's.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write as _};
@@ -23,9 +24,12 @@ use object::write::elf::{ProgramHeader, SectionHeader, Writer};
 use super::LinkError;
 use super::directory::{BootDirectory, Extent, SIZE};
 use super::kernel::{Kernel, PAGE, Section, loaded};
+use super::symbols;
 
 /// The section that describes the image to Isopod itself. Not loaded.
 pub(super) const ABOUT: &[u8] = b".isopod.image";
+/// The section that is the kernel's symbol table.
+const SYMBOLS: &[u8] = b".isopod.symbols";
 /// The section that is the manifest.
 pub(super) const MANIFEST: &[u8] = b".isopod.manifest";
 /// The section that is the root.
@@ -35,11 +39,9 @@ pub(super) const ROOT: &[u8] = b".isopod.root";
 /// starts it at 2 GiB (`hw/i386/pc_q35.c`), the lowest of the machines supported.
 pub const LIMIT: u64 = 2 << 30;
 
-/// What is joined.
+/// What is joined with a kernel.
 #[derive(Debug)]
-pub struct Parts<'a> {
-    /// The guest kernel's ELF.
-    pub kernel: &'a [u8],
+pub struct Payload<'a> {
     /// The encoded manifest.
     pub manifest: &'a [u8],
     /// The EROFS image, read from its start.
@@ -48,63 +50,88 @@ pub struct Parts<'a> {
     pub about: &'a [u8],
 }
 
-/// Writes the joined ELF to `out`. The same parts always give the same bytes.
+/// A part of the new file that the kernel does not have.
+struct Part<'a> {
+    name: &'static [u8],
+    /// Where it is loaded; at address zero when it is not.
+    extent: Extent,
+    /// What is written; `None` for what is copied in the end.
+    bytes: Option<&'a [u8]>,
+}
+
+/// Writes the ELF `kernel` joined with its symbol table and `payload` to `out`; without a payload it is a kernel that finds its
+/// manifest and root elsewhere. The same input always gives the same bytes.
 ///
 /// # Errors
 /// [`LinkError::TooLarge`] for a root that no machine could load, [`LinkError::Kernel`] for a kernel that is not one of ours, and
 /// [`LinkError::Io`] from reading the root and writing `out`.
-pub fn write(parts: &Parts<'_>, out: &File) -> Result<(), LinkError> {
-    let kernel = Kernel::parse(parts.kernel)?;
-    let root_length = parts.root.metadata().map_err(LinkError::Io)?.len();
-    let directory = place(&kernel, parts.manifest.len() as u64, root_length)?;
+pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result<(), LinkError> {
+    let symbols = symbols::table(kernel)?;
+    let kernel = Kernel::parse(kernel)?;
+    let mut place = Place { next: kernel.end };
+    let mut directory =
+        BootDirectory { symbols: place.take(symbols.len() as u64)?, ..BootDirectory::default() };
+    let mut parts = vec![Part { name: SYMBOLS, extent: directory.symbols, bytes: Some(&symbols) }];
+    if let Some(Payload { manifest, root, about }) = payload {
+        directory.manifest = place.take(manifest.len() as u64)?;
+        directory.root = place.take(root.metadata().map_err(LinkError::Io)?.len())?;
+        let unloaded = Extent { start: 0, length: about.len() as u64 };
+        parts.insert(0, Part { name: ABOUT, extent: unloaded, bytes: Some(about) });
+        parts.push(Part { name: MANIFEST, extent: directory.manifest, bytes: Some(manifest) });
+        parts.push(Part { name: ROOT, extent: directory.root, bytes: None });
+    }
+    parts.retain(|part| part.extent.length > 0);
 
     let mut buffer = StreamingBuffer::new(BufWriter::new(out));
-    write_head(parts, &kernel, &directory, &mut buffer)?;
+    write_head(&kernel, &directory, &parts, &mut buffer)?;
     buffer.flush().map_err(LinkError::Io)?;
     drop(buffer);
-    copy_all(parts.root, out, root_length).map_err(LinkError::Io)
+    payload
+        .map_or(Ok(()), |payload| copy_all(payload.root, out, directory.root.length))
+        .map_err(LinkError::Io)
 }
 
-/// Finds the physical addresses behind the kernel.
-fn place(kernel: &Kernel<'_>, manifest: u64, root: u64) -> Result<BootDirectory, LinkError> {
-    let too_large = || LinkError::TooLarge { root };
-    let manifest = Extent { start: kernel.end, length: manifest };
-    let behind =
-        manifest.start.checked_add(manifest.length).and_then(|end| end.checked_next_multiple_of(PAGE));
-    let root_extent = Extent { start: behind.ok_or_else(too_large)?, length: root };
-    match root_extent.start.checked_add(root) {
-        Some(end) if end <= LIMIT => Ok(BootDirectory { manifest, root: root_extent }),
-        _ => Err(too_large()),
+/// The guest-physical memory behind the kernel.
+struct Place {
+    next: u64,
+}
+
+impl Place {
+    fn take(&mut self, length: u64) -> Result<Extent, LinkError> {
+        let extent = Extent { start: self.next, length };
+        let next = self.next.checked_add(length).and_then(|end| end.checked_next_multiple_of(PAGE));
+        self.next = next.filter(|next| *next <= LIMIT).ok_or(LinkError::TooLarge { size: length })?;
+        Ok(extent)
     }
 }
 
 /// Everything before the root's bytes.
 fn write_head(
-    parts: &Parts<'_>,
     kernel: &Kernel<'_>,
     directory: &BootDirectory,
+    parts: &[Part<'_>],
     buffer: &mut StreamingBuffer<BufWriter<&File>>,
 ) -> Result<(), LinkError> {
     let failed = |error: object::write::Error| LinkError::Kernel(error.to_string());
     let mut writer = Writer::new(Endianness::Little, true, buffer);
+    let is_loaded = |part: &&Part<'_>| part.extent.start != 0;
 
     // Reserve: fixes every offset.
     writer.reserve_file_header();
-    writer.reserve_program_headers(kernel.segments.len() as u32 + 2);
+    writer.reserve_program_headers((kernel.segments.len() + parts.iter().filter(is_loaded).count()) as u32);
     let moved: Vec<Moved> =
         loaded(&kernel.segments).map(|segment| Moved::reserve(&mut writer, segment)).collect();
-    let about_offset = writer.reserve(parts.about.len() as u64, 1);
     let names: Vec<_> = kernel.sections.iter().map(|section| writer.add_section_name(section.name)).collect();
-    let own_names = [ABOUT, MANIFEST, ROOT].map(|name| writer.add_section_name(name));
-    for _ in 0..names.len() + own_names.len() {
+    let part_names: Vec<_> = parts.iter().map(|part| writer.add_section_name(part.name)).collect();
+    for _ in 0..names.len() + parts.len() {
         writer.reserve_section_index();
     }
     writer.reserve_shstrtab_section_index();
     writer.reserve_shstrtab().map_err(failed)?;
     writer.reserve_section_headers();
-    let manifest_offset = writer.reserve(directory.manifest.length, PAGE);
-    let root_offset = writer.reserve(directory.root.length, PAGE);
-    let data = [(directory.manifest, manifest_offset), (directory.root, root_offset)];
+    let alignment = |part: &Part<'_>| if is_loaded(&part) { PAGE } else { 1 };
+    let offsets: Vec<u64> =
+        parts.iter().map(|part| writer.reserve(part.extent.length, alignment(part))).collect();
 
     // Write, in the same order.
     writer.write_file_header(&kernel.header).map_err(failed)?;
@@ -115,37 +142,36 @@ fn write_head(
             ..segment.clone()
         });
     }
-    for (extent, offset) in data {
-        writer.write_program_header(&data_segment(extent, offset));
+    for (part, offset) in parts.iter().zip(&offsets).filter(|(part, _)| is_loaded(part)) {
+        writer.write_program_header(&data_segment(part.extent, *offset));
     }
     let filled = directory.encode();
     for segment in &moved {
         writer.pad_until(segment.to);
         write_segment(&mut writer, kernel, segment, &filled);
     }
-    writer.write(parts.about);
     writer.write_shstrtab();
     writer.write_null_section_header();
     for (Section { header, .. }, name) in kernel.sections.iter().zip(names) {
         writer.write_section_header(&SectionHeader {
             sh_name: writer.section_name_offset(Some(name)),
             sh_offset: relocate(&moved, header.sh_offset).unwrap_or(0),
-            // Links name sections by their index in the kernel's file, and no loaded section of a static kernel has one.
+            // Links name sections by their index in the kernel's file; no loader follows them.
+            sh_flags: header.sh_flags & (elf::SHF_ALLOC | elf::SHF_WRITE | elf::SHF_EXECINSTR),
             sh_link: 0,
             sh_info: 0,
             ..header.clone()
         });
     }
-    let about = Extent { start: 0, length: parts.about.len() as u64 };
-    let own = [(about, about_offset), data[0], data[1]];
-    for ((extent, offset), name) in own.into_iter().zip(own_names) {
+    for ((part, offset), name) in parts.iter().zip(&offsets).zip(part_names) {
         let name = writer.section_name_offset(Some(name));
-        writer.write_section_header(&data_section(name, extent, offset));
+        writer.write_section_header(&data_section(name, part.extent, *offset));
     }
     writer.write_shstrtab_section_header();
-    writer.pad_until(manifest_offset);
-    writer.write(parts.manifest);
-    writer.pad_until(root_offset);
+    for (part, offset) in parts.iter().zip(offsets) {
+        writer.pad_until(offset);
+        writer.write(part.bytes.unwrap_or_default());
+    }
     Ok(())
 }
 

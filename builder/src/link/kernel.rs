@@ -11,7 +11,8 @@ use super::directory::{BootDirectory, SECTION, SIZE};
 /// Boundary of segments in memory and in the file: a page of x86-64.
 pub(super) const PAGE: u64 = 4096;
 
-const ENDIAN: LittleEndian = LittleEndian;
+/// How kernels store numbers.
+pub(super) const ENDIAN: LittleEndian = LittleEndian;
 
 /// A kernel to link with.
 #[derive(Debug)]

@@ -9,9 +9,10 @@ mod kernel;
 mod open;
 mod output;
 mod signal;
+mod symbols;
 
 pub use command::{CommandError, Overrides, Session, manifest};
 pub use error::LinkError;
-pub use image::{LIMIT, Parts, write};
+pub use image::{LIMIT, Payload, write};
 pub use open::{Linked, open};
 pub use output::Output;

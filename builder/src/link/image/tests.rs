@@ -52,7 +52,7 @@ fn kernel() -> Vec<u8> {
     writer.write(NOTE);
     writer.pad_until(code);
     writer.write(&[0x90; 0x100]);
-    writer.write(&BootDirectory::EMPTY.encode());
+    writer.write(&BootDirectory::default().encode());
     writer.write_shstrtab();
     writer.write_null_section_header();
     for (name, offset, length) in
@@ -72,8 +72,8 @@ fn linked(manifest: &[u8], root: &[u8]) -> (tempfile::NamedTempFile, Vec<u8>) {
     source.write_all(root).unwrap();
     source.seek(SeekFrom::Start(0)).unwrap();
     let mut out = tempfile::NamedTempFile::new().unwrap();
-    let parts = Parts { kernel: &kernel(), manifest, root: &source, about: b"about" };
-    write(&parts, out.as_file()).unwrap();
+    let payload = Payload { manifest, root: &source, about: b"about" };
+    write(&kernel(), Some(&payload), out.as_file()).unwrap();
     let mut bytes = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();
     out.read_to_end(&mut bytes).unwrap();
@@ -135,12 +135,39 @@ fn a_root_that_no_machine_could_load_is_refused() {
     root.set_len(LIMIT).unwrap();
     let out = tempfile::tempfile().unwrap();
     let error =
-        write(&Parts { kernel: &kernel(), manifest: b"m", root: &root, about: b"" }, &out).unwrap_err();
+        write(&kernel(), Some(&Payload { manifest: b"m", root: &root, about: b"" }), &out).unwrap_err();
     assert_eq!(
         error.to_string(),
         "the root takes 2048 MiB, but an image that is loaded into memory can hold at most 2048 MiB with its kernel"
     );
     assert_eq!(out.metadata().unwrap().len(), 0);
+}
+
+/// The kernel that this crate carries, with its symbols.
+#[test]
+fn the_guest_kernel_gets_its_symbols() {
+    let mut out = tempfile::tempfile().unwrap();
+    write(crate::kernel::ELF, None, &out).unwrap();
+    let mut bytes = Vec::new();
+    out.seek(SeekFrom::Start(0)).unwrap();
+    out.read_to_end(&mut bytes).unwrap();
+    let elf = Elf::parse(&bytes).unwrap();
+    let section = |name: &[u8]| {
+        let name = str::from_utf8(name).unwrap();
+        let found =
+            elf.section_headers.iter().find(|s| elf.shdr_strtab.get_at(s.sh_name) == Some(name)).unwrap();
+        (found.sh_addr, &bytes[found.file_range().unwrap()])
+    };
+    let (address, table) = section(SYMBOLS);
+    assert_eq!(section(SECTION).1[48..56], address.to_le_bytes());
+    let text = String::from_utf8_lossy(table);
+    assert!(text.contains("isopod_hal::") && !text.contains("_ZN"), "names are demangled");
+    let count = u32::from_le_bytes(table[..4].try_into().unwrap()) as usize;
+    let offsets: Vec<u32> = table[4..][..count * 8]
+        .chunks(8)
+        .map(|pair| u32::from_le_bytes(pair[..4].try_into().unwrap()))
+        .collect();
+    assert!(offsets.is_sorted());
 }
 
 proptest! {
@@ -157,7 +184,7 @@ proptest! {
         }
         bytes.truncate(cut.unwrap_or(usize::MAX));
         let root = tempfile::tempfile().unwrap();
-        let parts = Parts { kernel: &bytes, manifest: b"m", root: &root, about: b"" };
-        let _ = write(&parts, &tempfile::tempfile().unwrap());
+        let payload = Payload { manifest: b"m", root: &root, about: b"" };
+        let _ = write(&bytes, Some(&payload), &tempfile::tempfile().unwrap());
     }
 }
