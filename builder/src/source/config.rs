@@ -6,8 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::store::Digest;
 
-/// How an image wants to be run: the parts Isopod obeys of an
-/// [OCI image configuration](https://github.com/opencontainers/image-spec/blob/main/config.md). Everything may be empty.
+/// How an image wants to be run: the parts Isopod obeys of an [OCI image
+/// configuration](https://github.com/opencontainers/image-spec/blob/main/config.md). Everything may be empty.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ImageConfig {
     /// The program and its first arguments.
@@ -35,7 +35,8 @@ pub struct ImageConfig {
 }
 
 impl ImageConfig {
-    /// Reads an image configuration, OCI's or Docker's, and the digests of its uncompressed layers, lowest first.
+    /// Reads an image configuration, OCI's or Docker's, and the digests of its uncompressed layers, lowest
+    /// first.
     ///
     /// # Errors
     /// What of the JSON is not as it must be.

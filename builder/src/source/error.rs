@@ -119,7 +119,7 @@ pub enum SourceError {
         available: Vec<Platform>,
     },
     /// A layout or archive holds several images and none, or an unknown one, was named.
-    #[error("{place} holds {}", match .name { Some(name) => format!("no image named `{name}`"), None => "several images".to_owned() })]
+    #[error("{place} holds {}", unnamed(.name.as_deref()))]
     NoName {
         /// The layout or archive.
         place: String,
@@ -267,7 +267,8 @@ impl SourceError {
         Self::Malformed { what: what.to_string(), expected, reason: reason.to_string() }
     }
 
-    /// Whether the registry is to blame and may answer another time: then what a tag stood for last is better than nothing.
+    /// Whether the registry is to blame and may answer another time: then what a tag stood for last is better
+    /// than nothing.
     pub(super) fn may_pass(&self) -> bool {
         matches!(
             self,
@@ -282,6 +283,10 @@ impl SourceError {
 
 fn user(credentials: Option<&Path>) -> String {
     credentials.map_or_else(|| "anonymous users".to_owned(), |file| format!("the user of {}", file.display()))
+}
+
+fn unnamed(name: Option<&str>) -> String {
+    name.map_or_else(|| "several images".to_owned(), |name| format!("no image named `{name}`"))
 }
 
 fn because(reason: &str) -> String {

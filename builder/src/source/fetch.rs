@@ -10,11 +10,13 @@ use super::progress::{Activity, Progress};
 use super::{Blob, Image, Layer, Resolved, SourceError};
 use crate::store::Store;
 
-/// How many layers are on their way at once. More would make better use of a far registry, but not of the CPUs or the disk.
+/// How many layers are on their way at once. More would make better use of a far registry, but not of the
+/// CPUs or the disk.
 const AT_ONCE: usize = 4;
 
-/// Brings the layers of `image` into the store that are not in it yet: several at a time, each inflated while it is read, verified
-/// before and after, and resumed where a registry's connection is cut. What arrived stays there when another layer fails.
+/// Brings the layers of `image` into the store that are not in it yet: several at a time, each inflated while
+/// it is read, verified before and after, and resumed where a registry's connection is cut. What arrived
+/// stays there when another layer fails.
 ///
 /// # Errors
 /// The first that keeps a layer from being found, read, verified or written.

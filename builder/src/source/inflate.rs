@@ -1,4 +1,5 @@
-//! Decompression of layers and archives. What the bytes say counts, not the media type: the two disagree in the wild.
+//! Decompression of layers and archives. What the bytes say counts, not the media type: the two disagree in
+//! the wild.
 
 use std::io::{self, BufRead, BufReader, Cursor, Read};
 

@@ -1,7 +1,8 @@
-//! A layer's way into the store: read, verified as it was transferred, inflated once, verified as tar, put in place.
+//! A layer's way into the store: read, verified as it was transferred, inflated once, verified as tar, put in
+//! place.
 //!
-//! Two threads share the work: one reads, hashes and inflates, the other hashes what comes out and writes it. Between them travel a
-//! few buffers, so a layer of any size needs the same small amount of memory.
+//! Two threads share the work: one reads, hashes and inflates, the other hashes what comes out and writes it.
+//! Between them travel a few buffers, so a layer of any size needs the same small amount of memory.
 
 use std::fs::File;
 use std::io::{self, Read, Write as _};
@@ -41,8 +42,9 @@ impl Ingest<'_> {
         let mut reader = Metered { stream, job: self, hash: DigestWriter::new(io::sink()), failure: None };
 
         let (inflated, written) = pump(&mut reader, temp.as_file(), self.store);
-        // Causes come before their effects: what could not be read, what could not be written, a transfer that differs from what
-        // was promised; only then does it matter whether the layer inflates, and to what.
+        // Causes come before their effects: what could not be read, what could not be written, a transfer
+        // that differs from what was promised; only then does it matter whether the layer inflates, and to
+        // what.
         if let Some(failure) = reader.failure {
             return Err(failure);
         }
@@ -72,8 +74,8 @@ impl Ingest<'_> {
     }
 }
 
-/// Inflates `reader` into `file`: how inflating ended, and the digest of what was written. Where writing failed, inflating stops early
-/// and says nothing.
+/// Inflates `reader` into `file`: how inflating ended, and the digest of what was written. Where writing
+/// failed, inflating stops early and says nothing.
 fn pump(
     reader: &mut Metered,
     file: &File,

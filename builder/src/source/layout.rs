@@ -1,7 +1,8 @@
 //! Images in files: OCI image layouts, and what `docker save` writes.
 //!
-//! `docker save` has written two formats: a `manifest.json` that lists members of the archive, and, since its store is containerd's,
-//! an OCI layout with the same `manifest.json` beside it. The list is read where there is one.
+//! `docker save` has written two formats: a `manifest.json` that lists members of the archive, and, since its
+//! store is containerd's, an OCI layout with the same `manifest.json` beside it. The list is read where there
+//! is one.
 
 #[cfg(test)]
 mod tests;

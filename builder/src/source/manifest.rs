@@ -1,4 +1,5 @@
-//! Image manifests and indexes, OCI's and Docker's: from the first document of an image to its configuration and list of layers.
+//! Image manifests and indexes, OCI's and Docker's: from the first document of an image to its configuration
+//! and list of layers.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,7 +20,8 @@ const CONFIG_TYPES: [&str; 3] = [
     "application/octet-stream",
 ];
 
-/// An OCI [descriptor](https://github.com/opencontainers/image-spec/blob/main/descriptor.md): names content by digest and size.
+/// An OCI [descriptor](https://github.com/opencontainers/image-spec/blob/main/descriptor.md): names content
+/// by digest and size.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Descriptor {

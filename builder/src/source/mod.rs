@@ -1,7 +1,8 @@
 //! Where an application comes from: registries, OCI layouts and archives, `docker save` archives.
 //!
-//! [`resolve`] finds out which image a reference stands for and how it wants to be run; it moves no layer. [`fetch()`] brings the
-//! layers into the store. Directories and single programs are references too, but have no layers: the `root` room reads them.
+//! [`resolve`] finds out which image a reference stands for and how it wants to be run; it moves no layer.
+//! [`fetch()`] brings the layers into the store. Directories and single programs are references too, but have
+//! no layers: the `root` room reads them.
 
 mod archive;
 mod config;
@@ -48,7 +49,8 @@ pub struct Options {
 pub struct Resolved {
     /// What it was asked for as.
     pub reference: ImageReference,
-    /// Stands for the image's content: the digest of its manifest, or of its configuration where it has none (older `docker save`).
+    /// Stands for the image's content: the digest of its manifest, or of its configuration where it has none
+    /// (older `docker save`).
     pub key: Digest,
     /// How the image wants to be run.
     pub config: ImageConfig,
@@ -106,7 +108,8 @@ impl Blob {
 
 /// What layers can be read from.
 trait Origin: fmt::Debug + Send + Sync {
-    /// Opens a layer as transferred. The caller verifies what it reads. A [`SourceError`] inside an `io::Error` keeps its meaning.
+    /// Opens a layer as transferred. The caller verifies what it reads. A [`SourceError`] inside an
+    /// `io::Error` keeps its meaning.
     fn open(&self, blob: &Blob) -> Result<Box<dyn Read + Send>, SourceError>;
 
     /// The registry and repository, or the file, for messages.
@@ -118,8 +121,8 @@ trait Origin: fmt::Debug + Send + Sync {
 
 /// Finds out which image `reference` stands for: reads its manifest and configuration, and no layer.
 ///
-/// Digests that are in the store need no network. A tag is asked of its registry; when that cannot be reached, what the tag stood
-/// for last is used, with a notice.
+/// Digests that are in the store need no network. A tag is asked of its registry; when that cannot be
+/// reached, what the tag stood for last is used, with a notice.
 ///
 /// # Errors
 /// Whatever keeps the image's manifest or configuration from being found, read or understood.

@@ -20,7 +20,8 @@ pub struct Platform {
 pub struct ParsePlatformError(String);
 
 impl Platform {
-    /// Whether an image for `self` serves who asked for `wanted`: a variant counts only where one was asked for.
+    /// Whether an image for `self` serves who asked for `wanted`: a variant counts only where one was asked
+    /// for.
     pub fn serves(&self, wanted: &Self) -> bool {
         self.os == wanted.os
             && self.architecture == wanted.architecture

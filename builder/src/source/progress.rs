@@ -15,8 +15,8 @@ pub enum Activity {
 
 /// Hears of the work being done. Called from several threads.
 pub trait Progress: Sync {
-    /// One piece of work begins; it ends when what is returned is dropped. `id` is short and tells pieces apart (the first digits
-    /// of a digest, a reference); `total` is in bytes.
+    /// One piece of work begins; it ends when what is returned is dropped. `id` is short and tells pieces
+    /// apart (the first digits of a digest, a reference); `total` is in bytes.
     fn start(&self, activity: Activity, id: &str, total: Option<u64>) -> Box<dyn Step>;
 
     /// Something the user should know of, although the work goes on: one line, without a full stop.

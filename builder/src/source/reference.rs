@@ -78,16 +78,17 @@ pub struct ParseReferenceError {
 enum Reason {
     #[error("it is empty")]
     Empty,
-    #[error("{0} needs a path")]
-    NoPath(&'static str),
-    #[error("`{0}` is not something Isopod can read")]
-    Transport(&'static str),
+    #[error("{0}: needs a path")]
+    NoPath(String),
+    #[error("`{0}:` is not something Isopod can read")]
+    Transport(String),
     #[error("it looks like a path")]
     Path,
     #[error("`{0}` is not a host with an optional port")]
     Registry(String),
     #[error(
-        "`{0}` is not a repository name (lower-case letters and digits, with `.`, `_`, `__` and `-` between them and `/` between parts)"
+        "`{0}` is not a repository name (lower-case letters and digits, with `.`, `_`, `__` and `-` between \
+         them and `/` between parts)"
     )]
     Repository(String),
     #[error("`{0}` is not a tag (up to 128 letters, digits, `_`, `.` and `-`, not starting with `.` or `-`)")]
@@ -100,10 +101,8 @@ impl ParseReferenceError {
     /// What the user can do about it.
     pub fn hint(&self) -> String {
         let own = match &self.reason {
-            Reason::Path => {
-                "for a path say what is there: elf:FILE, rootfs:DIR, oci:DIR, oci-archive:FILE or docker-archive:FILE; "
-            }
-            Reason::Transport("docker-daemon:") => {
+            Reason::Path => "for a path say what is there, as elf:FILE or rootfs:DIR do; ",
+            Reason::Transport(transport) if transport == "docker-daemon" => {
                 "write it to a file first with `docker save -o FILE IMAGE`, then use docker-archive:FILE; "
             }
             Reason::Transport(_) => "push it to a registry, or copy it with skopeo to oci:DIR; ",
@@ -114,11 +113,11 @@ impl ParseReferenceError {
 }
 
 /// All the forms there are, for hints and help texts.
-const FORMS: &str = "references look like debian:12, ghcr.io/owner/name@sha256:.., localhost:5000/app, oci:DIR[:NAME], \
-    oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], rootfs:DIR or elf:FILE";
+const FORMS: &str = "references look like debian:12, ghcr.io/owner/name@sha256:.., localhost:5000/app, \
+    oci:DIR[:NAME], oci-archive:FILE[:NAME], docker-archive:FILE[:NAME], rootfs:DIR or elf:FILE";
 
 /// Transports of skopeo that would otherwise pass for the name of a repository.
-const FOREIGN: [&str; 6] = ["docker-daemon:", "containers-storage:", "dir:", "ostree:", "sif:", "tarball:"];
+const FOREIGN: [&str; 6] = ["docker-daemon", "containers-storage", "dir", "ostree", "sif", "tarball"];
 
 impl FromStr for Reference {
     type Err = ParseReferenceError;
@@ -137,38 +136,32 @@ impl FromStr for RegistryReference {
 }
 
 fn parse(text: &str) -> Result<Reference, Reason> {
-    let path = |prefix: &'static str, rest: &str| match rest {
-        "" => Err(Reason::NoPath(prefix)),
-        rest => Ok(PathBuf::from(rest)),
+    let registry = |text| parse_registry(text).map(ImageReference::Registry);
+    let Some((transport, rest)) = text.split_once(':') else { return registry(text).map(Reference::Image) };
+    let path = |text: &str| match text {
+        "" => Err(Reason::NoPath(transport.to_owned())),
+        text => Ok(PathBuf::from(text)),
     };
     // As in skopeo, a path before a name holds no colon.
-    let named = |prefix: &'static str, rest: &str| match rest.split_once(':') {
-        None => Ok((path(prefix, rest)?, None)),
-        Some((file, name)) => {
-            Ok((path(prefix, file)?, Some(name.to_owned()).filter(|name| !name.is_empty())))
-        }
+    let named = || {
+        let (text, name) = rest.split_once(':').unwrap_or((rest, ""));
+        Ok((path(text)?, Some(name.to_owned()).filter(|name| !name.is_empty())))
     };
-    if let Some(rest) = text.strip_prefix("elf:") {
-        return path("elf:", rest).map(Reference::Elf);
-    }
-    if let Some(rest) = text.strip_prefix("rootfs:") {
-        return path("rootfs:", rest).map(Reference::RootFs);
-    }
-    let image = if let Some(rest) = text.strip_prefix("oci:") {
-        named("oci:", rest).map(|(dir, name)| ImageReference::OciLayout { dir, name })
-    } else if let Some(rest) = text.strip_prefix("oci-archive:") {
-        named("oci-archive:", rest).map(|(file, name)| ImageReference::OciArchive { file, name })
-    } else if let Some(rest) = text.strip_prefix("docker-archive:") {
-        named("docker-archive:", rest).map(|(file, name)| ImageReference::DockerArchive { file, name })
-    } else if let Some(foreign) = FOREIGN.into_iter().find(|prefix| text.starts_with(prefix)) {
-        Err(Reason::Transport(foreign))
-    } else {
-        parse_registry(text.strip_prefix("docker://").unwrap_or(text)).map(ImageReference::Registry)
+    let image = match transport {
+        "elf" => return path(rest).map(Reference::Elf),
+        "rootfs" => return path(rest).map(Reference::RootFs),
+        "oci" => named().map(|(dir, name)| ImageReference::OciLayout { dir, name }),
+        "oci-archive" => named().map(|(file, name)| ImageReference::OciArchive { file, name }),
+        "docker-archive" => named().map(|(file, name)| ImageReference::DockerArchive { file, name }),
+        "docker" if rest.starts_with("//") => registry(&rest[2..]),
+        foreign if FOREIGN.contains(&foreign) => Err(Reason::Transport(foreign.to_owned())),
+        _ => registry(text),
     };
     image.map(Reference::Image)
 }
 
-/// The grammar is that of the [distribution project](https://pkg.go.dev/github.com/distribution/reference), defaults included.
+/// The grammar is that of the [distribution project](https://pkg.go.dev/github.com/distribution/reference),
+/// defaults included.
 fn parse_registry(text: &str) -> Result<RegistryReference, Reason> {
     if text.is_empty() {
         return Err(Reason::Empty);
@@ -212,7 +205,8 @@ fn parse_registry(text: &str) -> Result<RegistryReference, Reason> {
     Ok(RegistryReference { registry: registry.to_owned(), repository, tag, digest })
 }
 
-/// Whether the part before the first slash is a registry rather than a namespace. Repository names have no upper-case letters.
+/// Whether the part before the first slash is a registry rather than a namespace. Repository names have no
+/// upper-case letters.
 fn is_host(first: &str) -> bool {
     first == "localhost" || first.contains(['.', ':']) || first.bytes().any(|b| b.is_ascii_uppercase())
 }
@@ -237,15 +231,10 @@ fn valid_registry(registry: &str) -> bool {
 }
 
 fn valid_repository(repository: &str) -> bool {
-    // The distribution specification's grammar: alphanumeric runs joined by `.`, `_`, `__` or any number of `-`.
-    let part = |part: &str| {
-        let inner = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
-        part.starts_with(|c: char| c.is_ascii() && inner(c as u8))
-            && part.ends_with(|c: char| c.is_ascii() && inner(c as u8))
-            && part
-                .split(|c: char| c.is_ascii() && inner(c as u8))
-                .all(|joint| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-'))
-    };
+    let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+    // Runs of these, joined by `.`, `_`, `__` or any number of `-`.
+    let joint = |joint: &str| matches!(joint, "" | "." | "_" | "__") || joint.bytes().all(|b| b == b'-');
+    let part = |part: &str| part.starts_with(inner) && part.ends_with(inner) && part.split(inner).all(joint);
     repository.len() <= 255 && repository.split('/').all(part)
 }
 
@@ -263,9 +252,7 @@ impl RegistryReference {
             None => self.registry.split(':').next().unwrap_or(&self.registry),
         };
         let address = host.parse::<std::net::IpAddr>();
-        host == "localhost"
-            || host.ends_with(".localhost")
-            || address.is_ok_and(|address| address.is_loopback())
+        host == "localhost" || address.is_ok_and(|address| address.is_loopback())
     }
 
     /// Host and name without tag and digest: `docker.io/library/debian`.

@@ -9,8 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest, written `sha256:` and 64 lower-case hexadecimal digits.
 ///
-/// See the [OCI image specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests). Other algorithms
-/// (SHA-512 is the one registered beside it) are refused by name.
+/// See the [OCI image
+/// specification](https://github.com/opencontainers/image-spec/blob/main/descriptor.md#digests). Other
+/// algorithms (SHA-512 is the one registered beside it) are refused by name.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Digest([u8; 32]);
 

@@ -10,7 +10,10 @@ pub enum StoreError {
     #[error("cannot tell where to keep the cache: neither ISOPOD_HOME nor HOME is set")]
     NoHome,
     /// The file system is as full as the cache may make it.
-    #[error("no room left for the cache in {}: {} MiB are free, and {} MiB must stay so", path.display(), free >> 20, super::RESERVE >> 20)]
+    #[error(
+        "no room left for the cache in {}: {} MiB are free, and {} MiB must stay so",
+        path.display(), free >> 20, super::RESERVE >> 20
+    )]
     Full {
         /// The cache.
         path: PathBuf,

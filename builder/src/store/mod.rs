@@ -9,9 +9,10 @@
 //! STATE/                    running machines
 //! ```
 //!
-//! Every file is written under `tmp/` and renamed when it is whole and verified, so a reader never meets half a file, two builds at
-//! once at worst do the same work twice, and a killed one leaves the cache intact. Each temporary file is locked by the process that
-//! writes it (`flock(2)`); the kernel drops the lock with the process, and [`Store::at`] sweeps files that nobody holds.
+//! Every file is written under `tmp/` and renamed when it is whole and verified, so a reader never meets half
+//! a file, two builds at once at worst do the same work twice, and a killed one leaves the cache intact. Each
+//! temporary file is locked by the process that writes it (`flock(2)`); the kernel drops the lock with the
+//! process, and [`Store::at`] sweeps files that nobody holds.
 
 mod digest;
 mod error;
@@ -42,16 +43,19 @@ pub struct Store {
 
 impl Store {
     /// Opens the store the environment names: `$ISOPOD_HOME/{cache,state}` where that is set, else
-    /// `$XDG_CACHE_HOME/isopod` and `$XDG_STATE_HOME/isopod` with the defaults of the XDG base directory specification.
+    /// `$XDG_CACHE_HOME/isopod` and `$XDG_STATE_HOME/isopod` with the defaults of the XDG base directory
+    /// specification.
     ///
     /// # Errors
-    /// [`StoreError::NoHome`] without any of `ISOPOD_HOME`, the XDG variables and `HOME`; [`StoreError::Io`] when a directory cannot be made.
+    /// [`StoreError::NoHome`] without any of `ISOPOD_HOME`, the XDG variables and `HOME`; [`StoreError::Io`]
+    /// when a directory cannot be made.
     pub fn open() -> Result<Self, StoreError> {
         let (cache, state) = directories(|name| std::env::var_os(name))?;
         Self::with(cache, state)
     }
 
-    /// Opens the store under `home`, as `ISOPOD_HOME=home` does, and makes its directories where they are missing.
+    /// Opens the store under `home`, as `ISOPOD_HOME=home` does, and makes its directories where they are
+    /// missing.
     ///
     /// # Errors
     /// [`StoreError::Io`] when a directory cannot be made.
@@ -121,11 +125,12 @@ impl Store {
         temp::create(&self.temp_dir())
     }
 
-    /// Makes sure that the cache's file system has room for more, and some left for everybody else: a layer's real size is known only
-    /// once it is inflated, and a hostile one inflates a thousandfold.
+    /// Makes sure that the cache's file system has room for more, and some left for everybody else: a layer's
+    /// real size is known only once it is inflated, and a hostile one inflates a thousandfold.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when less than [`RESERVE`] is free; [`StoreError::Io`] when that cannot be found out.
+    /// [`StoreError::Full`] when less than [`RESERVE`] is free; [`StoreError::Io`] when that cannot be found
+    /// out.
     pub fn check_room(&self) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.cache)
             .map_err(|errno| StoreError::io("examine the file system of", &self.cache)(errno.into()))?;
@@ -156,8 +161,8 @@ fn existing(path: PathBuf) -> Option<PathBuf> {
     path.is_file().then_some(path)
 }
 
-/// The cache and state directories for the environment `var` reads. Relative paths count as unset, as the XDG base directory
-/// specification asks; `ISOPOD_HOME` alone may be relative.
+/// The cache and state directories for the environment `var` reads. Relative paths count as unset, as the XDG
+/// base directory specification asks; `ISOPOD_HOME` alone may be relative.
 fn directories(var: impl Fn(&str) -> Option<OsString>) -> Result<(PathBuf, PathBuf), StoreError> {
     let set = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(home) = set("ISOPOD_HOME") {

@@ -9,7 +9,8 @@ use tempfile::NamedTempFile;
 use super::{Digest, Store, StoreError, temp};
 use crate::source::ImageConfig;
 
-/// What is written in front of each description; a description of another version is not used, and its root built again.
+/// What is written in front of each description; a description of another version is not used, and its root
+/// built again.
 const VERSION: u32 = 1;
 
 /// A finished root in the store.
@@ -49,7 +50,8 @@ impl Store {
         (about.version == VERSION && image.is_file()).then_some(CachedRoot { image, info: about.about })
     }
 
-    /// Keeps a finished root. The same key always stands for the same bytes, so to be overtaken by another process is harmless.
+    /// Keeps a finished root. The same key always stands for the same bytes, so to be overtaken by another
+    /// process is harmless.
     ///
     /// # Errors
     /// [`StoreError::Io`] when a file cannot be written or put in place.

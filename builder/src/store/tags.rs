@@ -15,8 +15,8 @@ struct Record {
 }
 
 impl Store {
-    /// The digest of the manifest, or index of manifests, that `reference` stood for when its registry was last asked; `None` when
-    /// it never was, or the record cannot be read.
+    /// The digest of the manifest, or index of manifests, that `reference` stood for when its registry was
+    /// last asked; `None` when it never was, or the record cannot be read.
     pub fn tag(&self, reference: &str) -> Option<Digest> {
         let record: Record = serde_json::from_slice(&fs::read(self.tag_path(reference)).ok()?).ok()?;
         Some(record.digest)

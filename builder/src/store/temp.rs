@@ -19,7 +19,8 @@ pub(super) fn create(dir: &Path) -> Result<NamedTempFile, StoreError> {
     Ok(file)
 }
 
-/// Gives a whole file its name. Its bytes reach the disk first, so that a power cut cannot leave the name without them.
+/// Gives a whole file its name. Its bytes reach the disk first, so that a power cut cannot leave the name
+/// without them.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
     file.as_file().sync_data().map_err(StoreError::io("write", path))?;
     let file = file.persist(path).map_err(|error| StoreError::io("put in place", path)(error.error))?;
@@ -28,7 +29,8 @@ pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError
     Ok(())
 }
 
-/// Deletes what killed processes left in `dir`. Whatever cannot be examined or deleted stays: the next sweep meets it again.
+/// Deletes what killed processes left in `dir`. Whatever cannot be examined or deleted stays: the next sweep
+/// meets it again.
 pub(super) fn sweep(dir: &Path) {
     let Ok(entries) = fs::read_dir(dir) else { return };
     for entry in entries.flatten() {

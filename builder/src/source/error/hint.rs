@@ -1,74 +1,102 @@
 //! What a user can do about each error.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io;
 
 use super::{Form, SourceError, Unreachable};
 
-/// How many tags, names or platforms a message lists before it only counts the rest.
+/// How many tags, names or platforms a hint lists before it only counts the rest.
 const LISTED: usize = 40;
 
 impl SourceError {
     /// What the user can do about it.
     pub fn hint(&self) -> Option<String> {
-        Some(match self {
+        let hint: Cow<str> = match self {
             Self::Unreachable { reason, registry } => match reason {
-                Unreachable::Refused => "check the port, and that the registry runs".to_owned(),
-                Unreachable::Name => format!("check the spelling of {registry}, and this machine's network"),
-                Unreachable::Tls(_) => {
-                    "install the registry's certificate authority on this machine (ca-certificates), or use --insecure \
-                     for a registry that speaks plain HTTP"
-                        .to_owned()
+                Unreachable::Refused => "check the port, and that the registry runs".into(),
+                Unreachable::Name => {
+                    format!("check the spelling of {registry}, and this machine's network").into()
                 }
-                Unreachable::Timeout | Unreachable::Other(_) => "check the network, and HTTPS_PROXY if there is a proxy".to_owned(),
+                Unreachable::Tls(_) => "install the authority of its certificate on this machine, or use \
+                    --insecure for a registry that speaks plain HTTP"
+                    .into(),
+                Unreachable::Timeout | Unreachable::Other(_) => {
+                    "check the network, and HTTPS_PROXY if there is a proxy".into()
+                }
             },
-            Self::Offline { .. } => "once built or pulled with the network, a source stays in the cache".to_owned(),
+            Self::Offline { .. } => "pull it once with the network: then it stays in the cache".into(),
             Self::Unauthorized { credentials: Some(file), registry, .. } => format!(
-                "renew the credentials in {} (`docker login {registry}` or `podman login {registry}`); the image may also not exist",
+                "renew what {} holds with `docker login {registry}` or `podman login {registry}`, and check \
+                 the name",
                 file.display()
-            ),
+            )
+            .into(),
             Self::Unauthorized { registry, .. } => format!(
-                "check the name: registries answer like this for images that do not exist, too; for a private one log in \
-                 with `docker login {registry}` or `podman login {registry}`"
-            ),
-            Self::Denied { .. } => "check that your account may pull this image".to_owned(),
+                "check the name, for registries say so of images that do not exist, too; for a private one \
+                 use `docker login {registry}` or `podman login {registry}`"
+            )
+            .into(),
+            Self::Denied { .. } => "check that your account may pull this image".into(),
             Self::Credentials { file, .. } => {
-                format!("log in again, correct {}, or name another file in REGISTRY_AUTH_FILE", file.display())
+                let file = file.display();
+                format!("log in again, correct {file}, or name another file in REGISTRY_AUTH_FILE").into()
             }
-            Self::NoRepository { .. } => "check the spelling of the name".to_owned(),
-            Self::NoTag { tags, .. } if tags.is_empty() => "it has no tags at all: use a digest (NAME@sha256:..)".to_owned(),
-            Self::NoTag { tags, .. } => format!("there are: {}", list(tags)),
-            Self::RateLimited { .. } => "wait a while, or log in: registries allow more to known users".to_owned(),
-            Self::Cut { .. } => "check the network and run the same command again: finished layers stay in the cache".to_owned(),
-            Self::NoPlatform { available, .. } if available.is_empty() => "it names no platforms at all".to_owned(),
-            Self::NoPlatform { available, .. } => format!("there are: {}", list(available)),
-            Self::NoName { names, .. } if names.is_empty() => "it holds no named image".to_owned(),
-            Self::NoName { names, .. } => format!("append :NAME to the reference; there are: {}", list(names)),
-            Self::Damaged { .. } => "fetch or write it anew; if that does not help, its source is broken".to_owned(),
-            Self::Missing { .. } => "check name and digest; if they are right, the image is incomplete: push or write it anew".to_owned(),
-            Self::Store(error) => return error.hint(),
-            Self::Read { source, .. } => match source.kind() {
-                io::ErrorKind::NotFound => "check the path; it counts from the current directory".to_owned(),
-                io::ErrorKind::PermissionDenied => "make it readable for you".to_owned(),
-                io::ErrorKind::NotADirectory => "oci: wants a directory; archives are read as oci-archive:FILE".to_owned(),
-                _ => "check the disk it is on".to_owned(),
-            },
-            Self::Compression { .. } => "write the image again with gzip or zstd layers".to_owned(),
-            Self::Registry { .. } => "see whether it is a registry that answers there, and try again later".to_owned(),
-            Self::Malformed { expected, .. } => match expected {
-                Form::Archive | Form::Layout | Form::Saved => {
-                    "directories with an oci-layout are read as oci:DIR, archives of them as oci-archive:FILE, what `docker save` \
-                     writes as docker-archive:FILE, directories of files as rootfs:DIR"
-                }
-                Form::Manifest | Form::Config | Form::Image => {
-                    "only container images can be run, not charts, signatures or other artifacts; if it should be one, push or \
-                     write it anew"
-                }
+            Self::NoRepository { .. } => "check the spelling of the name".into(),
+            Self::NoTag { tags, .. } if tags.is_empty() => "it has no tags: name a digest instead".into(),
+            Self::NoTag { tags, .. } => format!("there are: {}", list(tags)).into(),
+            Self::Missing { .. } => {
+                "check name and digest; if they are right, the image is incomplete: push or write it anew"
+                    .into()
             }
-            .to_owned(),
+            Self::RateLimited { .. } => {
+                "wait a while, or log in: registries allow more to known users".into()
+            }
+            Self::Registry { .. } => "see whether a registry answers there, and try again later".into(),
+            Self::Cut { .. } => {
+                "check the network and try again: layers that arrived stay in the cache".into()
+            }
+            Self::NoPlatform { available, .. } if available.is_empty() => "it names no platforms".into(),
+            Self::NoPlatform { available, .. } => format!("there are: {}", list(available)).into(),
+            Self::NoName { names, .. } if names.is_empty() => "none of its images has a name".into(),
+            Self::NoName { names, .. } => {
+                format!("append :NAME to the reference; there are: {}", list(names)).into()
+            }
+            Self::Malformed { expected, .. } => malformed(*expected).into(),
+            Self::Damaged { .. } => {
+                "pull or write it anew; if that does not help, its source is broken".into()
+            }
+            Self::Compression { .. } => "write the image again with gzip or zstd layers".into(),
+            Self::Read { source, .. } => unreadable(source.kind()).into(),
+            Self::Client(_) => {
+                "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".into()
+            }
             Self::Cancelled => return None,
-            Self::Client(_) => "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".to_owned(),
-        })
+            Self::Store(error) => return error.hint(),
+        };
+        Some(hint.into_owned())
+    }
+}
+
+fn malformed(expected: Form) -> &'static str {
+    match expected {
+        Form::Archive | Form::Layout | Form::Saved => {
+            "directories with an oci-layout are read as oci:DIR, archives of them as oci-archive:FILE, what \
+             `docker save` writes as docker-archive:FILE, directories of files as rootfs:DIR"
+        }
+        Form::Manifest | Form::Config | Form::Image => {
+            "only container images can be run, not charts, signatures or other artifacts; if it should be \
+             one, push or write it anew"
+        }
+    }
+}
+
+fn unreadable(kind: io::ErrorKind) -> &'static str {
+    match kind {
+        io::ErrorKind::NotFound => "check the path; it counts from the current directory",
+        io::ErrorKind::PermissionDenied => "make it readable for you",
+        io::ErrorKind::NotADirectory => "oci: wants a directory; archives are read as oci-archive:FILE",
+        _ => "check the disk it is on",
     }
 }
 

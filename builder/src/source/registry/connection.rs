@@ -22,7 +22,8 @@ use crate::source::reference::RegistryReference;
 use crate::source::{Damage, SourceError, Unreachable};
 use crate::store::Digest;
 
-/// How long a connection may take to come about, and how long an answer may pause, before it counts as broken.
+/// How long a connection may take to come about, and how long an answer may pause, before it counts as
+/// broken.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -163,7 +164,8 @@ impl fmt::Debug for Connection {
 }
 
 fn client(plain_http: bool, loopback: bool) -> Result<Client, SourceError> {
-    // The client makes another one with default settings on the way, and panics when there is no certificate to trust.
+    // The client makes another one with default settings on the way, and panics when there is no certificate
+    // to trust.
     if rustls_native_certs::load_native_certs().certs.is_empty() {
         return Err(SourceError::Client(
             "this machine has no certificates of authorities to trust".to_owned(),
@@ -179,8 +181,8 @@ fn client(plain_http: bool, loopback: bool) -> Result<Client, SourceError> {
         ..ClientConfig::default()
     };
     if loopback {
-        // The environment's proxy cannot reach this machine's loopback. The client has no switch for it, but a proxy that is named
-        // here replaces the environment's, and this one serves no host.
+        // The environment's proxy cannot reach this machine's loopback. The client has no switch for it, but
+        // a proxy that is named here replaces the environment's, and this one serves no host.
         config.http_proxy = Some("http://localhost".to_owned());
         config.no_proxy = Some("*,127.0.0.0/8,::1".to_owned());
     }

@@ -1,4 +1,5 @@
-//! Credentials for registries, from the files that Docker and the containers tools (Podman, Skopeo, Buildah) write.
+//! Credentials for registries, from the files that Docker and the containers tools (Podman, Skopeo, Buildah)
+//! write.
 
 use std::env;
 use std::ffi::OsString;
@@ -24,7 +25,8 @@ const DOCKER_HUB: &str = "https://index.docker.io/v1/";
 /// Finds the credentials for a repository; `None` when no file has any.
 ///
 /// The places are those of `containers-auth.json(5)`: `$REGISTRY_AUTH_FILE` alone where it is set; else
-/// `$XDG_RUNTIME_DIR/containers/auth.json`, `$XDG_CONFIG_HOME/containers/auth.json` and `$DOCKER_CONFIG/config.json`.
+/// `$XDG_RUNTIME_DIR/containers/auth.json`, `$XDG_CONFIG_HOME/containers/auth.json` and
+/// `$DOCKER_CONFIG/config.json`.
 pub(super) fn find(registry: &str, repository: &str) -> Result<Option<Credentials>, SourceError> {
     search(&files(|name| env::var_os(name)), registry, repository)
 }
@@ -100,7 +102,8 @@ fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<(Stri
     }
 }
 
-/// The names under which files may keep a registry's credentials, the most specific first, Docker's name for it last.
+/// The names under which files may keep a registry's credentials, the most specific first, Docker's name for
+/// it last.
 fn names(registry: &str, repository: &str) -> Vec<String> {
     let mut names = vec![];
     let mut path = format!("{registry}/{repository}");

@@ -104,7 +104,8 @@ impl Job {
 
     /// Downloads from `done` on until the end or a failure.
     async fn attempt(&self, done: &mut u64, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), Failure> {
-        // A range is asked for even at the start: an answer that is a part is not hashed by the client, and to hash once is enough.
+        // A range is asked for even at the start: an answer that is a part is not hashed by the client, and
+        // to hash once is enough.
         let digest = self.digest.to_string();
         let (mut stream, mut skip) =
             match self.client.pull_blob_stream_partial(&self.image, &*digest, *done, None).await? {
@@ -115,7 +116,8 @@ impl Job {
         while let Some(chunk) = stream.next().await {
             let mut chunk = match chunk.map_err(Failure::from) {
                 Ok(chunk) => chunk,
-                // The client says so behind the last byte of a whole answer. Who reads the bytes finds the same, and says more.
+                // The client says so behind the last byte of a whole answer. Who reads the bytes finds the
+                // same, and says more.
                 Err(Failure::Digest { .. }) => return Ok(()),
                 Err(failure) => return Err(failure),
             };

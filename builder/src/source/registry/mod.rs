@@ -1,4 +1,5 @@
-//! Images in registries, by the [OCI distribution specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
+//! Images in registries, by the [OCI distribution
+//! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 
 mod connection;
 mod credentials;
@@ -19,7 +20,8 @@ use super::{Blob, Content, Damage, Options, Origin, SourceError, layout};
 use crate::store::{Digest, Store};
 use connection::Connection;
 
-/// Finds the image that `reference` stands for: in the store where it is named by digest, else by asking the registry.
+/// Finds the image that `reference` stands for: in the store where it is named by digest, else by asking the
+/// registry.
 pub(super) fn resolve(
     reference: &RegistryReference,
     options: &Options,
@@ -53,7 +55,8 @@ struct Repository {
 }
 
 impl Repository {
-    /// The manifest or index that the tag stands for now, or stood for when the registry was last asked if it cannot be asked now.
+    /// The manifest or index that the tag stands for now, or stood for when the registry was last asked if it
+    /// cannot be asked now.
     fn tagged(&self, store: &Store, progress: &dyn Progress) -> Result<(Digest, Vec<u8>), SourceError> {
         let name = self.reference.to_string();
         let known = match store.tag(&name) {

@@ -1,4 +1,5 @@
-//! What the tests of this room share: small images, and a registry that serves them as well or as badly as a test wants.
+//! What the tests of this room share: small images, and a registry that serves them as well or as badly as a
+//! test wants.
 
 mod registry;
 
