@@ -62,10 +62,14 @@ fn number(text: &[u8]) -> Option<u64> {
         [b'0', rest @ ..] if !rest.is_empty() => (rest, 8),
         _ => (digits, 10),
     };
-    // `from_str_radix` would take a sign.
-    let unsigned = digits.first().is_some_and(u8::is_ascii_alphanumeric);
-    let digits = core::str::from_utf8(digits).ok().filter(|_| unsigned)?;
-    u64::from_str_radix(digits, radix).ok()?.checked_mul(1 << shift)
+    if digits.is_empty() {
+        return None;
+    }
+    let number = digits.iter().try_fold(0u64, |number, digit| {
+        let digit = char::from(*digit).to_digit(radix)?;
+        number.checked_mul(u64::from(radix))?.checked_add(u64::from(digit))
+    });
+    number?.checked_mul(1 << shift)
 }
 
 #[cfg(test)]

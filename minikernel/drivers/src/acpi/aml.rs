@@ -5,6 +5,7 @@
 //! value and reads the constants beside it. AML that computes them yields nothing, which is reported as absence.
 
 use alloc::vec::Vec;
+use core::iter;
 
 use super::{Line, Polarity, Trigger};
 use crate::bytes;
@@ -35,46 +36,49 @@ pub struct MmioDevice {
 
 /// All devices whose `_HID` is the string `hid` and whose `_CRS` is constant, in the order of the code.
 pub fn devices(code: &[u8], hid: [u8; 8]) -> Vec<MmioDevice> {
-    let mut found = Vec::new();
-    // The body of the innermost device seen so far that has not ended; a child device sits inside its parent.
-    let mut open: Vec<(usize, &[u8])> = Vec::new();
-    let (mut at, mut named) = (0, 0);
-    // Only these two bytes can begin something of interest.
-    while let Some(skipped) =
-        code.get(at..).and_then(|rest| rest.iter().position(|byte| *byte == NAME_OP || *byte == DEVICE_OP[0]))
-    {
-        at += skipped;
-        let rest = &code[at..];
-        open.retain(|(end, _)| at < *end);
-        if rest.starts_with(&DEVICE_OP) {
-            if let Some(body) = package(&rest[DEVICE_OP.len()..]) {
-                // No machine nests deeper; a table that pretends to only loses its outermost devices.
-                if open.len() == 8 {
-                    open.remove(0);
-                }
-                open.push((at + DEVICE_OP.len() + body.offset + body.bytes.len(), body.bytes));
-            }
-        } else if names_hid(rest, hid)
-            && let Some((_, body)) = open.last()
-        {
-            found.extend(resources(body));
-            named += 1;
-            if named == MOST_DEVICES {
-                break;
-            }
-        }
-        at += 1;
-    }
-    found
+    let name = [[NAME_OP].as_slice(), b"_HID", &[STRING_PREFIX], &hid, &[0]].concat();
+    // Of all the letters and zeros in AML a last digit is the rarest.
+    let places = occurrences(code, &name, 13).take(MOST_DEVICES);
+    places.filter_map(|at| resources(enclosing_device(code, at)?)).collect()
 }
 
-/// `Name (_HID, "hid")`.
-fn names_hid(code: &[u8], hid: [u8; 8]) -> bool {
-    code.first() == Some(&NAME_OP)
-        && code.get(1..5) == Some(b"_HID")
-        && code.get(5) == Some(&STRING_PREFIX)
-        && code.get(6..14) == Some(&hid)
-        && code.get(14) == Some(&0)
+/// The body of the innermost device around the byte at `at`.
+fn enclosing_device(code: &[u8], at: usize) -> Option<&[u8]> {
+    (0..at).rev().find_map(|start| {
+        let rest = code.get(start..)?.strip_prefix(&DEVICE_OP)?;
+        let body = package(rest)?;
+        let end = start + DEVICE_OP.len() + body.offset + body.bytes.len();
+        (at < end).then_some(body.bytes)
+    })
+}
+
+/// Where `needle` occurs. The byte at index `rare` of it should be one that is seldom met: the code is passed over by
+/// blocks that do not have it, which a vector unit sees at a glance.
+pub(super) fn occurrences(code: &[u8], needle: &[u8], rare: usize) -> impl Iterator<Item = usize> {
+    const BLOCK: usize = 64;
+    let wanted = needle[rare];
+    let has =
+        move |block: &[u8; BLOCK]| block.iter().fold(0, |any, byte| any | u8::from(*byte == wanted)) != 0;
+    let mut at = 0;
+    iter::from_fn(move || {
+        while let Some(rest) = code.get(at..).filter(|rest| !rest.is_empty()) {
+            if rest.first_chunk().is_some_and(|block| !has(block)) {
+                at += BLOCK;
+                continue;
+            }
+            let block = &rest[..rest.len().min(BLOCK)];
+            let Some(found) = block.iter().position(|byte| *byte == wanted) else {
+                at += block.len();
+                continue;
+            };
+            at += found + 1;
+            let start = (at - 1).checked_sub(rare);
+            if let Some(start) = start.filter(|start| code[*start..].starts_with(needle)) {
+                return Some(start);
+            }
+        }
+        None
+    })
 }
 
 /// The part of the code that a `PkgLength` spans, without the length itself.
@@ -109,15 +113,19 @@ fn integer(code: &[u8]) -> Option<(u64, &[u8])> {
     }
 }
 
-/// Finds `Name (name, ..)` and returns the code of its value.
-fn named(code: &[u8], name: [u8; 4]) -> Option<&[u8]> {
-    let at = code.windows(5).position(|window| window[0] == NAME_OP && window[1..] == name)?;
-    code.get(at + 5..)
+/// Finds `Name (name, ..)`, with or without the prefix of the root, and returns the code of its value. For `rare`, see
+/// [`occurrences`].
+fn named(code: &[u8], name: [u8; 4], rare: usize) -> Option<&[u8]> {
+    occurrences(code, &name, rare).find_map(|at| {
+        let before = &code[..at];
+        let is_name = before.ends_with(&[NAME_OP]) || before.ends_with(&[NAME_OP, ROOT_CHAR]);
+        code.get(at + 4..).filter(|_| is_name)
+    })
 }
 
 /// Range and interrupt from a device's constant `_CRS`.
 fn resources(device: &[u8]) -> Option<MmioDevice> {
-    let value = named(device, *b"_CRS")?;
+    let value = named(device, *b"_CRS", 1)?;
     let buffer = package(value.strip_prefix(&[BUFFER_OP])?)?;
     let (_, mut descriptors) = integer(buffer.bytes)?;
     let (mut range, mut line) = (None, None);
@@ -166,12 +174,10 @@ fn interrupt(body: &[u8]) -> Option<Line> {
     })
 }
 
-/// The first number of the package that a sleep state's name holds (ACPI 7.4.2): `SLP_TYP` for the first
-/// power management register block.
-pub fn sleep_type(code: &[u8], state: [u8; 4]) -> Option<u8> {
-    let rooted = [NAME_OP, ROOT_CHAR, state[0], state[1], state[2], state[3]];
-    let value = named(code, state)
-        .or_else(|| code.windows(6).position(|window| window == rooted).and_then(|at| code.get(at + 6..)))?;
+/// The first number of the package of the sleep state `_Sn_` (ACPI 7.4.2): `SLP_TYP` for the first power management
+/// register block.
+pub fn sleep_type(code: &[u8], state: u8) -> Option<u8> {
+    let value = named(code, [b'_', b'S', b'0' + state % 10, b'_'], 2)?;
     let elements = package(value.strip_prefix(&[PACKAGE_OP])?)?.bytes;
     // The count of elements comes first.
     let (value, _) = integer(elements.get(1..)?)?;

@@ -126,7 +126,7 @@ impl Platform {
     fn scan(&mut self, definition_block: &[u8]) {
         let code = definition_block.get(tables::HEADER..).unwrap_or_default();
         self.virtio_mmio.extend(aml::devices(code, *b"LNRO0005"));
-        self.s5 = self.s5.or_else(|| aml::sleep_type(code, *b"_S5_"));
+        self.s5 = self.s5.or_else(|| aml::sleep_type(code, 5));
     }
 
     /// How an ISA interrupt arrives.

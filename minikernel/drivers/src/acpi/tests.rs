@@ -220,8 +220,8 @@ fn reads_64_bit_ranges() {
 
 #[test]
 fn reads_the_rooted_sleep_type_of_q35() {
-    assert_eq!(aml::sleep_type(b"\x08\\_S5_\x12\x06\x04\x0b\x07\x00\x00\x00", *b"_S5_"), Some(7));
-    assert_eq!(aml::sleep_type(b"\x08_S4_\x12\x06\x04\x00\x00\x00\x00", *b"_S5_"), None);
+    assert_eq!(aml::sleep_type(b"\x08\\_S5_\x12\x06\x04\x0b\x07\x00\x00\x00", 5), Some(7));
+    assert_eq!(aml::sleep_type(b"\x08_S4_\x12\x06\x04\x00\x00\x00\x00", 5), None);
 }
 
 #[test]
@@ -238,6 +238,18 @@ fn a_broken_table_does_not_hide_the_others() {
 }
 
 proptest! {
+    #[test]
+    fn occurrences_are_those_of_a_plain_search(
+        code in proptest::collection::vec(0u8..4, 0..300),
+        needle in proptest::collection::vec(0u8..4, 1..4),
+        rare in any::<prop::sample::Index>(),
+    ) {
+        let plain: Vec<_> =
+            (0..code.len()).filter(|start| code[*start..].starts_with(&needle)).collect();
+        let found: Vec<_> = aml::occurrences(&code, &needle, rare.index(needle.len())).collect();
+        prop_assert_eq!(found, plain);
+    }
+
     #[test]
     fn corrupted_tables_never_panic(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..20),
@@ -256,6 +268,6 @@ proptest! {
         mcfg::parse(&memory.0);
         memory.0.truncate(length.index(memory.0.len()));
         aml::devices(&memory.0, *b"LNRO0005");
-        aml::sleep_type(&memory.0, *b"_S5_");
+        aml::sleep_type(&memory.0, 5);
     }
 }
