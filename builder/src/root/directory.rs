@@ -113,7 +113,11 @@ impl Scan {
         let names = self.buffer[..len].to_vec();
         for name in names.split(|&byte| byte == 0).filter(|name| keeps_xattr(name)) {
             let c_name = CString::new(name).map_err(|error| read_error(path, error.into()))?;
-            let len = lgetxattr(path, &c_name, &mut self.buffer[..]).map_err(read)?;
+            let len = match lgetxattr(path, &c_name, &mut self.buffer[..]) {
+                // Gone since, or of the namespace `user`, which Linux hides where there is neither file nor directory.
+                Err(Errno::NODATA) => continue,
+                len => len.map_err(read)?,
+            };
             let value = &self.buffer[..len];
             if !erofs::can_store_xattr(name, value) {
                 return Err(refused(path, NodeProblem::Xattr(printable(name))));

@@ -54,6 +54,17 @@ fn linux_reads_what_few_file_systems_can_hold() {
 }
 
 #[test]
+fn attributes_that_linux_lists_and_hides_are_left_out() {
+    let mut tree = Tree::new();
+    let mut meta = Meta::with_mode(0o644);
+    meta.xattrs.insert(b"user.a"[..].into(), b"1"[..].into());
+    tree.insert(b"fifo", meta, Kind::Fifo).unwrap();
+    let Some(mount) = Mount::new(&image(&tree)) else { return };
+    let mounted = Tree::from_directory(mount.0.path()).unwrap();
+    assert!(mounted.node(mounted.lookup(b"fifo").unwrap()).meta.xattrs.is_empty());
+}
+
+#[test]
 fn linux_sees_the_same_tree() {
     let dir = TempDir::new().unwrap();
     let script = "mkdir -p d/e many; echo file > d/file; ln d/file d/e/hard; ln -s ../file d/e/soft; mkfifo d/pipe
