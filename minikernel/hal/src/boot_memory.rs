@@ -1,19 +1,21 @@
 //! Memory that the boot loader filled: modules and the linked root, read and mapped where they lie.
 
-use core::{
-    ptr,
-    sync::atomic::{AtomicU32, Ordering},
-};
+use alloc::vec::Vec;
+use core::ptr;
 
 use crate::{
     PAGE_SIZE, PhysAddr, PhysRange, boot,
     frame::Frame,
     machine,
     memory::{OutOfMemory, Purpose, memory},
+    sync::SpinLock,
 };
 
-/// Modules and linked parts that have been claimed, a bit each; see [`boot::claimable`].
-static CLAIMED: AtomicU32 = AtomicU32::new(0);
+/// What has been claimed.
+static CLAIMED: SpinLock<Vec<PhysRange>> = SpinLock::new(Vec::new());
+
+/// Size of a page of the direct map.
+const STEP: usize = 512 * PAGE_SIZE;
 
 /// A module or a linked part. Its bytes never change, and its pages may be mapped into processes.
 #[derive(Debug)]
@@ -25,9 +27,13 @@ impl BootMemory {
     /// Takes a range that [`boot::BootInfo`] names as a module or as a part of the link directory. `None` for any
     /// other range, and for one that was claimed before.
     pub fn claim(range: PhysRange) -> Option<Self> {
-        let index = boot::claimable().position(|known| known == Some(range))?;
-        let bit = 1u32.checked_shl(index as u32)?;
-        (CLAIMED.fetch_or(bit, Ordering::Relaxed) & bit == 0 && range.len > 0).then_some(Self { range })
+        let mut claimed = CLAIMED.lock();
+        let known = range.len > 0 && boot::claimable().any(|known| known == range);
+        if !known || claimed.contains(&range) {
+            return None;
+        }
+        claimed.push(range);
+        Some(Self { range })
     }
 
     /// Length in bytes.
@@ -46,7 +52,8 @@ impl BootMemory {
         let mut done = 0;
         while done < count {
             let from = PhysAddr::new(self.range.start.as_u64() + (offset + done) as u64);
-            let step = (PAGE_SIZE - from.page_offset()).min(count - done);
+            // The direct map grows by 2 MiB at least.
+            let step = (STEP - from.as_u64() as usize % STEP).min(count - done);
             if map(from).is_err() {
                 return done;
             }
@@ -72,4 +79,32 @@ impl BootMemory {
 /// Makes a byte of boot memory reachable through the direct map.
 fn map(at: PhysAddr) -> Result<(), OutOfMemory> {
     machine::map_direct(PhysRange::new(at, 1), &mut || memory().allocate(1, Purpose::Kernel).ok())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::vec;
+
+    use super::*;
+    use crate::hosted;
+
+    #[test]
+    fn modules_are_claimed_once_and_read() {
+        let bytes: Vec<u8> = (0..10_000).map(|byte| byte as u8).collect();
+        let range = hosted::load_module(&bytes);
+        let part = PhysRange::new(range.start, 100);
+        assert!(BootMemory::claim(part).is_none());
+        let module = BootMemory::claim(range).unwrap();
+        assert!(BootMemory::claim(range).is_none());
+        let mut read = vec![0; 20_000];
+        assert_eq!(module.read(0, &mut read), 10_000);
+        assert_eq!(read[..10_000], bytes);
+        assert_eq!(module.read(9_999, &mut read), 1);
+        assert_eq!(module.read(10_001, &mut read), 0);
+        let last = module.frame(2).unwrap();
+        assert_eq!(last.read_array::<4>(0)[..], bytes[8192..8196]);
+        assert!(!last.is_unique() && module.frame(3).is_none());
+        drop(last.clone());
+        assert_eq!(last.read_array::<4>(0)[..], bytes[8192..8196]);
+    }
 }

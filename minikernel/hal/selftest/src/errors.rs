@@ -2,7 +2,7 @@
 
 use core::arch::asm;
 
-use isopod_hal::{log, panic};
+use isopod_hal::{PhysAddr, PhysRange, log, mmio::Mmio, panic};
 
 static CONSTANT: u8 = 7;
 
@@ -37,9 +37,22 @@ pub fn make(name: &[u8]) {
         }
         // SAFETY: none, as above.
         b"invalid" => unsafe { asm!("ud2") },
+        b"nmi" => {
+            interrupt_without_mask();
+            log!("the kernel goes on");
+            return;
+        }
         name => panic!("no such test: {:?}", core::str::from_utf8(name)),
     }
     log!("nothing happened");
+}
+
+/// Sends this CPU an NMI, by the local APIC's command register (SDM volume 3, section 11.6.1).
+fn interrupt_without_mask() {
+    const SELF: u32 = 1 << 18;
+    const NMI: u32 = 4 << 8;
+    let apic = Mmio::map(PhysRange::new(PhysAddr::new(0xfee0_0000), 0x1000)).unwrap();
+    apic.write32(0x300, SELF | NMI);
 }
 
 #[inline(never)]

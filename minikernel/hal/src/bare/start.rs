@@ -11,6 +11,7 @@ use crate::{
     sync::Once,
 };
 
+const MACHINE_CHECKS: u64 = 1 << 6;
 const SMEP: u64 = 1 << 20;
 const SMAP: u64 = 1 << 21;
 const UMIP: u64 = 1 << 11;
@@ -81,6 +82,7 @@ fn control_bits() -> u64 {
     let features = features();
     let bits = [
         (true, GLOBAL_PAGES),
+        (true, MACHINE_CHECKS),
         (features.smep, SMEP),
         (features.smap, SMAP),
         (features.umip, UMIP),

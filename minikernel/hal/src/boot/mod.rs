@@ -56,10 +56,10 @@ impl fmt::Debug for BootInfo {
     }
 }
 
-/// The ranges that [`crate::boot_memory::BootMemory::claim`] gives out; those that are absent are `None`.
-pub(crate) fn claimable() -> impl Iterator<Item = Option<PhysRange>> {
+/// The ranges that [`crate::boot_memory::BootMemory::claim`] gives out.
+pub(crate) fn claimable() -> impl Iterator<Item = PhysRange> {
     let (link, modules) = machine::loaded();
-    link.parts().into_iter().chain(modules.iter().copied().map(Some))
+    link.parts().into_iter().flatten().chain(modules.iter().copied())
 }
 
 /// Names the kernel's main function: `fn kmain(boot: &'static BootInfo) -> !`.

@@ -1,4 +1,4 @@
-//! Time: a monotonic clock that starts with the machine, and the wall clock on top of it.
+//! Time: a monotonic clock, and the wall clock on top of it.
 
 mod calibration;
 mod civil;
@@ -40,7 +40,8 @@ const UNKNOWN: i64 = i64::MIN;
 /// The latest time given out, so that the clock never runs backwards.
 static LATEST: AtomicU64 = AtomicU64::new(0);
 
-/// Nanoseconds since the machine started (`CLOCK_MONOTONIC`). Never runs backwards.
+/// Nanoseconds since the hypervisor's clock began, or else since this was first called (`CLOCK_MONOTONIC`). Never runs
+/// backwards.
 #[inline]
 pub fn monotonic_ns() -> u64 {
     let now = machine::monotonic_ns();

@@ -10,6 +10,7 @@ mod ram;
 mod user;
 
 pub use devices::{MmioDevice, PortBus, attach_mmio, raise, set_ports};
+pub use ram::load_module;
 pub use ram::write_physical;
 pub use user::{active_translation, set_user};
 

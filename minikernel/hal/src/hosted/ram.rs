@@ -1,13 +1,15 @@
 //! RAM: an arena of the process.
 
+use alloc::{boxed::Box, vec::Vec};
 use std::{
     alloc::{Layout, alloc_zeroed},
-    sync::OnceLock,
+    sync::{OnceLock, RwLock},
 };
 
 use crate::{
     PAGE_SIZE, PhysAddr, PhysRange,
     boot::LinkDirectory,
+    dma::Dma,
     memory::{OutOfMemory, spans::Spans},
 };
 
@@ -79,9 +81,23 @@ pub(crate) fn read_firmware(range: PhysRange, into: &mut [u8]) -> Result<(), Out
     Ok(())
 }
 
-/// Nothing is linked and no module loaded.
+static MODULES: RwLock<&'static [PhysRange]> = RwLock::new(&[]);
+
+/// Puts a module into memory, as a boot loader does, for [`crate::boot_memory::BootMemory::claim`].
+pub fn load_module(bytes: &[u8]) -> PhysRange {
+    // What a boot loader has put into memory stays there, and so does the list of it.
+    let pages =
+        Box::leak(Box::new(Dma::pages(bytes.len().div_ceil(PAGE_SIZE).max(1)).expect("room for a module")));
+    pages.write(0, bytes);
+    let range = PhysRange::new(pages.phys(), bytes.len() as u64);
+    let mut modules = MODULES.write().expect("nobody panics while they hold the lock");
+    *modules = modules.iter().copied().chain([range]).collect::<Vec<_>>().leak();
+    range
+}
+
+/// What has been loaded. Nothing is linked.
 pub(crate) fn loaded() -> (LinkDirectory, &'static [PhysRange]) {
-    (LinkDirectory::default(), &[])
+    (LinkDirectory::default(), *MODULES.read().expect("nobody panics while they hold the lock"))
 }
 
 const _: () = assert!(START.is_multiple_of(PAGE_SIZE as u64));

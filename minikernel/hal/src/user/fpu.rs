@@ -113,6 +113,8 @@ impl Fpu {
             return Err(Invalid);
         }
         let size = extended.unwrap_or(LEGACY);
+        // The bases stay, so they must be up to date before the CPU forgets the rest.
+        machine::fpu_sync(self.area_pointer());
         machine::fpu_forget(self.area_pointer());
         let area = self.area_mut();
         area[..size].copy_from_slice(&from[..size]);

@@ -3,7 +3,7 @@
 #![cfg(not(isopod_bare))]
 
 mod image;
-mod linux_entry;
+mod loader;
 mod machine;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -72,11 +72,20 @@ fn a_module_and_the_wall_clock() {
 #[test]
 fn linux_entry() {
     for memory in [16, 128, 3000] {
-        let image = linux_entry::wrap(&self_test(), memory << 20, "all of it");
+        let image = loader::start_by_linux_entry(&self_test(), memory << 20, "all of it");
         let output = Machine::new("q35", &format!("{memory}M")).boot(&image, "");
         assert!(output.contains("self test passed"), "{output}");
         assert!(output.contains("all of it") && output.contains("seed Some([7, 7, "), "{output}");
     }
+}
+
+/// The first version of PVH's start info has no memory map: it is read from QEMU's configuration device.
+#[test]
+fn pvh_without_a_memory_map() {
+    let image = loader::start_by_old_pvh(&self_test(), "all as ever");
+    let output = Machine::new("q35", "5G").boot(&image, "");
+    assert!(output.contains("self test passed") && output.contains("0x100000000..0x1c0000000"), "{output}");
+    assert!(output.contains("all as ever"), "{output}");
 }
 
 #[test]
@@ -125,6 +134,13 @@ fn errors_are_reported() {
         assert!(output.contains(words) && output.contains("  0: 0xffffffff"), "{name}:\n{output}");
         assert!(!output.contains("nothing happened"), "{name}:\n{output}");
     }
+}
+
+#[test]
+fn an_nmi_is_reported_and_survived() {
+    let output = Machine::new("q35", "128M").boot(&self_test(), "nmi");
+    assert!(output.contains("non-maskable interrupt in the kernel"), "{output}");
+    assert!(output.ends_with("the kernel goes on\r\n"), "{output}");
 }
 
 #[test]
