@@ -11,10 +11,12 @@ extern crate std;
 
 mod credentials;
 mod detached;
+pub mod devices;
 pub mod erofs;
 mod errno;
 mod error;
 pub mod file;
+pub mod generated;
 mod inode;
 mod inode_state;
 mod metadata;

@@ -43,6 +43,11 @@ pub trait Source {
 
     /// How many bytes are still to be taken.
     fn remaining(&self) -> usize;
+
+    /// Takes everything without looking at it. Returns how much there was.
+    fn skip(&mut self) -> usize {
+        self.remaining()
+    }
 }
 
 /// A [`Sink`] over kernel memory.

@@ -264,7 +264,9 @@ pub(super) fn look_up_covered(view: &View<'_>, at: &Path, name: &[u8]) -> Result
         Err(error) => Err(error),
     };
     let dentry = if directory.volatile() {
-        find()?.map(|inode| at.dentry.unremembered(name, inode))
+        // That nothing is called so is an error here, even to whoever wants to create it: as in Linux's procfs.
+        let inode = find()?.ok_or(Errno::ENOENT)?;
+        Some(at.dentry.unremembered(name, inode))
     } else {
         let mut names = at.dentry.names.lock();
         match names.get(name) {
