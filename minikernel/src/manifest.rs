@@ -6,9 +6,10 @@ use isopod_hal::boot::BootInfo;
 use isopod_hal::boot_memory::BootMemory;
 use isopod_manifest::{MAX_SIZE, Manifest};
 
-/// Reads the manifest: linked behind the kernel, or in the first module that the loader brought. The error says what is wrong.
+/// Reads the manifest: in the first module that the loader brought, or linked behind the kernel. A module comes first, so that a linked
+/// image can be run with other settings than it was built with. The error says what is wrong.
 pub fn find(boot: &BootInfo) -> Result<Manifest, alloc::string::String> {
-    let place = boot.link.manifest.or_else(|| boot.modules.first().copied());
+    let place = boot.modules.first().copied().or(boot.link.manifest);
     let Some(place) = place else {
         return Err("there is no manifest: build an image with `isopod build`, or pass one as the first module (-initrd)".into());
     };
