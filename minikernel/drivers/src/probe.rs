@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use core::fmt;
 
 use isopod_hal::boot::BootInfo;
-use isopod_hal::{PhysAddr, clock, firmware, irq, log, power};
+use isopod_hal::mmio::Mmio;
+use isopod_hal::{PhysAddr, PhysRange, clock, firmware, irq, log, power};
 
 use crate::acpi::{AcpiError, Fadt, MmioDevice, PhysicalMemory, Platform, SoftOff};
 use crate::block::Block;
@@ -114,7 +115,13 @@ fn prepare_clock(platform: &Platform) {
 fn prepare_power_off(platform: &Platform) {
     match platform.soft_off() {
         Some(SoftOff::Pm1 { port, value }) => power::set_acpi_s5(port, value),
-        Some(SoftOff::SleepControl { .. }) | None => {}
+        Some(SoftOff::SleepControl { register, value }) => {
+            match Mmio::map(PhysRange::new(PhysAddr::new(register), 1)) {
+                Ok(window) => power::set_acpi_sleep_control(window, value),
+                Err(error) => log!("acpi: sleep control at {register:#x} cannot be mapped: {error}"),
+            }
+        }
+        None => {}
     }
 }
 

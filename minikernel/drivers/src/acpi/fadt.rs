@@ -2,9 +2,9 @@
 
 use crate::bytes;
 
-/// A register in one of the two address spaces that a machine without ACPI drivers can reach.
+/// A register in one of the two address spaces that firmware puts registers into.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Register {
+enum Register {
     /// A physical address.
     Memory(u64),
     /// An I/O port.
@@ -30,8 +30,8 @@ pub struct Fadt {
     pub dsdt: u64,
     /// I/O port of the first PM1 control register; absent on hardware-reduced machines.
     pub pm1a_control: Option<u16>,
-    /// Sleep control register of hardware-reduced machines.
-    pub sleep_control: Option<Register>,
+    /// Physical address of the sleep control register of hardware-reduced machines.
+    pub sleep_control: Option<u64>,
     /// I/O port of the power management timer.
     pub pm_timer: Option<u16>,
     /// That timer has 32 bits, not 24.
@@ -57,7 +57,10 @@ impl Fadt {
         Some(Self {
             dsdt: bytes::u64(table, 140).filter(|address| *address != 0).unwrap_or(dsdt),
             pm1a_control: fixed(64, 172),
-            sleep_control: if hardware_reduced { Register::parse(table, 244) } else { None },
+            sleep_control: match Register::parse(table, 244) {
+                Some(Register::Memory(address)) if hardware_reduced => Some(address),
+                _ => None,
+            },
             pm_timer: fixed(76, 208),
             pm_timer_wide: flags & TMR_VAL_EXT != 0,
             hardware_reduced,

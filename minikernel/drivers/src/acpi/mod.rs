@@ -14,7 +14,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use aml::MmioDevice;
-pub use fadt::{Fadt, Register};
+pub use fadt::Fadt;
 pub use madt::{IoApic, LocalApic, Madt, Override};
 pub use mcfg::EcamRegion;
 pub use tables::PhysicalMemory;
@@ -68,8 +68,8 @@ pub enum SoftOff {
     },
     /// Write `value` (8 bits) to the sleep control register of hardware-reduced ACPI (ACPI 4.8.3.7).
     SleepControl {
-        /// Where the register is.
-        register: Register,
+        /// Physical address of the register.
+        register: u64,
         /// `SLP_TYP` of `_S5` with `SLP_EN`.
         value: u8,
     },

@@ -164,7 +164,7 @@ fn reads_a_microvm() {
         MmioDevice { base: 0xfeb0_2c00, size: 512, line: line(46, Trigger::Edge, Polarity::Low) },
     ];
     assert_eq!(platform.virtio_mmio, expected);
-    let off = SoftOff::SleepControl { register: Register::Memory(0xfea0_0200), value: 0x34 };
+    let off = SoftOff::SleepControl { register: 0xfea0_0200, value: 0x34 };
     assert_eq!(platform.soft_off(), Some(off));
     let fadt = platform.fadt.unwrap();
     assert_eq!((fadt.pm1a_control, fadt.pm_timer), (None, None), "there is no fixed hardware");

@@ -12,15 +12,13 @@ const RESET: u8 = 0xfe;
 const PATIENCE: usize = 1000;
 
 /// Tries each way in turn.
-pub(crate) fn off(status: u8, exit_port: Option<u16>, acpi: Option<(u16, u16)>) -> ! {
+pub(crate) fn off(status: u8, exit_port: Option<u16>, acpi: impl FnOnce()) -> ! {
     // First, since it alone tells the host the status, and since somebody asked for it.
     if let Some(port) = exit_port {
         Port::<u32>::new(port).write(u32::from(status));
     }
-    if let Some((port, value)) = acpi {
-        Port::<u16>::new(port).write(value);
-        wait();
-    }
+    acpi();
+    wait();
     if KEYBOARD.read() != 0xff {
         KEYBOARD.write(RESET);
         wait();

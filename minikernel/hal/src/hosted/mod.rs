@@ -94,6 +94,6 @@ pub(crate) fn serial_write(bytes: &[u8]) {
     eprint!("{}", std::string::String::from_utf8_lossy(bytes));
 }
 
-pub(crate) fn power_off(status: u8, _exit_port: Option<u16>, _acpi: Option<(u16, u16)>) -> ! {
+pub(crate) fn power_off(status: u8, _exit_port: Option<u16>, _acpi: impl FnOnce()) -> ! {
     process::exit(i32::from(status))
 }
