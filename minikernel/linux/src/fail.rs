@@ -22,6 +22,9 @@ pub enum Restart {
     UnlessHandled,
     /// It is made again only if no handler ran at all; with one it fails with `EINTR`.
     WithoutHandler,
+    /// As `WithoutHandler`, and the call made again waits no longer than the first would have: until this point of time, in nanoseconds since
+    /// boot (`restart_syscall(2)`).
+    Until(u64),
 }
 
 /// What a failed call leaves in `rax`: the negative error number.

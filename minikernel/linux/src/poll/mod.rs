@@ -4,10 +4,17 @@
 //! ([`FileOps`](isopod_fs::file::FileOps)). On this stand
 //!
 //! * [`until_ready`]: an operation made blocking, with `O_NONBLOCK`, time-outs and signals;
-//! * [`read`] and [`write`]: the same with a program's buffers, partial counts and page faults.
+//! * [`read`] and [`write`]: the same with a program's buffers, partial counts and page faults;
+//! * [`wait_for_any`]: poll(2) and select(2);
+//! * [`Epoll`]: epoll(7).
 
+mod any;
+pub mod bitmap;
 mod blocking;
+mod epoll;
 mod transfer;
 
+pub use any::wait_for_any;
 pub use blocking::{FOREVER, NEVER, finish_open, patience, until_ready};
+pub use epoll::{Epoll, Event, Interest, new_epoll};
 pub use transfer::{read, write};

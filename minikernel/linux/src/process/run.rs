@@ -27,6 +27,8 @@ pub struct Ctx {
     pub user: UserContext,
     /// Set by a call that a signal interrupted, until the signal has been dealt with.
     pub restart: Option<Restart>,
+    /// Until when the call that is made again waits, if it does; see [`Restart::Until`].
+    pub resume_until: Option<u64>,
     /// The number of the system call that is being made, for `restart`.
     pub call: u64,
     /// The fault whose signal is about to be delivered, for the frame.
@@ -42,6 +44,7 @@ impl Ctx {
             memory: thread.process().memory(),
             user,
             restart: None,
+            resume_until: None,
             call: 0,
             last_fault: None,
             exit_code: 0,
@@ -53,6 +56,14 @@ impl Ctx {
         let mut signals = self.thread.signals.lock();
         signals.saved_mask = Some(signals.mask);
         signals.mask = mask.difference(SigSet::UNSTOPPABLE);
+    }
+
+    /// Takes back [`replace_mask`](Self::replace_mask) when no signal ended the wait.
+    pub fn restore_mask(&self) {
+        let mut signals = self.thread.signals.lock();
+        if let Some(mask) = signals.saved_mask.take() {
+            signals.mask = mask;
+        }
     }
 }
 

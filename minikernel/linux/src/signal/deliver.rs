@@ -18,6 +18,8 @@ pub async fn deliver(ctx: &mut Ctx) {
             Disposition::Ignore => {}
             Disposition::Handler(handler) => {
                 settle_interrupted(ctx, Some(action));
+                // What the handler calls is not the call that was interrupted.
+                ctx.resume_until = None;
                 enter(ctx, signal, &info, action, handler).await;
             }
             Disposition::Default => default(ctx, signal, &info).await,
@@ -84,7 +86,11 @@ fn settle_interrupted(ctx: &mut Ctx, handled: Option<Action>) {
     let again = match (restart, handled) {
         (_, None) => true,
         (Restart::UnlessHandled, Some(action)) => action.flags.contains(ActionFlags::RESTART),
-        (Restart::WithoutHandler, Some(_)) => false,
+        (Restart::WithoutHandler | Restart::Until(_), Some(_)) => false,
+    };
+    ctx.resume_until = match restart {
+        Restart::Until(deadline) if again => Some(deadline),
+        _ => None,
     };
     let registers = &mut ctx.user.regs;
     if again {

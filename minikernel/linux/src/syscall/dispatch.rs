@@ -68,6 +68,9 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
         Err(Fail::Restart(Restart::WithoutHandler)) => {
             line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)")
         }
+        Err(Fail::Restart(Restart::Until(_))) => {
+            line.push_str(" = ? ERESTART_RESTARTBLOCK (Interrupted by signal)")
+        }
         Ok(value) if value > 0xffff_ffff => put!(&mut line, " = {value:#x}"),
         Ok(value) => put!(&mut line, " = {value}"),
     }

@@ -14,6 +14,7 @@
 
 mod argument;
 mod dispatch;
+mod epoll;
 mod eventfd;
 mod file;
 mod futex;
@@ -21,6 +22,7 @@ mod identity;
 mod memory;
 mod path;
 mod pipe;
+mod poll;
 mod prctl;
 mod process;
 mod signalfd;

@@ -59,7 +59,7 @@ impl From<Action> for UserAction {
     }
 }
 
-fn check_size(size: usize) -> Result<(), Errno> {
+pub(super) fn check_size(size: usize) -> Result<(), Errno> {
     if size == SET_SIZE { Ok(()) } else { Err(Errno::EINVAL) }
 }
 

@@ -8,7 +8,7 @@ use alloc::string::String;
 use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
-use super::{eventfd, file, futex, identity, memory, pipe, process, signalfd, signals, system};
+use super::{epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, system};
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -85,6 +85,7 @@ system_calls! {
     4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::stat;
     5 fstat(fd: Fd, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::fstat;
     6 lstat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::lstat;
+    7 poll(fds: UserPtr<poll::PollFd>, nfds: usize, timeout: i32) => wait poll::poll;
     8 lseek(fd: Fd, offset: i64, whence: u32) => wait file::io::lseek;
     9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => wait memory::mmap;
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
@@ -100,6 +101,7 @@ system_calls! {
     20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::writev;
     21 access(pathname: UserPath, mode: Flags) => wait file::stat::access;
     22 pipe(pipefd: UserPtr<[i32; 2]>) => wait pipe::pipe;
+    23 select(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timeval>) => wait poll::select;
     24 sched_yield() => wait process::sched_yield;
     25 mremap(old_address: usize, old_size: usize, new_size: usize, flags: Flags, new_address: usize) => now memory::mremap;
     26 msync(addr: usize, length: usize, flags: Flags) => now memory::msync;
@@ -213,10 +215,13 @@ system_calls! {
     202 futex(uaddr: usize, futex_op: Flags, val: u32, timeout: UserPtr<crate::time::Timespec>, uaddr2: usize, val3: u32) => wait futex::futex;
     203 sched_setaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_setaffinity;
     204 sched_getaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_getaffinity;
+    213 epoll_create(size: i32) => now epoll::epoll_create;
     217 getdents64(fd: Fd, dirp: OutBytes, count: u32) => wait file::directory::getdents64;
     218 set_tid_address(tidptr: usize) => now process::set_tid_address;
     221 fadvise64(fd: Fd, offset: i64, len: i64, advice: i32) => now file::io::fadvise64;
     231 exit_group(status: i32) => now process::exit_group;
+    232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait;
+    233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => wait file::attributes::utimes;
     257 openat(dirfd: Fd, pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::openat;
@@ -232,14 +237,18 @@ system_calls! {
     267 readlinkat(dirfd: Fd, pathname: UserPath, buf: OutBytes, bufsiz: i32) => wait file::stat::readlinkat;
     268 fchmodat(dirfd: Fd, pathname: UserPath, mode: Mode) => wait file::attributes::fchmodat;
     269 faccessat(dirfd: Fd, pathname: UserPath, mode: Flags) => wait file::stat::faccessat;
+    270 pselect6(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<[u64; 2]>) => wait poll::pselect6;
+    271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait poll::ppoll;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => wait file::attributes::utimensat;
+    281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;
     284 eventfd(initval: u32) => now eventfd::eventfd;
     285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => wait file::attributes::fallocate;
     289 signalfd4(fd: Fd, mask: UserPtr<u64>, sizemask: usize, flags: Flags) => wait signalfd::signalfd4;
     290 eventfd2(initval: u32, flags: Flags) => now eventfd::eventfd2;
+    291 epoll_create1(flags: Flags) => now epoll::epoll_create1;
     292 dup3(oldfd: Fd, newfd: Fd, flags: Flags) => now file::descriptors::dup3;
     293 pipe2(pipefd: UserPtr<[i32; 2]>, flags: Flags) => wait pipe::pipe2;
     295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::preadv;
@@ -261,6 +270,7 @@ system_calls! {
     436 close_range(first: u32, last: u32, flags: Flags) => now file::descriptors::close_range;
     437 openat2(dirfd: Fd, pathname: UserPath, how: UserPtr<file::open::UserOpenHow>, size: usize) => wait file::open::openat2;
     439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => wait file::stat::faccessat2;
+    441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
 }
 
 #[cfg(test)]

@@ -1,0 +1,94 @@
+//! Waiting for any of several files: what poll(2) and select(2) share.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::future::poll_fn;
+use core::task::{Poll, Waker};
+
+use isopod_fs::file::OpenFile;
+use isopod_hal::sync::wait::{Listener, WaitQueue};
+
+use super::NEVER;
+use crate::fail::Interrupted;
+use crate::process::Thread;
+use crate::sched;
+use crate::wait::interruptible;
+
+/// Waits until `look` counts something, at most until `deadline` (nanoseconds since boot), and returns its last count. `look` is asked at
+/// first and after each change of one of `files`.
+pub async fn wait_for_any(
+    thread: &Thread,
+    files: &[Arc<OpenFile>],
+    deadline: u64,
+    mut look: impl FnMut() -> usize,
+) -> Result<usize, Interrupted> {
+    let count = look();
+    if count > 0 || deadline == NEVER {
+        return Ok(count);
+    }
+    let mut ears = Ears::default();
+    let found = poll_fn(|context| {
+        // First listen, then look, so that no change falls between.
+        ears.listen(files, context.waker());
+        match look() {
+            0 => Poll::Pending,
+            count => Poll::Ready(count),
+        }
+    });
+    Ok(interruptible(thread, sched::timeout_at(deadline, found)).await?.unwrap_or(0))
+}
+
+/// Listeners at the queues of files.
+#[derive(Default)]
+struct Ears {
+    waker: Option<Waker>,
+    listeners: Vec<Listener<Arc<WaitQueue>>>,
+}
+
+impl Ears {
+    /// Has `waker` woken when one of `files` changes.
+    fn listen(&mut self, files: &[Arc<OpenFile>], waker: &Waker) {
+        if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
+            return;
+        }
+        self.waker = Some(waker.clone());
+        self.listeners.clear();
+        let queues = files.iter().filter_map(|file| file.wait_queue());
+        self.listeners.extend(queues.map(|queue| queue.listen_owned(waker)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::eventfd::new_eventfd;
+    use crate::poll::FOREVER;
+    use crate::testing::{self, Task};
+    use isopod_fs::Bytes;
+    use isopod_fs::file::{OpenFlags, Ready};
+
+    #[test]
+    fn any_of_the_files_ends_the_wait() {
+        let thread = testing::thread();
+        let files: Vec<_> = (0..3).map(|_| new_eventfd(0, false, OpenFlags::empty()).unwrap()).collect();
+        let look = || files.iter().filter(|file| file.ready().contains(Ready::READ)).count();
+        let mut task = Task::new(wait_for_any(&thread, &files, FOREVER, look));
+        assert!(task.poll().is_pending());
+        let credentials = thread.identity().for_files();
+        files[1].write(&credentials, &mut Bytes::new(&1u64.to_le_bytes())).unwrap();
+        assert_eq!((task.wakes(), task.poll()), (1, Poll::Ready(Ok(1))));
+    }
+
+    #[test]
+    fn a_deadline_ends_it_with_nothing() {
+        let thread = testing::thread();
+        let deadline = isopod_hal::clock::monotonic_ns() + 1000;
+        let mut task = Task::new(wait_for_any(&thread, &[], deadline, || 0));
+        let outcome = loop {
+            if let Poll::Ready(outcome) = task.poll() {
+                break outcome;
+            }
+        };
+        assert_eq!(outcome, Ok(0));
+    }
+}

@@ -1,0 +1,367 @@
+//! epoll(7).
+//!
+//! An item listens at its file's queue for as long as it is in the interest list. A wake-up only puts it on the list of candidates and wakes who
+//! waits; whether it is ready is asked when events are collected, so that a wait costs what is ready, not what is watched. An item with level
+//! triggering that was ready stays a candidate; one with edge triggering becomes one again at the next wake-up.
+//!
+//! An item does not keep its file open. Items of closed files are dropped when they are met, and in sweeps that a growing list pays for.
+
+use alloc::boxed::Box;
+use alloc::collections::{BTreeMap, VecDeque};
+use alloc::sync::{Arc, Weak};
+use alloc::task::Wake;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
+use core::task::Waker;
+
+use bitflags::bitflags;
+use isopod_fs::Errno;
+use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking};
+use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::wait::{Listener, WaitQueue};
+
+use crate::ipc::anonymous_file;
+
+/// How deep epoll files may watch epoll files (`EP_MAX_NESTS`).
+const NESTS_MAX: usize = 4;
+/// Interest lists up to this length are not swept.
+const SWEEP_MIN: usize = 64;
+
+bitflags! {
+    /// What an item asks for besides readiness.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+    pub struct Mode: u32 {
+        /// Wake no more waiters than needed; all may be woken.
+        const EXCLUSIVE = 1 << 28;
+        /// Keeps the machine from sleeping; it never does.
+        const WAKEUP = 1 << 29;
+        /// Silent after one event, until it is modified.
+        const ONE_SHOT = 1 << 30;
+        /// Edge-triggered.
+        const EDGE = 1 << 31;
+    }
+}
+
+/// The events that are reported without being asked for.
+const ALWAYS: Ready = Ready::ERROR.union(Ready::HANG_UP);
+
+/// What a program wants to know of a file, and what it is told with an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Interest {
+    /// Readiness and modes, as `EPOLL_CTL_ADD` takes them.
+    pub events: u32,
+    /// The program's own.
+    pub data: u64,
+}
+
+impl Interest {
+    fn mode(self) -> Mode {
+        Mode::from_bits_truncate(self.events)
+    }
+}
+
+/// An epoll instance.
+#[derive(Debug)]
+pub struct Epoll {
+    inner: SpinLock<Inner>,
+    /// Woken when there is a new candidate.
+    changed: Arc<WaitQueue>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    items: BTreeMap<Key, Arc<Item>>,
+    candidates: VecDeque<Arc<Item>>,
+    /// The length at which closed files are looked for next.
+    sweep_at: usize,
+}
+
+/// A descriptor, and the address of what it referred to when it was added. No two live files share that: a weak reference keeps the address.
+type Key = (i32, usize);
+
+fn key(fd: i32, file: &Arc<OpenFile>) -> Key {
+    (fd, Arc::as_ptr(file).addr())
+}
+
+/// An entry of the interest list.
+#[derive(Debug)]
+struct Item {
+    epoll: Weak<Epoll>,
+    file: Weak<OpenFile>,
+    interest: SpinLock<Interest>,
+    /// In the list of candidates.
+    queued: AtomicBool,
+    /// Taken out of the interest list, maybe while it was a candidate.
+    gone: AtomicBool,
+    /// The registration; it refers back to this item, and is taken to let go of it.
+    listener: SpinLock<Option<Listener<Arc<WaitQueue>>>>,
+}
+
+impl Item {
+    /// Makes it a candidate, and wakes one who waits for events.
+    fn queue(self: &Arc<Self>) {
+        let Some(epoll) = self.epoll.upgrade() else { return };
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            epoll.inner.lock().candidates.push_back(Arc::clone(self));
+        }
+        epoll.changed.wake_one();
+    }
+
+    /// What is ready of what is asked for.
+    fn ready(&self) -> Ready {
+        if self.gone.load(Ordering::Acquire) {
+            return Ready::empty();
+        }
+        let wanted = Ready::from_bits_truncate(self.interest.lock().events);
+        self.file.upgrade().map_or(Ready::empty(), |file| file.ready() & wanted)
+    }
+
+    /// Makes it a candidate if it is ready.
+    fn queue_if_ready(self: &Arc<Self>) {
+        if !self.ready().is_empty() {
+            self.queue();
+        }
+    }
+
+    /// Lets go of the file's queue.
+    fn leave(&self) {
+        self.gone.store(true, Ordering::Release);
+        let listener = self.listener.lock().take();
+        drop(listener);
+    }
+}
+
+impl Wake for Item {
+    fn wake(self: Arc<Self>) {
+        self.queue();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.queue();
+    }
+}
+
+/// An event that was collected.
+#[derive(Debug)]
+pub struct Event {
+    item: Arc<Item>,
+    /// What was asked for before an event of one shot silenced it.
+    asked: u32,
+    /// What to tell the program.
+    pub report: Interest,
+}
+
+impl Event {
+    /// The program could not be told: the item is a candidate again, and no longer silenced.
+    pub fn put_back(self) {
+        self.item.interest.lock().events |= self.asked;
+        self.item.queue();
+    }
+}
+
+impl Epoll {
+    fn new() -> Arc<Self> {
+        Arc::new(Self { inner: SpinLock::default(), changed: Arc::default() })
+    }
+
+    /// The instance behind `file`, if it is one.
+    pub fn of(file: &OpenFile) -> Option<&Arc<Self>> {
+        file.ops()?.downcast_ref::<EpollFile>().map(|file| &file.0)
+    }
+
+    /// `EPOLL_CTL_ADD`. `EPERM` for a file that is always ready, `EEXIST`, `ELOOP` when instances would watch each other, or too deep,
+    /// `EINVAL` for what `EPOLLEXCLUSIVE` does not go with.
+    pub fn add(self: &Arc<Self>, fd: i32, file: &Arc<OpenFile>, interest: Interest) -> Result<(), Errno> {
+        /// Changes of who watches whom, one at a time: no two of them close a loop together.
+        static NESTING: SpinLock<()> = SpinLock::new(());
+        let queue = file.wait_queue().ok_or(Errno::EPERM)?;
+        let inner_epoll = Self::of(file);
+        let exclusive_with = Ready::READABLE | Ready::WRITABLE | ALWAYS;
+        let exclusive_ok = Mode::all().difference(Mode::ONE_SHOT).bits() | exclusive_with.bits();
+        if interest.mode().contains(Mode::EXCLUSIVE)
+            && (inner_epoll.is_some() || interest.events & !exclusive_ok != 0)
+        {
+            return Err(Errno::EINVAL);
+        }
+        let nesting = inner_epoll.map(|inner| (NESTING.lock(), inner));
+        if let Some((_, inner)) = &nesting
+            && (Arc::ptr_eq(inner, self) || inner.depth_below(self, 1).is_none())
+        {
+            return Err(Errno::ELOOP);
+        }
+        let item = Arc::new(Item {
+            epoll: Arc::downgrade(self),
+            file: Arc::downgrade(file),
+            interest: SpinLock::new(Interest { events: interest.events | ALWAYS.bits(), ..interest }),
+            queued: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
+            listener: SpinLock::new(None),
+        });
+        self.sweep();
+        let mut state = self.inner.lock();
+        if state.items.contains_key(&key(fd, file)) {
+            return Err(Errno::EEXIST);
+        }
+        state.items.insert(key(fd, file), Arc::clone(&item));
+        drop(state);
+        *item.listener.lock() = Some(queue.listen_owned(&Waker::from(Arc::clone(&item))));
+        drop(nesting);
+        item.queue_if_ready();
+        Ok(())
+    }
+
+    /// `EPOLL_CTL_MOD`. `ENOENT`; `EINVAL` for `EPOLLEXCLUSIVE`, now or before.
+    pub fn modify(&self, fd: i32, file: &Arc<OpenFile>, interest: Interest) -> Result<(), Errno> {
+        if interest.mode().contains(Mode::EXCLUSIVE) {
+            return Err(Errno::EINVAL);
+        }
+        let item = self.inner.lock().items.get(&key(fd, file)).cloned().ok_or(Errno::ENOENT)?;
+        let mut current = item.interest.lock();
+        if current.mode().contains(Mode::EXCLUSIVE) {
+            return Err(Errno::EINVAL);
+        }
+        *current = Interest { events: interest.events | ALWAYS.bits(), ..interest };
+        drop(current);
+        item.queue_if_ready();
+        Ok(())
+    }
+
+    /// `EPOLL_CTL_DEL`. `ENOENT`.
+    pub fn delete(&self, fd: i32, file: &Arc<OpenFile>) -> Result<(), Errno> {
+        let item = self.inner.lock().items.remove(&key(fd, file)).ok_or(Errno::ENOENT)?;
+        item.leave();
+        Ok(())
+    }
+
+    /// Collects at most `limit` events, those that waited longest first; none when nothing is ready. `ENOMEM`.
+    pub fn collect(&self, limit: usize) -> Result<Vec<Event>, Errno> {
+        let mut events = Vec::new();
+        // Each candidate is looked at once, though it may come back to the end of the list.
+        let mut left = self.inner.lock().candidates.len();
+        events.try_reserve(limit.min(left)).map_err(|_| Errno::ENOMEM)?;
+        while left > 0 && events.len() < limit {
+            left -= 1;
+            // Bound to its own statement: the lock must not be held while the file is asked.
+            let next = self.inner.lock().candidates.pop_front();
+            let Some(item) = next else { break };
+            // From here on a wake-up makes it a candidate again.
+            item.queued.store(false, Ordering::Release);
+            let ready = item.ready();
+            if ready.is_empty() {
+                continue;
+            }
+            let mut interest = item.interest.lock();
+            let report = Interest { events: ready.bits(), data: interest.data };
+            let (asked, mode) = (interest.events, interest.mode());
+            if mode.contains(Mode::ONE_SHOT) {
+                interest.events = mode.bits();
+            }
+            drop(interest);
+            if !mode.intersects(Mode::ONE_SHOT | Mode::EDGE) && !item.queued.swap(true, Ordering::AcqRel) {
+                self.inner.lock().candidates.push_back(Arc::clone(&item));
+            }
+            events.push(Event { item, asked, report });
+        }
+        let more = !self.inner.lock().candidates.is_empty();
+        if more && !events.is_empty() {
+            // What this caller leaves is for the next.
+            self.changed.wake_one();
+        }
+        Ok(events)
+    }
+
+    /// Waits until there are events; see [`collect`](Self::collect).
+    pub async fn wait(&self, limit: usize) -> Result<Vec<Event>, Errno> {
+        let found = || match self.collect(limit) {
+            Ok(events) if events.is_empty() => None,
+            outcome => Some(outcome),
+        };
+        self.changed.until(found).await
+    }
+
+    /// True when an event could be collected.
+    fn is_ready(&self) -> bool {
+        loop {
+            let Some(first) = self.inner.lock().candidates.front().cloned() else { return false };
+            if !first.ready().is_empty() {
+                return true;
+            }
+            // Not ready after all; a wake-up will bring it back.
+            let mut inner = self.inner.lock();
+            if inner.candidates.front().is_some_and(|item| Arc::ptr_eq(item, &first)) {
+                inner.candidates.pop_front();
+                first.queued.store(false, Ordering::Release);
+            }
+            drop(inner);
+            // It may have become so in between, when it still counted as a candidate.
+            first.queue_if_ready();
+        }
+    }
+
+    /// How many levels of instances this one watches; `None` when `sought` is among them, or there are too many.
+    fn depth_below(&self, sought: &Arc<Self>, level: usize) -> Option<usize> {
+        if level > NESTS_MAX {
+            return None;
+        }
+        let files: Vec<_> = self.inner.lock().items.values().filter_map(|item| item.file.upgrade()).collect();
+        let mut deepest = level;
+        for inner in files.iter().filter_map(|file| Self::of(file)) {
+            if Arc::ptr_eq(inner, sought) {
+                return None;
+            }
+            deepest = deepest.max(inner.depth_below(sought, level + 1)?);
+        }
+        Some(deepest)
+    }
+
+    /// Drops the items of closed files when the list has doubled since the last time.
+    fn sweep(&self) {
+        let mut inner = self.inner.lock();
+        if inner.items.len() < inner.sweep_at.max(SWEEP_MIN) {
+            return;
+        }
+        let mut closed = Vec::new();
+        inner.items.retain(|_, item| {
+            let live = item.file.strong_count() > 0;
+            if !live {
+                closed.push(Arc::clone(item));
+            }
+            live
+        });
+        inner.sweep_at = inner.items.len() * 2;
+        drop(inner);
+        closed.iter().for_each(|item| item.leave());
+    }
+}
+
+impl Drop for Epoll {
+    fn drop(&mut self) {
+        let items = core::mem::take(&mut self.inner.lock().items);
+        items.values().for_each(|item| item.leave());
+    }
+}
+
+/// epoll_create(2): a file that is a new instance.
+pub fn new_epoll() -> Result<Arc<OpenFile>, Errno> {
+    anonymous_file("eventpoll", OpenFlags::RDWR, Box::new(EpollFile(Epoll::new())))
+}
+
+#[derive(Debug)]
+struct EpollFile(Arc<Epoll>);
+
+impl FileOps for EpollFile {
+    fn ready(&self, _file: &OpenFile) -> Ready {
+        if self.0.is_ready() { Ready::READABLE } else { Ready::empty() }
+    }
+
+    fn wait_queue(&self) -> Option<Arc<WaitQueue>> {
+        Some(Arc::clone(&self.0.changed))
+    }
+
+    fn seeking(&self) -> Seeking {
+        Seeking::AlwaysZero
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,169 @@
+//! epoll_create(2), epoll_ctl(2), epoll_wait(2) and their kin.
+
+use alloc::sync::Arc;
+
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFlags;
+use isopod_hal::paging::USER_END;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::argument::{Fd, Flags};
+use super::file::open::install;
+use super::poll::{deadline_in, deadline_in_ms, optional, replace_mask};
+use crate::fail::{Fail, SysResult};
+use crate::mm::UserPtr;
+use crate::poll::{Epoll, Interest, NEVER, new_epoll};
+use crate::process::Ctx;
+use crate::sched;
+use crate::time::Timespec;
+use crate::wait::interruptible;
+
+/// `struct epoll_event`, which is packed on x86-64.
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C, packed)]
+pub struct EpollEvent {
+    events: u32,
+    data: u64,
+}
+
+/// epoll_create(2). The size says nothing, but must be above zero.
+pub fn epoll_create(ctx: &mut Ctx, size: i32) -> SysResult {
+    if size <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    epoll_create1(ctx, Flags(0))
+}
+
+/// epoll_create1(2)
+pub fn epoll_create1(ctx: &mut Ctx, flags: Flags) -> SysResult {
+    if flags.0 & !OpenFlags::CLOEXEC.bits() != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    install(ctx, new_epoll()?, flags.0 != 0)
+}
+
+/// epoll_ctl(2)
+pub async fn epoll_ctl(
+    ctx: &mut Ctx,
+    instance: Fd,
+    operation: i32,
+    fd: Fd,
+    event: UserPtr<EpollEvent>,
+) -> SysResult {
+    const ADD: i32 = 1;
+    const DELETE: i32 = 2;
+    const MODIFY: i32 = 3;
+    let interest = if operation == DELETE {
+        Interest { events: 0, data: 0 }
+    } else {
+        let EpollEvent { events, data } = ctx.memory.read(event).await?;
+        Interest { events, data }
+    };
+    let files = ctx.thread.files();
+    let watcher = files.get(instance.0)?;
+    let file = files.get(fd.0)?;
+    watcher.check_not_path().and_then(|()| file.check_not_path()).map_err(|_| Errno::EBADF)?;
+    if file.wait_queue().is_none() {
+        return Err(Errno::EPERM.into());
+    }
+    let epoll = Epoll::of(&watcher).filter(|_| !Arc::ptr_eq(&watcher, &file)).ok_or(Errno::EINVAL)?;
+    match operation {
+        ADD => epoll.add(fd.0, &file, interest)?,
+        DELETE => epoll.delete(fd.0, &file)?,
+        MODIFY => epoll.modify(fd.0, &file, interest)?,
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    Ok(0)
+}
+
+/// epoll_wait(2)
+pub async fn epoll_wait(
+    ctx: &mut Ctx,
+    instance: Fd,
+    events: UserPtr<EpollEvent>,
+    limit: i32,
+    timeout: i32,
+) -> SysResult {
+    wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await
+}
+
+/// epoll_pwait(2)
+pub async fn epoll_pwait(
+    ctx: &mut Ctx,
+    instance: Fd,
+    events: UserPtr<EpollEvent>,
+    limit: i32,
+    timeout: i32,
+    mask: UserPtr<u64>,
+    size: usize,
+) -> SysResult {
+    replace_mask(ctx, mask, size).await?;
+    let outcome = wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await;
+    finish(ctx, outcome)
+}
+
+/// epoll_pwait2(2)
+pub async fn epoll_pwait2(
+    ctx: &mut Ctx,
+    instance: Fd,
+    events: UserPtr<EpollEvent>,
+    limit: i32,
+    timeout: UserPtr<Timespec>,
+    mask: UserPtr<u64>,
+    size: usize,
+) -> SysResult {
+    let deadline = deadline_in(optional(ctx, timeout).await?)?;
+    replace_mask(ctx, mask, size).await?;
+    let outcome = wait_until(ctx, instance, events, limit, deadline).await;
+    finish(ctx, outcome)
+}
+
+/// The mask goes back at once unless a signal ended the wait.
+fn finish(ctx: &Ctx, outcome: SysResult) -> SysResult {
+    if outcome != Err(Fail::Errno(Errno::EINTR)) {
+        ctx.restore_mask();
+    }
+    outcome
+}
+
+async fn wait_until(
+    ctx: &Ctx,
+    instance: Fd,
+    events: UserPtr<EpollEvent>,
+    limit: i32,
+    deadline: u64,
+) -> SysResult {
+    const LIMIT_MAX: usize = i32::MAX as usize / size_of::<EpollEvent>();
+    let limit = usize::try_from(limit).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let limit = limit.ok_or(Errno::EINVAL)?;
+    if events.element(limit).address() > USER_END {
+        return Err(Errno::EFAULT.into());
+    }
+    let watcher = ctx.thread.files().get(instance.0)?;
+    watcher.check_not_path().map_err(|_| Errno::EBADF)?;
+    let epoll = Epoll::of(&watcher).ok_or(Errno::EINVAL)?;
+    let mut found = epoll.collect(limit)?;
+    if found.is_empty() && deadline != NEVER {
+        let wait = sched::timeout_at(deadline, epoll.wait(limit));
+        // Never made again, whatever the handler's flags (signal(7)).
+        let waited = interruptible(&ctx.thread, wait).await.map_err(|_| Errno::EINTR)?;
+        found = waited.transpose()?.unwrap_or_default();
+    }
+    let mut told = 0;
+    let mut failed = None;
+    for event in found {
+        let report = EpollEvent { events: event.report.events, data: event.report.data };
+        if failed.is_none() {
+            failed = ctx.memory.write(events.element(told), &report).await.err();
+        }
+        if failed.is_some() {
+            event.put_back();
+        } else {
+            told += 1;
+        }
+    }
+    match failed {
+        Some(errno) if told == 0 => Err(errno.into()),
+        _ => Ok(told),
+    }
+}
