@@ -28,6 +28,7 @@ impl DescriptorSet {
     }
 
     /// The empty set of as many words.
+    #[must_use]
     pub fn cleared(&self) -> Self {
         Self(vec![0; self.0.len()])
     }
@@ -56,8 +57,8 @@ impl DescriptorSet {
     }
 }
 
-/// What makes a descriptor of each set count as ready: to read, to write, exceptional (select(2), "Correspondence between select() and poll()
-/// notifications").
+/// What makes a descriptor of each set count as ready: to read, to write, exceptional (select(2), section "Correspondence between select
+/// and poll notifications").
 const READY: [Ready; 3] = [
     Ready::READ.union(Ready::READ_NORMAL).union(Ready::HANG_UP).union(Ready::ERROR),
     Ready::WRITE.union(Ready::WRITE_NORMAL).union(Ready::ERROR),

@@ -66,6 +66,8 @@ pub struct Epoll {
     inner: SpinLock<Inner>,
     /// Woken when there is a new candidate.
     changed: Arc<WaitQueue>,
+    /// The instances that watch this one, once for each time that they do.
+    watchers: SpinLock<Vec<Weak<Epoll>>>,
 }
 
 #[derive(Debug, Default)]
@@ -161,7 +163,7 @@ impl Event {
 
 impl Epoll {
     fn new() -> Arc<Self> {
-        Arc::new(Self { inner: SpinLock::default(), changed: Arc::default() })
+        Arc::new(Self { inner: SpinLock::default(), changed: Arc::default(), watchers: SpinLock::default() })
     }
 
     /// The instance behind `file`, if it is one.
@@ -184,10 +186,8 @@ impl Epoll {
             return Err(Errno::EINVAL);
         }
         let nesting = inner_epoll.map(|inner| (NESTING.lock(), inner));
-        if let Some((_, inner)) = &nesting
-            && (Arc::ptr_eq(inner, self) || inner.depth_below(self, 1).is_none())
-        {
-            return Err(Errno::ELOOP);
+        if let Some((_, inner)) = &nesting {
+            self.check_nesting(inner)?;
         }
         let item = Arc::new(Item {
             epoll: Arc::downgrade(self),
@@ -205,6 +205,11 @@ impl Epoll {
         state.items.insert(key(fd, file), Arc::clone(&item));
         drop(state);
         *item.listener.lock() = Some(queue.listen_owned(&Waker::from(Arc::clone(&item))));
+        if let Some((_, inner)) = &nesting {
+            let mut watchers = inner.watchers.lock();
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.push(Arc::downgrade(self));
+        }
         drop(nesting);
         item.queue_if_ready();
         Ok(())
@@ -230,6 +235,12 @@ impl Epoll {
     pub fn delete(&self, fd: i32, file: &Arc<OpenFile>) -> Result<(), Errno> {
         let item = self.inner.lock().items.remove(&key(fd, file)).ok_or(Errno::ENOENT)?;
         item.leave();
+        if let Some(inner) = Self::of(file) {
+            let mut watchers = inner.watchers.lock();
+            if let Some(index) = watchers.iter().position(|watcher| core::ptr::eq(watcher.as_ptr(), self)) {
+                watchers.swap_remove(index);
+            }
+        }
         Ok(())
     }
 
@@ -298,7 +309,17 @@ impl Epoll {
         }
     }
 
-    /// How many levels of instances this one watches; `None` when `sought` is among them, or there are too many.
+    /// `ELOOP` if watching `inner` closed a loop, or made a chain of more than [`NESTS_MAX`] instances below another.
+    fn check_nesting(self: &Arc<Self>, inner: &Arc<Self>) -> Result<(), Errno> {
+        if Arc::ptr_eq(inner, self) {
+            return Err(Errno::ELOOP);
+        }
+        let below = inner.depth_below(self, 1).ok_or(Errno::ELOOP)?;
+        let above = self.height_above(0).ok_or(Errno::ELOOP)?;
+        if above + below > NESTS_MAX { Err(Errno::ELOOP) } else { Ok(()) }
+    }
+
+    /// The longest chain of instances from this one, at `level`, down; `None` when `sought` is in it, or it is too long.
     fn depth_below(&self, sought: &Arc<Self>, level: usize) -> Option<usize> {
         if level > NESTS_MAX {
             return None;
@@ -312,6 +333,17 @@ impl Epoll {
             deepest = deepest.max(inner.depth_below(sought, level + 1)?);
         }
         Some(deepest)
+    }
+
+    /// The longest chain of instances that watch this one, which has `level` below it; `None` when it is too long.
+    fn height_above(&self, level: usize) -> Option<usize> {
+        if level > NESTS_MAX {
+            return None;
+        }
+        let watchers: Vec<_> = self.watchers.lock().iter().filter_map(Weak::upgrade).collect();
+        watchers
+            .iter()
+            .try_fold(level, |highest, watcher| Some(highest.max(watcher.height_above(level + 1)?)))
     }
 
     /// Drops the items of closed files when the list has doubled since the last time.
@@ -330,18 +362,22 @@ impl Epoll {
         });
         inner.sweep_at = inner.items.len() * 2;
         drop(inner);
-        closed.iter().for_each(|item| item.leave());
+        for item in closed {
+            item.leave();
+        }
     }
 }
 
 impl Drop for Epoll {
     fn drop(&mut self) {
         let items = core::mem::take(&mut self.inner.lock().items);
-        items.values().for_each(|item| item.leave());
+        for item in items.values() {
+            item.leave();
+        }
     }
 }
 
-/// epoll_create(2): a file that is a new instance.
+/// `epoll_create(2)`: a file that is a new instance.
 pub fn new_epoll() -> Result<Arc<OpenFile>, Errno> {
     anonymous_file("eventpoll", OpenFlags::RDWR, Box::new(EpollFile(Epoll::new())))
 }

@@ -6,7 +6,7 @@
 //! * [`until_ready`]: an operation made blocking, with `O_NONBLOCK`, time-outs and signals;
 //! * [`read`] and [`write`]: the same with a program's buffers, partial counts and page faults;
 //! * [`wait_for_any`]: poll(2) and select(2);
-//! * [`Epoll`]: epoll(7).
+//! * [`Epoll`] with epoll(7).
 
 mod any;
 pub mod bitmap;

@@ -88,7 +88,8 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
 
 /// Says why the command cannot be run.
 fn report(manifest: &Manifest, error: &CommandError) {
-    let name = alloc::string::String::from_utf8_lossy(manifest.args.first().map_or(b"", Vec::as_slice)).into_owned();
+    let name =
+        alloc::string::String::from_utf8_lossy(manifest.args.first().map_or(b"", Vec::as_slice)).into_owned();
     let reason = match (error.errno, error.path_searched) {
         (Errno::ENOENT, true) => "not found in $PATH",
         (errno, _) => errno.description(),
@@ -163,14 +164,18 @@ fn open_streams(thread: &Thread, manifest: &Manifest, host: &Arc<dyn Host>) -> R
     let files = thread.files();
     for stream in [Stream::Input, Stream::Output, Stream::Error] {
         let (uid, gid) = (manifest.user.uid, manifest.user.gid);
-        let file = HostStream::open(host, stream, uid, gid).map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        let file =
+            HostStream::open(host, stream, uid, gid).map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
         files.insert(file, false, 0, u64::MAX)?;
     }
     Ok(())
 }
 
 /// The command's file and its path: a name without a slash is looked for in `PATH`, as execvp(3) does.
-async fn find_command(thread: &Arc<Thread>, manifest: &Manifest) -> Result<(Arc<OpenFile>, Vec<u8>), CommandError> {
+async fn find_command(
+    thread: &Arc<Thread>,
+    manifest: &Manifest,
+) -> Result<(Arc<OpenFile>, Vec<u8>), CommandError> {
     let name = manifest.args.first().map_or(&b""[..], Vec::as_slice);
     if name.contains(&b'/') {
         let found = open(thread, name).await.map_err(|errno| CommandError { errno, path_searched: false })?;

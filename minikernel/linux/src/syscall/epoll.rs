@@ -1,4 +1,4 @@
-//! epoll_create(2), epoll_ctl(2), epoll_wait(2) and their kin.
+//! `epoll_create(2)`, `epoll_ctl(2)`, `epoll_wait(2)` and their kin.
 
 use alloc::sync::Arc;
 
@@ -26,7 +26,7 @@ pub struct EpollEvent {
     data: u64,
 }
 
-/// epoll_create(2). The size says nothing, but must be above zero.
+/// `epoll_create(2)`. The size says nothing, but must be above zero.
 pub fn epoll_create(ctx: &mut Ctx, size: i32) -> SysResult {
     if size <= 0 {
         return Err(Errno::EINVAL.into());
@@ -34,7 +34,7 @@ pub fn epoll_create(ctx: &mut Ctx, size: i32) -> SysResult {
     epoll_create1(ctx, Flags(0))
 }
 
-/// epoll_create1(2)
+/// `epoll_create1(2)`
 pub fn epoll_create1(ctx: &mut Ctx, flags: Flags) -> SysResult {
     if flags.0 & !OpenFlags::CLOEXEC.bits() != 0 {
         return Err(Errno::EINVAL.into());
@@ -42,7 +42,7 @@ pub fn epoll_create1(ctx: &mut Ctx, flags: Flags) -> SysResult {
     install(ctx, new_epoll()?, flags.0 != 0)
 }
 
-/// epoll_ctl(2)
+/// `epoll_ctl(2)`
 pub async fn epoll_ctl(
     ctx: &mut Ctx,
     instance: Fd,
@@ -76,7 +76,7 @@ pub async fn epoll_ctl(
     Ok(0)
 }
 
-/// epoll_wait(2)
+/// `epoll_wait(2)`
 pub async fn epoll_wait(
     ctx: &mut Ctx,
     instance: Fd,
@@ -87,7 +87,7 @@ pub async fn epoll_wait(
     wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await
 }
 
-/// epoll_pwait(2)
+/// `epoll_pwait(2)`
 pub async fn epoll_pwait(
     ctx: &mut Ctx,
     instance: Fd,
@@ -102,7 +102,7 @@ pub async fn epoll_pwait(
     finish(ctx, outcome)
 }
 
-/// epoll_pwait2(2)
+/// `epoll_pwait2(2)`
 pub async fn epoll_pwait2(
     ctx: &mut Ctx,
     instance: Fd,

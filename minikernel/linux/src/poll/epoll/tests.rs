@@ -133,6 +133,10 @@ fn instances_nest_but_never_in_a_loop_nor_too_deep() {
     }
     assert_eq!(chain[0].1.add(1, &chain[4].0, interest(IN, 0)), Err(Errno::ELOOP));
     assert_eq!(chain[5].1.add(1, &chain[4].0, interest(IN, 0)), Err(Errno::ELOOP));
+    assert_eq!(chain[0].1.add(1, &chain[5].0, interest(IN, 0)), Err(Errno::ELOOP));
+    chain[1].1.add(1, &chain[5].0, interest(IN, 0)).unwrap();
+    chain[1].1.delete(1, &chain[5].0).unwrap();
+    assert!(chain[5].1.watchers.lock().is_empty());
     let (reader, writer) = pipe();
     chain[0].1.add(3, &reader, interest(IN, 1)).unwrap();
     assert_eq!(collect(&chain[4].1, 9), []);
