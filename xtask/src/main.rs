@@ -1,10 +1,14 @@
 //! Development tasks of Isopod, started as `cargo xtask TASK`.
 #![forbid(unsafe_code)]
+#![expect(clippy::cast_precision_loss, reason = "figures for people: more than 52 bits are noise to them")]
 
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod bench;
+mod demo;
+mod fuzz;
 mod lint;
 mod process;
 mod setup;
@@ -24,6 +28,12 @@ enum Task {
     Setup,
     /// Check format, lints, dependencies, the border of unsafe code, and the kernel's instructions
     Lint,
+    /// Make an image, build it, boot it, and show what each step cost
+    Demo(demo::Arguments),
+    /// Measure the promises of SPECIFICATION.md
+    Bench(bench::Arguments),
+    /// Feed each parser inputs nobody thought of, for some seconds
+    Fuzz(fuzz::Arguments),
     /// Run everything that must be green: setup if something is missing, lint, unit, fuzz and end-to-end tests
     Test(test::Arguments),
 }
@@ -32,6 +42,9 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().task {
         Task::Setup => setup::run(),
         Task::Lint => lint::run(),
+        Task::Demo(arguments) => demo::run(&arguments),
+        Task::Bench(arguments) => bench::run(&arguments),
+        Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
     };
     match result {

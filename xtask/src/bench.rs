@@ -1,0 +1,66 @@
+//! The promises of `SPECIFICATION.md`, measured.
+
+use anyhow::Result;
+
+use crate::{process, setup, workspace};
+
+mod boot;
+mod build;
+mod linux;
+mod machine;
+mod pvh;
+mod run;
+mod size;
+mod table;
+
+use table::Row;
+
+/// What to measure.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Parts to measure; all but `linux` if none is named
+    #[arg(value_parser = PARTS.map(|(name, _)| name))]
+    parts: Vec<String>,
+    /// Measure the Linux guest too, which takes minutes
+    #[arg(long)]
+    linux: bool,
+    /// Write the results into SPECIFICATION.md
+    #[arg(long)]
+    record: bool,
+}
+
+/// A part's name and what measures it.
+type Part = (&'static str, fn() -> Result<Vec<Row>>);
+
+const PARTS: [Part; 5] = [
+    ("size", size::measure),
+    ("boot", boot::measure),
+    ("linux", linux::measure),
+    ("run", run::measure),
+    ("build", build::measure),
+];
+
+/// Measures, prints the table, and records it if asked to.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    if setup::is_needed() {
+        setup::run()?;
+    }
+    process::run(workspace::cargo().args(["build", "--release", "--quiet", "--package", "isopod"]))?;
+    let mut rows = Vec::new();
+    for (name, measure) in PARTS {
+        let named = arguments.parts.iter().any(|part| part == name);
+        let by_default = arguments.parts.is_empty() && (name != "linux" || arguments.linux);
+        if named || by_default {
+            println!("bench: {name}");
+            let measured = measure()?;
+            for row in &measured {
+                println!("{row}");
+            }
+            rows.extend(measured);
+        }
+    }
+    if arguments.record {
+        table::record(&workspace::root().join("SPECIFICATION.md"), &rows)?;
+    }
+    table::judge(&rows)
+}
