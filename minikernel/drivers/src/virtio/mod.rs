@@ -16,7 +16,7 @@ pub mod transport;
 mod simulated;
 
 use alloc::boxed::Box;
-use alloc::sync::{Arc, Weak};
+use alloc::sync::Arc;
 use core::fmt;
 
 use isopod_hal::OutOfMemory;
@@ -133,17 +133,19 @@ pub fn start<D: Driver>(
     }
     // The interrupt must exist before the queues, which name it, and the driver owns the queues: so it gets there
     // by way of a cell that is filled last.
-    let target = Arc::new(Once::<Weak<D>>::new());
+    let target = Arc::new(Once::<Arc<D>>::new());
     let handler = Arc::clone(&target);
-    transport.connect(Box::new(move || {
-        if let Some(driver) = handler.get().and_then(Weak::upgrade) {
+    let on_interrupt = Box::new(move || {
+        if let Some(driver) = handler.get() {
             driver.on_interrupt();
         }
-    }))?;
+    });
+    transport.connect(on_interrupt).inspect_err(|_| add(&*transport, Status::FAILED))?;
     let transport: Arc<dyn Transport> = transport.into();
     let driver = build(Arc::clone(&transport), features).inspect_err(|_| add(&*transport, Status::FAILED))?;
     let driver = Arc::new(driver);
-    target.get_or_init(|| Arc::downgrade(&driver));
+    // From here on the driver lives for good: its device knows its memory.
+    target.get_or_init(|| Arc::clone(&driver));
     add(&*transport, Status::DRIVER_OK);
     Ok(driver)
 }
