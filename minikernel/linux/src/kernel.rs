@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
+use isopod_drivers::entropy::Random;
 use isopod_fs::vfs::{Namespace, Path};
 use isopod_hal::sync::{Once, SpinLock};
 
@@ -17,8 +18,8 @@ pub const VERSION: &str = concat!("#1 SMP Isopod ", env!("CARGO_PKG_VERSION"));
 pub struct Kernel {
     /// The tree of files.
     pub namespace: Namespace,
-    /// Fills a buffer with random bytes.
-    pub random: Box<dyn Fn(&mut [u8]) + Send + Sync>,
+    /// The random numbers.
+    pub random: Arc<Random>,
     /// Takes the kernel's own words: traces and fault reports.
     pub log: Box<dyn Fn(&[u8]) + Send + Sync>,
     /// The machine's name.
@@ -63,14 +64,17 @@ pub fn root() -> Path {
 
 /// Fills `bytes` with random bytes.
 pub fn fill_random(bytes: &mut [u8]) {
-    (kernel().random)(bytes);
+    kernel().random.fill(bytes);
+}
+
+/// Mixes in bytes of a program's. They may be known to others, and make nothing worse.
+pub fn stir_random(bytes: &[u8]) {
+    kernel().random.add_public(bytes);
 }
 
 /// A random number.
 pub fn random_u64() -> u64 {
-    let mut bytes = [0; 8];
-    fill_random(&mut bytes);
-    u64::from_le_bytes(bytes)
+    kernel().random.next_u64()
 }
 
 /// Prints words of the kernel's own.

@@ -11,12 +11,13 @@ mod stream;
 use alloc::sync::Arc;
 
 use isopod_drivers::console::CharDevice;
+use isopod_hal::sync::Once;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::Kind;
 
 use channel::Channel;
 use plain::Plain;
-pub use stream::{HostStream, Stream};
+pub use stream::{HostEnd, HostStream, Stream};
 
 /// The way to the host. Nothing here waits.
 pub trait Host: Send + Sync {
@@ -42,14 +43,25 @@ pub trait Host: Send + Sync {
     fn send_polled(&self, kind: Kind, bytes: &[u8]);
 }
 
-/// The way to the host over `device`, framed or plain, and what keeps it going.
-pub fn connect(device: Arc<dyn CharDevice>, framed: bool, input: bool) -> Arc<dyn Host> {
-    if framed { Channel::open(device, input) } else { Plain::open(device, input) }
+static CURRENT: Once<Arc<dyn Host>> = Once::new();
+
+/// Reaches the host over `device`, framed or plain, and starts what keeps the connection going. The first call counts.
+pub fn connect(device: Option<Arc<dyn CharDevice>>, framed: bool, input: bool) -> &'static Arc<dyn Host> {
+    CURRENT.get_or_init(|| match device {
+        Some(device) if framed => Channel::open(device, input),
+        Some(device) => Plain::open(device, input),
+        None => Arc::new(Nobody::default()),
+    })
+}
+
+/// The way to the host, once it has been reached.
+pub fn current() -> Option<&'static Arc<dyn Host>> {
+    CURRENT.get()
 }
 
 /// A host when there is no device to reach one: output is lost, input is at its end.
 #[derive(Debug, Default)]
-pub struct Nobody {
+struct Nobody {
     never: Arc<WaitQueue>,
 }
 

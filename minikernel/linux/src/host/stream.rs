@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready};
-use isopod_fs::{DetachedInode, Errno, FileType, Result, Sink, Source};
+use isopod_fs::{DetachedInode, Errno, FileType, Inode, Result, Sink, Source};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::Kind;
 
@@ -23,10 +23,17 @@ pub enum Stream {
     Error,
 }
 
+/// One of the streams, as an inode refers to it while it is open: by that it can be opened again, by `/dev/stdout` or
+/// `/proc/self/fd/1`.
+#[derive(Debug, Clone, Copy)]
+pub struct HostEnd(Stream);
+
 /// A standard stream: the program sees a pipe, as a container without a terminal does.
 pub struct HostStream {
     host: Arc<dyn Host>,
     stream: Stream,
+    /// What the inode is attached to.
+    _end: Option<Arc<HostEnd>>,
 }
 
 impl fmt::Debug for HostStream {
@@ -36,13 +43,25 @@ impl fmt::Debug for HostStream {
 }
 
 impl HostStream {
-    /// Opens the stream for a program that runs as `uid` and `gid`, who own the pipe, so that it can be opened again by `/dev/stdout`.
+    /// A stream without an inode of its own.
+    pub fn new(host: &Arc<dyn Host>, stream: Stream) -> Self {
+        Self { host: Arc::clone(host), stream, _end: None }
+    }
+
+    /// Opens the stream for a program that runs as `uid` and `gid`, who own the pipe.
     pub fn open(host: &Arc<dyn Host>, stream: Stream, uid: u32, gid: u32) -> Result<Arc<OpenFile>> {
         let inode = DetachedInode::new(FileType::Fifo, 0o600, uid, gid);
+        let end = inode.state().attach(|| Ok(Arc::new(HostEnd(stream))))?;
         let name = alloc::format!("pipe:[{}]", inode.number());
         let flags = if stream == Stream::Input { OpenFlags::empty() } else { OpenFlags::WRONLY };
-        let ops: Box<dyn FileOps> = Box::new(Self { host: Arc::clone(host), stream });
-        OpenFile::anonymous(kernel::namespace().detached(inode, name.as_bytes()), flags, Some(ops))
+        let ops = Self { _end: Some(end), ..Self::new(host, stream) };
+        OpenFile::anonymous(kernel::namespace().detached(inode, name.as_bytes()), flags, Some(Box::new(ops)))
+    }
+
+    /// Opens the stream again that stands behind an inode, if one does.
+    pub fn reopen(inode: &Arc<dyn Inode>) -> Option<Self> {
+        let end = inode.state().attached::<HostEnd>()?;
+        Some(Self { _end: Some(Arc::clone(&end)), ..Self::new(super::current()?, end.0) })
     }
 
     fn kind(&self) -> Kind {

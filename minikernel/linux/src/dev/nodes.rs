@@ -1,0 +1,107 @@
+//! The tree of files, with `/dev` in it.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+
+use isopod_fs::file::{FileOps, OpenRequest};
+use isopod_fs::tmpfs::{Options, Tmpfs};
+use isopod_fs::vfs::{Device, MountFlags, Namespace, Resolve, SpecialFiles, View};
+use isopod_fs::{Credentials, DeviceId, Errno, Error, FileSystem, FileType, NewNode, NodeKind, Result};
+
+use super::constant::{Full, Null, Zero};
+use super::random::Random;
+use super::streams::Console;
+use crate::host::HostStream;
+use crate::ipc::pipe::Fifos;
+
+/// A device node: name, number, and what opens it.
+struct Node(&'static [u8], DeviceId, fn() -> Result<Box<dyn FileOps>>);
+
+/// The character devices, with Linux's numbers (`Documentation/admin-guide/devices.txt`).
+const NODES: [Node; 7] = [
+    Node(b"null", DeviceId::new(1, 3), || Ok(Box::new(Null))),
+    Node(b"zero", DeviceId::new(1, 5), || Ok(Box::new(Zero))),
+    Node(b"full", DeviceId::new(1, 7), || Ok(Box::new(Full))),
+    Node(b"random", DeviceId::new(1, 8), || Ok(Box::new(Random))),
+    Node(b"urandom", DeviceId::new(1, 9), || Ok(Box::new(Random))),
+    // A process without a controlling terminal is told so (tty(4)).
+    Node(b"tty", DeviceId::new(5, 0), || Err(Errno::ENXIO.into())),
+    Node(b"console", DeviceId::new(5, 1), || Ok(Box::new(Console::open()?))),
+];
+
+/// Links that container engines make.
+const LINKS: [(&[u8], &[u8]); 4] = [
+    (b"fd", b"/proc/self/fd"),
+    (b"stdin", b"/proc/self/fd/0"),
+    (b"stdout", b"/proc/self/fd/1"),
+    (b"stderr", b"/proc/self/fd/2"),
+];
+
+/// Bytes of `/dev/shm`, as container engines give it.
+const SHM_SIZE: u64 = 64 << 20;
+
+/// The tree of files over `root`, with the file systems that every container finds.
+pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
+    let special = SpecialFiles::new(Arc::new(open_fifo));
+    for Node(_, id, open) in NODES {
+        special.register(id, Arc::new(move |_: &OpenRequest<'_>| open()));
+    }
+    let namespace = Namespace::new(root, b"isopod", special);
+    mount(&namespace, b"/dev", device_tree()?, MountFlags::NOSUID | MountFlags::NOEXEC, b"tmpfs")?;
+    let shm = Tmpfs::new(&Options { pages: SHM_SIZE / isopod_hal::PAGE_SIZE as u64, ..Options::default() })?;
+    mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
+    Ok(namespace)
+}
+
+/// What stands behind a FIFO: one of the standard streams, or a pipe.
+fn open_fifo(request: &OpenRequest<'_>) -> Result<Box<dyn FileOps>> {
+    match HostStream::reopen(request.inode) {
+        Some(stream) => Ok(Box::new(stream)),
+        None => Fifos.open(request),
+    }
+}
+
+/// The file system of `/dev`.
+fn device_tree() -> Result<Arc<Tmpfs>> {
+    let tree = Tmpfs::new(&Options { mode: 0o755, ..Options::default() })?;
+    let root = tree.root();
+    let node = |kind, mode| NewNode { kind, mode, uid: 0, gid: 0 };
+    for Node(name, id, _) in NODES {
+        let mode = if name == b"console" { 0o620 } else { 0o666 };
+        root.create(name, &node(NodeKind::Special(FileType::CharacterDevice, id), mode))?;
+    }
+    for (name, target) in LINKS {
+        root.create(name, &node(NodeKind::Symlink(target), 0o777))?;
+    }
+    root.create(b"shm", &node(NodeKind::Directory, 0o1777))?;
+    Ok(tree)
+}
+
+/// Mounts `file_system` at `place`, which is made if the image does not have it.
+fn mount(
+    namespace: &Namespace,
+    place: &[u8],
+    file_system: Arc<dyn FileSystem>,
+    flags: MountFlags,
+    source: &[u8],
+) -> Result<()> {
+    let root = namespace.root();
+    let credentials = Credentials::root();
+    let view = View {
+        namespace,
+        credentials: &credentials,
+        root: &root,
+        directory: &root,
+        umask: 0,
+        process: isopod_fs::vfs::Process::default(),
+    };
+    let at = match view.resolve(&root, place, Resolve::FOLLOW | Resolve::DIRECTORY) {
+        Err(Error::Errno(Errno::ENOENT)) => {
+            view.mkdir(&root, place, 0o755)?;
+            view.resolve(&root, place, Resolve::FOLLOW)?
+        }
+        outcome => outcome?,
+    };
+    namespace.mount(file_system, &at, flags, source)?;
+    Ok(())
+}
