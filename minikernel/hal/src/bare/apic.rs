@@ -60,9 +60,8 @@ pub(super) unsafe fn install() {
             X2.store(true, Ordering::Relaxed);
         } else {
             let at = PhysAddr::new(base & 0x000f_ffff_ffff_f000);
-            if let Ok(window) = MmioWindow::open(PhysRange::new(at, 4096)) {
-                let _ = WINDOW.set(window);
-            }
+            let window = MmioWindow::open(PhysRange::new(at, 4096)).expect("the first windows need no frame");
+            let _ = WINDOW.set(window);
         }
     }
     write(Register::Lint0, MASKED);

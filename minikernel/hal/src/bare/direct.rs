@@ -220,10 +220,18 @@ impl MmioWindow {
     pub(crate) fn open(range: PhysRange) -> Result<Self, MapError> {
         let first = range.start.page();
         let len = (range.end().as_u64() - first.as_u64()).next_multiple_of(PAGE_SIZE as u64) as usize;
-        let start = reserve(len)?;
-        for offset in (0..len).step_by(PAGE_SIZE) {
+        // What is large, as a PCI segment's configuration space is, has large pages.
+        let large = first.is_aligned(LARGE_PAGE as u64) && len.is_multiple_of(LARGE_PAGE);
+        let page = if large { LARGE_PAGE } else { PAGE_SIZE };
+        let start = reserve(len, page)?;
+        for offset in (0..len).step_by(page) {
             let at = PhysAddr::new(first.as_u64() + offset as u64);
-            map_register_page(start + offset, at).map_err(|_| MapError::OutOfMemory)?;
+            if large {
+                window_directory[(start + offset) / LARGE_PAGE % 512]
+                    .store(entry(at, REGISTERS | Bits::LARGE), Ordering::Release);
+            } else {
+                map_register_page(start + offset, at).map_err(|_| MapError::OutOfMemory)?;
+            }
         }
         Ok(Self(ptr::with_exposed_provenance_mut(start + range.start.page_offset())))
     }
@@ -242,16 +250,19 @@ impl MmioWindow {
     }
 }
 
-/// Takes addresses for a window of `len` bytes.
-fn reserve(len: usize) -> Result<usize, MapError> {
+/// Takes addresses for a window of `len` bytes, aligned to `page`.
+fn reserve(len: usize, page: usize) -> Result<usize, MapError> {
     static NEXT: AtomicUsize = AtomicUsize::new(0);
-    let take = |next: usize| next.checked_add(len).filter(|&end| end <= WINDOWS_LEN);
-    let offset =
+    let take = |next: usize| next.next_multiple_of(page).checked_add(len).filter(|&end| end <= WINDOWS_LEN);
+    let before =
         NEXT.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).map_err(|_| MapError::OutOfMemory)?;
-    Ok(WINDOWS_BASE + offset)
+    Ok(WINDOWS_BASE + before.next_multiple_of(page))
 }
 
-/// Maps one page of registers. PCD and PWT choose entry 3 of the PAT, which is uncacheable since reset.
+/// Pages for registers. PCD and PWT choose entry 3 of the PAT, which is uncacheable since reset.
+const REGISTERS: Bits = DATA.union(Bits::CACHE_DISABLE).union(Bits::WRITE_THROUGH);
+
+/// Maps one page of registers.
 fn map_register_page(page: usize, at: PhysAddr) -> Result<(), OutOfMemory> {
     let upper = &window_directory[page / LARGE_PAGE % 512];
     let mut found = Entry(upper.load(Ordering::Acquire));
@@ -259,7 +270,6 @@ fn map_register_page(page: usize, at: PhysAddr) -> Result<(), OutOfMemory> {
         found = Entry(entry(empty_table(memory().allocate(1, Purpose::Kernel)?), UPPER));
         upper.store(found.0, Ordering::Release);
     }
-    let bits = DATA | Bits::CACHE_DISABLE | Bits::WRITE_THROUGH;
-    table_at(found.address())[page / PAGE_SIZE % 512].store(entry(at, bits), Ordering::Release);
+    table_at(found.address())[page / PAGE_SIZE % 512].store(entry(at, REGISTERS), Ordering::Release);
     Ok(())
 }

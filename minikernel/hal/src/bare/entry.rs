@@ -131,6 +131,7 @@ global_asm!(
     CR4 = const 1 << 5 | 1 << 9 | 1 << 10,
     EFER = const 0xc000_0080u32,
     EFER_LME_SCE = const 1 << 8 | 1,
-    // PG, WP, NE, ET, MP, PE: no emulation, no lazy switching, and read-only means the kernel too.
-    CR0 = const 0x8001_0033u32,
+    // PG, AM, WP, NE, ET, MP, PE: no emulation, no lazy switching, read-only means the kernel too, and user code may have
+    // its alignment checked.
+    CR0 = const 0x8005_0033u32,
 );

@@ -1,10 +1,10 @@
 //! The local APIC's timer.
 //!
 //! Where it compares with the time-stamp counter, a deadline is exact. Else it counts down at a rate that only
-//! some hypervisors tell. No start-up waits to measure it: the first countdown assumes a rate that is surely too high
-//! a bound on nothing but earliness, so it ends too early, and its true length gives the rate for the next one.
+//! some hypervisors tell. No start-up waits to measure it: the first countdown assumes a rate that is lower than any, so
+//! it ends too early, and how long it has really lasted gives the rate for the next one.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::{
     apic::{self, MASKED, Register},
@@ -35,20 +35,32 @@ const SLOWEST: u64 = 1_000_000 / DIVISOR;
 /// A countdown must have lasted so long in nanoseconds for its length to give the rate.
 const LONG_ENOUGH: u64 = 20_000;
 
+/// Whether the timer compares with the time-stamp counter. It does once that counter's rate is known.
+static COMPARES: AtomicBool = AtomicBool::new(false);
+
 /// Lets the timer interrupt at `deadline` in nanoseconds.
 pub(crate) fn arm_timer(deadline: u64) {
-    if features().tsc_deadline
-        && let Some(rate) = time::rate()
-    {
-        apic::write(Register::Timer, DEADLINE_MODE | u32::from(TIMER_VECTOR));
-        // SAFETY: the processor has the register. The write must not overtake that of the mode, in memory
-        // (SDM volume 3, section 11.5.4.1). A deadline of 0 would disarm.
-        unsafe {
-            core::arch::x86_64::_mm_mfence();
-            wrmsr(TSC_DEADLINE, rate.tsc_at(deadline).max(1));
-        }
-        return;
+    match features().tsc_deadline.then(time::rate).flatten() {
+        Some(rate) => compare(rate.tsc_at(deadline)),
+        None => count_down(deadline),
     }
+}
+
+/// Lets the timer interrupt at a value of the time-stamp counter.
+fn compare(tsc: u64) {
+    if !COMPARES.swap(true, Ordering::Relaxed) {
+        TICKS.store(0, Ordering::Relaxed);
+        apic::write(Register::Timer, DEADLINE_MODE | u32::from(TIMER_VECTOR));
+        // SAFETY: every 64-bit processor has the instruction. The deadline must not overtake the mode, which is written
+        // to memory (SDM volume 3, section 11.5.4.1).
+        unsafe { core::arch::x86_64::_mm_mfence() };
+    }
+    // SAFETY: the processor has the register. A deadline of 0 would disarm.
+    unsafe { wrmsr(TSC_DEADLINE, tsc.max(1)) };
+}
+
+/// Lets the timer interrupt after as many ticks as there are until `deadline`, or earlier.
+fn count_down(deadline: u64) {
     let rate = match RATE.load(Ordering::Relaxed) {
         0 => start(),
         rate => rate,
@@ -63,7 +75,7 @@ pub(crate) fn arm_timer(deadline: u64) {
 
 /// Forgets the deadline.
 pub(crate) fn disarm_timer() {
-    if features().tsc_deadline && time::rate().is_some() {
+    if COMPARES.load(Ordering::Relaxed) {
         // SAFETY: the processor has the register; 0 disarms.
         unsafe { wrmsr(TSC_DEADLINE, 0) };
     } else if TICKS.swap(0, Ordering::Relaxed) != 0 {

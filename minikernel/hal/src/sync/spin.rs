@@ -27,14 +27,11 @@ pub struct RawSpinLock(AtomicBool);
 // order what the lock protects.
 unsafe impl RawMutex for RawSpinLock {
     const INIT: Self = Self(AtomicBool::new(false));
-    type Guard = GuardNoSend;
+    type GuardMarker = GuardNoSend;
 
     #[inline]
-    fn lock(&self) -> GuardNoSend {
-        loop {
-            if let Some(guard) = self.try_lock() {
-                return guard;
-            }
+    fn lock(&self) {
+        while !self.try_lock() {
             while self.is_locked() {
                 hint::spin_loop();
             }
@@ -42,12 +39,12 @@ unsafe impl RawMutex for RawSpinLock {
     }
 
     #[inline]
-    fn try_lock(&self) -> Option<GuardNoSend> {
-        (!self.0.swap(true, Ordering::Acquire)).then(GuardNoSend::new)
+    fn try_lock(&self) -> bool {
+        !self.0.swap(true, Ordering::Acquire)
     }
 
     #[inline]
-    unsafe fn unlock(&self, _guard: GuardNoSend) {
+    unsafe fn unlock(&self) {
         self.0.store(false, Ordering::Release);
     }
 
@@ -67,43 +64,35 @@ const WRITER: usize = usize::MAX;
 // only while it is not `WRITER`.
 unsafe impl RawRwLock for RawRwSpinLock {
     const INIT: Self = Self(AtomicUsize::new(0));
-    type SharedGuard = GuardNoSend;
-    type ExclusiveGuard = GuardNoSend;
+    type GuardMarker = GuardNoSend;
 
-    fn lock_shared(&self) -> GuardNoSend {
-        loop {
-            if let Some(guard) = self.try_lock_shared() {
-                return guard;
-            }
+    fn lock_shared(&self) {
+        while !self.try_lock_shared() {
             hint::spin_loop();
         }
     }
 
-    fn try_lock_shared(&self) -> Option<GuardNoSend> {
+    fn try_lock_shared(&self) -> bool {
         // The largest count but one stays free, so that readers never turn into `WRITER`.
         let enter = |readers| (readers < WRITER - 1).then(|| readers + 1);
-        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).ok().map(|_| GuardNoSend::new())
+        self.0.fetch_update(Ordering::Acquire, Ordering::Relaxed, enter).is_ok()
     }
 
-    unsafe fn unlock_shared(&self, _guard: GuardNoSend) {
+    unsafe fn unlock_shared(&self) {
         self.0.fetch_sub(1, Ordering::Release);
     }
 
-    fn lock_exclusive(&self) -> GuardNoSend {
-        loop {
-            if let Some(guard) = self.try_lock_exclusive() {
-                return guard;
-            }
+    fn lock_exclusive(&self) {
+        while !self.try_lock_exclusive() {
             hint::spin_loop();
         }
     }
 
-    fn try_lock_exclusive(&self) -> Option<GuardNoSend> {
-        let taken = self.0.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed);
-        taken.ok().map(|_| GuardNoSend::new())
+    fn try_lock_exclusive(&self) -> bool {
+        self.0.compare_exchange(0, WRITER, Ordering::Acquire, Ordering::Relaxed).is_ok()
     }
 
-    unsafe fn unlock_exclusive(&self, _guard: GuardNoSend) {
+    unsafe fn unlock_exclusive(&self) {
         self.0.store(0, Ordering::Release);
     }
 
