@@ -101,14 +101,13 @@ fn from_image(
     store: &Store,
     progress: &dyn Progress,
 ) -> Result<CachedRoot, PrepareError> {
-    let offline = Options { offline: true, ..options.clone() };
+    let offline = || source::resolve(image, &Options { offline: true, ..options.clone() }, store, progress);
+    let asked = || source::resolve(image, options, store, progress);
     let resolved = match pull {
-        Pull::Always => source::resolve(image, options, store, progress)?,
-        Pull::Never => source::resolve(image, &offline, store, progress)?,
-        Pull::Missing => match source::resolve(image, &offline, store, progress) {
-            Ok(resolved) => resolved,
-            Err(_) => source::resolve(image, options, store, progress)?,
-        },
+        Pull::Always => asked()?,
+        Pull::Never => offline()?,
+        // What keeps the store from answering does not matter when the registry can.
+        Pull::Missing => offline().or_else(|_| asked())?,
     };
     if let Some(root) = store.root(&resolved.key) {
         return Ok(root);

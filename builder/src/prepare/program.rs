@@ -132,3 +132,34 @@ fn key(files: &[(Vec<u8>, PathBuf, Metadata)], config: &ImageConfig) -> Digest {
     }
     Digest::of(text.as_bytes())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_comes_with_its_loader_and_libraries() {
+        let program = Program::find(Path::new("/bin/sh")).unwrap();
+        let places: Vec<_> = program.files.keys().map(|place| String::from_utf8_lossy(place)).collect();
+        assert!(places.iter().any(|place| place.ends_with("/libc.so.6")), "{places:?}");
+        assert!(places.iter().any(|place| place.contains("/ld-linux")), "{places:?}");
+        assert!(program.files.contains_key(program.config.entrypoint[0].as_bytes()));
+    }
+
+    #[test]
+    fn a_root_is_made_anew_only_when_a_file_has_changed() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::at(dir.path()).unwrap();
+        let extra = dir.path().join("extra");
+        std::fs::write(&extra, "one").unwrap();
+        let root = || {
+            let mut program = Program::find(Path::new("/bin/sh")).unwrap();
+            program.add(&extra, Path::new("/etc/extra")).unwrap();
+            program.root(&Reference::Elf("/bin/sh".into()), &store).unwrap().image
+        };
+        let first = root();
+        assert_eq!(root(), first);
+        std::fs::write(&extra, "two").unwrap();
+        assert_ne!(root(), first);
+    }
+}

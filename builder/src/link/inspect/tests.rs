@@ -91,6 +91,53 @@ fn other_machines_are_named() {
     assert!(message(&files.with("/32", bytes), "/32").contains("a 32-bit machine"));
 }
 
+/// The root room writes the image, and the host's own file system says what must be found in it.
+#[test]
+fn a_finished_root_is_read_as_the_directory_it_was_made_of() {
+    use std::os::unix::fs::{FileExt as _, symlink};
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name);
+    std::fs::create_dir_all(path("a/b")).unwrap();
+    std::fs::create_dir(path("many")).unwrap();
+    for index in 0..500 {
+        std::fs::write(path(&format!("many/a-rather-long-name-{index}")), format!("{index}")).unwrap();
+    }
+    std::fs::write(path("a/b/file"), vec![7; 10_000]).unwrap();
+    std::fs::write(path("a/empty"), "").unwrap();
+    let sparse = std::fs::File::create(path("sparse")).unwrap();
+    sparse.write_all_at(b"end", 5 << 20).unwrap();
+    sparse.write_all_at(b"middle", 2 << 20).unwrap();
+    for (link, target) in
+        [("up", "a/../a/b"), ("absolute", "/up/file"), ("out", "../../../a/b/file"), ("loop", "loop")]
+    {
+        symlink(target, path(link)).unwrap();
+    }
+    let image = tempfile::NamedTempFile::new().unwrap();
+    let tree = crate::root::Tree::from_directory(dir.path()).unwrap();
+    crate::root::erofs::write(&tree, image.as_file()).unwrap();
+
+    let root = RootImage::open(image.path(), 0).unwrap();
+    let mut names = vec!["/a/b/file".to_owned(), "/a/empty".to_owned(), "/sparse".to_owned()];
+    names.extend((0..500).map(|index| format!("/many/a-rather-long-name-{index}")));
+    for name in names {
+        let entry = root.open(name.as_bytes()).unwrap();
+        assert_eq!(entry.path, name.as_bytes());
+        let host = std::fs::read(dir.path().join(&name[1..])).unwrap();
+        assert!(entry.read(0, usize::MAX).unwrap() == host, "{name} differs");
+    }
+    for link in ["/up/file", "/absolute", "/out", "//a/./b/../b/file"] {
+        assert_eq!(root.open(link.as_bytes()).unwrap().path, b"/a/b/file", "{link}");
+    }
+    for (none, kind) in [
+        ("/nothing", io::ErrorKind::NotFound),
+        ("/a/b", io::ErrorKind::InvalidInput),
+        ("/a/b/file/x", io::ErrorKind::NotADirectory),
+    ] {
+        assert_eq!(root.open(none.as_bytes()).unwrap_err().kind(), kind, "{none}");
+    }
+    assert!(root.open(b"/loop").is_err());
+}
+
 proptest! {
     #[test]
     fn damaged_programs_never_panic(
