@@ -25,6 +25,13 @@ pub struct Arguments {
     seconds: u32,
 }
 
+impl Arguments {
+    /// All targets, for as long as every change can afford.
+    pub fn brief() -> Self {
+        Self { targets: Vec::new(), seconds: 5 }
+    }
+}
+
 /// Builds the targets and runs each for its time; a crash, a hang or too much memory is an error.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = workspace::target().join("fuzz");

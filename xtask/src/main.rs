@@ -8,6 +8,7 @@ use clap::{Parser, Subcommand};
 
 mod bench;
 mod demo;
+mod docs;
 mod fuzz;
 mod lint;
 mod process;
@@ -32,6 +33,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Measure the promises of SPECIFICATION.md
     Bench(bench::Arguments),
+    /// Write the generated pages of docs/reference
+    Docs(docs::Arguments),
     /// Feed each parser inputs nobody thought of, for some seconds
     Fuzz(fuzz::Arguments),
     /// Run everything that must be green: setup if something is missing, lint, unit, fuzz and end-to-end tests
@@ -44,6 +47,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::Docs(arguments) => docs::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
     };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{lint, process, setup, workspace};
+use crate::{docs, fuzz, lint, process, setup, workspace};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -28,6 +28,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     parts.push(("unit tests", unit_tests));
     parts.push(("doc tests", doc_tests));
+    parts.push(("generated documentation", docs::check));
+    parts.push(("fuzz targets", || fuzz::run(&fuzz::Arguments::brief())));
     parts.push(("end-to-end tests", end_to_end_tests));
     let mut times = Vec::new();
     for (name, part) in parts {
