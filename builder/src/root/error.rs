@@ -3,21 +3,20 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::tar::TarProblem;
+use super::tar::TarError;
 use crate::store::Digest;
 
 /// Why there is no root.
 #[derive(Debug, thiserror::Error)]
 pub enum RootError {
     /// A layer is no tar archive that can be read.
-    #[error("layer {layer}: {problem} (at byte {offset} of the uncompressed tar)")]
+    #[error("layer {layer}: {error}")]
     Tar {
         /// The layer, by the digest of its uncompressed tar.
         layer: Digest,
-        /// Where the header lies that is wrong, in bytes.
-        offset: u64,
-        /// What is wrong.
-        problem: TarProblem,
+        /// What is wrong, and where.
+        #[source]
+        error: TarError,
     },
     /// An entry of a layer cannot be merged.
     #[error("layer {layer}, entry `{entry}`: {problem}")]

@@ -37,11 +37,8 @@ impl Tree {
             };
             tree.begin_layer().map_err(|problem| refused(b"", problem))?;
             loop {
-                let entry = reader.next_entry().map_err(|(offset, problem)| RootError::Tar {
-                    layer: layer.diff_id,
-                    offset,
-                    problem,
-                })?;
+                let entry = reader.next_entry();
+                let entry = entry.map_err(|error| RootError::Tar { layer: layer.diff_id, error })?;
                 let Some(entry) = entry else { break };
                 let path = entry.path.clone();
                 tree.apply(entry, &file).map_err(|problem| refused(&path, problem))?;

@@ -5,6 +5,7 @@
 //! reader would see another archive. The fields of a header are the `tar` crate's. Where archives are ambiguous we
 //! do as Go's `archive/tar` does, which all container engines use: what passes there means the same here.
 
+mod error;
 mod header;
 mod pax;
 mod sparse;
@@ -15,7 +16,9 @@ use std::sync::Arc;
 use ::tar::{EntryType, Header};
 
 use super::content::Extent;
+use super::printable;
 use super::tree::{Device, Meta};
+pub use error::{TarError, TarProblem};
 use pax::Pax;
 
 /// Headers and contents begin at multiples of this.
@@ -24,46 +27,6 @@ const BLOCK: u64 = 512;
 const EXTENSION_MAX: u64 = 1 << 20;
 /// As long as most small files together with their headers, so that they are skipped without a system call.
 const BUFFER: usize = 64 * 1024;
-
-/// Why a tar archive cannot be read.
-#[derive(Debug, thiserror::Error)]
-pub enum TarProblem {
-    /// The file cannot be read.
-    #[error("cannot read the archive: {0}")]
-    Io(#[from] io::Error),
-    /// The archive ends too early.
-    #[error("the archive ends in the middle of an entry")]
-    Truncated,
-    /// The checksum of a header is not that of its bytes.
-    #[error("this is no tar header (wrong checksum)")]
-    Checksum,
-    /// A number that is none, or too large.
-    #[error("the {0} of the entry is not a number that fits")]
-    Number(&'static str),
-    /// A PAX header that is not made of `length key=value` lines.
-    #[error("the extended header is malformed")]
-    Pax,
-    /// An extended header of more than a mebibyte.
-    #[error("the extended header is larger than 1 MiB")]
-    ExtensionTooLarge,
-    /// An extended header at the end of the archive.
-    #[error("an extended header is followed by no entry")]
-    ExtensionAlone,
-    /// Overlapping data, or data outside the file.
-    #[error("the map of the sparse file is malformed")]
-    Sparse,
-    /// Entries that no layer has: volume labels, multi-volume parts, ..
-    #[error("entries of type {0:?} are not known")]
-    Type(char),
-    /// An entry of which the archive has fewer bytes than it says.
-    #[error("the entry claims {claimed} bytes, but the archive has only {left} more")]
-    Size {
-        /// By the header.
-        claimed: u64,
-        /// Until the end of the archive.
-        left: u64,
-    },
-}
 
 /// One entry of an archive, as it stands there: nothing is resolved or checked but the form.
 #[derive(Debug, PartialEq, Eq)]
@@ -110,7 +73,9 @@ pub struct Reader<R> {
     len: u64,
     /// Where the last header began.
     header: u64,
-    /// Where the contents behind it end.
+    /// The name of the entry being read, once it is known.
+    name: Vec<u8>,
+    /// Where the contents of that entry end.
     contents_end: u64,
     /// Where the next header begins.
     next: u64,
@@ -126,15 +91,29 @@ impl<R: Read + Seek> Reader<R> {
         let len = input.seek(SeekFrom::End(0))?;
         input.rewind()?;
         let input = BufReader::with_capacity(BUFFER, input);
-        Ok(Self { input, position: 0, len, header: 0, contents_end: 0, next: 0, globals: Arc::default() })
+        Ok(Self {
+            input,
+            position: 0,
+            len,
+            header: 0,
+            name: Vec::new(),
+            contents_end: 0,
+            next: 0,
+            globals: Arc::default(),
+        })
     }
 
     /// The next entry; `None` at the archive's end.
     ///
     /// # Errors
-    /// What is wrong, and where the header lies that is, in bytes. Nothing can be read behind it.
-    pub fn next_entry(&mut self) -> Result<Option<Entry>, (u64, TarProblem)> {
-        self.entry().map_err(|problem| (self.header, problem))
+    /// What is wrong, and where. Nothing can be read behind it.
+    pub fn next_entry(&mut self) -> Result<Option<Entry>, TarError> {
+        self.name.clear();
+        self.entry().map_err(|problem| TarError {
+            offset: self.header,
+            entry: printable(&self.name),
+            problem,
+        })
     }
 
     fn entry(&mut self) -> Result<Option<Entry>, TarProblem> {
@@ -202,6 +181,7 @@ impl<R: Read + Seek> Reader<R> {
     ) -> Result<Entry, TarProblem> {
         let mut path =
             long_path.or_else(|| pax.get(b"path").map(Vec::from)).unwrap_or_else(|| header::path(header));
+        self.name.clone_from(&path);
         let link = || {
             long_link.or_else(|| pax.get(b"linkpath").map(Vec::from)).unwrap_or_else(|| header::link(header))
         };

@@ -9,7 +9,7 @@ use super::*;
 use crate::root::tree::Timestamp;
 
 /// All entries of an archive, or what was wrong.
-fn entries(archive: &[u8]) -> Result<Vec<Entry>, (u64, TarProblem)> {
+fn entries(archive: &[u8]) -> Result<Vec<Entry>, TarError> {
     let mut reader = Reader::new(Cursor::new(archive)).unwrap();
     let mut entries = Vec::new();
     while let Some(entry) = reader.next_entry()? {
@@ -150,13 +150,21 @@ fn directories_before_posix_end_with_a_slash() {
 
 #[test]
 fn broken_archives_are_refused() {
-    let problem = |archive: &[u8]| entries(archive).unwrap_err();
+    let problem = |archive: &[u8]| {
+        let error = entries(archive).unwrap_err();
+        (error.offset, error.problem)
+    };
     let whole = header("f", EntryType::Regular, 0);
     assert!(matches!(problem(b"no tar"), (0, TarProblem::Truncated)));
     assert!(matches!(problem(&[7; 512]), (0, TarProblem::Checksum)));
     let lies = header("f", EntryType::Regular, 1 << 33);
     let archive = [whole.as_bytes(), &lies.as_bytes()[..]].concat();
     assert!(matches!(problem(&archive), (512, TarProblem::Size { claimed: 0x2_0000_0000, left: 0 })));
+    let message = entries(&archive).unwrap_err().to_string();
+    assert_eq!(
+        message,
+        "entry `f`: it claims 8589934592 bytes, but the archive has only 0 more (header at byte 512 of the uncompressed tar)"
+    );
     let name = header("n", EntryType::GNULongName, 2 << 20);
     assert!(matches!(problem(name.as_bytes()), (0, TarProblem::ExtensionTooLarge)));
     let alone = [header("n", EntryType::GNULongName, 1).as_bytes(), &[b'x'; 512][..]].concat();
@@ -203,7 +211,7 @@ fn malformed_sparse_maps_are_refused() {
         let map_is_absent = map.is_empty();
         match sparse(map, len) {
             Ok(entries) if map_is_absent => assert_eq!(entries.len(), 1),
-            Err((_, TarProblem::Sparse)) => {}
+            Err(TarError { problem: TarProblem::Sparse, entry, .. }) => assert_eq!(entry, "s"),
             other => panic!("{map}: {other:?}"),
         }
     }
