@@ -1,15 +1,16 @@
 //! The framed protocol over a character device.
 
-use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_drivers::console::CharDevice;
+use isopod_fs::{Result, Sink};
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::{self, Frame, Kind, MAX_PAYLOAD};
 
 use super::Host;
+use super::input::Input;
 use super::output::Output;
 use crate::process::find_process;
 use crate::sched;
@@ -22,17 +23,9 @@ const WINDOW: usize = 64 << 10;
 pub(super) struct Channel {
     device: Arc<dyn CharDevice>,
     output: Arc<Output>,
-    input: SpinLock<Input>,
-    input_arrived: Arc<WaitQueue>,
-}
-
-/// Standard input on its way to the program.
-struct Input {
-    bytes: VecDeque<u8>,
-    /// The end has come, or there never was anything.
-    ended: bool,
-    /// How many bytes the host has been allowed to send and has not sent.
-    credit: usize,
+    input: Input,
+    /// How many bytes of input the host has been allowed to send and has not sent.
+    credit: SpinLock<usize>,
 }
 
 impl Channel {
@@ -43,8 +36,8 @@ impl Channel {
         let channel = Arc::new(Self {
             output: Output::new(Arc::clone(&device), &greeting),
             device,
-            input: SpinLock::new(Input { bytes: VecDeque::new(), ended: !input, credit: 0 }),
-            input_arrived: Arc::new(WaitQueue::new()),
+            input: Input::new(input),
+            credit: SpinLock::new(0),
         });
         sched::spawn(Arc::clone(&channel).receive());
         channel
@@ -70,7 +63,7 @@ impl Channel {
                 })
                 .await;
             if !open || !self.take_frames(&mut buffer) {
-                self.end_input();
+                self.input.end();
                 return;
             }
         }
@@ -96,15 +89,16 @@ impl Channel {
 
     fn take(&self, frame: &Frame<'_>) {
         match (frame.kind, frame.payload) {
-            (Some(Kind::Stdin), []) => self.end_input(),
+            (Some(Kind::Stdin), []) => self.input.end(),
             (Some(Kind::Stdin), bytes) => {
-                let mut input = self.input.lock();
                 // What exceeds the credit breaks the rules; it is dropped, for memory is not the host's to take.
-                let taken = bytes.len().min(input.credit);
-                input.credit -= taken;
-                input.bytes.extend(&bytes[..taken]);
-                drop(input);
-                self.input_arrived.wake_all();
+                let taken = {
+                    let mut credit = self.credit.lock();
+                    let taken = bytes.len().min(*credit);
+                    *credit -= taken;
+                    taken
+                };
+                self.input.push(&bytes[..taken]);
             }
             (Some(Kind::Signal), &[number]) => {
                 if let (Some(signal), Some(first)) = (Signal::new(u32::from(number)), find_process(1)) {
@@ -116,21 +110,17 @@ impl Channel {
         }
     }
 
-    fn end_input(&self) {
-        self.input.lock().ended = true;
-        self.input_arrived.wake_all();
-    }
-
     /// Allows the host to send more input when at least half of the window is free.
     fn grant(&self) {
+        let Some(unread) = self.input.available().filter(|_| !self.input.has_ended()) else { return };
         let more = {
-            let mut input = self.input.lock();
-            let under_way = input.bytes.len() + input.credit;
-            if input.ended || under_way > WINDOW / 2 {
+            let mut credit = self.credit.lock();
+            let under_way = unread + *credit;
+            if under_way > WINDOW / 2 {
                 return;
             }
             let more = WINDOW - under_way;
-            input.credit += more;
+            *credit += more;
             more
         };
         self.output.push(&[&channel::header(Kind::Credit, size_of::<u32>()), &(more as u32).to_le_bytes()]);
@@ -152,27 +142,19 @@ impl Host for Channel {
         self.output.sendable()
     }
 
-    fn take_input(&self, into: &mut [u8]) -> Option<usize> {
+    fn read_input(&self, sink: &mut dyn Sink) -> Result<usize> {
+        let outcome = self.input.read(sink);
         self.grant();
-        let mut input = self.input.lock();
-        let length = into.len().min(input.bytes.len());
-        for (slot, byte) in into.iter_mut().zip(input.bytes.drain(..length)) {
-            *slot = byte;
-        }
-        let at_end = length == 0 && input.ended;
-        drop(input);
-        self.grant();
-        (!at_end).then_some(length)
+        outcome
     }
 
     fn available_input(&self) -> Option<usize> {
         self.grant();
-        let input = self.input.lock();
-        if input.bytes.is_empty() && input.ended { None } else { Some(input.bytes.len()) }
+        self.input.available()
     }
 
     fn input_arrived(&self) -> &Arc<WaitQueue> {
-        &self.input_arrived
+        self.input.arrived()
     }
 
     fn send_polled(&self, kind: Kind, bytes: &[u8]) {

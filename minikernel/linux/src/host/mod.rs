@@ -4,6 +4,7 @@
 //! signals; on a plain console everything is text on one line, for whoever boots an image by hand.
 
 mod channel;
+mod input;
 mod output;
 mod plain;
 mod stream;
@@ -11,6 +12,7 @@ mod stream;
 use alloc::sync::Arc;
 
 use isopod_drivers::console::CharDevice;
+use isopod_fs::{Result, Sink};
 use isopod_hal::sync::Once;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::Kind;
@@ -30,10 +32,10 @@ pub trait Host: Send + Sync {
     /// Woken when [`Host::can_send`] may have become true.
     fn sendable(&self) -> &Arc<WaitQueue>;
 
-    /// Takes bytes of standard input; 0 when none are there now, `None` at the end of the input.
-    fn take_input(&self, into: &mut [u8]) -> Option<usize>;
+    /// Moves standard input to `sink`; 0 at its end, `EAGAIN` while there is none.
+    fn read_input(&self, sink: &mut dyn Sink) -> Result<usize>;
 
-    /// What [`Host::take_input`] would find: `None` at the end, else how many bytes.
+    /// How many bytes [`Host::read_input`] would find: `None` at the end.
     fn available_input(&self) -> Option<usize>;
 
     /// Woken when input, or its end, arrives.
@@ -76,8 +78,8 @@ impl Host for Nobody {
         &self.never
     }
 
-    fn take_input(&self, _: &mut [u8]) -> Option<usize> {
-        None
+    fn read_input(&self, _: &mut dyn Sink) -> Result<usize> {
+        Ok(0)
     }
 
     fn available_input(&self) -> Option<usize> {

@@ -1,26 +1,27 @@
 //! A console that carries everything as text.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, Ordering};
 
 use isopod_drivers::console::CharDevice;
-use isopod_hal::sync::SpinLock;
+use isopod_fs::{Result, Sink};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::Kind;
 
 use super::Host;
+use super::input::Input;
 use super::output::Output;
 use crate::sched;
 
+/// How much input is kept for a program that does not read, in bytes; what comes beyond stays in the device.
+const KEPT: usize = 4096;
+
 /// One character device for both directions.
 pub(super) struct Plain {
-    output: Arc<Output>,
     device: Arc<dyn CharDevice>,
-    input: bool,
-    /// A byte that was read to find out whether there is any.
-    ahead: SpinLock<Option<u8>>,
-    ended: AtomicBool,
-    input_arrived: Arc<WaitQueue>,
+    output: Arc<Output>,
+    input: Input,
+    /// Woken when the program has read.
+    room: WaitQueue,
 }
 
 impl Plain {
@@ -29,36 +30,32 @@ impl Plain {
         let plain = Arc::new(Self {
             output: Output::new(Arc::clone(&device), &[]),
             device,
-            input,
-            ahead: SpinLock::new(None),
-            ended: AtomicBool::new(false),
-            input_arrived: Arc::new(WaitQueue::new()),
+            input: Input::new(input),
+            room: WaitQueue::new(),
         });
         if input {
-            sched::spawn(Arc::clone(&plain).pass_on_readable());
+            sched::spawn(Arc::clone(&plain).receive());
         }
         plain
     }
 
-    async fn pass_on_readable(self: Arc<Self>) {
-        while !self.ended.load(Ordering::Relaxed) {
-            self.device
+    /// Takes what comes from the device, as long as there is room for it.
+    async fn receive(self: Arc<Self>) {
+        loop {
+            self.room.until(|| (self.input.available()? < KEPT).then_some(())).await;
+            let mut chunk = [0; 256];
+            let length = self
+                .device
                 .readable()
-                .until(|| {
-                    let mut ahead = self.ahead.lock();
-                    if ahead.is_some() {
-                        return None;
-                    }
-                    let mut byte = [0];
-                    match self.device.read(&mut byte) {
-                        0 if self.device.hung_up() => self.ended.store(true, Ordering::Relaxed),
-                        0 => return None,
-                        _ => *ahead = Some(byte[0]),
-                    }
-                    Some(())
+                .until(|| match self.device.read(&mut chunk) {
+                    0 if !self.device.hung_up() => None,
+                    length => Some(length),
                 })
                 .await;
-            self.input_arrived.wake_all();
+            if length == 0 {
+                return self.input.end();
+            }
+            self.input.push(&chunk[..length]);
         }
     }
 }
@@ -78,31 +75,18 @@ impl Host for Plain {
         self.output.sendable()
     }
 
-    fn take_input(&self, into: &mut [u8]) -> Option<usize> {
-        if !self.input {
-            return None;
-        }
-        let Some(first) = into.first_mut() else { return Some(0) };
-        let Some(byte) = self.ahead.lock().take() else {
-            return match self.device.read(into) {
-                0 if self.ended.load(Ordering::Relaxed) || self.device.hung_up() => None,
-                length => Some(length),
-            };
-        };
-        *first = byte;
-        Some(1 + self.device.read(&mut into[1..]))
+    fn read_input(&self, sink: &mut dyn Sink) -> Result<usize> {
+        let outcome = self.input.read(sink);
+        self.room.wake_all();
+        outcome
     }
 
     fn available_input(&self) -> Option<usize> {
-        if !self.input {
-            return None;
-        }
-        let there = usize::from(self.ahead.lock().is_some()) + usize::from(self.device.can_read());
-        if there == 0 && self.ended.load(Ordering::Relaxed) { None } else { Some(there) }
+        self.input.available()
     }
 
     fn input_arrived(&self) -> &Arc<WaitQueue> {
-        &self.input_arrived
+        self.input.arrived()
     }
 
     fn send_polled(&self, kind: Kind, bytes: &[u8]) {

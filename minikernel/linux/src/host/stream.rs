@@ -71,16 +71,7 @@ impl HostStream {
 
 impl FileOps for HostStream {
     fn read(&self, _: &OpenFile, _: u64, sink: &mut dyn Sink) -> Result<usize> {
-        let mut bytes = [0; 512];
-        let wanted = sink.remaining().min(bytes.len());
-        if wanted == 0 {
-            return Ok(0);
-        }
-        match self.host.take_input(&mut bytes[..wanted]) {
-            None => Ok(0),
-            Some(0) => Err(Errno::EAGAIN.into()),
-            Some(length) => Ok(sink.put(&bytes[..length])),
-        }
+        self.host.read_input(sink)
     }
 
     fn write(&self, _: &OpenFile, _: u64, source: &mut dyn Source) -> Result<usize> {
