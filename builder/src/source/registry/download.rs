@@ -1,16 +1,17 @@
 //! A blob on its way from a registry, as a stream of bytes that survives cuts of the connection.
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
 use futures_util::StreamExt as _;
-use oci_client::Reference;
-use oci_client::client::{BlobResponse, Client};
+use oci_client::client::BlobResponse;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use super::failure::Failure;
+use super::session::Session;
 use crate::source::{Damage, SourceError};
 use crate::store::Digest;
 
@@ -34,12 +35,7 @@ pub(super) async fn pause(tries: &mut u32) -> bool {
 
 /// What is to be downloaded, and from where.
 pub(super) struct Job {
-    pub client: Client,
-    pub image: Reference,
-    /// Host and port, for messages.
-    pub registry: String,
-    /// Registry and repository, for messages.
-    pub place: String,
+    pub session: Arc<Session>,
     pub digest: Digest,
     pub size: u64,
 }
@@ -93,9 +89,9 @@ impl Job {
             if done > before {
                 tries = 0;
             }
-            if !(failure.may_pass() || (done > 0 && matches!(failure, Failure::Unreachable(_))))
-                || !pause(&mut tries).await
-            {
+            // A registry that cannot be reached has just been reached for something else.
+            let may_pass = failure.may_pass() || matches!(failure, Failure::Unreachable(_));
+            if !may_pass || !pause(&mut tries).await {
                 return Err(self.error(failure, done, tries));
             }
         }
@@ -107,8 +103,9 @@ impl Job {
         // A range is asked for even at the start: an answer that is a part is not hashed by the client, and
         // to hash once is enough.
         let digest = self.digest.to_string();
+        let Session { client, image, .. } = &*self.session;
         let (mut stream, mut skip) =
-            match self.client.pull_blob_stream_partial(&self.image, &*digest, *done, None).await? {
+            match client.pull_blob_stream_partial(image, &*digest, *done, None).await? {
                 BlobResponse::Partial(stream) => (stream, 0),
                 // A registry without ranges starts from the beginning.
                 BlobResponse::Full(stream) => (stream, *done),
@@ -137,18 +134,15 @@ impl Job {
 
     fn error(&self, failure: Failure, done: u64, attempts: u32) -> SourceError {
         let what = format!("layer {}", self.digest);
-        let place = self.place.clone();
         match failure {
-            Failure::NotFound => SourceError::Missing { place, what },
-            Failure::NoSuchRange => SourceError::Damaged {
-                what,
-                place,
-                damage: Damage::Truncated { expected: self.size, actual: done },
-            },
-            Failure::Cut(detail) => {
-                SourceError::Cut { registry: self.registry.clone(), what, attempts, detail }
+            Failure::NoSuchRange => {
+                let damage = Damage::Truncated { expected: self.size, actual: done };
+                SourceError::Damaged { what, place: self.session.place(), damage }
             }
-            failure => failure.about(self.registry.clone()),
+            Failure::Cut(detail) => {
+                SourceError::Cut { registry: self.session.registry(), what, attempts, detail }
+            }
+            failure => self.session.error(failure, &what),
         }
     }
 }

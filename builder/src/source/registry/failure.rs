@@ -5,7 +5,7 @@ use std::io;
 
 use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
 
-use crate::source::{SourceError, Unreachable};
+use crate::source::Unreachable;
 
 /// How a request to a registry failed.
 #[derive(Debug)]
@@ -41,27 +41,6 @@ impl Failure {
     /// Whether to try again makes sense.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Cut(_) | Self::Server(_))
-    }
-
-    /// The error for failures that are about the registry rather than about what was asked for.
-    pub fn about(self, registry: String) -> SourceError {
-        match self {
-            Self::Unreachable(reason) => SourceError::Unreachable { registry, reason },
-            Self::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
-            Self::RateLimited => SourceError::RateLimited { registry },
-            Self::NotFound => SourceError::Registry { registry, detail: "not found".to_owned() },
-            Self::Digest { expected, actual } => SourceError::Registry {
-                registry,
-                detail: format!("content with the digest {actual} for {expected}"),
-            },
-            Self::NoSuchRange => {
-                SourceError::Registry { registry, detail: "range not satisfiable".to_owned() }
-            }
-            Self::Server(detail)
-            | Self::Unauthorized(detail)
-            | Self::Denied(detail)
-            | Self::Other(detail) => SourceError::Registry { registry, detail },
-        }
     }
 
     fn status(code: u16, detail: String) -> Self {

@@ -5,6 +5,7 @@ mod connection;
 mod credentials;
 mod download;
 mod failure;
+mod session;
 #[cfg(test)]
 mod tests;
 
