@@ -267,7 +267,7 @@ fn small_image() -> &'static [u8] {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(400))]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
     #[test]
     fn broken_images_never_panic(
         changes in prop::collection::vec((1024..9000_usize, any::<u8>()), 1..12),

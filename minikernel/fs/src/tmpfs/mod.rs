@@ -12,6 +12,9 @@ mod node;
 mod shared;
 mod xattrs;
 
+#[cfg(test)]
+mod tests;
+
 use alloc::sync::Arc;
 
 use crate::inode::{FileSystem, Inode, NewNode, NodeKind};

@@ -91,7 +91,8 @@ impl Node {
             uid: node.uid,
             gid: node.gid,
             links,
-            size: 0,
+            // `.` and `..`, as on Linux.
+            size: if matches!(node.kind, NodeKind::Directory) { 2 * SIZE_OF_NAME } else { 0 },
             blocks: 0,
             accessed: now,
             modified: now,

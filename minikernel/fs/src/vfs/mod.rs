@@ -31,4 +31,6 @@ pub use view::{Process, View};
 pub use walk::Resolve;
 
 #[cfg(test)]
+mod model;
+#[cfg(test)]
 mod tests;

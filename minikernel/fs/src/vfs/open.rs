@@ -96,8 +96,9 @@ impl View<'_> {
         }
         let mut walk = Walk::new(self, start, name, how.resolve)?;
         loop {
+            let exclusive = how.flags.contains(OpenFlags::EXCL);
             let Last::Name { name, slash } = walk.last()? else {
-                return Err(Errno::EISDIR.into());
+                return Err(if exclusive { Errno::EEXIST } else { Errno::EISDIR }.into());
             };
             if slash {
                 return Err(Errno::EISDIR.into());
@@ -105,7 +106,7 @@ impl View<'_> {
             let Some(child) = walk.look_up(name.clone())? else {
                 return self.open_new(&NewPlace::new(walk, name), &how);
             };
-            if how.flags.contains(OpenFlags::EXCL) {
+            if exclusive {
                 return Err(Errno::EEXIST.into());
             }
             if kind(&child)? != FileType::Symlink || !how.resolve.contains(Resolve::FOLLOW) {
