@@ -7,7 +7,7 @@ use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
 use super::options::{OverrideOptions, SourceOptions};
-use super::{Bars, Failure};
+use super::{Bars, Failure, say};
 use crate::kernel;
 use crate::link::{self, Output, Payload, Session};
 use crate::prepare::{self, Pull};
@@ -90,7 +90,7 @@ pub(crate) fn write(
     })?;
     let size = output.file().metadata().map_or(0, |about| about.len());
     output.commit().map_err(|error| cannot_write(path, &error))?;
-    eprintln!("isopod: wrote {} ({})", path.display(), indicatif::HumanBytes(size));
+    say(format_args!("wrote {} ({})", path.display(), indicatif::HumanBytes(size)));
     Ok(())
 }
 

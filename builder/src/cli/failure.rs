@@ -1,5 +1,6 @@
 //! How an error looks to a user: one line that says what went wrong, one that says what to do.
 
+use super::say;
 use crate::engine::EngineError;
 use crate::link::inspect::InspectError;
 use crate::link::{CommandError, LinkError};
@@ -21,10 +22,8 @@ impl Failure {
     }
 
     pub fn print(&self) {
-        eprintln!("isopod: {}", self.message);
-        if let Some(hint) = &self.hint {
-            eprintln!("hint: {hint}");
-        }
+        let hint = self.hint.as_ref().map_or(String::new(), |hint| format!("\nhint: {hint}"));
+        say(format_args!("{}{hint}", self.message));
     }
 }
 

@@ -8,6 +8,7 @@ mod run;
 mod values;
 
 use std::ffi::OsString;
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use clap::{CommandFactory as _, Parser, Subcommand};
@@ -101,6 +102,11 @@ pub(crate) fn finish(result: Result<u8, Failure>) -> ExitCode {
     }))
 }
 
+/// Tells the user something, on standard error. Nobody may be listening: that is no reason to fail, nor to panic as `eprintln` does.
+fn say(text: std::fmt::Arguments<'_>) {
+    let _ = writeln!(std::io::stderr(), "isopod: {text}");
+}
+
 /// Prints help, the version, or what is wrong with the arguments.
 pub(crate) fn usage(error: &clap::Error) -> ExitCode {
     if !error.use_stderr() {
@@ -109,6 +115,6 @@ pub(crate) fn usage(error: &clap::Error) -> ExitCode {
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();
-    eprint!("isopod: {}", text.strip_prefix("error: ").unwrap_or(&text));
+    say(format_args!("{}", text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
     ExitCode::from(OWN_ERROR)
 }

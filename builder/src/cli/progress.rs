@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
+use super::say;
 use crate::source::{Activity, Progress, Step};
 
 /// How often a bar without news moves.
@@ -30,7 +31,7 @@ impl Progress for Bars {
         };
         let Some(bars) = &self.0 else {
             let size = total.map_or(String::new(), |bytes| format!(" ({})", HumanBytes(bytes)));
-            eprintln!("isopod: {what} {id}{size}");
+            say(format_args!("{what} {id}{size}"));
             return Box::new(Quiet);
         };
         let template = match total {
@@ -49,11 +50,10 @@ impl Progress for Bars {
     }
 
     fn notice(&self, message: &str) {
-        let line = format!("isopod: {message}");
         match &self.0 {
             // Where the terminal has gone there is nobody to be told.
-            Some(bars) => drop(bars.println(line)),
-            None => eprintln!("{line}"),
+            Some(bars) => drop(bars.println(format!("isopod: {message}"))),
+            None => say(format_args!("{message}")),
         }
     }
 }

@@ -101,7 +101,9 @@ pub(crate) fn start(
         Streams { stdin: manifest.stdin, terminal: manifest.terminal, stop_signal: manifest.stop_signal };
     if options.print_cmd {
         let manifest = keep(&Manifest { root, channel: Channel::Console, ..manifest }, store)?;
-        println!("{}", vm.command_line(&manifest, store.state_dir())?);
+        let line = vm.command_line(&manifest, store.state_dir())?;
+        let written = writeln!(std::io::stdout(), "{line}");
+        written.map_err(|error| Failure::new(format!("cannot print the command: {error}"), None))?;
         return Ok(0);
     }
     let manifest = Manifest { root, channel: Channel::Framed, ..manifest };
