@@ -11,7 +11,6 @@ extern crate std;
 
 mod credentials;
 mod detached;
-pub mod devices;
 pub mod erofs;
 mod errno;
 mod error;

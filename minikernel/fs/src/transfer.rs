@@ -45,9 +45,7 @@ pub trait Source {
     fn remaining(&self) -> usize;
 
     /// Takes everything without looking at it. Returns how much there was.
-    fn skip(&mut self) -> usize {
-        self.remaining()
-    }
+    fn skip(&mut self) -> usize;
 }
 
 /// A [`Sink`] over kernel memory.
@@ -121,6 +119,10 @@ impl Source for Bytes<'_> {
 
     fn remaining(&self) -> usize {
         self.0.len()
+    }
+
+    fn skip(&mut self) -> usize {
+        self.advance(usize::MAX).len()
     }
 }
 

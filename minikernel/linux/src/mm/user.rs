@@ -320,6 +320,10 @@ impl Source for UserSource {
         })
     }
 
+    fn skip(&mut self) -> usize {
+        self.0.advance(usize::MAX, |_, _, _| Ok(()))
+    }
+
     fn remaining(&self) -> usize {
         self.0.remaining()
     }

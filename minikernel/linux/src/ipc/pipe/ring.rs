@@ -228,6 +228,10 @@ mod tests {
         fn remaining(&self) -> usize {
             self.0.remaining()
         }
+
+        fn skip(&mut self) -> usize {
+            self.0.skip()
+        }
     }
 
     #[test]
