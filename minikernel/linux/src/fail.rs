@@ -22,8 +22,8 @@ pub enum Restart {
     UnlessHandled,
     /// It is made again only if no handler ran at all; with one it fails with `EINTR`.
     WithoutHandler,
-    /// As `WithoutHandler`, and the call made again waits no longer than the first would have: until this point of time, in nanoseconds since
-    /// boot (`restart_syscall(2)`).
+    /// As `WithoutHandler`, and the call made again waits no longer than the first would have: until this point of time, in nanoseconds on
+    /// the call's clock (`restart_syscall(2)`).
     Until(u64),
 }
 

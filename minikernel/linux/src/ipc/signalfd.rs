@@ -11,8 +11,8 @@ use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::process::{self, Thread};
-use crate::signal::{SI_TIMER, SI_TKILL, SI_USER, SigInfo, SigSet, Signal};
+use crate::process;
+use crate::signal::{self, SI_TIMER, SI_TKILL, SI_USER, SigInfo, SigSet, Signal};
 
 /// The signals that a file lets through.
 #[derive(Debug)]
@@ -39,13 +39,6 @@ impl SignalFile {
             thread.process().signalled.wake_all();
         }
     }
-
-    /// Takes the next signal that `thread` may read.
-    fn take(&self, thread: &Thread) -> Option<(Signal, SigInfo)> {
-        let wanted = *self.wanted.lock();
-        let own = thread.signals.lock().pending.take(wanted);
-        own.or_else(|| thread.process().pending.lock().take(wanted))
-    }
 }
 
 impl FileOps for SignalFile {
@@ -54,9 +47,10 @@ impl FileOps for SignalFile {
             return Err(Errno::EINVAL.into());
         }
         let thread = process::current().ok_or(Errno::EAGAIN)?;
+        let wanted = *self.wanted.lock();
         let mut done = 0;
         while sink.remaining() >= size_of::<Record>() {
-            let Some((signal, info)) = self.take(&thread) else { break };
+            let Some((signal, info)) = signal::take(&thread, wanted) else { break };
             let put = sink.put(Record::new(&info).as_bytes());
             if put < size_of::<Record>() {
                 // The copy was cut: the signal waits again, to be met by the next try.
@@ -146,7 +140,6 @@ impl Record {
 mod tests {
     use super::*;
     use crate::poll::{self, FOREVER};
-    use crate::signal;
     use crate::testing::{self, Task};
     use core::task::Poll;
     use isopod_fs::Buffer;

@@ -105,9 +105,11 @@ async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
     let mut life = pin!(life);
     poll_fn(|context| {
         let begin = clock::tsc();
+        thread.running_since.store(begin, Ordering::Relaxed);
         let _entered = current::enter(&thread);
         thread.process().memory.lock().activate();
         let outcome = life.as_mut().poll(context);
+        thread.running_since.store(0, Ordering::Relaxed);
         thread.run_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
         outcome
     })

@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use core::task::Waker;
 
+use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::{FileTable, FsContext, Identity, Process};
@@ -35,6 +36,8 @@ pub struct Thread {
     pub parent_death_signal: AtomicU8,
     pub(super) run_ticks: AtomicU64,
     pub(super) user_ticks: AtomicU64,
+    /// The time-stamp counter when it was given the CPU; 0 while it has none.
+    pub(super) running_since: AtomicU64,
     name: SpinLock<([u8; NAME_MAX + 1], usize)>,
     exiting: AtomicBool,
     waker: Once<Waker>,
@@ -63,6 +66,7 @@ impl Thread {
             parent_death_signal: AtomicU8::new(0),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
+            running_since: AtomicU64::new(0),
             name: SpinLock::new(([0; NAME_MAX + 1], 0)),
             exiting: AtomicBool::new(false),
             waker: Once::new(),
@@ -96,9 +100,14 @@ impl Thread {
         Arc::clone(&self.identity.lock())
     }
 
-    /// How long it has had the CPU, and how much of that in user code, in ticks of the time-stamp counter.
+    /// How long it has had the CPU until now, and how much of that in user code, in ticks of the time-stamp counter.
     pub fn ticks(&self) -> (u64, u64) {
-        (self.run_ticks.load(Ordering::Relaxed), self.user_ticks.load(Ordering::Relaxed))
+        let current = match self.running_since.load(Ordering::Relaxed) {
+            0 => 0,
+            since => clock::tsc().saturating_sub(since),
+        };
+        let run = self.run_ticks.load(Ordering::Relaxed).saturating_add(current);
+        (run, self.user_ticks.load(Ordering::Relaxed))
     }
 
     /// Its name, at most [`NAME_MAX`] bytes.

@@ -5,7 +5,7 @@ use core::sync::atomic::Ordering;
 use isopod_fs::Errno;
 
 use super::action::{ActionFlags, DefaultEffect, Disposition};
-use super::{Action, SigInfo, SigSet, Signal, frame};
+use super::{Action, SigInfo, SigSet, Signal, frame, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process};
 use crate::report;
@@ -36,12 +36,10 @@ pub async fn deliver(ctx: &mut Ctx) {
     }
 }
 
-/// Takes the next signal for this thread: its own first.
+/// Takes the next signal for this thread.
 fn next(ctx: &Ctx) -> Option<(Signal, SigInfo)> {
-    let process = ctx.thread.process();
-    let mut signals = ctx.thread.signals.lock();
-    let wanted = SigSet::from_bits(!0).difference(signals.mask);
-    signals.pending.take(wanted).or_else(|| process.pending.lock().take(wanted))
+    let wanted = SigSet::from_bits(!0).difference(ctx.thread.signals.lock().mask);
+    take(&ctx.thread, wanted)
 }
 
 async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, handler: usize) {

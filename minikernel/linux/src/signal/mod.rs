@@ -11,6 +11,7 @@ mod info;
 mod pending;
 mod send;
 mod set;
+mod take;
 
 pub use action::{Action, ActionFlags, Disposition, SharedActions};
 pub use deliver::deliver;
@@ -22,3 +23,4 @@ pub use info::{SI_TIMER, SI_TKILL, SI_USER, SigInfo};
 pub use pending::{AlternateStack, PendingSignals, ThreadSignals};
 pub use send::{send_to_process, send_to_thread};
 pub use set::{SigSet, Signal};
+pub use take::take;

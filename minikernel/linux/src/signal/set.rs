@@ -52,6 +52,7 @@ impl Signal {
     pub const BUS: Self = Self(7);
     pub const FPE: Self = Self(8);
     pub const KILL: Self = Self(9);
+    pub const USR1: Self = Self(10);
     pub const SEGV: Self = Self(11);
     pub const PIPE: Self = Self(13);
     pub const ALRM: Self = Self(14);

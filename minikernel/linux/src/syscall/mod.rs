@@ -29,6 +29,8 @@ mod signalfd;
 mod signals;
 mod system;
 mod table;
+mod time;
+mod timers;
 mod unknown;
 
 pub(crate) use argument::put;

@@ -186,10 +186,7 @@ pub async fn rt_sigtimedwait(
         None => u64::MAX,
     };
     let thread = Arc::clone(&ctx.thread);
-    let take = || {
-        let own = thread.signals.lock().pending.take(wanted);
-        own.or_else(|| thread.process().pending.lock().take(wanted))
-    };
+    let take = || signal::take(&thread, wanted);
     // The sender of a blocked signal wakes nobody unless the thread says that it waits for it.
     thread.signals.lock().awaited = wanted;
     let poll = core::future::poll_fn(|_| take().map_or(core::task::Poll::Pending, core::task::Poll::Ready));

@@ -9,7 +9,7 @@ use crate::fail::SysResult;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Limit, Process, Resource};
-use crate::time::{TICKS_PER_SECOND, Timeval};
+use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval};
 
 /// The length of each field of [`UtsName`], its NUL included.
 const NAME_LENGTH: usize = 65;
@@ -154,19 +154,6 @@ pub struct Usage {
     rest: [i64; 13],
 }
 
-/// CPU time of a process in nanoseconds: in user code, and in the kernel.
-pub fn cpu_time(process: &Process) -> (u64, u64) {
-    use core::sync::atomic::Ordering::Relaxed;
-    let mut run = process.past_run_ticks.load(Relaxed);
-    let mut user = process.past_user_ticks.load(Relaxed);
-    for thread in process.threads() {
-        let (thread_run, thread_user) = thread.ticks();
-        run += thread_run;
-        user += thread_user;
-    }
-    (clock::ticks_to_ns(user), clock::ticks_to_ns(run.saturating_sub(user)))
-}
-
 /// getrusage(2)
 pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysResult {
     const SELF: i32 = 0;
@@ -174,16 +161,13 @@ pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysRes
     const THREAD: i32 = 1;
     let process = ctx.thread.process();
     let times = match who {
-        SELF => Some(cpu_time(process)),
-        THREAD => {
-            let (run, user) = ctx.thread.ticks();
-            Some((clock::ticks_to_ns(user), clock::ticks_to_ns(run.saturating_sub(user))))
-        }
+        SELF => Some(CpuTime::of_process(process)),
+        THREAD => Some(CpuTime::of_thread(&ctx.thread)),
         // No child has ended yet.
         CHILDREN => None,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let found = times.map_or_else(Usage::default, |(user, system)| Usage {
+    let found = times.map_or_else(Usage::default, |CpuTime { user, system }| Usage {
         user: Timeval::from_ns(user),
         system: Timeval::from_ns(system),
         resident_peak: (ctx.memory.report().resident_peak >> 10) as i64,
@@ -197,7 +181,7 @@ pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysRes
 pub async fn times(ctx: &mut Ctx, buffer: UserPtr<[i64; 4]>) -> SysResult {
     const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
     if let Some(buffer) = buffer.non_null() {
-        let (user, system) = cpu_time(ctx.thread.process());
+        let CpuTime { user, system } = CpuTime::of_process(ctx.thread.process());
         ctx.memory.write(buffer, &[(user / NS_PER_TICK) as i64, (system / NS_PER_TICK) as i64, 0, 0]).await?;
     }
     Ok((clock::monotonic_ns() / NS_PER_TICK) as usize)

@@ -8,7 +8,10 @@ use alloc::string::String;
 use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
-use super::{epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, system};
+use super::{
+    epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, system, time,
+    timers,
+};
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -110,6 +113,10 @@ system_calls! {
     32 dup(oldfd: Fd) => now file::descriptors::dup;
     33 dup2(oldfd: Fd, newfd: Fd) => now file::descriptors::dup2;
     34 pause() => wait signals::pause;
+    35 nanosleep(req: UserPtr<crate::time::Timespec>, rem: UserPtr<crate::time::Timespec>) => wait time::nanosleep;
+    36 getitimer(which: i32, curr_value: UserPtr<timers::IntervalValue>) => wait timers::getitimer;
+    37 alarm(seconds: u32) => now timers::alarm;
+    38 setitimer(which: i32, new_value: UserPtr<timers::IntervalValue>, old_value: UserPtr<timers::IntervalValue>) => wait timers::setitimer;
     39 getpid() => now process::getpid;
     40 sendfile(out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) => wait file::io::sendfile;
     56 clone(flags: u64, stack: usize, parent_tid: UserPtr<u32>, child_tid: UserPtr<u32>, tls: u64) => wait process::clone;
@@ -140,6 +147,7 @@ system_calls! {
     93 fchown(fd: Fd, owner: u32, group: u32) => wait file::attributes::fchown;
     94 lchown(pathname: UserPath, owner: u32, group: u32) => wait file::attributes::lchown;
     95 umask(mask: Mode) => now file::attributes::umask;
+    96 gettimeofday(tv: UserPtr<crate::time::Timeval>, tz: UserPtr<time::TimeZone>) => wait time::gettimeofday;
     97 getrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::getrlimit;
     98 getrusage(who: i32, usage: UserPtr<system::Usage>) => wait system::getrusage;
     99 sysinfo(info: UserPtr<system::SysInfo>) => wait system::sysinfo;
@@ -194,6 +202,7 @@ system_calls! {
     160 setrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::setrlimit;
     161 chroot(path: UserPath) => wait file::directory::chroot;
     162 sync() => now file::io::sync;
+    164 settimeofday(tv: UserPtr<crate::time::Timeval>, tz: UserPtr<time::TimeZone>) => wait time::settimeofday;
     165 mount(source: UserPath, target: UserPath, filesystemtype: UserPath, mountflags: Flags, data: UserPtr<u8>) => wait file::mount::mount;
     166 umount2(target: UserPath, flags: Flags) => wait file::mount::umount2;
     170 sethostname(name: UserPtr<u8>, len: usize) => wait system::sethostname;
@@ -212,6 +221,7 @@ system_calls! {
     198 lremovexattr(path: UserPath, name: UserPath) => wait file::xattr::lremovexattr;
     199 fremovexattr(fd: Fd, name: UserPath) => wait file::xattr::fremovexattr;
     200 tkill(tid: i32, sig: SignalNumber) => now signals::tkill;
+    201 time(tloc: UserPtr<i64>) => wait time::time;
     202 futex(uaddr: usize, futex_op: Flags, val: u32, timeout: UserPtr<crate::time::Timespec>, uaddr2: usize, val3: u32) => wait futex::futex;
     203 sched_setaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_setaffinity;
     204 sched_getaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => wait process::sched_getaffinity;
@@ -219,6 +229,15 @@ system_calls! {
     217 getdents64(fd: Fd, dirp: OutBytes, count: u32) => wait file::directory::getdents64;
     218 set_tid_address(tidptr: usize) => now process::set_tid_address;
     221 fadvise64(fd: Fd, offset: i64, len: i64, advice: i32) => now file::io::fadvise64;
+    222 timer_create(clockid: i32, sevp: UserPtr<timers::SigEvent>, timerid: UserPtr<i32>) => wait timers::timer_create;
+    223 timer_settime(timerid: i32, flags: Flags, new_value: UserPtr<timers::IntervalSpec>, old_value: UserPtr<timers::IntervalSpec>) => wait timers::timer_settime;
+    224 timer_gettime(timerid: i32, curr_value: UserPtr<timers::IntervalSpec>) => wait timers::timer_gettime;
+    225 timer_getoverrun(timerid: i32) => now timers::timer_getoverrun;
+    226 timer_delete(timerid: i32) => now timers::timer_delete;
+    227 clock_settime(clockid: i32, tp: UserPtr<crate::time::Timespec>) => wait time::clock_settime;
+    228 clock_gettime(clockid: i32, tp: UserPtr<crate::time::Timespec>) => wait time::clock_gettime;
+    229 clock_getres(clockid: i32, res: UserPtr<crate::time::Timespec>) => wait time::clock_getres;
+    230 clock_nanosleep(clockid: i32, flags: Flags, request: UserPtr<crate::time::Timespec>, remain: UserPtr<crate::time::Timespec>) => wait time::clock_nanosleep;
     231 exit_group(status: i32) => now process::exit_group;
     232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait;
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
@@ -244,8 +263,11 @@ system_calls! {
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => wait file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;
+    283 timerfd_create(clockid: i32, flags: Flags) => now timers::timerfd_create;
     284 eventfd(initval: u32) => now eventfd::eventfd;
     285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => wait file::attributes::fallocate;
+    286 timerfd_settime(fd: Fd, flags: Flags, new_value: UserPtr<timers::IntervalSpec>, old_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_settime;
+    287 timerfd_gettime(fd: Fd, curr_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_gettime;
     289 signalfd4(fd: Fd, mask: UserPtr<u64>, sizemask: usize, flags: Flags) => wait signalfd::signalfd4;
     290 eventfd2(initval: u32, flags: Flags) => now eventfd::eventfd2;
     291 epoll_create1(flags: Flags) => now epoll::epoll_create1;

@@ -1,13 +1,155 @@
-//! Interval timers and POSIX timers of a process.
+//! The timers of a process.
 
-/// The timers of a process.
+use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
+use core::sync::atomic::{AtomicUsize, Ordering};
+
+use isopod_fs::Errno;
+use isopod_hal::sync::SpinLock;
+
+use super::clock::{Clock, CpuKind};
+use super::signalling::{Notice, SignalTimer, Target};
+use crate::process::Process;
+use crate::signal::{SigInfo, Signal};
+
+/// Which of its interval timers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Interval {
+    /// `ITIMER_REAL`
+    Real,
+    /// `ITIMER_VIRTUAL`: user time.
+    Virtual,
+    /// `ITIMER_PROF`: CPU time.
+    Profiling,
+}
+
+impl Interval {
+    /// The timer with the ABI's number.
+    pub fn from_raw(raw: i32) -> Option<Self> {
+        [Self::Real, Self::Virtual, Self::Profiling].get(usize::try_from(raw).ok()?).copied()
+    }
+
+    /// The clock it goes by, and the signal it sends.
+    fn parts(self, process: &Arc<Process>) -> (Clock, Signal) {
+        match self {
+            Self::Real => (Clock::Monotonic, Signal::ALRM),
+            Self::Virtual => (Clock::Process(Arc::clone(process), CpuKind::User), Signal::VTALRM),
+            Self::Profiling => (Clock::Process(Arc::clone(process), CpuKind::Total), Signal::PROF),
+        }
+    }
+}
+
+/// The interval timers and the POSIX timers of a process.
 #[derive(Debug, Default)]
-pub struct ProcessTimers {}
+pub struct ProcessTimers {
+    inner: SpinLock<Inner>,
+    /// How many there are, to be looked at with each signal.
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    intervals: [Option<Arc<SignalTimer>>; 3],
+    posix: BTreeMap<i32, (Clock, Arc<SignalTimer>)>,
+    /// Id of the next POSIX timer; ids are not used again soon.
+    next_id: i32,
+}
 
 impl ProcessTimers {
+    /// The interval timer `which` of `process`, which these are the timers of, and the clock it goes by.
+    pub fn interval(&self, process: &Arc<Process>, which: Interval) -> (Clock, Arc<SignalTimer>) {
+        let (clock, signal) = which.parts(process);
+        let mut inner = self.inner.lock();
+        let slot = &mut inner.intervals[which as usize];
+        let timer = slot.get_or_insert_with(|| {
+            self.count.fetch_add(1, Ordering::Relaxed);
+            let target = Target::Process(Arc::downgrade(process));
+            SignalTimer::new(clock.clone(), Notice { target, signal, posix: None })
+        });
+        (clock, Arc::clone(timer))
+    }
+
+    /// Makes a POSIX timer; `notice` says what it sends, given its id. `EAGAIN` when there are too many.
+    pub fn create(&self, clock: Clock, notice: impl FnOnce(i32) -> Notice) -> Result<i32, Errno> {
+        let mut inner = self.inner.lock();
+        let id = inner.next_id;
+        if inner.posix.contains_key(&id) {
+            return Err(Errno::EAGAIN);
+        }
+        inner.next_id = id.checked_add(1).unwrap_or(0);
+        let timer = SignalTimer::new(clock.clone(), notice(id));
+        inner.posix.insert(id, (clock, timer));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        Ok(id)
+    }
+
+    /// The POSIX timer `id` and its clock, or `EINVAL`.
+    pub fn posix(&self, id: i32) -> Result<(Clock, Arc<SignalTimer>), Errno> {
+        self.inner.lock().posix.get(&id).cloned().ok_or(Errno::EINVAL)
+    }
+
+    /// Deletes the POSIX timer `id`, or `EINVAL`.
+    pub fn delete(&self, id: i32) -> Result<(), Errno> {
+        let (_, timer) = self.inner.lock().posix.remove(&id).ok_or(Errno::EINVAL)?;
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        timer.stop();
+        Ok(())
+    }
+
+    /// A signal has been taken by the process or one of its threads: timers that sent it go on, and `info` gets its overrun.
+    pub fn taken(&self, signal: Signal, info: &mut SigInfo) {
+        if self.count.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        let timers: alloc::vec::Vec<_> = {
+            let inner = self.inner.lock();
+            let posix = inner.posix.values().map(|(_, timer)| timer);
+            inner.intervals.iter().flatten().chain(posix).cloned().collect()
+        };
+        for timer in timers {
+            timer.taken(signal, info);
+        }
+    }
+
     /// Stops all: the process ends.
-    pub fn clear(&self) {}
+    pub fn clear(&self) {
+        self.forget_posix();
+        let intervals = core::mem::take(&mut self.inner.lock().intervals);
+        for timer in intervals.into_iter().flatten() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            timer.stop();
+        }
+    }
 
     /// Deletes the POSIX timers; interval timers survive an execve (execve(2)).
-    pub fn forget_posix(&self) {}
+    pub fn forget_posix(&self) {
+        let posix = core::mem::take(&mut self.inner.lock().posix);
+        for (_, timer) in posix.into_values() {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+            timer.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn timers_go_with_their_process() {
+        let thread = testing::thread();
+        let process = thread.process();
+        let (clock, _) = process.timers.interval(process, Interval::Profiling);
+        let notice = |_| Notice { target: Target::Nobody, signal: Signal::ALRM, posix: None };
+        let id = process.timers.create(clock, notice).unwrap();
+        assert_eq!(process.timers.create(Clock::Monotonic, notice).unwrap(), id + 1);
+        process.timers.delete(id).unwrap();
+        assert_eq!(process.timers.delete(id), Err(Errno::EINVAL));
+        process.timers.clear();
+        assert!(process.timers.posix(id + 1).is_err());
+        assert_eq!(process.timers.count.load(Ordering::Relaxed), 0);
+        // No clock of a timer keeps the process.
+        assert_eq!(Arc::strong_count(process), 1 + process.thread_count() - 1);
+    }
 }

@@ -1,0 +1,169 @@
+//! Clocks and sleeping.
+
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use isopod_fs::{Capabilities, Errno};
+use isopod_hal::clock;
+
+use super::argument::Flags;
+use super::poll::optional;
+use crate::fail::{Fail, Interrupted, Restart, SysResult};
+use crate::mm::UserPtr;
+use crate::process::{Ctx, Thread};
+use crate::sched;
+use crate::time::{self, Clock, Timespec, Timeval};
+use crate::wait::interruptible;
+
+/// `CAP_SYS_TIME`
+const SYS_TIME: Capabilities = Capabilities::from_bits_retain(1 << 25);
+
+/// The program's time zone, which the kernel only keeps: minutes west of Greenwich, then the kind of daylight saving time.
+static TIME_ZONE: AtomicU64 = AtomicU64::new(0);
+
+/// `struct timezone`
+pub type TimeZone = [i32; 2];
+
+/// `clock_gettime(2)`
+pub async fn clock_gettime(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> SysResult {
+    let clock = Clock::from_id(id, &ctx.thread)?;
+    ctx.memory.write(to, &Timespec::from_ns(clock.now())).await?;
+    Ok(0)
+}
+
+/// `clock_getres(2)`
+pub async fn clock_getres(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> SysResult {
+    let resolution = Clock::from_id(id, &ctx.thread)?.resolution();
+    if let Some(to) = to.non_null() {
+        ctx.memory.write(to, &Timespec::from_ns(resolution)).await?;
+    }
+    Ok(0)
+}
+
+/// `clock_settime(2)`. Only the wall clock can be set.
+pub async fn clock_settime(ctx: &mut Ctx, id: i32, from: UserPtr<Timespec>) -> SysResult {
+    const REALTIME: i32 = 0;
+    let clock = Clock::from_id(id, &ctx.thread)?;
+    if id != REALTIME && !clock.is_cpu() {
+        return Err(Errno::EINVAL.into());
+    }
+    let time = ctx.memory.read(from).await?.to_ns();
+    if clock.is_cpu() {
+        return Err(Errno::EPERM.into());
+    }
+    set(ctx, time?)
+}
+
+fn set(ctx: &Ctx, ns: u64) -> SysResult {
+    if !ctx.thread.identity().capable(SYS_TIME) {
+        return Err(Errno::EPERM.into());
+    }
+    time::set_wall_clock(ns)?;
+    Ok(0)
+}
+
+/// gettimeofday(2)
+pub async fn gettimeofday(ctx: &mut Ctx, to: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> SysResult {
+    if let Some(to) = to.non_null() {
+        ctx.memory.write(to, &Timeval::from_ns(clock::realtime_ns())).await?;
+    }
+    if let Some(zone) = zone.non_null() {
+        let kept = TIME_ZONE.load(Ordering::Relaxed);
+        ctx.memory.write(zone, &[kept as i32, (kept >> 32) as i32]).await?;
+    }
+    Ok(0)
+}
+
+/// settimeofday(2)
+pub async fn settimeofday(ctx: &mut Ctx, from: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> SysResult {
+    const WEST_MAX: i32 = 15 * 60;
+    let time = optional(ctx, from).await?.map(Timeval::to_ns).transpose()?;
+    let zone = optional(ctx, zone).await?;
+    if !ctx.thread.identity().capable(SYS_TIME) {
+        return Err(Errno::EPERM.into());
+    }
+    if let Some([west, daylight]) = zone {
+        if !(-WEST_MAX..=WEST_MAX).contains(&west) {
+            return Err(Errno::EINVAL.into());
+        }
+        let kept = u64::from(west as u32) | u64::from(daylight as u32) << 32;
+        TIME_ZONE.store(kept, Ordering::Relaxed);
+    }
+    time.map_or(Ok(0), |ns| set(ctx, ns))
+}
+
+/// time(2)
+pub async fn time(ctx: &mut Ctx, to: UserPtr<i64>) -> SysResult {
+    let seconds = clock::realtime_ns() / 1_000_000_000;
+    if let Some(to) = to.non_null() {
+        ctx.memory.write(to, &(seconds as i64)).await?;
+    }
+    Ok(seconds as usize)
+}
+
+/// nanosleep(2)
+pub async fn nanosleep(ctx: &mut Ctx, request: UserPtr<Timespec>, rest: UserPtr<Timespec>) -> SysResult {
+    sleep_for(ctx, &Clock::Monotonic, request, rest).await
+}
+
+/// `clock_nanosleep(2)`
+pub async fn clock_nanosleep(
+    ctx: &mut Ctx,
+    id: i32,
+    flags: Flags,
+    request: UserPtr<Timespec>,
+    rest: UserPtr<Timespec>,
+) -> SysResult {
+    const ABSOLUTE: u32 = 1;
+    const OWN_THREAD: i32 = 3;
+    let clock = Clock::from_id(id, &ctx.thread)?;
+    if !clock.has_timers() || id == OWN_THREAD {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    if matches!(&clock, Clock::Thread(thread, _) if thread.tid() == ctx.thread.tid()) {
+        // It would stand still for ever.
+        return Err(Errno::EINVAL.into());
+    }
+    if flags.0 & ABSOLUTE == 0 {
+        // A duration does not change when the wall clock is set.
+        let clock = if clock.is_wall() { Clock::Monotonic } else { clock };
+        return sleep_for(ctx, &clock, request, rest).await;
+    }
+    let until = ctx.memory.read(request).await?.to_ns()?;
+    let slept = sleep_until(&ctx.thread, &clock, until).await;
+    slept.map_err(|Interrupted| Fail::Restart(Restart::WithoutHandler))?;
+    Ok(0)
+}
+
+/// Sleeps for a duration. What is left when a signal comes is told; a call made again sleeps only until then.
+async fn sleep_for(
+    ctx: &mut Ctx,
+    clock: &Clock,
+    request: UserPtr<Timespec>,
+    rest: UserPtr<Timespec>,
+) -> SysResult {
+    let duration = ctx.memory.read(request).await?.to_ns()?;
+    let until = ctx.resume_until.take().unwrap_or_else(|| clock.now().saturating_add(duration));
+    if sleep_until(&ctx.thread, clock, until).await.is_ok() {
+        return Ok(0);
+    }
+    if let Some(rest) = rest.non_null() {
+        let left = until.saturating_sub(clock.now());
+        ctx.memory.write(rest, &Timespec::from_ns(left)).await?;
+    }
+    Err(Fail::Restart(Restart::Until(until)))
+}
+
+/// Sleeps until `clock` shows `time`, even if it is set meanwhile.
+async fn sleep_until(thread: &Thread, clock: &Clock, time: u64) -> Result<(), Interrupted> {
+    while clock.now() < time {
+        let earliest = clock.earliest(time);
+        if clock.is_wall() {
+            let seen = time::steps();
+            let step = time::stepped().until(|| (time::steps() != seen).then_some(()));
+            interruptible(thread, sched::timeout_at(earliest, step)).await?;
+        } else {
+            interruptible(thread, sched::sleep_until(earliest)).await?;
+        }
+    }
+    Ok(())
+}
