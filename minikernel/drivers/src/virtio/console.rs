@@ -1,4 +1,8 @@
-//! The console device (virtio 1.2, 5.3): its port 0, which needs no further negotiation.
+//! The console device (virtio 1.2, 5.3), of which one port is used.
+//!
+//! That is port 0, the console proper, but for a device with room for exactly one port more: there it is port 1. QEMU
+//! drops what a console proper prints when the host does not take it at once, and lets the guest wait only at
+//! other ports; so whoever must not lose a byte gives the machine such a device.
 
 use alloc::boxed::Box;
 use alloc::collections::VecDeque;
@@ -15,8 +19,22 @@ use super::queue::{Direction, Queue, Segment};
 use super::{Driver, StartError, Transport, Violation, start};
 use crate::console::CharDevice;
 
-const RECEIVE: u16 = 0;
-const TRANSMIT: u16 = 1;
+mod feature {
+    pub const MULTIPORT: u64 = 1 << 1;
+}
+
+/// Offset of the number of ports in the device's configuration.
+const CONFIG_PORTS: usize = 4;
+
+/// Messages about ports (5.3.6.2): 32 bits of port number, 16 bits of event, 16 bits of value.
+mod control {
+    /// The queue on which the driver sends them.
+    pub const TRANSMIT: u16 = 3;
+    pub const MESSAGE: usize = 8;
+    pub const DEVICE_READY: u16 = 0;
+    pub const PORT_READY: u16 = 3;
+    pub const PORT_OPEN: u16 = 6;
+}
 
 /// Input buffers lie behind the rings of their queue, in the same page.
 const INPUT_BUFFERS: u16 = 4;
@@ -57,6 +75,8 @@ pub struct VirtioConsole {
     output: SpinLock<Output>,
     readable: WaitQueue,
     writable: WaitQueue,
+    /// Where ports are opened, of a device that has several.
+    control: Option<SpinLock<Queue>>,
     /// The device broke the rules.
     dead: AtomicBool,
 }
@@ -64,10 +84,15 @@ pub struct VirtioConsole {
 impl VirtioConsole {
     /// Starts the device behind `transport`, ready for input.
     pub fn start(transport: Box<dyn Transport>) -> Result<Arc<Self>, StartError> {
-        let console = start(transport, 0, |transport, features| {
+        let console = start(transport, feature::MULTIPORT, |transport, features| {
+            let multiport = features & feature::MULTIPORT != 0;
+            let port = if multiport && transport.config(CONFIG_PORTS) == 2 { 1 } else { 0 };
+            let control = if multiport { Some(open_port(&*transport, port, features)?) } else { None };
+            // The queues of control messages lie between those of port 0 and the others.
+            let (receive, transmit) = if port == 0 { (0, 1) } else { (4, 5) };
             let room = usize::from(INPUT_BUFFERS) * INPUT_BUFFER;
-            let input = Queue::new(&*transport, RECEIVE, INPUT_BUFFERS, room, features)?;
-            let output = Queue::new(&*transport, TRANSMIT, OUTPUT_BUFFERS, FIRST_OUTPUT_BUFFER, features)?;
+            let input = Queue::new(&*transport, receive, INPUT_BUFFERS, room, features)?;
+            let output = Queue::new(&*transport, transmit, OUTPUT_BUFFERS, FIRST_OUTPUT_BUFFER, features)?;
             let input = Input::new(input)?;
             let output = Output::new(output);
             Ok(Self {
@@ -76,9 +101,13 @@ impl VirtioConsole {
                 output: SpinLock::new(output),
                 readable: WaitQueue::new(),
                 writable: WaitQueue::new(),
+                control: control.map(SpinLock::new),
                 dead: AtomicBool::new(false),
             })
         })?;
+        if let Some(control) = &console.control {
+            control.lock().kick(&*console.transport);
+        }
         console.input.lock().queue.kick(&*console.transport);
         Ok(console)
     }
@@ -136,6 +165,24 @@ impl VirtioConsole {
             }
         }
     }
+}
+
+/// Makes the queue for control messages with those that open `port`. The device's answers only confirm what the machine's
+/// owner has decided, so nothing waits for them.
+fn open_port(transport: &dyn Transport, port: u32, features: u64) -> Result<Queue, StartError> {
+    let messages = [(control::DEVICE_READY, 1u16), (control::PORT_READY, 1), (control::PORT_OPEN, 1)];
+    let room = messages.len() * control::MESSAGE;
+    let mut queue = Queue::new(transport, control::TRANSMIT, 4, room, features)?;
+    queue.silence();
+    for (index, (event, value)) in messages.into_iter().enumerate() {
+        let offset = queue.spare() + index * control::MESSAGE;
+        queue.memory().write_u32(offset, port);
+        queue.memory().write_u16(offset + 4, event);
+        queue.memory().write_u16(offset + 6, value);
+        let address = queue.address(offset);
+        queue.push(0, &[Segment { address, len: control::MESSAGE as u32, direction: Direction::ToDevice }]);
+    }
+    Ok(queue)
 }
 
 impl Input {

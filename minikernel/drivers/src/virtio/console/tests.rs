@@ -195,3 +195,21 @@ fn rings_and_first_buffers_share_a_page() {
     assert_eq!(console.input.lock().queue.memory().len(), PAGE_SIZE);
     assert_eq!(console.output.lock().queue.memory().len(), PAGE_SIZE);
 }
+
+#[test]
+fn the_port_beside_the_console_is_opened() {
+    for (ports, port, receive, transmit) in [(2u32, 1u32, 4, 5), (31, 0, 0, 1)] {
+        let config = [[0; 4], ports.to_le_bytes()].concat();
+        let (device, transport) = Simulated::new(feature::MULTIPORT, &config, &[64; 6]);
+        let console = VirtioConsole::start(transport).unwrap();
+        let messages: Vec<_> = core::iter::from_fn(|| device.take(3)).map(|buffer| buffer.input).collect();
+        let number = port as u8;
+        let expected =
+            [[number, 0, 0, 0, 0, 0, 1, 0], [number, 0, 0, 0, 3, 0, 1, 0], [number, 0, 0, 0, 6, 0, 1, 0]];
+        assert_eq!(messages, expected);
+        assert_eq!((device.notified(3), device.notified(receive)), (1, 1));
+        assert!(device.take(receive).is_some());
+        assert_eq!(console.write(b"x"), 1);
+        assert_eq!(device.take(transmit).unwrap().input, b"x");
+    }
+}
