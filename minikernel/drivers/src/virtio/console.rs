@@ -86,7 +86,7 @@ impl VirtioConsole {
     pub fn start(transport: Box<dyn Transport>) -> Result<Arc<Self>, StartError> {
         let console = start(transport, feature::MULTIPORT, |transport, features| {
             let multiport = features & feature::MULTIPORT != 0;
-            let port = if multiport && transport.config(CONFIG_PORTS) == 2 { 1 } else { 0 };
+            let port = u32::from(multiport && transport.config(CONFIG_PORTS) == 2);
             let control = if multiport { Some(open_port(&*transport, port, features)?) } else { None };
             // The queues of control messages lie between those of port 0 and the others.
             let (receive, transmit) = if port == 0 { (0, 1) } else { (4, 5) };
