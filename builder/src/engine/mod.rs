@@ -85,7 +85,8 @@ impl Vm {
         command.stdin(Stdio::null()).stdout(words).stderr(words_too);
 
         let mut relay = Relay::new(channel, machine, streams).map_err(EngineError::io("catch signals"))?;
-        let raw = if streams.terminal { Some(RawMode::enter()) } else { None };
+        // Without input of its own the application cannot hear Ctrl-C: then it keeps its meaning for us.
+        let raw = (streams.terminal && streams.stdin).then(RawMode::enter);
         let _restored = raw.transpose().map_err(|errno| EngineError::Io("set the terminal", errno.into()))?;
         let mut child = Leashed::spawn(command, vec![manifest.into(), far_end.into()])
             .map_err(|source| EngineError::Start { program: qemu, source })?;

@@ -103,7 +103,7 @@ fn try_run(accelerator: Accelerator, qemu: &Path) -> io::Result<Outcome> {
     guest.kill()?;
     let mut words = String::new();
     complaints.read_to_string(&mut words)?;
-    Ok(Outcome::Ended(words.trim().lines().next_back().map_or(String::new(), |line| format!(": {line}"))))
+    Ok(Outcome::Ended(words.trim().lines().next().map_or(String::new(), |line| format!(": {line}"))))
 }
 
 /// The probe as an ELF that loaders enter by PVH.
@@ -158,5 +158,32 @@ mod tests {
     fn the_probe_reports_a_machine_that_works() {
         let qemu = super::super::find_qemu().expect("QEMU is needed for this test");
         assert_eq!(run_under(Accelerator::Tcg, &qemu), Ok(()));
+    }
+
+    /// A program in the place of QEMU.
+    fn stand_in(dir: &tempfile::TempDir, script: &str) -> std::path::PathBuf {
+        use std::os::unix::fs::PermissionsExt as _;
+        let path = dir.path().join("qemu");
+        std::fs::write(&path, format!("#!/bin/sh\n{script}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
+        path
+    }
+
+    #[test]
+    fn a_machine_that_hangs_is_given_up_soon() {
+        let dir = tempfile::tempdir().unwrap();
+        let started = std::time::Instant::now();
+        let reason = run_under(Accelerator::Kvm, &stand_in(&dir, "exec sleep 60")).unwrap_err();
+        assert_eq!(reason, "a probe guest did not finish within 1500 ms");
+        assert!(started.elapsed() < LIMIT + Duration::from_secs(2));
+    }
+
+    #[test]
+    fn a_machine_that_fails_says_why() {
+        let dir = tempfile::tempdir().unwrap();
+        let reason = run_under(Accelerator::Kvm, &stand_in(&dir, "echo no such thing >&2; echo >&2"));
+        assert_eq!(reason.unwrap_err(), "a probe guest did not run: no such thing");
+        let reason = run_under(Accelerator::Kvm, &stand_in(&dir, "echo F; exec sleep 60"));
+        assert_eq!(reason.unwrap_err(), "the CPU that it offers lacks features of x86-64");
     }
 }

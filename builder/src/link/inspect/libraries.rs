@@ -112,13 +112,19 @@ impl<'a> Search<'a> {
         if name.contains(&b'/') {
             return vec![join(b"/", name)];
         }
-        let mut dirs = Vec::new();
-        let asker = &asking[index];
-        if asker.object.runpath.is_none() || self.is_musl {
-            dirs.extend(inherited_rpaths(asking, index));
-        }
-        dirs.extend(self.library_path.iter().cloned());
-        dirs.extend(search_path(asker.object.runpath.as_deref(), &asker.origin));
+        let asker = &asking[index].object;
+        let own = |object: &Object| object.runpath.clone().or_else(|| object.rpath.clone());
+        let dirs = if self.is_musl {
+            // musl makes no difference between the two, and both count for what is needed further on.
+            [self.library_path.clone(), inherited(asking, index, own)].concat()
+        } else {
+            let rpaths = match asker.runpath {
+                Some(_) => Vec::new(),
+                None => inherited(asking, index, |object| object.rpath.clone()),
+            };
+            let runpath = search_path(asker.runpath.as_deref(), &asking[index].origin);
+            [rpaths, self.library_path.clone(), runpath].concat()
+        };
         let mut paths: Vec<Vec<u8>> = dirs.iter().map(|dir| join(dir, name)).collect();
         if !self.is_musl {
             paths.extend(self.cached(name));
@@ -143,12 +149,10 @@ impl<'a> Search<'a> {
     }
 }
 
-/// The `DT_RPATH`s that count for what `index` asks for: its own, then those of who asked for it, up to the program.
-fn inherited_rpaths(asking: &[Asking], index: usize) -> Vec<Vec<u8>> {
-    let chain = std::iter::successors(Some(index), |index| asking[*index].by);
-    chain
-        .flat_map(|index| search_path(asking[index].object.rpath.as_deref(), &asking[index].origin))
-        .collect()
+/// The directories that a path in `index` counts for, with those of who asked for it, up to the program.
+fn inherited(asking: &[Asking], index: usize, path: impl Fn(&Object) -> Option<Vec<u8>>) -> Vec<Vec<u8>> {
+    let chain = std::iter::successors(Some(index), |index| asking[*index].by).map(|index| &asking[index]);
+    chain.flat_map(|asker| search_path(path(&asker.object).as_deref(), &asker.origin)).collect()
 }
 
 /// The directories of an `RPATH` or `RUNPATH`, its variables replaced.

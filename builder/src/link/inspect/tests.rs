@@ -91,6 +91,116 @@ fn other_machines_are_named() {
     assert!(message(&files.with("/32", bytes), "/32").contains("a 32-bit machine"));
 }
 
+/// A small ELF with the strings of its dynamic section.
+fn object(interpreter: Option<&str>, entries: &[(u64, &str)]) -> Vec<u8> {
+    use goblin::elf::dynamic::DT_STRTAB;
+    const HEADERS: u64 = 64 + 3 * 56;
+    let mut strings = vec![0];
+    let mut tags: Vec<u64> = Vec::new();
+    for (tag, text) in entries {
+        tags.extend([*tag, strings.len() as u64]);
+        strings.extend_from_slice(text.as_bytes());
+        strings.push(0);
+    }
+    let dynamic = (tags.len() as u64 + 4) * 8;
+    tags.extend([DT_STRTAB, HEADERS + dynamic, 0, 0]);
+    let interpreter_at = HEADERS + dynamic + strings.len() as u64;
+    let interpreter = interpreter.map(|path| [path.as_bytes(), b"\0"].concat()).unwrap_or_default();
+    let size = interpreter_at + interpreter.len() as u64;
+
+    let mut bytes = b"\x7fELF\x02\x01\x01".to_vec();
+    bytes.resize(16, 0);
+    for half in [3u16, 62] {
+        bytes.extend(half.to_le_bytes());
+    }
+    bytes.extend(1u32.to_le_bytes());
+    for word in [0u64, 64, 0] {
+        bytes.extend(word.to_le_bytes());
+    }
+    bytes.extend(0u32.to_le_bytes());
+    for half in [64u16, 56, 3, 0, 0, 0] {
+        bytes.extend(half.to_le_bytes());
+    }
+    let kind = if interpreter.is_empty() { 0u32 } else { 3 };
+    for (kind, start, length) in
+        [(1u32, 0, size), (2, HEADERS, dynamic), (kind, interpreter_at, interpreter.len() as u64)]
+    {
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(4u32.to_le_bytes());
+        for word in [start, start, start, length, length, 8] {
+            bytes.extend(word.to_le_bytes());
+        }
+    }
+    bytes.extend(tags.iter().flat_map(|word| word.to_le_bytes()));
+    [bytes, strings, interpreter].concat()
+}
+
+/// The paths of the libraries of `/opt/app/bin/app`, in the loader's order.
+fn libraries(files: &Memory, env: &[&str]) -> Result<Vec<String>, String> {
+    let env: Vec<Vec<u8>> = env.iter().map(|variable| variable.as_bytes().to_vec()).collect();
+    let needs =
+        inspect(files, &[b"/opt/app/bin/app".to_vec()], &env, b"/").map_err(|error| error.to_string())?;
+    Ok(needs.libraries.into_iter().map(|library| String::from_utf8(library.path).unwrap()).collect())
+}
+
+#[test]
+fn libraries_are_found_as_glibcs_loader_finds_them() {
+    use goblin::elf::dynamic::{DT_NEEDED, DT_RPATH, DT_RUNPATH};
+    let loader = "/lib64/ld-linux-x86-64.so.2";
+    let library = |entries: &[(u64, &str)]| object(None, entries);
+    let tree = |program: &[(u64, &str)]| {
+        Memory::default().with("/opt/app/bin/app", object(Some(loader), program)).with(loader, library(&[]))
+    };
+    // Its own name for the loader, and itself: neither is looked for twice.
+    let needs = [(DT_NEEDED, "liba.so"), (DT_NEEDED, "ld-linux-x86-64.so.2"), (DT_NEEDED, "liba.so")];
+    let missing = Err("/opt/app/bin/app needs the library liba.so, which is not there".to_owned());
+    assert_eq!(libraries(&tree(&needs), &[]), missing);
+    let files = tree(&needs).with("/usr/lib/liba.so", library(&[]));
+    assert_eq!(libraries(&files, &[]).unwrap(), ["/usr/lib/liba.so"]);
+
+    // The cache comes before the default directories, LD_LIBRARY_PATH before the cache.
+    let cache = b"glibc-ld.so.cache1.1\0liba.so\0/opt/else/liba.so\0/opt/xliba.so\0";
+    let files = files.with("/etc/ld.so.cache", cache.to_vec()).with("/opt/else/liba.so", library(&[]));
+    assert_eq!(libraries(&files, &[]).unwrap(), ["/opt/else/liba.so"]);
+    let files = files.with("/env/liba.so", library(&[]));
+    assert_eq!(libraries(&files, &["LD_LIBRARY_PATH=/none:/env"]).unwrap(), ["/env/liba.so"]);
+
+    // A RUNPATH is for the object's own needs; an RPATH is for the needs of what it needs too.
+    let a = library(&[(DT_NEEDED, "libb.so")]);
+    let with = |tag, path| {
+        tree(&[(DT_NEEDED, "liba.so"), (tag, path)])
+            .with("/opt/app/lib/liba.so", a.clone())
+            .with("/opt/app/lib/libb.so", library(&[]))
+    };
+    let both = ["/opt/app/bin/../lib/liba.so", "/opt/app/bin/../lib/libb.so"];
+    let plain = |files: Memory| {
+        let renamed = files.0.into_iter().map(|(path, bytes)| {
+            let path = String::from_utf8(path).unwrap().replace("/opt/app/lib", "/opt/app/bin/../lib");
+            (path.into_bytes(), bytes)
+        });
+        Memory(renamed.collect())
+    };
+    assert_eq!(libraries(&plain(with(DT_RPATH, "$ORIGIN/../lib")), &[]).unwrap(), both);
+    let error = libraries(&plain(with(DT_RUNPATH, "${ORIGIN}/../lib")), &[]).unwrap_err();
+    assert_eq!(error, "/opt/app/bin/../lib/liba.so needs the library libb.so, which is not there");
+}
+
+#[test]
+fn libraries_are_found_as_musls_loader_finds_them() {
+    use goblin::elf::dynamic::{DT_NEEDED, DT_RUNPATH};
+    let loader = "/lib/ld-musl-x86_64.so.1";
+    let needs = [(DT_NEEDED, "libc.musl-x86_64.so.1"), (DT_NEEDED, "liba.so"), (DT_RUNPATH, "/own")];
+    let files = Memory::default()
+        .with("/opt/app/bin/app", object(Some(loader), &needs))
+        .with(loader, object(None, &[]))
+        .with("/usr/local/lib/liba.so", object(None, &[(DT_NEEDED, "libb.so"), (DT_NEEDED, "libc.so")]))
+        .with("/own/libb.so", object(None, &[]));
+    assert_eq!(libraries(&files, &[]).unwrap(), ["/usr/local/lib/liba.so", "/own/libb.so"]);
+    let files = files.with("/etc/ld-musl-x86_64.path", "/lib\n/nowhere\n");
+    let error = libraries(&files, &[]).unwrap_err();
+    assert_eq!(error, "/opt/app/bin/app needs the library liba.so, which is not there");
+}
+
 /// The root room writes the image, and the host's own file system says what must be found in it.
 #[test]
 fn a_finished_root_is_read_as_the_directory_it_was_made_of() {
