@@ -1,4 +1,4 @@
-//! The kernel's heap: small objects in extents, big ones straight from frames.
+//! The kernel's heap: small objects in pages of equal blocks, larger ones in extents, big ones in frames of their own.
 //!
 //! An allocation can fail, and then returns null: sizes that a program chooses go through `try_reserve`. Small objects
 //! that the kernel makes on its own may use the reserve of frames that ordinary allocations leave alone. The

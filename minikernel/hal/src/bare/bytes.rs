@@ -1,21 +1,10 @@
 //! The functions on bytes that compiled code expects of a C library, and the two symbols of unwinding that the
 //! precompiled `core` and `alloc` refer to.
 //!
-//! Short copies use overlapping loads. Long ones use string instructions: by bytes where the processor says that
-//! these are fast (ERMS), else by words. Set once at boot.
+//! Short copies use overlapping loads, long ones string instructions by words: processors move cache lines for these as
+//! they do for bytes, and an emulator, which counts each step, needs an eighth of the steps.
 
-use core::{
-    arch::naked_asm,
-    sync::atomic::{AtomicU8, Ordering},
-};
-
-/// 1 where `rep movsb` and `rep stosb` are fast.
-static FAST_STRINGS: AtomicU8 = AtomicU8::new(0);
-
-/// Chooses by what the processor can do.
-pub(super) fn choose(erms: bool) {
-    FAST_STRINGS.store(u8::from(erms), Ordering::Relaxed);
-}
+use core::arch::naked_asm;
 
 /// # Safety
 /// As in C: `len` bytes at each, which do not overlap.
@@ -65,19 +54,14 @@ unsafe extern "C" fn memcpy(into: *mut u8, from: *const u8, len: usize) -> *mut 
         "mov [rdi + r9], r8b",
         "mov [rdi + rdx - 1], r10b",
         "ret",
-        "6: mov rcx, rdx",
-        "cmp byte ptr [rip + {FAST}], 0",
-        "je 7f",
-        "rep movsb",
-        "ret",
         // By words, the last of which overlaps.
-        "7: mov r8, [rsi + rdx - 8]",
+        "6: mov rcx, rdx",
+        "mov r8, [rsi + rdx - 8]",
         "lea r9, [rdi + rdx - 8]",
         "shr rcx, 3",
         "rep movsq",
         "mov [r9], r8",
         "8: ret",
-        FAST = sym FAST_STRINGS,
     )
 }
 
@@ -165,17 +149,11 @@ unsafe extern "C" fn memset(into: *mut u8, byte: i32, len: usize) -> *mut u8 {
         "4: mov rax, r9",
         "ret",
         "5: mov rcx, rdx",
-        "cmp byte ptr [rip + {FAST}], 0",
-        "je 6f",
-        "rep stosb",
-        "mov rax, r9",
-        "ret",
-        "6: mov [rdi + rdx - 8], rax",
+        "mov [rdi + rdx - 8], rax",
         "shr rcx, 3",
         "rep stosq",
         "mov rax, r9",
         "ret",
-        FAST = sym FAST_STRINGS,
     )
 }
 

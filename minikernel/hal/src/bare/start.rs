@@ -2,7 +2,7 @@
 
 use core::cell::UnsafeCell;
 
-use super::{apic, bytes, direct, enter, entry, fpu, layout, loader, percpu::PerCpu, registers, vectors};
+use super::{apic, direct, enter, entry, fpu, layout, loader, percpu::PerCpu, registers, vectors};
 use crate::{
     PhysAddr, PhysRange,
     boot::{BootInfo, LinkDirectory, link},
@@ -45,7 +45,6 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
     unsafe {
         PerCpu::install();
         vectors::load();
-        bytes::choose(features().erms);
         enter::install();
         registers::set_cr4(registers::cr4() | control_bits());
         direct::protect_image();

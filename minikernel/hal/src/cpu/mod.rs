@@ -26,8 +26,6 @@ pub struct Features {
     pub xsave: bool,
     /// Pages of 1 GiB.
     pub huge_pages: bool,
-    /// `rep movsb` is fast.
-    pub erms: bool,
     /// The local APIC is reached through model-specific registers.
     pub x2apic: bool,
     /// The local APIC's timer compares with the time-stamp counter.
@@ -76,7 +74,6 @@ impl Features {
             fsgsbase: bit(structured.ebx, 0),
             xsave: bit(basic.ecx, 26),
             huge_pages: bit(extended.edx, 26),
-            erms: bit(structured.ebx, 9),
             x2apic: bit(basic.ecx, 21),
             tsc_deadline: bit(basic.ecx, 24),
             rdrand: bit(basic.ecx, 30),

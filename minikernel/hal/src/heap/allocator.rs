@@ -1,10 +1,7 @@
 //! The global allocator.
 
 use alloc::alloc::{GlobalAlloc, Layout};
-use core::{
-    ptr,
-    sync::atomic::{AtomicUsize, Ordering},
-};
+use core::ptr::{self, NonNull};
 
 use talc::{
     DefaultBinning,
@@ -14,68 +11,85 @@ use talc::{
 
 use crate::{
     PAGE_SIZE, machine,
-    memory::{OutOfMemory, Purpose, buddy::block_range, memory},
+    memory::{
+        Purpose,
+        buddy::block_range,
+        memory,
+        slab::{self, Slabs},
+    },
     sync::SpinLock,
 };
 
 /// Larger objects come straight from frames.
-const SMALL: usize = 16 << 10;
+const MEDIUM: usize = 16 << 10;
 /// Frames that the heap takes at a time, fewer where memory is short: 64 KiB, and as many again as it grows.
 const EXTENT: usize = 16;
 const LARGEST_EXTENT: usize = 256;
 
-static HEAP: SpinLock<Talc<Extents, DefaultBinning>> = SpinLock::new(Talc::new(Extents { taken: 0 }));
-static USED: AtomicUsize = AtomicUsize::new(0);
+static HEAP: SpinLock<Heap> =
+    SpinLock::new(Heap { slabs: Slabs::new(), talc: Talc::new(Extents { taken: 0 }), used: 0 });
 
 #[global_allocator]
-static ALLOCATOR: Heap = Heap;
+static ALLOCATOR: Allocator = Allocator;
 
 pub(super) fn used_bytes() -> usize {
-    USED.load(Ordering::Relaxed)
+    HEAP.lock().used
 }
 
-struct Heap;
+struct Heap {
+    slabs: Slabs,
+    talc: Talc<Extents, DefaultBinning>,
+    used: usize,
+}
 
-// SAFETY: small blocks come from talc, big ones are whole frames that belong to nobody else; both have the size and
-// the alignment that was asked for. Which of the two an allocation is follows from its layout alone.
-unsafe impl GlobalAlloc for Heap {
+struct Allocator;
+
+// SAFETY: blocks come from the slabs, from talc, or are whole frames that belong to nobody else; each has the size and
+// the alignment that was asked for. Which of the three an allocation is follows from its layout alone.
+unsafe impl GlobalAlloc for Allocator {
     #[inline]
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
-        let block = if is_big(layout) {
-            allocate_frames(layout).unwrap_or(ptr::null_mut())
-        } else {
+        let mut heap = HEAP.lock();
+        let block = match Kind::of(layout) {
+            Kind::Small => heap.slabs.allocate(layout.size()),
             // SAFETY: the layout is not empty, by the trait's contract.
-            unsafe { HEAP.lock().allocate(layout) }.map_or(ptr::null_mut(), ptr::NonNull::as_ptr)
+            Kind::Medium => unsafe { heap.talc.allocate(layout) },
+            Kind::Big => allocate_frames(layout),
         };
-        if !block.is_null() {
-            USED.fetch_add(layout.size(), Ordering::Relaxed);
-        }
-        block
+        let Some(block) = block else { return ptr::null_mut() };
+        heap.used += layout.size();
+        block.as_ptr()
     }
 
     #[inline]
     unsafe fn dealloc(&self, block: *mut u8, layout: Layout) {
-        USED.fetch_sub(layout.size(), Ordering::Relaxed);
-        if is_big(layout) {
-            // SAFETY: the block came from `allocate_frames` with this layout.
-            unsafe { memory().free(frame_of(block), frames(layout)) };
-        } else {
-            // SAFETY: the block came from talc with this layout.
-            unsafe { HEAP.lock().deallocate(block, layout) };
+        let mut heap = HEAP.lock();
+        heap.used -= layout.size();
+        // SAFETY: the block came from where its layout leads to, and is used no more.
+        unsafe {
+            match Kind::of(layout) {
+                Kind::Small => heap.slabs.free(block),
+                Kind::Medium => heap.talc.deallocate(block, layout),
+                Kind::Big => memory().free(frame_of(block), frames(layout)),
+            }
         }
     }
 
     unsafe fn realloc(&self, block: *mut u8, layout: Layout, new_size: usize) -> *mut u8 {
         // SAFETY: the caller keeps `new_size` within the bounds of layouts.
         let new = unsafe { Layout::from_size_align_unchecked(new_size, layout.align()) };
-        let in_place = match (is_big(layout), is_big(new)) {
-            (true, true) => frames(layout) == frames(new),
+        let in_place = match (Kind::of(layout), Kind::of(new)) {
+            (Kind::Small, Kind::Small) => slab::same_block(layout.size(), new_size),
             // SAFETY: the block came from talc with this layout.
-            (false, false) => unsafe { HEAP.lock().try_realloc_in_place(block, layout, new_size) },
+            (Kind::Medium, Kind::Medium) => unsafe {
+                HEAP.lock().talc.try_realloc_in_place(block, layout, new_size)
+            },
+            (Kind::Big, Kind::Big) => frames(layout) == frames(new),
             _ => false,
         };
         if in_place {
-            USED.fetch_add(new_size.wrapping_sub(layout.size()), Ordering::Relaxed);
+            let mut heap = HEAP.lock();
+            heap.used = heap.used - layout.size() + new_size;
             return block;
         }
         // SAFETY: both blocks are as long as what is copied; the old one is given back once the new one exists.
@@ -90,8 +104,28 @@ unsafe impl GlobalAlloc for Heap {
     }
 }
 
-fn is_big(layout: Layout) -> bool {
-    layout.size() > SMALL || layout.align() >= PAGE_SIZE
+/// Where objects of a layout live.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Kind {
+    /// In pages of equal blocks.
+    Small,
+    /// In talc's extents.
+    Medium,
+    /// In frames of their own.
+    Big,
+}
+
+impl Kind {
+    #[inline]
+    fn of(layout: Layout) -> Self {
+        if layout.size() <= slab::LARGEST && layout.align() <= slab::ALIGNMENT {
+            Self::Small
+        } else if layout.size() <= MEDIUM && layout.align() < PAGE_SIZE {
+            Self::Medium
+        } else {
+            Self::Big
+        }
+    }
 }
 
 /// Frames of a big block. Blocks of a power of two are aligned to themselves, which serves any alignment.
@@ -100,9 +134,9 @@ fn frames(layout: Layout) -> usize {
     if layout.align() > PAGE_SIZE { count.max(layout.align() / PAGE_SIZE).next_power_of_two() } else { count }
 }
 
-fn allocate_frames(layout: Layout) -> Result<*mut u8, OutOfMemory> {
-    let first = memory().allocate(frames(layout), Purpose::Ordinary)?;
-    Ok(machine::direct(block_range(first, 1).start))
+fn allocate_frames(layout: Layout) -> Option<NonNull<u8>> {
+    let first = memory().allocate(frames(layout), Purpose::Ordinary).ok()?;
+    NonNull::new(machine::direct(block_range(first, 1).start))
 }
 
 fn frame_of(block: *mut u8) -> u32 {

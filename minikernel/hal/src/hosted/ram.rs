@@ -64,6 +64,10 @@ pub(crate) fn direct(at: PhysAddr) -> *mut u8 {
     unsafe { arena().add(offset as usize) }
 }
 
+pub(crate) fn direct_to_phys(at: *const u8) -> PhysAddr {
+    PhysAddr::new((at.addr() - arena().addr()) as u64 + START)
+}
+
 pub(crate) fn map_direct(
     _range: PhysRange,
     _table: &mut dyn FnMut() -> Option<u32>,

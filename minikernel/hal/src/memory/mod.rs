@@ -1,6 +1,8 @@
-//! Physical memory: which frames exist ([`spans`]), who has them ([`buddy`]), and the one allocator of the kernel.
+//! Physical memory: which frames exist ([`spans`]), who has them ([`buddy`]), and small objects in them ([`slab`]).
 
 pub(crate) mod buddy;
+#[cfg_attr(all(not(isopod_bare), not(test)), expect(dead_code, reason = "hosted, the heap is the process's"))]
+pub(crate) mod slab;
 pub(crate) mod spans;
 
 use core::fmt;

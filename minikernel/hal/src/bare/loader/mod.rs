@@ -56,12 +56,15 @@ impl Loaded {
         if at == 0 {
             return;
         }
-        for (index, slot) in self.command_line.iter_mut().enumerate() {
-            match read::<u8>(at + index as u64) {
-                None | Some(0) => return,
-                Some(byte) => *slot = byte,
+        // By words, since the line of a machine with many devices is long.
+        for (index, slot) in self.command_line.chunks_exact_mut(8).enumerate() {
+            let Some(word) = read::<[u8; 8]>(at + index as u64 * 8) else { return };
+            slot.copy_from_slice(&word);
+            if has_zero(u64::from_le_bytes(word)) {
+                self.command_line_len += word.iter().position(|&byte| byte == 0).unwrap_or(0);
+                return;
             }
-            self.command_line_len = index + 1;
+            self.command_line_len += word.len();
         }
     }
 
@@ -74,6 +77,12 @@ impl Loaded {
             self.memory.remove(entry.range());
         }
     }
+}
+
+/// Whether a byte of a word is zero: only a zero borrows from a bit that it does not have.
+const fn has_zero(word: u64) -> bool {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    word.wrapping_sub(ONES) & !word & ONES << 7 != 0
 }
 
 /// Kind of a map entry (ACPI 6.5, section 15).
