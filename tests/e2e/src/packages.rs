@@ -43,12 +43,17 @@ fn download(name: &str) -> Result<PathBuf> {
 pub fn layer(names: &[&str]) -> Result<PathBuf> {
     cache::once(&format!("layers/{}.tar", names.join("+")), |path| {
         let mut layer = tar::Builder::new(File::create(path)?);
+        // A folder that no archive names gets the time of its unpacking from some tools.
+        let mut header = folder_header();
+        layer.append_data(&mut header, "usr", &b""[..])?;
         for folder in MERGED {
             let mut header = tar::Header::new_gnu();
             header.set_entry_type(tar::EntryType::Symlink);
             header.set_mode(0o777);
             header.set_size(0);
             layer.append_link(&mut header, folder, format!("usr/{folder}"))?;
+            let mut header = folder_header();
+            layer.append_data(&mut header, format!("usr/{folder}"), &b""[..])?;
         }
         for name in names {
             let package = download(name)?;
@@ -60,15 +65,25 @@ pub fn layer(names: &[&str]) -> Result<PathBuf> {
     })
 }
 
+fn folder_header() -> tar::Header {
+    let mut header = tar::Header::new_gnu();
+    header.set_entry_type(tar::EntryType::Directory);
+    header.set_mode(0o755);
+    header.set_size(0);
+    header
+}
+
 /// Copies a package's files, those of merged folders to where they belong.
 fn append(layer: &mut tar::Builder<impl Write>, files: &[u8]) -> Result<()> {
     let mut archive = tar::Archive::new(files);
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let path = merged(&entry.path()?);
-        if path.as_os_str().is_empty() || MERGED.iter().any(|folder| path == Path::new("usr").join(folder)) {
+        let path = plain(&entry.path()?).to_owned();
+        // The root itself, and folders for which there is a link already.
+        if path.as_os_str().is_empty() || MERGED.iter().any(|folder| path == Path::new(folder)) {
             continue;
         }
+        let path = merged(&path);
         let mut header = entry.header().clone();
         if let Some(link) = entry.link_name()? {
             let link = if header.entry_type().is_hard_link() { merged(&link) } else { link.into_owned() };
@@ -82,9 +97,14 @@ fn append(layer: &mut tar::Builder<impl Write>, files: &[u8]) -> Result<()> {
     Ok(())
 }
 
-/// The path without a leading `./`, and below `usr` where the folder is merged.
+/// The path without a leading `./`.
+fn plain(path: &Path) -> &Path {
+    path.strip_prefix(".").unwrap_or(path)
+}
+
+/// The path, below `usr` where its folder is merged.
 fn merged(path: &Path) -> PathBuf {
-    let path = path.strip_prefix(".").unwrap_or(path);
+    let path = plain(path);
     if MERGED.iter().any(|folder| path.starts_with(folder)) {
         Path::new("usr").join(path)
     } else {

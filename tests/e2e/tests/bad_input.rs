@@ -211,7 +211,7 @@ fn malicious_archives() -> Result<()> {
     header.set_mode(0o644);
     header.set_size(1 << 40);
     header.set_cksum();
-    room.refuses_layer(header.as_bytes().to_vec(), "liar")?;
+    room.refuses_layer(header.as_bytes().to_vec(), "claims")?;
     let mut broken = layer(&|l| {
         l.file("hello", 0o755, b"x");
     });

@@ -64,13 +64,17 @@ fn eight_layers() -> Result<Image> {
         .folder("data/dangling", 0o755)
         .file("data/dangling/inside", 0o644, b"a folder where a link was\n");
     let long = "long-name-".repeat(20);
+    // Folders that no layer names would get the time of their unpacking from umoci.
+    for depth in 0..=30 {
+        layers[7].folder(&format!("data/deep{}", "/folder".repeat(depth)), 0o755);
+    }
     layers[7]
         .pax(&[("SCHILY.xattr.user.note", b"a value"), ("SCHILY.xattr.user.binary", &[0xff, 1, 2])])
         .file("data/attributes", 0o644, b"attributes\n")
         .pax(&[("mtime", b"1500000000.123456789")])
         .file("data/fraction", 0o644, b"a time with a fraction\n")
         .file(&format!("data/{long}"), 0o644, b"a long name\n")
-        .file(&format!("data/deep/{}/end", vec!["folder"; 30].join("/")), 0o644, b"a long path\n")
+        .file(&format!("data/deep{}/end", "/folder".repeat(30)), 0o644, b"a long path\n")
         .file("data/odd name\twith \u{1}\u{7f}ü", 0o644, b"odd\n")
         .folder("data", 0o700)
         .whiteout("data/a");
