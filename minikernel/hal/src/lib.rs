@@ -60,6 +60,7 @@ pub mod sync;
 pub mod timer;
 pub mod uaccess;
 pub mod user;
+pub mod vdso;
 
 pub use address::{PhysAddr, PhysRange};
 pub use memory::{MemoryStats, OutOfMemory, memory_stats};

@@ -9,6 +9,7 @@ use core::pin::Pin;
 use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::{Context, Poll, Waker};
 
+use isopod_drivers::entropy::Random;
 use isopod_fs::tmpfs::{Options, Tmpfs};
 use isopod_fs::vfs::{Namespace, SpecialFiles};
 
@@ -23,7 +24,7 @@ pub fn install_kernel() {
     let root = Tmpfs::new(&Options::default()).unwrap();
     kernel::install(Kernel {
         namespace: Namespace::new(root, b"tmpfs", SpecialFiles::new(Arc::new(Fifos))),
-        random: Box::new(|bytes| bytes.fill(4)),
+        random: Arc::new(Random::new(Some(&[4; 32]))),
         log: Box::new(|_| {}),
         hostname: b"test".to_vec(),
         trace: false,

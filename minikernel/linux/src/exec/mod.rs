@@ -8,6 +8,7 @@ mod image;
 mod replace;
 mod script;
 mod stack;
+mod vdso;
 
 pub use replace::{Program, execute, strings_max};
 pub use stack::STRING_MAX;

@@ -11,8 +11,8 @@ use isopod_fs::{Errno, S_ISGID, S_ISUID};
 use isopod_hal::user::UserContext;
 
 use super::image::{self, ElfFile};
-use super::script;
 use super::stack::{self, About, Arguments};
+use super::{script, vdso};
 use crate::kernel;
 use crate::mm::{AddressSpace, Layout};
 use crate::process::{Ctx, Identity, Resource, Thread};
@@ -126,7 +126,7 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     let about = About {
         program: loaded,
         interpreter: loaded_interpreter,
-        vdso: 0,
+        vdso: vdso::map(&memory)?,
         identity: &identity,
         secure,
         random,

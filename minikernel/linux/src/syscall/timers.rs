@@ -91,6 +91,7 @@ fn set_interval(ctx: &Ctx, which: Interval, value: u64, interval: u64) -> (u64, 
 }
 
 /// alarm(2). What was left is rounded, but never to nothing.
+#[expect(clippy::unnecessary_wraps, reason = "every handler has this type")]
 pub fn alarm(ctx: &mut Ctx, seconds: u32) -> SysResult {
     let (left, _) = set_interval(ctx, Interval::Real, u64::from(seconds) * NS_PER_SECOND, 0);
     Ok(rounded_seconds(left) as usize)
