@@ -44,7 +44,7 @@ fn describe(path: &Path, metadata: &fs::Metadata) -> String {
         let bytes = fs::read(path).expect("root reads every file");
         format!("file {} bytes {:016x} names {}", bytes.len(), hash(&bytes), metadata.nlink())
     } else if kind.is_symlink() {
-        format!("link to {:?}", fs::read_link(path).expect("a link"))
+        format!("link to {}", fs::read_link(path).expect("a link").as_os_str().as_bytes().escape_ascii())
     } else if kind.is_dir() {
         "folder".to_owned()
     } else {
