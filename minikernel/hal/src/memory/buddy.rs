@@ -6,7 +6,7 @@
 
 use super::{
     Purpose,
-    spans::{FREE, MAX_SPANS, Record, Spans},
+    spans::{FREE, MAX_SPANS, Record, Span, Spans},
 };
 use crate::{PAGE_SIZE, PhysAddr, PhysRange, machine};
 
@@ -15,7 +15,9 @@ const MAX_ORDER: usize = 15;
 /// The frontier moves by blocks of 2 MiB, the size of a page of the direct map.
 const CLAIM_ORDER: usize = 9;
 /// Single frames kept at hand before they return to the lists.
-const CACHE: usize = 64;
+const CACHE: usize = 256;
+/// Frames taken from the lists at a time: 2^5.
+const BATCH_ORDER: usize = 5;
 /// Frames kept ready to become page tables of the direct map, which claiming a block may need.
 const SPARE_TABLES: usize = 2;
 /// No frame: frame 0 is never managed.
@@ -43,7 +45,7 @@ impl Buddy {
         for (slot, span) in frontier.iter_mut().zip(spans.iter()) {
             *slot = span.first;
         }
-        let total = spans.iter().map(super::spans::Span::len).sum();
+        let total = spans.iter().map(Span::len).sum();
         Self {
             spans: *spans,
             frontier,
@@ -106,7 +108,15 @@ impl Buddy {
             self.cached -= 1;
             return Some(self.cache[self.cached]);
         }
-        self.take_block(0)
+        // A block at a time fills the cache: to split one for each frame would cost more than all else.
+        let (frame, order) =
+            (0..=BATCH_ORDER).rev().find_map(|order| Some((self.take_block(order)?, order)))?;
+        for next in frame + 1..frame + (1 << order) {
+            self.record(next).state = 0;
+            self.cache[self.cached] = next;
+            self.cached += 1;
+        }
+        Some(frame)
     }
 
     fn take_run(&mut self, count: usize) -> Option<u32> {
@@ -194,7 +204,7 @@ impl Buddy {
         while self.cached > keep {
             self.cached -= 1;
             let frame = self.cache[self.cached];
-            self.release_run(frame, frame + 1);
+            self.release_block(frame, 0);
         }
     }
 
@@ -205,9 +215,15 @@ impl Buddy {
 
     /// Puts a block into the lists, merged with its buddy as long as that is free too.
     fn release_block(&mut self, mut frame: u32, mut order: usize) {
+        let (span, frontier) = self.span_of(frame);
         while order < MAX_ORDER {
             let buddy = frame ^ (1 << order);
-            if !self.claimed(buddy) || self.record(buddy).state != FREE | order as u32 {
+            // A buddy behind the frontier has a record: its own block was split from the common one, or claimed.
+            if buddy < span.first || buddy >= frontier {
+                break;
+            }
+            // SAFETY: as in `record`.
+            if unsafe { (*span.record(buddy)).state } != FREE | order as u32 {
                 break;
             }
             self.unlink(buddy, order);
@@ -217,10 +233,12 @@ impl Buddy {
         self.link(frame, order);
     }
 
-    /// Whether a frame has come behind its span's frontier. If so, and if the frame next to it, of its own size, was a
-    /// block once, then its record was written when their common block was split, or when it was claimed.
-    fn claimed(&self, frame: u32) -> bool {
-        self.spans.iter().zip(self.frontier).any(|(span, frontier)| span.first <= frame && frame < frontier)
+    /// The span of a claimed frame, and its frontier.
+    fn span_of(&self, frame: u32) -> (Span, u32) {
+        let mut spans = self.spans.iter().zip(self.frontier);
+        let found = spans.find(|(span, _)| span.first <= frame && frame < span.end);
+        let (span, frontier) = found.expect("a managed frame lies in a span");
+        (*span, frontier)
     }
 
     fn link(&mut self, frame: u32, order: usize) {

@@ -208,7 +208,9 @@ mod tests {
             let block = usize::from(SIZES[usize::from(CLASSES[size.div_ceil(16)])]);
             let smallest = SIZES.iter().copied().map(usize::from).find(|&block| block >= size);
             assert_eq!(Some(block), smallest, "{size}");
+            assert!(same_block(size, block));
         }
+        assert!(!same_block(16, 17));
     }
 
     #[test]

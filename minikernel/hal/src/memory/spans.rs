@@ -63,6 +63,12 @@ impl Span {
         (self.end - self.first) as usize
     }
 
+    /// The record of a frame of this span.
+    #[inline]
+    pub(super) fn record(&self, frame: u32) -> *mut Record {
+        machine::direct(self.records_of(frame, 1).start).cast()
+    }
+
     /// Where the records of the `count` frames from `frame` lie.
     pub(super) fn records_of(&self, frame: u32, count: usize) -> PhysRange {
         let start = self.records.as_u64() + u64::from(frame - self.first) * RECORD_SIZE;
@@ -107,8 +113,7 @@ impl Spans {
     #[inline]
     pub(crate) fn record(&self, frame: u32) -> *mut Record {
         let span = self.iter().find(|span| span.first <= frame && frame < span.end);
-        let span = span.expect("a managed frame lies in a span");
-        machine::direct(span.records_of(frame, 1).start).cast()
+        span.expect("a managed frame lies in a span").record(frame)
     }
 }
 

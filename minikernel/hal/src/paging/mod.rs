@@ -106,11 +106,12 @@ impl PageTable {
 
     /// What is mapped at `page`.
     pub fn get(&self, page: usize) -> Option<Mapped> {
-        let mut found = None;
-        self.for_each(page..page.wrapping_add(PAGE_SIZE), &mut |_, mapped| {
-            found = Some(Mapped { frame: mapped.frame.clone(), ..*mapped });
-        });
-        found
+        check(page..page.wrapping_add(PAGE_SIZE));
+        let entry = self.find(page)?.get();
+        entry.has_page().then(|| {
+            let mapped = borrow(entry);
+            Mapped { frame: mapped.frame.clone(), ..*mapped }
+        })
     }
 
     /// Whether anything is mapped at `page`, with or without rights.
@@ -124,16 +125,7 @@ impl PageTable {
     pub fn for_each(&self, range: Range<usize>, on: &mut dyn FnMut(usize, &Mapped)) {
         check(range.clone());
         self.visit(range, &mut |page, slot| {
-            let entry = slot.get();
-            let bits = entry.bits();
-            let mapped = ManuallyDrop::new(Mapped {
-                // SAFETY: the reference stays with the entry: this copy is never dropped.
-                frame: unsafe { entry.into_frame() },
-                access: entry.access(),
-                accessed: bits.contains(Bits::ACCESSED),
-                dirty: bits.contains(Bits::DIRTY),
-            });
-            on(page, &mapped);
+            on(page, &borrow(slot.get()));
             true
         });
     }
@@ -298,6 +290,18 @@ impl PageTable {
     fn flush(&self, range: Range<usize>) {
         machine::flush(self.root.phys(), range);
     }
+}
+
+/// What a leaf with a page maps. The reference stays with the entry, so the result is never dropped.
+fn borrow(entry: Entry) -> ManuallyDrop<Mapped> {
+    let bits = entry.bits();
+    ManuallyDrop::new(Mapped {
+        // SAFETY: see above.
+        frame: unsafe { entry.into_frame() },
+        access: entry.access(),
+        accessed: bits.contains(Bits::ACCESSED),
+        dirty: bits.contains(Bits::DIRTY),
+    })
 }
 
 /// Frees the tables below `table`, a table of `level`, with the pages that they map.
