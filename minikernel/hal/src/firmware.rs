@@ -1,6 +1,6 @@
 //! Reading what firmware left in memory: ACPI tables, the boot loader's structures.
 
-use crate::{PhysAddr, PhysRange, machine};
+use crate::{PhysAddr, PhysRange, cpu::physical_limit, machine};
 
 /// Why firmware memory could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +17,6 @@ pub enum FirmwareError {
 /// that the kernel uses comes out as bytes too, and an address without memory as all ones.
 pub fn read(at: PhysAddr, into: &mut [u8]) -> Result<(), FirmwareError> {
     let range = PhysRange::new(at, into.len() as u64);
-    at.checked_add(range.len).filter(|end| end.as_u64() <= 1 << 46).ok_or(FirmwareError::Address)?;
+    at.checked_add(range.len).filter(|end| end.as_u64() <= physical_limit()).ok_or(FirmwareError::Address)?;
     machine::read_firmware(range, into).map_err(|_| FirmwareError::OutOfMemory)
 }

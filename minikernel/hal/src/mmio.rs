@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-use crate::{PAGE_SIZE, PhysRange, machine, memory::memory};
+use crate::{PAGE_SIZE, PhysRange, cpu::physical_limit, machine, memory::memory};
 
 /// Why registers could not be mapped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct Mmio {
 impl Mmio {
     /// Maps registers.
     pub fn map(range: PhysRange) -> Result<Self, MapError> {
-        let end = range.start.checked_add(range.len).filter(|end| end.as_u64() <= 1 << 46);
+        let end = range.start.checked_add(range.len).filter(|end| end.as_u64() <= physical_limit());
         if range.len == 0 || end.is_none() {
             return Err(MapError::Address);
         }

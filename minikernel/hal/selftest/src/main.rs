@@ -49,6 +49,7 @@ mod bare {
         log!("{boot:?}");
         let tests: &[(&str, &dyn Fn())] = &[
             ("memory: frames and heap", &memory::frames_and_heap),
+            ("memory: a large image", &memory::large_image),
             ("memory: exhausted and given back", &memory::exhaustion),
             ("memory: modules", &|| memory::modules(boot)),
             ("traps: system call", &traps::system_call),

@@ -2,6 +2,8 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
+use core::sync::atomic::{AtomicU8, Ordering};
+
 use isopod_hal::{
     PAGE_SIZE, boot::BootInfo, boot_memory::BootMemory, dma::Dma, frame::Frame, heap, log, memory_stats,
 };
@@ -45,6 +47,18 @@ pub fn frames_and_heap() {
 
 #[repr(align(8192))]
 struct Aligned([u8; 100]);
+
+/// Makes the image longer than one of its page tables covers.
+static LARGE: [AtomicU8; 3 << 20] = [const { AtomicU8::new(0) }; 3 << 20];
+
+pub fn large_image() {
+    for byte in LARGE.iter().step_by(PAGE_SIZE) {
+        byte.store(1, Ordering::Relaxed);
+    }
+    let frames: Vec<Frame> = (0..300).map(|_| Frame::zeroed().unwrap()).collect();
+    assert!(LARGE.iter().step_by(PAGE_SIZE).all(|byte| byte.load(Ordering::Relaxed) == 1));
+    drop(frames);
+}
 
 pub fn exhaustion() {
     let before = memory_stats();

@@ -56,6 +56,10 @@ pub(super) unsafe fn install() {
     unsafe {
         let base = rdmsr(APIC_BASE);
         if features().x2apic {
+            // One step at a time: from off to the registers in memory, from there to MSRs (SDM figure 11-27).
+            if base & ENABLED == 0 {
+                wrmsr(APIC_BASE, base | ENABLED);
+            }
             wrmsr(APIC_BASE, base | ENABLED | X2APIC);
             X2.store(true, Ordering::Relaxed);
         } else {

@@ -14,6 +14,8 @@ const STRETCH: u64 = 8;
 const FINAL_DISTANCE: u64 = 4_000_000_000;
 /// No time-stamp counter of a 64-bit processor is slower, in Hz.
 const SLOWEST: u128 = 500_000_000;
+/// The rate where nothing tells it, in Hz.
+const GUESS: u64 = 2_000_000_000;
 /// Readings until one is accepted, however long it took.
 const READINGS: usize = 5;
 /// Readings of a reference that may stand still.
@@ -145,6 +147,13 @@ impl Calibration {
             }
         }
         let (first, base) = self.first.unwrap_or((start, 0));
+        if end.count == start.count {
+            // There is no such counter. A clock that is wrong is better than one that stands still.
+            let rate = Rate::new(first.tsc, base, GUESS);
+            self.rate = Some(rate);
+            self.next = u64::MAX;
+            return rate.at(end.tsc);
+        }
         self.draw(start, end, 0);
         let passed = self.rate.map_or(0, |rate| rate.scale(end.tsc - first.tsc));
         self.draw(start, end, base + passed);
@@ -263,8 +272,10 @@ mod tests {
         let clock = Cell::new(0);
         for _ in 0..10 {
             clock.set(clock.get() + 1_000_000_000);
-            calibration.now(|| clock.get(), || 0xffff);
+            calibration.now(|| clock.get() * 2, || 0xffff);
         }
+        let (start, end) = (calibration.now(|| clock.get() * 2, || 0xffff).0, clock.get() + 1_000_000_000);
+        assert_eq!(calibration.now(|| end * 2, || 0xffff).0 - start, 1_000_000_000);
     }
 
     #[test]

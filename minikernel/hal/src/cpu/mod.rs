@@ -99,6 +99,13 @@ pub fn identity() -> Identity {
     Identity::read()
 }
 
+/// The first address that the processor cannot put on its bus.
+pub(crate) fn physical_limit() -> u64 {
+    // Processors without the leaf have 36 bits (SDM volume 2, CPUID).
+    let bits = if cpuid(0x8000_0000).eax >= 0x8000_0008 { cpuid(0x8000_0008).eax & 0xff } else { 36 };
+    1 << bits.clamp(36, 52)
+}
+
 pub(crate) fn cpuid(leaf: u32) -> CpuidResult {
     __cpuid(leaf)
 }

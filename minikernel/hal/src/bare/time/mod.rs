@@ -8,7 +8,7 @@ mod rtc;
 use super::registers::{rdmsr, tsc};
 use crate::{
     clock::{self, Calibration, Rate, Reference},
-    cpu::{cpuid, features},
+    cpu::{cpuid, cpuid_count, features},
     sync::{Once, SpinLock},
 };
 use kvm::ClockPage;
@@ -127,6 +127,11 @@ fn told_frequency() -> Option<u64> {
         // Hyper-V top level functional specification, HV_X64_MSR_TSC_FREQUENCY.
         // SAFETY: the hypervisor says that the register may be read.
         return Some(unsafe { rdmsr(0x4000_0022) }).filter(|&frequency| frequency != 0);
+    }
+    if hypervisor.is(b"XenVMMXenVMM") {
+        // Xen, public/arch-x86/cpuid.h, leaf 4, subleaf 0: kHz.
+        let frequency = u64::from(cpuid_count(0x4000_0003, 0).ecx) * 1000;
+        return (frequency != 0).then_some(frequency);
     }
     if hypervisor.max_leaf >= 0x4000_0010 {
         // VMware's leaf of timing information, which others have too: kHz.
