@@ -13,6 +13,8 @@ extern crate alloc;
 #[cfg(isopod_bare)]
 mod copies;
 #[cfg(isopod_bare)]
+mod devices;
+#[cfg(isopod_bare)]
 mod errors;
 #[cfg(isopod_bare)]
 mod memory;
@@ -29,7 +31,7 @@ mod traps;
 mod bare {
     use isopod_hal::{boot::BootInfo, clock, log, power};
 
-    use super::{copies, errors, memory, threads, time, traps};
+    use super::{copies, devices, errors, memory, threads, time, traps};
 
     isopod_hal::entry!(kmain);
 
@@ -59,6 +61,8 @@ mod bare {
             ("copies: whole, partial, none", &copies::faults_are_errors),
             ("threads: registers survive", &threads::registers_survive),
             ("threads: segment bases", &threads::segment_bases),
+            ("devices: interrupts", &devices::interrupts),
+            ("devices: registers", &|| devices::registers(boot)),
             ("time: clocks advance", &time::clocks_advance),
             ("time: a loop is interrupted", &time::a_loop_is_interrupted),
             ("time: sleep ends", &time::sleep_ends),

@@ -71,7 +71,7 @@ fn a_module_and_the_wall_clock() {
 
 #[test]
 fn linux_entry() {
-    for memory in [16, 128, 3000] {
+    for memory in [16, 128, 2000] {
         let image = loader::start_by_linux_entry(&self_test(), memory << 20, "all of it");
         let output = Machine::new("q35", &format!("{memory}M")).boot(&image, "");
         assert!(output.contains("self test passed"), "{output}");
