@@ -57,11 +57,12 @@ pub fn write(path: &Path, code: &[u8]) -> Result<()> {
     ]
     .concat();
     let code_offset = 4096;
-    let program_header = |kind: u32, flags: u32, offset: usize, address: u32, size: usize| -> Vec<u8> {
-        let words = [offset as u64, address.into(), address.into(), size as u64, size as u64, 4096];
-        let head = [kind.to_le_bytes(), flags.to_le_bytes()].concat();
-        head.into_iter().chain(words.into_iter().flat_map(u64::to_le_bytes)).collect()
-    };
+    let program_header =
+        |kind: u32, flags: u32, offset: usize, address: u32, size: usize, align: u64| -> Vec<u8> {
+            let words = [offset as u64, address.into(), address.into(), size as u64, size as u64, align];
+            let head = [kind.to_le_bytes(), flags.to_le_bytes()].concat();
+            head.into_iter().chain(words.into_iter().flat_map(u64::to_le_bytes)).collect()
+        };
     let mut file = b"\x7fELF\x02\x01\x01\0\0\0\0\0\0\0\0\0".to_vec();
     file.extend([2u16, 62].into_iter().flat_map(u16::to_le_bytes)); // executable, x86-64
     file.extend(1u32.to_le_bytes());
@@ -70,8 +71,8 @@ pub fn write(path: &Path, code: &[u8]) -> Result<()> {
     file.extend(
         [HEADER, PROGRAM_HEADER, 2, 64, 0, 0].into_iter().flat_map(|number| (number as u16).to_le_bytes()),
     );
-    file.extend(program_header(1, 5, code_offset, ADDRESS, code.len())); // PT_LOAD
-    file.extend(program_header(4, 4, note_offset, 0, note.len())); // PT_NOTE
+    file.extend(program_header(1, 5, code_offset, ADDRESS, code.len(), 4096)); // PT_LOAD
+    file.extend(program_header(4, 4, note_offset, 0, note.len(), 4)); // PT_NOTE
     file.extend(note);
     file.resize(code_offset, 0);
     file.extend(code);
