@@ -1,4 +1,4 @@
-//! What a boot costs in instructions and device accesses: both are the same on every run and every host.
+//! What a boot costs in instructions and device accesses: the first is the same on every run and every host.
 
 use std::path::Path;
 
@@ -11,6 +11,9 @@ use super::table::{Row, grouped};
 /// The bytes of a root that is large, and of one that is not.
 const LARGE: usize = 500 << 20;
 const SMALL: usize = 1 << 20;
+
+/// Runs of what is not the same each time.
+const RUNS: usize = 5;
 
 /// Instructions from the PVH entry to the first instruction of the program.
 fn instructions(home: &Path, options: &[&str], source: &[&str]) -> Result<u64> {
@@ -83,8 +86,13 @@ pub fn measure() -> Result<Vec<Row>> {
         pvh::write(&kernel, &pvh::END)?;
         let bare = machine::with_kernel(&words, &kernel);
         boot(&bare, &[])?;
-        let accesses = machine::device_accesses(&words)? - machine::device_accesses(&bare)?;
-        rows.push(Row::figure(name, format!("{accesses} from the PVH entry to power-off")));
+        // Waiting for a device or a clock is looking at it again and again, so the number is not the same on every run.
+        let counts =
+            (0..RUNS).map(|_| Ok(machine::device_accesses(&words)? - machine::device_accesses(&bare)?));
+        let mut counts = counts.collect::<Result<Vec<_>>>()?;
+        counts.sort_unstable();
+        let (least, most) = (counts[0], counts[RUNS - 1]);
+        rows.push(Row::figure(name, format!("{least} to {most} from the PVH entry to power-off")));
     }
     Ok(rows)
 }
