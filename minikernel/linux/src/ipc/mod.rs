@@ -21,7 +21,7 @@ pub fn anonymous_file(kind: &str, flags: OpenFlags, ops: Box<dyn FileOps>) -> Re
 
 /// The error number of an operation that waits for no disk.
 #[expect(clippy::needless_pass_by_value, reason = "its only use is as the function of a map_err")]
-fn errno(error: Error) -> Errno {
+pub(crate) fn errno(error: Error) -> Errno {
     match error {
         Error::Errno(errno) => errno,
         Error::Wait(_) => Errno::EIO,

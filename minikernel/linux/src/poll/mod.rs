@@ -17,4 +17,4 @@ mod transfer;
 pub use any::wait_for_any;
 pub use blocking::{FOREVER, NEVER, finish_open, patience, until_ready};
 pub use epoll::{Epoll, Event, Interest, new_epoll};
-pub use transfer::{read, write};
+pub use transfer::{broken_pipe, read, write};

@@ -21,7 +21,7 @@ use isopod_hal::uaccess::Fault;
 use super::blocking::{NEVER, until_ready};
 use crate::fail::{Fail, SysResult};
 use crate::mm::{UserSink, UserSource};
-use crate::process::Ctx;
+use crate::process::{Ctx, Thread};
 use crate::sched;
 use crate::signal::{self, SigInfo, Signal};
 
@@ -84,12 +84,15 @@ pub async fn write(
     let whole = file.ops().is_none_or(FileOps::writes_stream);
     let (result, stopped_by) = transfer(ctx, file, deadline, source, whole, operation).await;
     if stopped_by == Some(Fail::Errno(Errno::EPIPE)) {
-        let thread = &ctx.thread;
-        let (pid, uid) = (thread.process().pid, thread.identity().users.real);
-        let info = SigInfo::user(Signal::PIPE, signal::SI_USER, pid, uid);
-        signal::send_to_thread(thread, Signal::PIPE, info)?;
+        broken_pipe(&ctx.thread)?;
     }
     result
+}
+
+/// Sends the SIGPIPE that goes with `EPIPE`.
+pub fn broken_pipe(thread: &Thread) -> Result<(), Errno> {
+    let (pid, uid) = (thread.process().pid, thread.identity().users.real);
+    signal::send_to_thread(thread, Signal::PIPE, SigInfo::user(Signal::PIPE, signal::SI_USER, pid, uid))
 }
 
 /// The result of the call, and what stopped it early, if something did.

@@ -27,6 +27,7 @@ mod prctl;
 mod process;
 mod signalfd;
 mod signals;
+mod splice;
 mod system;
 mod table;
 mod time;

@@ -1,4 +1,4 @@
-//! pipe(2), splice(2), tee(2).
+//! pipe(2)
 
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;

@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, system, time,
-    timers,
+    epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, splice, system,
+    time, timers,
 };
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
@@ -260,6 +260,9 @@ system_calls! {
     271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait poll::ppoll;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
+    275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => wait splice::splice;
+    276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => wait splice::tee;
+    278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => wait splice::vmsplice;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => wait file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;

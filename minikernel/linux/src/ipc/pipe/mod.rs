@@ -15,6 +15,7 @@ use isopod_hal::sync::wait::WaitQueue;
 
 use crate::kernel;
 use end::End;
+pub use ring::Pages;
 use ring::Ring;
 
 /// The largest capacity in bytes that an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`).
@@ -94,6 +95,46 @@ impl Pipe {
         drop(state);
         self.wake_writers();
         Ok(rounded)
+    }
+
+    /// How many pages could be added. `EPIPE` without readers, `EAGAIN` for none.
+    pub fn room(&self) -> Result<usize> {
+        let state = self.state.lock();
+        match state.ring.free_pages() {
+            _ if state.readers.count == 0 => Err(Errno::EPIPE.into()),
+            0 => Err(Errno::EAGAIN.into()),
+            pages => Ok(pages),
+        }
+    }
+
+    /// Takes out at most `length` bytes in at most `pages` pages; with `keep`, they stay, too. None at the end, `EAGAIN` before it.
+    pub fn take(&self, length: usize, pages: usize, keep: bool) -> Result<Pages> {
+        let mut state = self.state.lock();
+        if state.ring.is_empty() && state.writers.count > 0 {
+            return Err(Errno::EAGAIN.into());
+        }
+        let taken = if keep { state.ring.share(length, pages)? } else { state.ring.take(length, pages)? };
+        drop(state);
+        if !keep && !taken.is_empty() {
+            self.wake_writers();
+        }
+        Ok(taken)
+    }
+
+    /// Adds pages, for which there is [`room`](Self::room).
+    pub fn append(&self, pages: Pages) -> Result<()> {
+        self.state.lock().ring.append(pages)?;
+        self.wake_readers();
+        Ok(())
+    }
+
+    /// Puts back what was taken out and not used.
+    pub fn put_back(&self, pages: Pages) -> Result<()> {
+        if !pages.is_empty() {
+            self.state.lock().ring.put_back(pages)?;
+            self.wake_readers();
+        }
+        Ok(())
     }
 
     fn wake_readers(&self) {

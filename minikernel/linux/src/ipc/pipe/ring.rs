@@ -141,6 +141,52 @@ impl Ring {
         Ok(done)
     }
 
+    /// Pages that can be added.
+    pub fn free_pages(&self) -> usize {
+        self.pages.saturating_sub(self.slots.len())
+    }
+
+    /// The first `length` bytes, as far as they lie in `pages` pages. They stay in the ring, too; who later adds bytes uses a page of its own.
+    pub fn share(&mut self, length: usize, pages: usize) -> Result<Pages> {
+        let mut shared = VecDeque::new();
+        shared.try_reserve(pages.min(self.slots.len()))?;
+        let mut left = length;
+        for slot in self.slots.iter_mut().take(pages) {
+            if left == 0 {
+                break;
+            }
+            slot.open = false;
+            let part = Slot { length: slot.length.min(left), ..slot.clone() };
+            left -= part.length;
+            shared.push_back(part);
+        }
+        Ok(Pages(shared))
+    }
+
+    /// Takes out what [`share`](Self::share) gives.
+    pub fn take(&mut self, length: usize, pages: usize) -> Result<Pages> {
+        let taken = self.share(length, pages)?;
+        let mut rest = Pages(core::mem::take(&mut self.slots));
+        rest.advance(taken.len());
+        self.slots = rest.0;
+        Ok(taken)
+    }
+
+    /// Puts pages behind the last.
+    pub fn append(&mut self, mut pages: Pages) -> Result<()> {
+        self.slots.try_reserve(pages.0.len())?;
+        self.slots.append(&mut pages.0);
+        Ok(())
+    }
+
+    /// Puts pages that were taken out before the first again.
+    pub fn put_back(&mut self, mut pages: Pages) -> Result<()> {
+        pages.0.try_reserve(self.slots.len())?;
+        pages.0.append(&mut self.slots);
+        self.slots = pages.0;
+        Ok(())
+    }
+
     /// Puts the odd bytes, those beyond whole pages, behind the last page's, if all of them fit.
     fn fill_last(&mut self, source: &mut dyn Source) -> usize {
         let odd = source.remaining() % PAGE_SIZE;
@@ -151,6 +197,73 @@ impl Ring {
         }
         last.length += odd;
         odd
+    }
+}
+
+/// Bytes on their way out of a ring, with the pages that hold them.
+#[derive(Debug, Clone, Default)]
+pub struct Pages(VecDeque<Slot>);
+
+impl Pages {
+    /// How many bytes.
+    pub fn len(&self) -> usize {
+        self.0.iter().map(|slot| slot.length).sum()
+    }
+
+    /// True without any.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Drops the first `length` bytes.
+    pub fn advance(&mut self, mut length: usize) {
+        while let Some(slot) = self.0.front_mut().filter(|_| length > 0) {
+            let step = slot.length.min(length);
+            slot.offset += step;
+            slot.length -= step;
+            length -= step;
+            if slot.length == 0 {
+                self.0.pop_front();
+            }
+        }
+    }
+}
+
+impl Source for Pages {
+    fn take(&mut self, bytes: &mut [u8]) -> usize {
+        let mut done = 0;
+        while let Some(slot) = self.0.front().filter(|_| done < bytes.len()) {
+            let step = slot.length.min(bytes.len() - done);
+            slot.frame.read(slot.offset, &mut bytes[done..done + step]);
+            done += step;
+            self.advance(step);
+        }
+        done
+    }
+
+    fn take_frame(&mut self, frame: &Frame, offset: usize, length: usize) -> usize {
+        const STEP: usize = 512;
+        let mut done = 0;
+        while done < length {
+            let mut bytes = [0; STEP];
+            let taken = self.take(&mut bytes[..STEP.min(length - done)]);
+            if taken == 0 {
+                break;
+            }
+            frame.write(offset + done, &bytes[..taken]);
+            done += taken;
+        }
+        done
+    }
+
+    fn skip(&mut self) -> usize {
+        let rest = self.len();
+        self.0.clear();
+        rest
+    }
+
+    fn remaining(&self) -> usize {
+        self.len()
     }
 }
 
@@ -207,6 +320,31 @@ mod tests {
         assert_eq!(get(&mut ring, 2), b"ab");
         assert_eq!(get(&mut ring, 9), b"def");
         assert!(ring.is_empty());
+    }
+
+    #[test]
+    fn shared_pages_are_in_both_rings_and_never_grow_there() {
+        let (mut first, mut second) = (Ring::default(), Ring::default());
+        put(&mut first, b"abcdef");
+        second.append(first.share(4, 1).unwrap()).unwrap();
+        put(&mut first, b"xy");
+        put(&mut second, b"z");
+        assert_eq!((get(&mut first, 9), get(&mut second, 9)), (b"abcdefxy".to_vec(), b"abcdz".to_vec()));
+    }
+
+    #[test]
+    fn what_is_taken_can_be_put_back() {
+        let mut ring = Ring::default();
+        put(&mut ring, &[1; 4096]);
+        put(&mut ring, &[2; 4096]);
+        let mut taken = ring.take(5000, 9).unwrap();
+        assert_eq!((taken.len(), ring.len()), (5000, 3192));
+        let mut start = [0; 4100];
+        assert_eq!(taken.take(&mut start), 4100);
+        assert_eq!((start[4095], start[4096]), (1, 2));
+        ring.put_back(taken).unwrap();
+        assert_eq!((ring.len(), get(&mut ring, 9000)), (4092, vec![2; 4092]));
+        assert!(ring.take(1, 1).unwrap().is_empty());
     }
 
     /// A source whose copies end after `left` bytes.

@@ -37,7 +37,11 @@ fn single(base: usize, length: usize) -> Result<Vec<Range<usize>>, Errno> {
 }
 
 /// The buffers of an array of `struct iovec`.
-async fn vectors(ctx: &Ctx, array: UserPtr<IoVec>, count: usize) -> Result<Vec<Range<usize>>, Errno> {
+pub(in crate::syscall) async fn vectors(
+    ctx: &Ctx,
+    array: UserPtr<IoVec>,
+    count: usize,
+) -> Result<Vec<Range<usize>>, Errno> {
     if count > VECTORS_MAX {
         return Err(Errno::EINVAL);
     }
@@ -103,7 +107,7 @@ async fn write_from(
 }
 
 /// The offset of pread and its kin.
-fn position(offset: i64) -> Result<Option<u64>, Errno> {
+pub(in crate::syscall) fn position(offset: i64) -> Result<Option<u64>, Errno> {
     u64::try_from(offset).map(Some).map_err(|_| Errno::EINVAL)
 }
 

@@ -1,0 +1,239 @@
+//! splice(2), tee(2), vmsplice(2).
+//!
+//! Between pipes, pages change hands. A file's bytes are copied into pages of the pipe, and back.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_fs::file::{OpenFile, OpenFlags, Seeking};
+use isopod_fs::{Buffer, Bytes, Errno};
+use isopod_hal::PAGE_SIZE;
+
+use super::argument::{Fd, Flags};
+use super::file::io::{IoVec, position, vectors};
+use super::poll::optional;
+use crate::fail::{Fail, SysResult};
+use crate::ipc::errno;
+use crate::ipc::pipe::Pipe;
+use crate::mm::{UserPtr, UserSink, UserSource};
+use crate::poll::{self, NEVER, until_ready};
+use crate::process::Ctx;
+
+/// `SPLICE_F_NONBLOCK`; the other three flags are hints.
+const NONBLOCK: u32 = 2;
+const ALL: u32 = 15;
+
+/// How long to wait for a pipe.
+fn patience(pipe: &OpenFile, flags: Flags) -> u64 {
+    if flags.0 & NONBLOCK != 0 { NEVER } else { poll::patience(pipe) }
+}
+
+/// A file, and where in it; `None` is its position.
+#[derive(Debug, Clone, Copy)]
+struct Place<'a> {
+    file: &'a Arc<OpenFile>,
+    offset: Option<u64>,
+}
+
+/// splice(2)
+pub async fn splice(
+    ctx: &mut Ctx,
+    in_fd: Fd,
+    in_offset: UserPtr<i64>,
+    out_fd: Fd,
+    out_offset: UserPtr<i64>,
+    length: usize,
+    flags: Flags,
+) -> SysResult {
+    if length == 0 {
+        return Ok(0);
+    }
+    if flags.0 & !ALL != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let files = ctx.thread.files();
+    let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
+    let pipes = (Pipe::of(&input), Pipe::of(&output));
+    if pipes.0.is_some() && !in_offset.is_null() || pipes.1.is_some() && !out_offset.is_null() {
+        return Err(Errno::ESPIPE.into());
+    }
+    let from = Place { file: &input, offset: offset(ctx, in_offset).await? };
+    let to = Place { file: &output, offset: offset(ctx, out_offset).await? };
+    if !input.flags().readable() || !output.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let done = match pipes {
+        (Some(source), Some(target)) => {
+            between_pipes(ctx, (&input, source), (&output, target), length, flags, false).await
+        }
+        (Some(source), None) => from_pipe(ctx, (&input, source), to, length, flags).await,
+        (None, Some(target)) => to_pipe(ctx, from, (&output, target), length, flags).await,
+        (None, None) => Err(Errno::EINVAL.into()),
+    };
+    let done = told(ctx, done)?;
+    for (pointer, place) in [(in_offset, from), (out_offset, to)] {
+        if let (Some(pointer), Some(offset)) = (pointer.non_null(), place.offset) {
+            ctx.memory.write(pointer, &((offset + done as u64) as i64)).await?;
+        }
+    }
+    Ok(done)
+}
+
+async fn offset(ctx: &Ctx, pointer: UserPtr<i64>) -> Result<Option<u64>, Errno> {
+    optional(ctx, pointer).await?.map_or(Ok(None), position)
+}
+
+/// `EPIPE` comes with SIGPIPE.
+fn told(ctx: &Ctx, outcome: SysResult) -> SysResult {
+    if outcome == Err(Fail::Errno(Errno::EPIPE)) {
+        poll::broken_pipe(&ctx.thread)?;
+    }
+    outcome
+}
+
+/// tee(2)
+pub async fn tee(ctx: &mut Ctx, in_fd: Fd, out_fd: Fd, length: usize, flags: Flags) -> SysResult {
+    if flags.0 & !ALL != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if length == 0 {
+        return Ok(0);
+    }
+    let files = ctx.thread.files();
+    let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
+    if !input.flags().readable() || !output.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    let (Some(source), Some(target)) = (Pipe::of(&input), Pipe::of(&output)) else {
+        return Err(Errno::EINVAL.into());
+    };
+    let outcome = between_pipes(ctx, (&input, source), (&output, target), length, flags, true).await;
+    told(ctx, outcome)
+}
+
+/// Moves pages from one pipe to another, or with `keep` shares them.
+async fn between_pipes(
+    ctx: &Ctx,
+    (input, source): (&OpenFile, &Pipe),
+    (output, target): (&OpenFile, &Pipe),
+    length: usize,
+    flags: Flags,
+    keep: bool,
+) -> SysResult {
+    if core::ptr::eq(source, target) {
+        return Err(Errno::EINVAL.into());
+    }
+    let patience = patience(input, flags).min(patience(output, flags));
+    loop {
+        let pages = until_ready(&ctx.thread, output, patience, || target.room()).await?;
+        let taken = until_ready(&ctx.thread, input, patience, || source.take(length, pages, keep)).await?;
+        // The wait for the one may have cost the other.
+        match target.room() {
+            Ok(room) if room >= pages => {
+                let done = taken.len();
+                target.append(taken).map_err(errno)?;
+                return Ok(done);
+            }
+            _ if !keep => source.put_back(taken).map_err(errno)?,
+            _ => {}
+        }
+    }
+}
+
+/// Writes what a pipe holds to a file. What the file does not take goes back.
+async fn from_pipe(
+    ctx: &Ctx,
+    (input, pipe): (&OpenFile, &Pipe),
+    to: Place<'_>,
+    length: usize,
+    flags: Flags,
+) -> SysResult {
+    if to.offset.is_some() && to.file.seeking() == Seeking::Never
+        || to.file.flags().contains(OpenFlags::APPEND)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let credentials = ctx.thread.identity().for_files();
+    let patience = patience(input, flags);
+    let mut taken =
+        until_ready(&ctx.thread, input, patience, || pipe.take(length, usize::MAX, false)).await?;
+    let mut done = 0;
+    let mut outcome = Ok(0);
+    while !taken.is_empty() {
+        outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file), || {
+            let mut bytes = taken.clone();
+            match to.offset {
+                Some(offset) => to.file.write_at(offset + done as u64, &credentials, &mut bytes),
+                None => to.file.write(&credentials, &mut bytes),
+            }
+        })
+        .await;
+        match outcome {
+            Ok(count) if count > 0 => {
+                taken.advance(count);
+                done += count;
+            }
+            _ => break,
+        }
+    }
+    pipe.put_back(taken).map_err(errno)?;
+    if done > 0 { Ok(done) } else { outcome }
+}
+
+/// Fills a pipe from a file, as far as there is room.
+async fn to_pipe(
+    ctx: &Ctx,
+    from: Place<'_>,
+    (output, pipe): (&OpenFile, &Pipe),
+    length: usize,
+    flags: Flags,
+) -> SysResult {
+    if from.offset.is_some() && from.file.seeking() == Seeking::Never {
+        return Err(Errno::EINVAL.into());
+    }
+    let credentials = ctx.thread.identity().for_files();
+    let pages = until_ready(&ctx.thread, output, patience(output, flags), || pipe.room()).await?;
+    let length = length.min(pages.saturating_mul(PAGE_SIZE));
+    let mut chunk = Vec::new();
+    chunk.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    chunk.resize(length, 0);
+    let count = until_ready(&ctx.thread, from.file, poll::patience(from.file), || {
+        let mut buffer = Buffer::new(&mut chunk);
+        match from.offset {
+            Some(offset) => from.file.read_at(offset, &mut buffer),
+            None => from.file.read(&mut buffer),
+        }
+    })
+    .await?;
+    // There is room for all of it, unless another writer has been here: what has been read must not be lost.
+    let mut rest = &chunk[..count];
+    while !rest.is_empty() {
+        let written = until_ready(&ctx.thread, output, poll::FOREVER, || {
+            output.write(&credentials, &mut Bytes::new(rest))
+        })
+        .await?;
+        rest = &rest[written..];
+    }
+    Ok(count)
+}
+
+/// vmsplice(2): as writev(2) or readv(2), for a pipe.
+pub async fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, flags: Flags) -> SysResult {
+    if flags.0 & !ALL != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let file = ctx.thread.files().get(fd.0)?;
+    if Pipe::of(&file).is_none() {
+        return Err(Errno::EBADF.into());
+    }
+    let segments = vectors(ctx, array, count).await?;
+    let patience = patience(&file, flags);
+    if file.flags().writable() {
+        let credentials = ctx.thread.identity().for_files();
+        let mut source = UserSource::new(segments);
+        return poll::write(ctx, &file, patience, &mut source, |source| file.write(&credentials, source))
+            .await;
+    }
+    let mut sink = UserSink::new(segments);
+    poll::read(ctx, &file, patience, &mut sink, |sink| file.read(sink)).await
+}
