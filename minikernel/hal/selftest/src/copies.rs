@@ -13,6 +13,7 @@ use super::program::{self, DATA, Program};
 pub fn faults_are_errors() {
     let program = Program::load(program::call());
     let end = DATA + 2 * PAGE_SIZE;
+    let long: [u8; 300] = core::array::from_fn(|index| index as u8);
     let text: [u8; 64] = core::array::from_fn(|index| index as u8);
     copy_to_user(DATA + 5, &text).unwrap();
     assert_eq!(program.data.read_array(5), text);
@@ -27,6 +28,16 @@ pub fn faults_are_errors() {
         let mut bytes = [0xee; 64];
         let fault = Fault { address: end, write: false };
         assert_eq!(copy_from_user(&mut bytes, end - before), Err(FaultAt { done: before, fault }));
+        assert!(bytes[before..].iter().all(|&byte| byte == 0xee));
+    }
+    // And of long copies, from and to any alignment.
+    for before in 0..200 {
+        let to = DATA + PAGE_SIZE - before;
+        let fault = Fault { address: DATA + PAGE_SIZE, write: true };
+        assert_eq!(copy_to_user(to, &long), Err(FaultAt { done: before, fault }), "{before}");
+        let mut bytes = [0xee; 300];
+        copy_from_user(&mut bytes[..before], to).unwrap();
+        assert_eq!(bytes[..before], long[..before]);
         assert!(bytes[before..].iter().all(|&byte| byte == 0xee));
     }
     assert!(copy_frame_to_user(&program.data, 0, DATA + 1, 4).is_ok());

@@ -51,6 +51,7 @@ mod bare {
         log!("{boot:?}");
         let tests: &[(&str, &dyn Fn())] = &[
             ("memory: frames and heap", &memory::frames_and_heap),
+            ("memory: functions on bytes", &memory::byte_functions),
             ("memory: a large image", &memory::large_image),
             ("memory: exhausted and given back", &memory::exhaustion),
             ("memory: modules", &|| memory::modules(boot)),

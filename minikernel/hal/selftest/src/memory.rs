@@ -2,7 +2,10 @@
 
 use alloc::{boxed::Box, collections::BTreeMap, string::String, vec::Vec};
 
-use core::sync::atomic::{AtomicU8, Ordering};
+use core::{
+    hint::black_box,
+    sync::atomic::{AtomicU8, Ordering},
+};
 
 use isopod_hal::{
     PAGE_SIZE, boot::BootInfo, boot_memory::BootMemory, dma::Dma, frame::Frame, heap, log, memory_stats,
@@ -47,6 +50,40 @@ pub fn frames_and_heap() {
 
 #[repr(align(8192))]
 struct Aligned([u8; 100]);
+
+/// The functions that compiled code expects of a C library, at all lengths and distances that they treat apart.
+pub fn byte_functions() {
+    const LEN: usize = 700;
+    let pattern: [u8; LEN] = core::array::from_fn(|index| (index * 7 % 251) as u8);
+    for len in (0..150).chain([200, 256, 257, 511, 640]).map(black_box) {
+        let mut bytes = [0xee; LEN];
+        bytes[8..8 + len].copy_from_slice(&pattern[3..3 + len]);
+        assert!(bytes[8..8 + len].iter().eq(&pattern[3..3 + len]));
+        assert!(bytes[8 + len..].iter().chain(&bytes[..8]).all(|&byte| byte == 0xee), "copy of {len}");
+        bytes[9..9 + len].fill(black_box(0x5a));
+        assert!(bytes[9..9 + len].iter().all(|&byte| byte == 0x5a));
+        assert!(bytes[9 + len..].iter().all(|&byte| byte == 0xee), "fill of {len}");
+        for (from, to) in [(0, 1), (1, 0), (0, 7), (9, 0), (0, 16), (40, 0), (0, 50)].map(black_box) {
+            let mut bytes = pattern;
+            bytes.copy_within(from..from + len, to);
+            assert!(
+                bytes[to..to + len].iter().eq(&pattern[from..from + len]),
+                "move of {len} from {from} to {to}"
+            );
+            assert!(
+                bytes[to + len..].iter().eq(&pattern[to + len..]) && bytes[..to].iter().eq(&pattern[..to])
+            );
+        }
+        let mut other = pattern;
+        assert!(pattern[..len] == other[..len]);
+        if let Some(last) = len.checked_sub(1) {
+            other[last] = other[last].wrapping_add(1);
+            assert!(pattern[..len] != other[..len]);
+            let order = pattern[..len].cmp(black_box(&other[..len]));
+            assert_eq!(order, pattern[last].cmp(&other[last]));
+        }
+    }
+}
 
 /// Makes the image longer than one of its page tables covers.
 static LARGE: [AtomicU8; 3 << 20] = [const { AtomicU8::new(0) }; 3 << 20];
