@@ -1,6 +1,5 @@
 //! From the machine to the first process, and from its end to power-off.
 
-use alloc::boxed::Box;
 use alloc::string::String;
 use alloc::sync::Arc;
 
@@ -8,8 +7,8 @@ use isopod_drivers::{Devices, probe};
 use isopod_hal::boot::BootInfo;
 use isopod_hal::{log, panic, power, timer};
 use isopod_linux::host;
-use isopod_linux::wait::retry;
 use isopod_linux::kernel::{self, Kernel};
+use isopod_linux::wait::retry;
 use isopod_linux::{dev, process, sched};
 use isopod_manifest::channel::Kind;
 use isopod_manifest::{Channel, Manifest};
@@ -59,7 +58,7 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
     kernel::install(Kernel {
         namespace: namespace.map_err(|errno| alloc::format!("cannot mount /dev: {errno}"))?,
         random: devices.random,
-        log: Box::new(|text| to_host(Kind::Log, text)),
+        log: |text| to_host(Kind::Log, text),
         hostname: manifest.hostname.clone().into_bytes(),
         trace: manifest.trace,
     });

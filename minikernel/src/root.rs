@@ -16,7 +16,11 @@ use isopod_manifest::Root;
 use crate::disk::Disk;
 
 /// Mounts the root that the manifest names. The error says what is wrong.
-pub async fn mount(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Result<Arc<dyn FileSystem>, String> {
+pub async fn mount(
+    place: Root,
+    boot: &BootInfo,
+    disks: &[Arc<dyn Block>],
+) -> Result<Arc<dyn FileSystem>, String> {
     let source = source(place, boot, disks)?;
     let image = loop {
         match Erofs::open(Arc::clone(&source)) {
@@ -35,12 +39,17 @@ pub async fn mount(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Re
 fn source(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Result<Arc<dyn PageSource>, String> {
     match place {
         Root::Memory => {
-            let range = boot.link.root.ok_or("the manifest says that a root is linked to the kernel, but there is none")?;
-            let memory = BootMemory::claim(range).ok_or("the linked root lies outside of memory: give the VM more with -m")?;
+            let range = boot
+                .link
+                .root
+                .ok_or("the manifest says that a root is linked to the kernel, but there is none")?;
+            let memory = BootMemory::claim(range)
+                .ok_or("the linked root lies outside of memory: give the VM more with -m")?;
             Ok(Arc::new(memory))
         }
         Root::Disk => {
-            let disk = disks.first().ok_or("the manifest says that the root is on a disk, but there is no disk")?;
+            let disk =
+                disks.first().ok_or("the manifest says that the root is on a disk, but there is no disk")?;
             Ok(PageCache::new(Arc::new(Disk(Arc::clone(disk)))))
         }
     }

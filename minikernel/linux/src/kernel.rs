@@ -1,6 +1,5 @@
 //! What there is once: the tree of files, the random pool, the log, the machine's name.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
@@ -21,7 +20,7 @@ pub struct Kernel {
     /// The random numbers.
     pub random: Arc<Random>,
     /// Takes the kernel's own words: traces and fault reports.
-    pub log: Box<dyn Fn(&[u8]) + Send + Sync>,
+    pub log: fn(&[u8]),
     /// The machine's name.
     pub hostname: Vec<u8>,
     /// Print each system call.
@@ -100,7 +99,7 @@ pub fn set_hostname(name: &[u8]) {
 }
 
 /// A nameless file of `length` bytes on tmpfs, for shared anonymous memory.
-pub async fn shared_memory(length: usize) -> Result<crate::mm::FileBacking, isopod_fs::Errno> {
+pub fn shared_memory(length: usize) -> Result<crate::mm::FileBacking, isopod_fs::Errno> {
     let file = crate::dev::memory_file(b"dev/zero", length as u64)?;
     let inode = Arc::clone(file.inode());
     Ok(crate::mm::FileBacking { file, inode, offset: 0 })

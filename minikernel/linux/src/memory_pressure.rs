@@ -8,7 +8,7 @@ use crate::signal::Signal;
 
 /// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
 /// fail with `ENOMEM` rather than fail in the middle. A thread that is about to end may always go on.
-pub async fn may_proceed(ctx: &Ctx) -> bool {
+pub fn may_proceed(ctx: &Ctx) -> bool {
     if !heap::reserve_low() || ctx.thread.must_end() {
         return true;
     }
@@ -16,7 +16,7 @@ pub async fn may_proceed(ctx: &Ctx) -> bool {
 }
 
 /// A page fault found no memory: pages are won back, or the process ends with a reason on the console and status 137.
-pub async fn out_of_memory(ctx: &Ctx) {
+pub fn out_of_memory(ctx: &Ctx) {
     if reclaim() {
         return;
     }

@@ -18,7 +18,7 @@ pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
         Fault::NotAllowed { address, kind } => put!(&mut text, "{kind:?} is not allowed at {address:#x}"),
         Fault::NoContent { address } => put!(&mut text, "the mapped file does not reach {address:#x}"),
         Fault::Exception { vector, error } => {
-            put!(&mut text, "{} (error code {error:#x})", exception(vector))
+            put!(&mut text, "{} (error code {error:#x})", exception(vector));
         }
     }
     text.push('\n');

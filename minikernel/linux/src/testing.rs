@@ -25,7 +25,7 @@ pub fn install_kernel() {
     kernel::install(Kernel {
         namespace: Namespace::new(root, b"tmpfs", SpecialFiles::new(Arc::new(Fifos))),
         random: Arc::new(Random::new(Some(&[4; 32]))),
-        log: Box::new(|_| {}),
+        log: |_| {},
         hostname: b"test".to_vec(),
         trace: false,
     });

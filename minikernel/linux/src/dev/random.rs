@@ -43,7 +43,13 @@ impl FileOps for Random {
         Ok(done)
     }
 
-    fn ioctl(&self, _: &OpenFile, request: u32, argument: usize, memory: &mut dyn UserMemory) -> Result<usize> {
+    fn ioctl(
+        &self,
+        _: &OpenFile,
+        request: u32,
+        argument: usize,
+        memory: &mut dyn UserMemory,
+    ) -> Result<usize> {
         const GET_ENTROPY_COUNT: u32 = 0x8004_5200;
         /// Bits that the pool is said to hold when it is seeded.
         const POOL_BITS: i32 = 256;

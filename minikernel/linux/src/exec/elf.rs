@@ -132,7 +132,7 @@ fn segment(entry: &ProgramHeader) -> Result<Segment, Errno> {
     let file_end = entry.p_offset.checked_add(entry.p_filesz).ok_or(Errno::ENOEXEC)?;
     let sound = entry.p_filesz <= entry.p_memsz
         && end <= USER_END as u64
-        && file_end <= i64::MAX as u64
+        && i64::try_from(file_end).is_ok()
         && entry.p_vaddr % page == entry.p_offset % page;
     if !sound {
         return Err(Errno::EINVAL);
@@ -242,10 +242,10 @@ mod tests {
             let mut start = header(62, 3);
             let overlap = bytes.len().min(40);
             start[24..24 + overlap.min(40)].copy_from_slice(&bytes[..overlap]);
-            if let Ok(found) = parse_header(&start) {
-                if let Ok(layout) = parse_layout(&found, &headers) {
-                    let _ = (layout.span(), layout.alignment());
-                }
+            if let Ok(found) = parse_header(&start)
+                && let Ok(layout) = parse_layout(&found, &headers)
+            {
+                let _ = (layout.span(), layout.alignment());
             }
         }
     }

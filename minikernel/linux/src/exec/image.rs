@@ -133,7 +133,7 @@ impl ElfFile {
                 inode: Arc::clone(self.file.inode()),
                 offset: segment.offset - (address - start) as u64,
             };
-            self.place(space, start, zeros_start - start, segment.access, Backing::File(backing))?;
+            place(space, start, zeros_start - start, segment.access, Backing::File(backing))?;
             // What lies behind the file's part in its last page belongs to the zeros, if the program may write there.
             if segment.memory_size > segment.file_size
                 && segment.access.contains(Access::WRITE)
@@ -143,30 +143,30 @@ impl ElfFile {
             }
         }
         if memory_end > zeros_start {
-            self.place(space, zeros_start, memory_end - zeros_start, segment.access, Backing::Anonymous)?;
+            place(space, zeros_start, memory_end - zeros_start, segment.access, Backing::Anonymous)?;
         }
         Ok(())
     }
+}
 
-    fn place(
-        &self,
-        space: &AddressSpace,
-        start: usize,
-        length: usize,
-        access: Access,
-        backing: Backing,
-    ) -> Result<(), Errno> {
-        let request = MapRequest {
-            placement: Placement::Fixed(start),
-            length,
-            access,
-            max_access: Access::all(),
-            flags: VmaFlags::empty(),
-            backing,
-            no_reserve: false,
-        };
-        space.map(request).map(|_| ())
-    }
+/// Maps one run of pages at a fixed place.
+fn place(
+    space: &AddressSpace,
+    start: usize,
+    length: usize,
+    access: Access,
+    backing: Backing,
+) -> Result<(), Errno> {
+    let request = MapRequest {
+        placement: Placement::Fixed(start),
+        length,
+        access,
+        max_access: Access::all(),
+        flags: VmaFlags::empty(),
+        backing,
+        no_reserve: false,
+    };
+    space.map(request).map(|_| ())
 }
 
 /// Finds room for `length` bytes where mappings go.

@@ -11,7 +11,7 @@ use isopod_fs::{Errno, S_ISGID, S_ISUID};
 use isopod_hal::user::UserContext;
 
 use super::image::{self, ElfFile};
-use super::stack::{self, About, Arguments};
+use super::stack::{self, About, Strings};
 use super::{script, vdso};
 use crate::kernel;
 use crate::mm::{AddressSpace, Layout};
@@ -131,7 +131,7 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
         secure,
         random,
     };
-    let strings = Arguments { arguments: &arguments, environment: &environment, path: &path };
+    let strings = Strings { arguments: &arguments, environment: &environment, path: &path };
     let pointer = stack::build(&memory, &strings, &about, elf.executable_stack()).await?;
     let entry = loaded_interpreter.unwrap_or(loaded).entry;
     let user = UserContext::new(entry as u64, pointer as u64).map_err(|_| Errno::ENOMEM)?;
@@ -157,7 +157,7 @@ fn base_name(path: &[u8]) -> &[u8] {
 }
 
 /// Who the program will be: set-id files change the effective ids, user 0 has all capabilities (capabilities(7),
-/// "Transformation of capabilities during execve()"). True when it gains rights.
+/// "Transformation of capabilities during `execve()`"). True when it gains rights.
 fn new_identity(old: &Identity, file: &OpenFile) -> Result<(Identity, bool), Errno> {
     let mut new = old.clone();
     let about = file.inode().metadata().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;

@@ -18,7 +18,7 @@ const INITIAL: usize = 128 << 10;
 
 /// What a program is started with.
 #[derive(Debug)]
-pub struct Arguments<'a> {
+pub struct Strings<'a> {
     /// The arguments, its own name first.
     pub arguments: &'a [Vec<u8>],
     /// The environment.
@@ -53,7 +53,7 @@ pub fn strings_max(stack_limit: u64) -> usize {
 /// Maps the stack and fills it; returns the stack pointer.
 pub async fn build(
     space: &AddressSpace,
-    arguments: &Arguments<'_>,
+    arguments: &Strings<'_>,
     about: &About<'_>,
     executable: bool,
 ) -> Result<usize, Errno> {
@@ -115,7 +115,7 @@ impl Content {
         addresses
     }
 
-    fn fill(&mut self, arguments: &Arguments<'_>, about: &About<'_>) {
+    fn fill(&mut self, arguments: &Strings<'_>, about: &About<'_>) {
         self.push(&[0; 8]);
         let path = self.push_string(arguments.path);
         let end = self.start();

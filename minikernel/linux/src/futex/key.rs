@@ -38,7 +38,7 @@ pub enum Key {
 
 /// The key of the word at `address`. `EINVAL` when it is not aligned, `EFAULT` when nothing is there.
 pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Result<Key, Errno> {
-    if address % size_of::<u32>() != 0 {
+    if !address.is_multiple_of(size_of::<u32>()) {
         return Err(Errno::EINVAL);
     }
     let private = Key::Private { space: memory.id(), address };
@@ -49,7 +49,10 @@ pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Re
     match &vma.backing {
         Backing::File(part) if !vma.is_private() => {
             // The page must exist: a word beyond the end of the file is nobody's.
-            memory.fault_in(page_down(address)..address + 1, FaultKind::Read).await.map_err(errno)?;
+            memory
+                .fault_in(page_down(address)..address + 1, FaultKind::Read)
+                .await
+                .map_err(|error| errno(&error))?;
             let about = part.inode.metadata().map_err(|error| error.errno().unwrap_or(Errno::EFAULT))?;
             let offset = part.offset + (address - vma.start) as u64;
             Ok(Key::Shared { device: about.device.encode(), inode: about.inode, offset })
@@ -59,7 +62,7 @@ pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Re
     }
 }
 
-fn errno(error: FaultError) -> Errno {
+fn errno(error: &FaultError) -> Errno {
     match error {
         FaultError::Memory => Errno::ENOMEM,
         _ => Errno::EFAULT,

@@ -20,7 +20,7 @@ const LIMIT: usize = 2048;
 /// The lowest bit of an entry marks a priority-inheritance futex.
 const PI: u64 = 1;
 
-/// Clears the word at `address` and wakes one waiter: how a thread's end is seen by pthread_join(3) (`set_tid_address(2)`).
+/// Clears the word at `address` and wakes one waiter: how a thread's end is seen by `pthread_join(3)` (`set_tid_address(2)`).
 pub async fn clear_and_wake(memory: &Arc<AddressSpace>, address: usize) {
     // A bad address is the program's own loss; there is nobody to tell.
     if memory.write(UserPtr::new(address), &0u32).await.is_ok() {
@@ -56,7 +56,7 @@ pub async fn release_robust(thread: &Thread, memory: &Arc<AddressSpace>) {
 /// Marks one futex if the thread holds it.
 async fn release(thread: &Thread, memory: &Arc<AddressSpace>, entry: u64, offset: u64) {
     let address = (entry & !PI).wrapping_add(offset) as usize;
-    if address % size_of::<u32>() != 0 {
+    if !address.is_multiple_of(size_of::<u32>()) {
         return;
     }
     loop {

@@ -26,7 +26,7 @@ pub enum Advice {
 impl AddressSpace {
     /// Applies `advice`. `ENOMEM` when the range has holes; what is mapped is treated all the same.
     pub fn advise(&self, start: usize, length: usize, advice: Advice) -> Result<(), Errno> {
-        if start % PAGE_SIZE != 0 {
+        if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let length = page_up(length).ok_or(Errno::EINVAL)?;
@@ -60,7 +60,7 @@ impl AddressSpace {
 
     /// For each page of the range: whether it is in memory (`mincore(2)`).
     pub fn resident_pages(&self, start: usize, length: usize) -> Result<Vec<u8>, Errno> {
-        if start % PAGE_SIZE != 0 {
+        if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let length = page_up(length).ok_or(Errno::ENOMEM)?;

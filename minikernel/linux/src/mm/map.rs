@@ -82,7 +82,7 @@ impl AddressSpace {
 
     /// munmap(2): all that lies in the range; holes are no error.
     pub fn unmap(&self, start: usize, length: usize) -> Result<(), Errno> {
-        if start % PAGE_SIZE != 0 || length == 0 {
+        if !start.is_multiple_of(PAGE_SIZE) || length == 0 {
             return Err(Errno::EINVAL);
         }
         let range = user_range(start, length).ok_or(Errno::EINVAL)?;
@@ -96,7 +96,7 @@ impl AddressSpace {
 
     /// mprotect(2). Changes what comes before the first hole or refused area, as Linux does.
     pub fn protect(&self, start: usize, length: usize, access: Access) -> Result<(), Errno> {
-        if start % PAGE_SIZE != 0 {
+        if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         if length == 0 {

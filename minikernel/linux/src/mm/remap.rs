@@ -24,7 +24,7 @@ impl AddressSpace {
     pub fn remap(&self, start: usize, old: usize, new: usize, how: Move, keep: bool) -> Result<usize, Errno> {
         let old = page_up(old).ok_or(Errno::EINVAL)?;
         let new = page_up(new).filter(|&new| new != 0).ok_or(Errno::EINVAL)?;
-        if start % PAGE_SIZE != 0 {
+        if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let mut inner = self.inner.lock();
@@ -87,7 +87,7 @@ impl Inner {
         keep: bool,
     ) -> Result<usize, Errno> {
         let target_end = to.checked_add(new).filter(|&end| end <= USER_END).ok_or(Errno::EINVAL)?;
-        if to % PAGE_SIZE != 0 || (to < from + old && from < target_end) {
+        if !to.is_multiple_of(PAGE_SIZE) || (to < from + old && from < target_end) {
             return Err(Errno::EINVAL);
         }
         if self.touches_kernel_area(to..target_end) {

@@ -46,7 +46,7 @@ bitflags! {
     }
 }
 
-/// What every thread of a process shares with the others, as pthread_create(3) asks for it.
+/// What every thread of a process shares with the others, as `pthread_create(3)` asks for it.
 const SHARED_BY_THREADS: CloneFlags = CloneFlags::VM.union(CloneFlags::SIGHAND).union(CloneFlags::THREAD);
 
 /// A new thread.

@@ -163,7 +163,7 @@ impl Process {
         self.is_ending.load(Ordering::Acquire)
     }
 
-    /// Records the end. `last` is the status of the last thread's own exit, used when no exit_group came first.
+    /// Records the end. `last` is the status of the last thread's own exit, used when no `exit_group` came first.
     pub(super) fn finish(&self, last: u8) {
         let status = self.ending.lock().unwrap_or(ExitStatus::Exited(last));
         *self.status.lock() = Some(status);

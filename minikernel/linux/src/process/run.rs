@@ -70,13 +70,13 @@ impl Ctx {
 /// Starts a thread with the given registers.
 pub fn start(thread: Arc<Thread>, user: UserContext) {
     let ctx = Ctx::new(&thread, user);
-    spawn(thread, live(ctx));
+    spawn(&thread, live(ctx));
 }
 
 /// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.
 pub(super) fn start_program(thread: Arc<Thread>, program: Program) {
     let life = begin(Arc::clone(&thread), program);
-    spawn(thread, life);
+    spawn(&thread, life);
 }
 
 async fn begin(thread: Arc<Thread>, program: Program) {
@@ -94,9 +94,9 @@ async fn begin(thread: Arc<Thread>, program: Program) {
     }
 }
 
-fn spawn(thread: Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
-    pids::register(&thread);
-    let waker = sched::spawn(in_space(Arc::clone(&thread), life));
+fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
+    pids::register(thread);
+    let waker = sched::spawn(in_space(Arc::clone(thread), life));
     thread.set_waker(waker);
 }
 
@@ -163,7 +163,7 @@ async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
                 return signal::raise_fault(ctx, Fault::NotAllowed { address, kind });
             }
             Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
-            Err(FaultError::Memory) => return crate::memory_pressure::out_of_memory(ctx).await,
+            Err(FaultError::Memory) => return crate::memory_pressure::out_of_memory(ctx),
         }
     }
 }

@@ -67,15 +67,15 @@ fn run_ready() {
         // Bound to its own statement: the lock must not be held while the task runs.
         let next = RUN_QUEUE.lock().pop_front();
         let Some(task) = next else { return };
-        poll(task);
+        poll(&task);
     }
 }
 
-fn poll(task: Arc<Task>) {
+fn poll(task: &Arc<Task>) {
     // Cleared before the poll: what wakes the task while it runs must queue it again.
     task.queued.store(false, Ordering::Release);
     preempt::begin_slice();
-    let waker = Waker::from(Arc::clone(&task));
+    let waker = Waker::from(Arc::clone(task));
     let mut slot = task.future.lock();
     if let Some(future) = slot.as_mut()
         && future.as_mut().poll(&mut Context::from_waker(&waker)).is_ready()

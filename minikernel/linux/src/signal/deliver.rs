@@ -68,13 +68,12 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
         return;
     }
     match signal.default_effect() {
-        DefaultEffect::Ignore => {}
+        DefaultEffect::Ignore | DefaultEffect::Continue => {}
         DefaultEffect::Terminate | DefaultEffect::Core => kill_process(process, signal),
         DefaultEffect::Stop => {
             process.stopped.store(true, Ordering::Release);
             ctx.thread.wait_for_continue().await;
         }
-        DefaultEffect::Continue => {}
     }
 }
 

@@ -101,7 +101,6 @@ impl Fault {
                 0 => at(Signal::FPE, FPE_INTDIV, here),
                 1 => at(Signal::TRAP, TRAP_TRACE, here),
                 3 => SigInfo::kernel(Signal::TRAP),
-                4 | 5 => SigInfo::kernel(Signal::SEGV),
                 6 => at(Signal::ILL, ILL_ILLOPN, here),
                 16 | 19 => at(Signal::FPE, 0, here),
                 17 => at(Signal::BUS, BUS_ADRALN, 0),

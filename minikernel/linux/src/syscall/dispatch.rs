@@ -17,7 +17,7 @@ pub async fn handle(ctx: &mut Ctx) {
     let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     ctx.call = number;
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
-    let result = if memory_pressure::may_proceed(ctx).await {
+    let result = if memory_pressure::may_proceed(ctx) {
         table::dispatch(number, ctx, arguments).await
     } else {
         Err(Fail::Errno(Errno::ENOMEM))
@@ -63,13 +63,13 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
     match result {
         Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
         Err(Fail::Restart(Restart::UnlessHandled)) => {
-            line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)")
+            line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)");
         }
         Err(Fail::Restart(Restart::WithoutHandler)) => {
-            line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)")
+            line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)");
         }
         Err(Fail::Restart(Restart::Until(_))) => {
-            line.push_str(" = ? ERESTART_RESTARTBLOCK (Interrupted by signal)")
+            line.push_str(" = ? ERESTART_RESTARTBLOCK (Interrupted by signal)");
         }
         Ok(value) if value > 0xffff_ffff => put!(&mut line, " = {value:#x}"),
         Ok(value) => put!(&mut line, " = {value}"),

@@ -1,4 +1,4 @@
-//! futex(2), set_robust_list(2).
+//! futex(2), `set_robust_list(2)`.
 
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
@@ -111,7 +111,7 @@ async fn wait(ctx: &Ctx, word: usize, scope: Scope, expected: u32, bits: u32, de
 /// Bytes of `struct robust_list_head`.
 const ROBUST_HEAD: usize = 24;
 
-/// set_robust_list(2)
+/// `set_robust_list(2)`
 pub fn set_robust_list(ctx: &mut Ctx, head: usize, length: usize) -> SysResult {
     if length != ROBUST_HEAD {
         return Err(Errno::EINVAL.into());
@@ -120,7 +120,7 @@ pub fn set_robust_list(ctx: &mut Ctx, head: usize, length: usize) -> SysResult {
     Ok(0)
 }
 
-/// get_robust_list(2)
+/// `get_robust_list(2)`
 pub async fn get_robust_list(ctx: &mut Ctx, tid: u32, head: UserPtr<u64>, length: UserPtr<u64>) -> SysResult {
     let target = match tid {
         0 => Arc::clone(&ctx.thread),

@@ -72,7 +72,7 @@ pub async fn mmap(
 ) -> SysResult {
     let prot = Protection::from_bits_truncate(prot.0);
     let flags = MapFlags::from_bits_retain(flags.0);
-    if offset % isopod_hal::PAGE_SIZE as u64 != 0 {
+    if !offset.is_multiple_of(isopod_hal::PAGE_SIZE as u64) {
         return Err(Errno::EINVAL.into());
     }
     let file = if flags.contains(MapFlags::ANONYMOUS) { None } else { Some(ctx.thread.files().get(fd.0)?) };
@@ -102,11 +102,11 @@ pub async fn mmap(
             offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
             match retry(|| file.mapping()).await? {
                 Mapping::Inode(inode) => Backing::File(FileBacking { file, inode, offset }),
-                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(length).await?),
+                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(length)?),
                 Mapping::Anonymous => Backing::Anonymous,
             }
         }
-        None if shared => Backing::File(kernel::shared_memory(length).await?),
+        None if shared => Backing::File(kernel::shared_memory(length)?),
         None => Backing::Anonymous,
     };
     let mut area = VmaFlags::empty();
@@ -195,7 +195,10 @@ pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysR
     const INVALIDATE: u32 = 2;
     const SYNC: u32 = 4;
     let both = ASYNC | SYNC;
-    if address % isopod_hal::PAGE_SIZE != 0 || flags.0 & !(both | INVALIDATE) != 0 || flags.0 & both == both {
+    if !address.is_multiple_of(isopod_hal::PAGE_SIZE)
+        || flags.0 & !(both | INVALIDATE) != 0
+        || flags.0 & both == both
+    {
         return Err(Errno::EINVAL.into());
     }
     let length = page_up(length).ok_or(Errno::ENOMEM)?;

@@ -29,7 +29,6 @@ const GET_TID_ADDRESS: i32 = 40;
 const SET_THP_DISABLE: i32 = 41;
 const GET_THP_DISABLE: i32 = 42;
 const CAP_AMBIENT: i32 = 47;
-const SET_VMA: i32 = 0x5356_4d41;
 
 /// The default timer slack in nanoseconds, which is all there is.
 const TIMER_SLACK: usize = 50_000;
@@ -86,9 +85,8 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             change(ctx, |identity| identity.no_new_privileges = true)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
-        GET_SECCOMP | GET_THP_DISABLE => Ok(0),
+        GET_SECCOMP | GET_THP_DISABLE | SET_TIMERSLACK => Ok(0),
         SET_THP_DISABLE if no_more => Ok(0),
-        SET_TIMERSLACK => Ok(0),
         GET_TIMERSLACK => Ok(TIMER_SLACK),
         GET_TID_ADDRESS => {
             let address = ctx.thread.clear_child_tid.load(Ordering::Relaxed) as u64;
@@ -106,12 +104,10 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             }
             let capability = single(first)?;
             change(ctx, |identity| {
-                identity.capabilities.bounding = identity.capabilities.bounding.difference(capability)
+                identity.capabilities.bounding = identity.capabilities.bounding.difference(capability);
             })
         }
         CAP_AMBIENT => ambient(ctx, first, second),
-        // Names for anonymous memory are only for `/proc/self/maps` of kernels built to show them.
-        SET_VMA => Err(Errno::EINVAL.into()),
         _ => Err(Errno::EINVAL.into()),
     }
 }

@@ -41,7 +41,7 @@ pub fn exit(ctx: &mut Ctx, status: i32) -> SysResult {
     Ok(0)
 }
 
-/// exit_group(2)
+/// `exit_group(2)`
 pub fn exit_group(ctx: &mut Ctx, status: i32) -> SysResult {
     process::exit_group(ctx.thread.process(), ExitStatus::Exited(status as u8));
     Ok(0)
@@ -64,7 +64,7 @@ pub async fn clone(
 
 /// The first version of `struct clone_args`, in words.
 const CLONE_ARGS_WORDS: usize = 8;
-/// The newest version's words: with set_tid and cgroup.
+/// The newest version's words: with `set_tid` and cgroup.
 const CLONE_ARGS_MAX_WORDS: usize = 11;
 
 /// clone3(2)
@@ -189,13 +189,13 @@ async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec
     }
 }
 
-/// set_tid_address(2)
+/// `set_tid_address(2)`
 pub fn set_tid_address(ctx: &mut Ctx, address: usize) -> SysResult {
     ctx.thread.clear_child_tid.store(address, Ordering::Relaxed);
     Ok(ctx.thread.tid() as usize)
 }
 
-/// arch_prctl(2)
+/// `arch_prctl(2)`
 pub async fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> SysResult {
     const SET_GS: u32 = 0x1001;
     const SET_FS: u32 = 0x1002;
@@ -284,7 +284,7 @@ pub fn setsid(ctx: &mut Ctx) -> SysResult {
     Ok(caller.pid as usize)
 }
 
-/// sched_yield(2)
+/// `sched_yield(2)`
 pub async fn sched_yield(_: &mut Ctx) -> SysResult {
     sched::yield_now().await;
     Ok(0)
@@ -324,7 +324,7 @@ const SCHED_DEADLINE: i32 = 6;
 /// `SCHED_RESET_ON_FORK` may be added to a policy.
 const RESET_ON_FORK: i32 = 0x4000_0000;
 
-/// sched_getscheduler(2): every thread runs with the default policy.
+/// `sched_getscheduler(2)`: every thread runs with the default policy.
 pub fn sched_getscheduler(ctx: &mut Ctx, pid: u32) -> SysResult {
     if (pid as i32) < 0 {
         return Err(Errno::EINVAL.into());
@@ -333,7 +333,7 @@ pub fn sched_getscheduler(ctx: &mut Ctx, pid: u32) -> SysResult {
     Ok(SCHED_OTHER as usize)
 }
 
-/// sched_setscheduler(2): the policies without priorities are accepted; real-time ones are not to be had.
+/// `sched_setscheduler(2)`: the policies without priorities are accepted; real-time ones are not to be had.
 pub async fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: UserPtr<i32>) -> SysResult {
     if policy < 0 || (pid as i32) < 0 || param.is_null() {
         return Err(Errno::EINVAL.into());
@@ -347,7 +347,7 @@ pub async fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: Use
     }
 }
 
-/// sched_getparam(2)
+/// `sched_getparam(2)`
 pub async fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> SysResult {
     if (pid as i32) < 0 || param.is_null() {
         return Err(Errno::EINVAL.into());
@@ -357,12 +357,12 @@ pub async fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> Sys
     Ok(0)
 }
 
-/// sched_get_priority_max(2)
+/// `sched_get_priority_max(2)`
 pub fn sched_get_priority_max(_: &mut Ctx, policy: i32) -> SysResult {
     priority_range(policy).map(|range| range.1)
 }
 
-/// sched_get_priority_min(2)
+/// `sched_get_priority_min(2)`
 pub fn sched_get_priority_min(_: &mut Ctx, policy: i32) -> SysResult {
     priority_range(policy).map(|range| range.0)
 }
@@ -375,9 +375,9 @@ fn priority_range(policy: i32) -> Result<(usize, usize), crate::fail::Fail> {
     }
 }
 
-/// sched_getaffinity(2): the system call returns how many bytes it wrote.
+/// `sched_getaffinity(2)`: the system call returns how many bytes it wrote.
 pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
-    if size * 8 < cpu::count() || size % size_of::<u64>() != 0 {
+    if size * 8 < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
         return Err(Errno::EINVAL.into());
     }
     named_thread(ctx, pid)?;
@@ -389,7 +389,7 @@ pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserP
     Ok(bits.len())
 }
 
-/// sched_setaffinity(2): a mask without any CPU that exists is refused.
+/// `sched_setaffinity(2)`: a mask without any CPU that exists is refused.
 pub async fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
     let mut bits = [0u8; 8];
     ctx.memory.read_bytes(mask.address(), &mut bits[..size.min(8)]).await?;
@@ -412,7 +412,7 @@ pub async fn getcpu(ctx: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Sys
 
 /// membarrier(2): on one CPU every switch is a barrier.
 pub fn membarrier(_: &mut Ctx, command: i32, flags: u32, _cpu: i32) -> SysResult {
-    /// GLOBAL, GLOBAL_EXPEDITED and its registration, PRIVATE_EXPEDITED and its registration, the same for SYNC_CORE.
+    /// GLOBAL, `GLOBAL_EXPEDITED` and its registration, `PRIVATE_EXPEDITED` and its registration, the same for `SYNC_CORE`.
     const SUPPORTED: i32 = 1 | 2 | 4 | 8 | 16 | 32 | 64;
     if flags != 0 {
         return Err(Errno::EINVAL.into());

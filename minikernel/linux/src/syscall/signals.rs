@@ -63,7 +63,7 @@ pub(super) fn check_size(size: usize) -> Result<(), Errno> {
     if size == SET_SIZE { Ok(()) } else { Err(Errno::EINVAL) }
 }
 
-/// rt_sigaction(2)
+/// `rt_sigaction(2)`
 pub async fn rt_sigaction(
     ctx: &mut Ctx,
     number: SignalNumber,
@@ -108,7 +108,7 @@ fn signal_or_probe(number: SignalNumber) -> Result<Option<Signal>, Errno> {
     if number.0 == 0 { Ok(None) } else { signal(number).map(Some) }
 }
 
-/// rt_sigprocmask(2)
+/// `rt_sigprocmask(2)`
 pub async fn rt_sigprocmask(
     ctx: &mut Ctx,
     how: i32,
@@ -137,7 +137,7 @@ pub async fn rt_sigprocmask(
     Ok(0)
 }
 
-/// rt_sigpending(2)
+/// `rt_sigpending(2)`
 pub async fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> SysResult {
     if size > SET_SIZE {
         return Err(Errno::EINVAL.into());
@@ -163,7 +163,7 @@ pub async fn pause(ctx: &mut Ctx) -> SysResult {
     Err(wait_for_signal(ctx).await)
 }
 
-/// rt_sigsuspend(2)
+/// `rt_sigsuspend(2)`
 pub async fn rt_sigsuspend(ctx: &mut Ctx, mask: UserPtr<u64>, size: usize) -> SysResult {
     check_size(size)?;
     let mask = SigSet::from_bits(ctx.memory.read(mask).await?);
@@ -171,7 +171,7 @@ pub async fn rt_sigsuspend(ctx: &mut Ctx, mask: UserPtr<u64>, size: usize) -> Sy
     Err(wait_for_signal(ctx).await)
 }
 
-/// rt_sigtimedwait(2)
+/// `rt_sigtimedwait(2)`
 pub async fn rt_sigtimedwait(
     ctx: &mut Ctx,
     set: UserPtr<u64>,
@@ -348,7 +348,7 @@ async fn own_info(
     Ok((signal(number)?, found))
 }
 
-/// rt_sigqueueinfo(2)
+/// `rt_sigqueueinfo(2)`
 pub async fn rt_sigqueueinfo(
     ctx: &mut Ctx,
     tgid: u32,
@@ -362,7 +362,7 @@ pub async fn rt_sigqueueinfo(
     Ok(0)
 }
 
-/// rt_tgsigqueueinfo(2)
+/// `rt_tgsigqueueinfo(2)`
 pub async fn rt_tgsigqueueinfo(
     ctx: &mut Ctx,
     tgid: u32,

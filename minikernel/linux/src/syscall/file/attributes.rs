@@ -194,13 +194,13 @@ pub async fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> SysResult {
 /// fallocate(2)
 pub async fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: i64) -> SysResult {
     const KEEP_SIZE: u32 = 1;
-    const PUNCH_HOLE: u32 = 2;
+    /// A hole never changes the size: one flag without the other is refused.
+    const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
     let file = ctx.thread.files().get(fd.0)?;
     let mode = match mode.0 {
         0 => AllocateMode::Reserve,
         KEEP_SIZE => AllocateMode::ReserveKeepSize,
-        0x3 => AllocateMode::PunchHole,
-        PUNCH_HOLE => return Err(Errno::EOPNOTSUPP.into()),
+        PUNCH_HOLE_KEEP_SIZE => AllocateMode::PunchHole,
         _ => return Err(Errno::EOPNOTSUPP.into()),
     };
     let credentials = ctx.thread.identity().for_files();

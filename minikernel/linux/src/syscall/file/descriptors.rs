@@ -13,7 +13,7 @@ use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags};
 use crate::wait::retry;
 
-/// What the last closed descriptor of a file means: the process's POSIX locks on it go (fcntl_locking(2)).
+/// What the last closed descriptor of a file means: the process's POSIX locks on it go (`fcntl_locking(2)`).
 pub fn closed(ctx: &Ctx, file: &Arc<OpenFile>) {
     let owner = isopod_fs::file::LockOwner::process(ctx.thread.process().pid);
     file.inode().state().locks.release(owner);
@@ -26,7 +26,7 @@ pub fn close(ctx: &mut Ctx, fd: Fd) -> SysResult {
     Ok(0)
 }
 
-/// close_range(2)
+/// `close_range(2)`
 pub fn close_range(ctx: &mut Ctx, first: u32, last: u32, flags: Flags) -> SysResult {
     const UNSHARE: u32 = 2;
     const CLOEXEC: u32 = 4;

@@ -1,7 +1,6 @@
 //! read(2), write(2) and their variants, lseek(2), sendfile(2), sync(2).
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::ops::Range;
 
@@ -33,7 +32,7 @@ pub struct IoVec {
 /// One buffer. `EFAULT` when it leaves the user half.
 fn single(base: usize, length: usize) -> Result<Vec<Range<usize>>, Errno> {
     let end = base.checked_add(length).filter(|&end| end <= USER_END).ok_or(Errno::EFAULT)?;
-    Ok(vec![base..end.min(base + COUNT_MAX)])
+    Ok(Vec::from([base..end.min(base + COUNT_MAX)]))
 }
 
 /// The buffers of an array of `struct iovec`.
@@ -245,7 +244,7 @@ pub async fn sendfile(ctx: &mut Ctx, out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>
     Ok(done)
 }
 
-/// copy_file_range(2)
+/// `copy_file_range(2)`
 pub async fn copy_file_range(
     ctx: &mut Ctx,
     in_fd: Fd,
