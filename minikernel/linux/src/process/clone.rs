@@ -99,7 +99,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid.address(), Ordering::Relaxed);
     }
-    start(thread, user);
+    start(&thread, user);
     Ok(tid)
 }
 

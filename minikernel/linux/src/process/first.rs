@@ -74,7 +74,7 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
     let process = Arc::clone(thread.process());
     match find_command(&thread, manifest).await {
         Ok((file, path)) => run::start_program(
-            thread,
+            &thread,
             Program { file, path, arguments: manifest.args.clone(), environment: manifest.env.clone() },
         ),
         Err(error) => {

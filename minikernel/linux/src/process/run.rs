@@ -68,15 +68,15 @@ impl Ctx {
 }
 
 /// Starts a thread with the given registers.
-pub fn start(thread: Arc<Thread>, user: UserContext) {
-    let ctx = Ctx::new(&thread, user);
-    spawn(&thread, live(ctx));
+pub fn start(thread: &Arc<Thread>, user: UserContext) {
+    let ctx = Ctx::new(thread, user);
+    spawn(thread, live(ctx));
 }
 
 /// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.
-pub(super) fn start_program(thread: Arc<Thread>, program: Program) {
-    let life = begin(Arc::clone(&thread), program);
-    spawn(&thread, life);
+pub(super) fn start_program(thread: &Arc<Thread>, program: Program) {
+    let life = begin(Arc::clone(thread), program);
+    spawn(thread, life);
 }
 
 async fn begin(thread: Arc<Thread>, program: Program) {

@@ -32,7 +32,7 @@ pub struct IoVec {
 /// One buffer. `EFAULT` when it leaves the user half.
 fn single(base: usize, length: usize) -> Result<Vec<Range<usize>>, Errno> {
     let end = base.checked_add(length).filter(|&end| end <= USER_END).ok_or(Errno::EFAULT)?;
-    Ok(Vec::from([base..end.min(base + COUNT_MAX)]))
+    Ok(core::iter::once(base..end.min(base + COUNT_MAX)).collect())
 }
 
 /// The buffers of an array of `struct iovec`.
