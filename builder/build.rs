@@ -25,7 +25,7 @@ const FLAGS: [&str; 9] = [
     "-Ccode-model=kernel",
     "-Cno-redzone=yes",
     "-Cforce-frame-pointers=yes",
-    "-Clink-args=-nostdlib -static --no-pie --build-id=none -z max-page-size=4096 --gc-sections",
+    "-Clink-args=-nostdlib -static --no-pie --build-id=none -z max-page-size=4096 --gc-sections --icf=all",
 ];
 
 /// What the kernel is made of, seen from the workspace.
