@@ -40,7 +40,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
                 OWN_ERROR
             }
         };
-        end(status)
+        end(status).await
     });
     sched::run()
 }
@@ -68,10 +68,11 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
     Ok(first.status().map_or(OWN_ERROR, process::ExitStatus::code))
 }
 
-/// Tells the host how it ended, and switches the machine off.
-fn end(status: u8) -> ! {
+/// Tells the host how it ended, waits until it knows, and switches the machine off.
+async fn end(status: u8) {
     if let Some(host) = host::current() {
-        host.send_polled(Kind::Exit, &[status]);
+        host.send(Kind::Exit, &[status]);
+        host.drained().await;
     }
     power::off(status)
 }
@@ -79,8 +80,11 @@ fn end(status: u8) -> ! {
 /// What a bug of the kernel ends with.
 fn last_words(report: &[u8]) -> ! {
     match host::current() {
-        Some(host) => host.send_polled(Kind::Log, report),
+        Some(host) => {
+            host.send_polled(Kind::Log, report);
+            host.send_polled(Kind::Exit, &[OWN_ERROR]);
+        }
         None => log::emergency(report),
     }
-    end(OWN_ERROR)
+    power::off(OWN_ERROR)
 }

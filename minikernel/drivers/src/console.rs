@@ -16,6 +16,9 @@ pub trait CharDevice: Send + Sync {
     /// Whether [`CharDevice::write`] would take a byte.
     fn can_write(&self) -> bool;
 
+    /// Whether everything written has left the machine. If not, [`CharDevice::writable`] is woken when that may have changed.
+    fn is_drained(&self) -> bool;
+
     /// Whether [`CharDevice::read`] would return a byte.
     fn can_read(&self) -> bool;
 

@@ -196,6 +196,10 @@ impl CharDevice for Serial {
         self.state.lock().output.len() < BUFFER
     }
 
+    fn is_drained(&self) -> bool {
+        self.state.lock().output.is_empty()
+    }
+
     fn can_read(&self) -> bool {
         !self.state.lock().input.is_empty()
     }

@@ -318,6 +318,20 @@ impl CharDevice for VirtioConsole {
         !self.is_dead() && (output.harvest().is_err() || !output.free.is_empty())
     }
 
+    fn is_drained(&self) -> bool {
+        let mut output = self.output.lock();
+        let all = usize::from(OUTPUT_BUFFERS.min(output.queue.size()));
+        loop {
+            // A device that broke the rules takes nothing any more.
+            if self.is_dead() || output.harvest().is_err() || output.free.len() == all {
+                return true;
+            }
+            if output.queue.listen() {
+                return false;
+            }
+        }
+    }
+
     fn can_read(&self) -> bool {
         !self.input.lock().arrived.is_empty()
     }

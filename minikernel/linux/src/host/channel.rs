@@ -1,5 +1,6 @@
 //! The framed protocol over a character device.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -9,9 +10,9 @@ use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::{self, Frame, Kind, MAX_PAYLOAD};
 
-use super::Host;
 use super::input::Input;
 use super::output::Output;
+use super::{Drained, Host};
 use crate::process::find_process;
 use crate::sched;
 use crate::signal::{SigInfo, Signal, send_to_process};
@@ -155,6 +156,10 @@ impl Host for Channel {
 
     fn input_arrived(&self) -> &Arc<WaitQueue> {
         self.input.arrived()
+    }
+
+    fn drained(&self) -> Drained<'_> {
+        Box::pin(self.output.drained())
     }
 
     fn send_polled(&self, kind: Kind, bytes: &[u8]) {

@@ -9,7 +9,9 @@ mod output;
 mod plain;
 mod stream;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::pin::Pin;
 
 use isopod_drivers::console::CharDevice;
 use isopod_fs::{Result, Sink};
@@ -41,9 +43,15 @@ pub trait Host: Send + Sync {
     /// Woken when input, or its end, arrives.
     fn input_arrived(&self) -> &Arc<WaitQueue>;
 
+    /// Is ready when everything sent has left the machine, however long the host takes.
+    fn drained(&self) -> Drained<'_>;
+
     /// Sends last words, whatever state the kernel is in, and waits for the device within bounds.
     fn send_polled(&self, kind: Kind, bytes: &[u8]);
 }
+
+/// What [`Host::drained`] returns.
+pub type Drained<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
 static CURRENT: Once<Arc<dyn Host>> = Once::new();
 
@@ -88,6 +96,10 @@ impl Host for Nobody {
 
     fn input_arrived(&self) -> &Arc<WaitQueue> {
         &self.never
+    }
+
+    fn drained(&self) -> Drained<'_> {
+        Box::pin(core::future::ready(()))
     }
 
     fn send_polled(&self, _: Kind, _: &[u8]) {}

@@ -3,6 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::{AtomicBool, Ordering};
 
 use isopod_drivers::console::CharDevice;
 use isopod_hal::sync::SpinLock;
@@ -15,6 +16,8 @@ pub(super) struct Output {
     device: Arc<dyn CharDevice>,
     queue: SpinLock<VecDeque<u8>>,
     sendable: Arc<WaitQueue>,
+    /// Somebody was told that there is no room.
+    refused: AtomicBool,
 }
 
 impl Output {
@@ -24,12 +27,13 @@ impl Output {
             device,
             queue: SpinLock::new(greeting.iter().copied().collect()),
             sendable: Arc::new(WaitQueue::new()),
+            refused: AtomicBool::new(false),
         });
         sched::spawn(Arc::clone(&output).pass_on(greeting.len()));
         output
     }
 
-    /// Sends what the device did not take, as soon as it does.
+    /// Sends what the device did not take, and wakes who found no room, as soon as the device takes more.
     async fn pass_on(self: Arc<Self>, greeting: usize) {
         let mut waits_from = greeting;
         loop {
@@ -37,11 +41,12 @@ impl Output {
                 .writable()
                 .until(|| {
                     let mut queue = self.queue.lock();
-                    let waiting = queue.len() > waits_from;
-                    (waiting && self.device.can_write() && self.flush(&mut queue)).then_some(())
+                    let wanted = queue.len() > waits_from || self.refused.load(Ordering::Relaxed);
+                    (wanted && self.device.can_write() && self.flush(&mut queue)).then_some(())
                 })
                 .await;
             waits_from = 0;
+            self.refused.store(false, Ordering::Relaxed);
             self.sendable.wake_all();
         }
     }
@@ -73,14 +78,25 @@ impl Output {
         self.flush(&mut queue);
     }
 
-    /// True when more should be sent: the device keeps up.
+    /// True when more should be sent: the device keeps up. Who is told otherwise is woken by [`Output::sendable`].
     pub(super) fn can_push(&self) -> bool {
-        self.device.can_write() || self.device.hung_up()
+        if self.device.can_write() || self.device.hung_up() {
+            return true;
+        }
+        self.refused.store(true, Ordering::Relaxed);
+        // Room may have come before the refusal was noted; then nobody would be woken for it.
+        self.device.can_write()
     }
 
     /// Woken when [`Output::can_push`] may have become true.
     pub(super) fn sendable(&self) -> &Arc<WaitQueue> {
         &self.sendable
+    }
+
+    /// Waits until everything has left the machine.
+    pub(super) async fn drained(&self) {
+        let gone = || self.queue.lock().is_empty() && self.device.is_drained();
+        self.device.writable().until(|| gone().then_some(())).await;
     }
 
     /// Sends everything, then the pieces, and waits for the device within its bounds.

@@ -1,5 +1,6 @@
 //! A console that carries everything as text.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_drivers::console::CharDevice;
@@ -7,9 +8,9 @@ use isopod_fs::{Result, Sink};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::Kind;
 
-use super::Host;
 use super::input::Input;
 use super::output::Output;
+use super::{Drained, Host};
 use crate::sched;
 
 /// How much input is kept for a program that does not read, in bytes; what comes beyond stays in the device.
@@ -87,6 +88,10 @@ impl Host for Plain {
 
     fn input_arrived(&self) -> &Arc<WaitQueue> {
         self.input.arrived()
+    }
+
+    fn drained(&self) -> Drained<'_> {
+        Box::pin(self.output.drained())
     }
 
     fn send_polled(&self, kind: Kind, bytes: &[u8]) {
