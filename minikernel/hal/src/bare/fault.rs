@@ -17,7 +17,7 @@ use super::{
 use crate::{PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
 
 /// The status that tells the host of an error of Isopod's own.
-const STATUS: u8 = 125;
+pub(super) const STATUS: u8 = 125;
 /// Frames of a backtrace.
 const DEPTH: usize = 32;
 

@@ -2,12 +2,15 @@
 
 use core::cell::UnsafeCell;
 
-use super::{apic, direct, enter, entry, fpu, layout, loader, percpu::PerCpu, registers, vectors};
+use super::{
+    apic, direct, enter, entry, fault, fpu, layout, loader, percpu::PerCpu, registers, serial, vectors,
+};
 use crate::{
     PhysAddr, PhysRange,
     boot::{BootInfo, LinkDirectory, link},
     cpu::features,
     memory::spans::Spans,
+    power,
     sync::Once,
 };
 
@@ -58,6 +61,10 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
         loaded.memory.sorted();
         loaded
     };
+    if loaded.memory.regions().is_empty() {
+        serial::write(b"isopod: the boot loader tells of no memory\n");
+        power::off(fault::STATUS);
+    }
     let boot = BootInfo {
         command_line: &loaded.command_line[..loaded.command_line_len],
         memory: loaded.memory.regions(),

@@ -142,12 +142,15 @@ pub fn start_by_linux_entry(kernel: &[u8], memory: u64, command_line: &str) -> V
     loader.wrap(kernel)
 }
 
+/// The magic number of PVH's start info.
+pub const PVH_MAGIC: u32 = 0x336e_c578;
+
 /// The kernel with a loader that enters it by PVH, with a start info of version 0.
-pub fn start_by_old_pvh(kernel: &[u8], command_line: &str) -> Vec<u8> {
+pub fn start_by_old_pvh(kernel: &[u8], magic: u32, command_line: &str) -> Vec<u8> {
     // SAFETY: the labels enclose constants.
     let code = unsafe { code(&raw const pvh_loader_start, &raw const pvh_loader_end) };
     let mut loader = Loader::new(code, u64::from(u32_at(kernel, pvh_entry(kernel))), command_line);
-    loader.set(INFO, &0x336e_c578u32.to_le_bytes());
+    loader.set(INFO, &magic.to_le_bytes());
     loader.set(INFO + 24, &COMMAND_LINE.to_le_bytes());
     loader.wrap(kernel)
 }

@@ -82,10 +82,17 @@ fn linux_entry() {
 /// The first version of PVH's start info has no memory map: it is read from QEMU's configuration device.
 #[test]
 fn pvh_without_a_memory_map() {
-    let image = loader::start_by_old_pvh(&self_test(), "all as ever");
+    let image = loader::start_by_old_pvh(&self_test(), loader::PVH_MAGIC, "all as ever");
     let output = Machine::new("q35", "5G").boot(&image, "");
     assert!(output.contains("self test passed") && output.contains("0x100000000..0x1c0000000"), "{output}");
     assert!(output.contains("all as ever"), "{output}");
+}
+
+#[test]
+fn a_loader_that_says_nothing() {
+    let image = loader::start_by_old_pvh(&self_test(), 0, "all");
+    let output = Machine::new("microvm", "128M").boot(&image, "");
+    assert_eq!(output, "isopod: the boot loader tells of no memory\r\n");
 }
 
 #[test]
