@@ -115,6 +115,21 @@ fn the_first_signal_asks_and_the_second_kills() {
 }
 
 #[test]
+fn a_guest_that_has_not_said_a_word_is_asked_too() {
+    let bench = Bench::new();
+    let mut child = bench.run(&[], &["mute"]).spawn().unwrap();
+    // Nothing tells from outside when the signals are caught but their mask.
+    let status = format!("/proc/{}/status", child.id());
+    let catches =
+        |text: String| text.lines().any(|line| line.starts_with("SigCgt:") && line.ends_with("4443"));
+    while !catches(std::fs::read_to_string(&status).unwrap()) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    signal(&child, Signal::TERM);
+    assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+}
+
+#[test]
 fn the_machine_dies_with_isopod_even_by_sigkill() {
     let bench = Bench::new();
     let mut child = bench.run(&[], &["wait", "stubborn"]).spawn().unwrap();

@@ -8,7 +8,8 @@
 //! | 1 | 3 | length of the payload in bytes, little endian, at most [`MAX_PAYLOAD`] |
 //! | 4 | .. | payload |
 //!
-//! The guest speaks first, with [`Kind::Hello`]; each side refuses a version it does not know. Standard input is sent only against
+//! The guest's first frame is [`Kind::Hello`], sent with its first output at the latest; the host refuses a version it does not know, and
+//! may send signals and the terminal's size before. Standard input is sent only against
 //! [`Kind::Credit`], so that a program that does not read cannot hold up a [`Kind::Signal`] behind it. A receiver ignores kinds it
 //! does not know: a later minor addition must not end a run.
 

@@ -107,11 +107,6 @@ impl Conversation {
         })
     }
 
-    /// Whether the guest has introduced itself.
-    pub fn greeted(&self) -> bool {
-        self.greeted
-    }
-
     /// How many bytes of standard input [`Self::stdin`] takes now. Zero while earlier ones are not sent yet.
     pub fn stdin_room(&self) -> usize {
         if self.outbox.is_empty() { self.credit.min(MAX_PAYLOAD) } else { 0 }
@@ -144,9 +139,9 @@ impl Conversation {
         self.outbox.extend_from_slice(payload);
     }
 
-    /// What is to be sent now. Nothing before the guest has introduced itself.
+    /// What is to be sent now. A signal does not wait for the guest's introduction, which comes with its first output.
     pub fn outgoing(&self) -> &[u8] {
-        if self.greeted { &self.outbox[self.sent..] } else { &[] }
+        &self.outbox[self.sent..]
     }
 
     /// Notes that the first `count` bytes of [`Self::outgoing`] were sent.
@@ -211,10 +206,10 @@ mod tests {
     fn input_waits_for_credit_and_for_what_was_sent_before() {
         let mut conversation = Conversation::default();
         conversation.signal(15);
-        assert_eq!(conversation.outgoing(), b"", "nothing before the guest's first word");
+        let signal = frame(Kind::Signal, &[15]);
+        assert_eq!(conversation.outgoing(), signal, "even before the guest's first word");
         feed(&mut conversation, &[hello(), frame(Kind::Credit, &[5, 0, 0, 0])].concat()).unwrap();
         assert_eq!(conversation.stdin_room(), 0);
-        let signal = frame(Kind::Signal, &[15]);
         assert_eq!(conversation.outgoing(), signal);
         conversation.sent(2);
         assert_eq!(conversation.outgoing(), &signal[2..]);

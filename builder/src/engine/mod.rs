@@ -4,6 +4,7 @@ mod accelerator;
 mod child;
 mod conversation;
 mod error;
+mod outlet;
 mod probe;
 mod qemu;
 mod relay;

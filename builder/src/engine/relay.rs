@@ -3,7 +3,6 @@
 //! One thread and one poll(2): nothing here blocks but the poll, so that a stuck reader of our output never keeps a signal from the
 //! guest.
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,14 +11,12 @@ use std::os::unix::net::UnixStream;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::conversation::{Conversation, Event, ProtocolError};
+use super::outlet::{Outlet, PIPE_BUF, waits};
 use super::signals::Signals;
 use super::terminal;
 
 /// While more than this waits to be written, in bytes, nothing more is taken from the guest.
 const HIGH_WATER: usize = 256 << 10;
-
-/// What a pipe that is ready takes without blocking, in bytes (pipe(7)).
-const PIPE_BUF: usize = 4096;
 
 /// How much of the machine's last words is kept, in bytes.
 const LAST_WORDS: usize = 16 << 10;
@@ -267,10 +264,6 @@ impl Relay {
     }
 }
 
-fn waits(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted)
-}
-
 /// What a poll watches.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
@@ -294,40 +287,5 @@ impl Ready {
 
     fn has(&self, source: Source) -> bool {
         !self.flags(source).is_empty()
-    }
-}
-
-/// One of our standard outputs and what is to be written to it.
-#[derive(Debug)]
-struct Outlet {
-    file: File,
-    queue: VecDeque<u8>,
-    /// The most that is written at once, in bytes.
-    chunk: usize,
-}
-
-impl Outlet {
-    fn new(fd: BorrowedFd<'_>) -> io::Result<Self> {
-        let file = File::from(fd.try_clone_to_owned()?);
-        let chunk = if file.metadata()?.is_file() { HIGH_WATER } else { PIPE_BUF };
-        Ok(Self { file, queue: VecDeque::new(), chunk })
-    }
-
-    fn push(&mut self, bytes: &[u8]) {
-        self.queue.extend(bytes);
-    }
-
-    /// Writes one chunk. After an error the outlet forgets what waits, as nobody will read it.
-    fn drain(&mut self) -> io::Result<()> {
-        let (front, _) = self.queue.as_slices();
-        match self.file.write(&front[..front.len().min(self.chunk)]) {
-            Ok(count) => drop(self.queue.drain(..count)),
-            Err(error) if waits(&error) => {}
-            Err(error) => {
-                self.queue.clear();
-                return Err(error);
-            }
-        }
-        Ok(())
     }
 }
