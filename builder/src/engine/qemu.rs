@@ -55,18 +55,20 @@ impl Guest<'_> {
 
         // The first virtio device is the one whose console the kernel may need to tell of trouble with the others.
         let serial = self.machine.device("virtio-serial");
-        // A `virtconsole` drops what the host does not take at once; a `virtserialport`, on port 1 of two, waits for it.
-        line.add(["-device", &format!("{serial},id=ports,max_ports=2")]);
         match self.console {
             Console::Socket(fd) => {
+                // A `virtconsole` drops what the host does not take at once; a `virtserialport`, on port 1 of two, waits for it.
+                line.add(["-device", &format!("{serial},id=ports,max_ports=2")]);
                 line.add(["-chardev", &format!("socket,id=channel,fd={fd}")]);
                 line.add(["-device", "virtserialport,bus=ports.0,nr=1,chardev=channel"]);
                 // The serial line is for a kernel that can no longer use its channel.
                 line.add(["-chardev", "stdio,id=serial,signal=off", "-serial", "chardev:serial"]);
             }
             Console::Stdio => {
+                // Shared with the serial line, on which a port would never count as connected.
+                line.add(["-device", &format!("{serial},max_ports=1")]);
                 line.add(["-chardev", "stdio,id=console,mux=on", "-serial", "chardev:console"]);
-                line.add(["-device", "virtserialport,bus=ports.0,nr=1,chardev=console"]);
+                line.add(["-device", "virtconsole,chardev=console"]);
             }
         }
         line.add(["-device", &self.machine.device("virtio-rng")]);
@@ -175,7 +177,7 @@ mod tests {
         assert!(line.contains("-device virtio-blk-device,drive=root"), "{line}");
         assert!(line.contains("filename=/a,,b"), "{line}");
         let line = guest(Machine::Q35, Path::new("/r")).to_string();
-        assert!(line.contains("-device virtio-serial-pci,disable-legacy=on,id=ports,max_ports=2"), "{line}");
+        assert!(line.contains("-device virtio-serial-pci,disable-legacy=on,max_ports=1"), "{line}");
     }
 
     proptest! {
