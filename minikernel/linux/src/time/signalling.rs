@@ -134,6 +134,8 @@ impl SignalTimer {
         let Some(sent) = state.sent.take() else { return };
         let now = state.schedule.clock.now();
         state.overrun = now.saturating_sub(sent).checked_div(state.schedule.interval).unwrap_or(0);
+        // What has passed until now is told by this signal.
+        state.schedule.advance(now);
         let overrun = state.overrun;
         drop(state);
         if let Some((id, value)) = self.notice.posix
@@ -258,9 +260,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missed_is_the_overrun() {
+    fn what_is_missed_is_the_overrun_and_no_signal_of_its_own() {
         let thread = blocked();
         let timer = timer(&thread, Some((7, 42)));
+        timer.set(Schedule::new(Clock::Monotonic, 10_000_000, 10_000_000, false));
+        pass(21_000_000);
+        let mut info = take(&thread).unwrap();
+        timer.taken(Signal::USR1, &mut info);
+        assert!(timer.overrun() >= 1);
+        assert!(take(&thread).is_none());
         timer.set(Schedule::new(Clock::Monotonic, 100_000, 100_000, false));
         pass(1_000_000);
         let mut info = take(&thread).unwrap();
