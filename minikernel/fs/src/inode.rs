@@ -11,7 +11,9 @@ use isopod_hal::frame::Frame;
 
 use crate::file::{FileOps, OpenRequest};
 use crate::inode_state::InodeState;
-use crate::metadata::{DeviceId, FileType, Metadata, RenameFlags, SetAttributes, Statistics, XattrFlags};
+use crate::metadata::{
+    DeviceId, FileType, Metadata, RenameFlags, Seals, SetAttributes, Statistics, XattrFlags,
+};
 use crate::transfer::{Sink, Source};
 use crate::vfs::{Path, Process};
 use crate::{Errno, Result};
@@ -242,6 +244,16 @@ pub trait Inode: Any + Send + Sync + Debug {
             Extent::Data => Ok(offset),
             Extent::Hole => Ok(size),
         }
+    }
+
+    /// What can no longer be done with the file; EINVAL for a file that cannot be sealed at all.
+    fn seals(&self) -> Result<Seals> {
+        Err(Errno::EINVAL.into())
+    }
+
+    /// Forbids more. EPERM if [`Seals::SEAL`] is set already.
+    fn add_seals(&self, _seals: Seals) -> Result<()> {
+        Err(Errno::EINVAL.into())
     }
 
     // Extended attributes; names carry their prefix, such as `user.`.

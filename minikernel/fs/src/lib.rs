@@ -31,7 +31,7 @@ pub use error::{Error, Pending, Result, Wait};
 pub use inode::{AllocateMode, DirEntry, Extent, FIRST_COOKIE, FileSystem, Inode, NewNode, NodeKind, Target};
 pub use inode_state::{InodeState, MappingObserver};
 pub use metadata::{
-    DeviceId, FileType, Metadata, RenameFlags, S_ISGID, S_ISUID, S_ISVTX, SetAttributes, Statistics,
+    DeviceId, FileType, Metadata, RenameFlags, S_ISGID, S_ISUID, S_ISVTX, Seals, SetAttributes, Statistics,
     Timestamp, XattrFlags,
 };
 pub use transfer::{Buffer, Bytes, Sink, Source};

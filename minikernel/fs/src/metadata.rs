@@ -206,6 +206,23 @@ bitflags! {
 }
 
 bitflags! {
+    /// What can no longer be done with a file in memory: `F_ADD_SEALS` of fcntl(2).
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Seals: u32 {
+        /// Add further seals.
+        const SEAL = 1;
+        /// Make it shorter.
+        const SHRINK = 2;
+        /// Make it longer.
+        const GROW = 4;
+        /// Write to it.
+        const WRITE = 8;
+        /// Write to it, except through what is mapped already.
+        const FUTURE_WRITE = 16;
+    }
+}
+
+bitflags! {
     /// Flags of renameat2(2).
     #[derive(Clone, Copy, Debug, PartialEq, Eq)]
     pub struct RenameFlags: u32 {

@@ -142,10 +142,10 @@ impl OpenFile {
     pub fn write(&self, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
         self.check_may_write()?;
         if self.seeking() != Seeking::Position {
-            return self.write_to(0, credentials, source).map(|(_, count)| count);
+            return self.write_to(0, false, credentials, source).map(|(_, count)| count);
         }
         let mut position = self.position.lock();
-        let (start, count) = self.write_to(*position, credentials, source)?;
+        let (start, count) = self.write_to(*position, false, credentials, source)?;
         *position = start + count as u64;
         Ok(count)
     }
@@ -156,7 +156,19 @@ impl OpenFile {
             return Err(Errno::ESPIPE.into());
         }
         self.check_may_write()?;
-        self.write_to(offset, credentials, source).map(|(_, count)| count)
+        self.write_to(offset, false, credentials, source).map(|(_, count)| count)
+    }
+
+    /// pwritev2(2) with `RWF_APPEND`: as [`write`](Self::write) with `O_APPEND`, but the position moves only if
+    /// `moving`.
+    pub fn append(&self, moving: bool, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+        self.check_may_write()?;
+        let mut position = self.position.lock();
+        let (start, count) = self.write_to(*position, true, credentials, source)?;
+        if moving && self.seeking() == Seeking::Position {
+            *position = start + count as u64;
+        }
+        Ok(count)
     }
 
     /// lseek(2).
@@ -324,6 +336,7 @@ impl OpenFile {
     fn write_to(
         &self,
         offset: u64,
+        append: bool,
         credentials: &Credentials,
         source: &mut dyn Source,
     ) -> Result<(u64, usize)> {
@@ -334,7 +347,7 @@ impl OpenFile {
             return Ok((offset, 0));
         }
         clear_privileges(self.inode(), credentials)?;
-        if self.flags().contains(OpenFlags::APPEND) {
+        if append || self.flags().contains(OpenFlags::APPEND) {
             return self.inode().append(source);
         }
         if offset >= MAX_OFFSET {

@@ -56,6 +56,16 @@ impl Tmpfs {
         let root = Node::create(&shared, &root, 2, Timestamp::now())?;
         Ok(Arc::new(Self { shared, root }))
     }
+
+    /// An empty file without a name, which can be sealed if `sealing`: `memfd_create(2)`.
+    pub fn memory_file(&self, mode: u16, uid: u32, gid: u32, sealing: bool) -> Result<Arc<dyn Inode>> {
+        let node = NewNode { kind: NodeKind::Regular, mode, uid, gid };
+        let node = Node::create(&self.shared, &node, 0, Timestamp::now())?;
+        if sealing {
+            node.allow_seals();
+        }
+        Ok(node)
+    }
 }
 
 /// `lower` with a layer of changes over it.

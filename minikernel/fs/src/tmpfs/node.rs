@@ -2,6 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::cmp::Ordering;
 use core::ops::Range;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame, sync::SpinLock};
@@ -12,7 +13,9 @@ use super::shared::Shared;
 use super::xattrs::Xattrs;
 use crate::inode::{AllocateMode, DirEntry, Extent, Inode, NewNode, NodeKind, downcast};
 use crate::inode_state::InodeState;
-use crate::metadata::{DeviceId, FileType, Metadata, RenameFlags, SetAttributes, Timestamp, XattrFlags};
+use crate::metadata::{
+    DeviceId, FileType, Metadata, RenameFlags, Seals, SetAttributes, Timestamp, XattrFlags,
+};
 use crate::transfer::{Sink, Source, page_of};
 use crate::vfs::Process;
 use crate::{Errno, Error, Result};
@@ -21,6 +24,9 @@ use crate::{Errno, Error, Result};
 const SIZE_OF_NAME: u64 = 20;
 /// After this time an access time is renewed even if nothing changed: relatime of mount(8).
 const RELATIME_SECONDS: i64 = 24 * 60 * 60;
+
+/// The seals that forbid write(2).
+const WRITES: Seals = Seals::WRITE.union(Seals::FUTURE_WRITE);
 
 /// An inode of [`Tmpfs`](super::Tmpfs).
 #[derive(Debug)]
@@ -44,6 +50,7 @@ struct Inner {
     xattrs: Option<Xattrs>,
     /// Whether it differs from its lower inode; always true without one.
     changed: bool,
+    seals: Seals,
 }
 
 #[derive(Debug)]
@@ -107,7 +114,13 @@ impl Node {
             special,
             state: InodeState::default(),
             lower: None,
-            inner: SpinLock::new(Inner { attributes, body, xattrs: Some(Xattrs::default()), changed: true }),
+            inner: SpinLock::new(Inner {
+                attributes,
+                body,
+                xattrs: Some(Xattrs::default()),
+                changed: true,
+                seals: Seals::SEAL,
+            }),
         }))
     }
 
@@ -138,8 +151,19 @@ impl Node {
             special: metadata.special,
             state: InodeState::default(),
             lower: Some(lower),
-            inner: SpinLock::new(Inner { attributes, body, xattrs: None, changed: false }),
+            inner: SpinLock::new(Inner {
+                attributes,
+                body,
+                xattrs: None,
+                changed: false,
+                seals: Seals::SEAL,
+            }),
         })
+    }
+
+    /// Lets a new file be sealed: `MFD_ALLOW_SEALING`.
+    pub(super) fn allow_seals(&self) {
+        self.inner.lock().seals = Seals::empty();
     }
 
     /// Notes that the inode differs from its lower one from now on, and when its metadata changed.
@@ -270,6 +294,20 @@ impl Inner {
         match &mut self.body {
             Body::Regular(contents) => Ok(contents),
             _ => Err(Errno::EINVAL.into()),
+        }
+    }
+
+    /// EPERM if a seal forbids what `seals` name.
+    fn check_unsealed(&self, seals: Seals) -> Result<()> {
+        if self.seals.intersects(seals) { Err(Errno::EPERM.into()) } else { Ok(()) }
+    }
+
+    /// EPERM if a seal forbids the size.
+    fn check_size(&mut self, size: u64) -> Result<()> {
+        match size.cmp(&self.contents()?.size()) {
+            Ordering::Less => self.check_unsealed(Seals::SHRINK),
+            Ordering::Equal => Ok(()),
+            Ordering::Greater => self.check_unsealed(Seals::GROW),
         }
     }
 }
@@ -517,6 +555,7 @@ impl Inode for Node {
 
     fn page_for_write(&self, index: u64) -> Result<Frame> {
         let mut inner = self.inner.lock();
+        inner.check_unsealed(Seals::WRITE)?;
         let contents = inner.contents()?;
         if index >= contents.size().div_ceil(PAGE_SIZE as u64) {
             return Err(Errno::ENXIO.into());
@@ -538,6 +577,7 @@ impl Inode for Node {
 
     fn truncate(&self, size: u64) -> Result<()> {
         let mut inner = self.inner.lock();
+        inner.check_size(size)?;
         let gone = inner.contents()?.truncate(size, &self.shared)?;
         self.modify(&mut inner, Timestamp::now());
         drop(inner);
@@ -547,6 +587,13 @@ impl Inode for Node {
 
     fn allocate(&self, mode: AllocateMode, range: Range<u64>) -> Result<()> {
         let mut inner = self.inner.lock();
+        match mode {
+            AllocateMode::PunchHole => inner.check_unsealed(WRITES)?,
+            AllocateMode::Reserve if range.end > inner.contents()?.size() => {
+                inner.check_unsealed(Seals::GROW)?;
+            }
+            AllocateMode::Reserve | AllocateMode::ReserveKeepSize => {}
+        }
         let gone = inner.contents()?.allocate(mode, range, &self.shared)?;
         self.modify(&mut inner, Timestamp::now());
         drop(inner);
@@ -556,6 +603,20 @@ impl Inode for Node {
 
     fn seek_extent(&self, offset: u64, extent: Extent) -> Result<u64> {
         self.inner.lock().contents()?.seek_extent(offset, extent)
+    }
+
+    fn seals(&self) -> Result<Seals> {
+        let mut inner = self.inner.lock();
+        inner.contents()?;
+        if self.shared.is_overlay() { Err(Errno::EINVAL.into()) } else { Ok(inner.seals) }
+    }
+
+    fn add_seals(&self, seals: Seals) -> Result<()> {
+        if self.seals()?.contains(Seals::SEAL) {
+            return Err(Errno::EPERM.into());
+        }
+        self.inner.lock().seals |= seals;
+        Ok(())
     }
 
     fn xattr(&self, name: &[u8]) -> Result<Vec<u8>> {
@@ -593,6 +654,12 @@ impl Node {
         offset: u64,
         source: &mut dyn Source,
     ) -> Result<(usize, Range<u64>)> {
+        inner.check_unsealed(WRITES)?;
+        if inner.seals.contains(Seals::GROW) {
+            let end = offset.saturating_add(source.remaining() as u64);
+            let size = inner.contents()?.size().max(end);
+            inner.check_size(size)?;
+        }
         let (written, replaced) = inner.contents()?.write(offset, source, &self.shared)?;
         if written > 0 || !replaced.is_empty() {
             self.modify(inner, Timestamp::now());

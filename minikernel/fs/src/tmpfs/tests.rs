@@ -9,7 +9,7 @@ use isopod_hal::sync::SpinLock;
 
 use super::*;
 use crate::inode_state::MappingObserver;
-use crate::metadata::{FileType, Metadata, RenameFlags, SetAttributes, XattrFlags};
+use crate::metadata::{FileType, Metadata, RenameFlags, Seals, SetAttributes, XattrFlags};
 use crate::vfs::Process;
 use crate::{AllocateMode, Buffer, Bytes, Errno, Error, Extent, FIRST_COOKIE};
 
@@ -166,6 +166,27 @@ fn a_deep_tree_is_freed_without_recursion() {
     }
     drop(inode);
     drop(tmpfs);
+}
+
+#[test]
+fn seals_forbid_for_good() {
+    let tmpfs = Tmpfs::new(&small()).unwrap();
+    fails(tmpfs.memory_file(0o777, 0, 0, false).unwrap().add_seals(Seals::GROW), Errno::EPERM);
+    let inode = tmpfs.memory_file(0o777, 0, 0, true).unwrap();
+    write(&inode, 0, b"hello").unwrap();
+    inode.add_seals(Seals::SHRINK).unwrap();
+    fails(inode.truncate(1), Errno::EPERM);
+    inode.truncate(10).unwrap();
+    inode.add_seals(Seals::GROW).unwrap();
+    fails(inode.truncate(11), Errno::EPERM);
+    fails(write(&inode, 9, b"xy"), Errno::EPERM);
+    write(&inode, 9, b"x").unwrap();
+    inode.add_seals(Seals::WRITE | Seals::SEAL).unwrap();
+    fails(write(&inode, 0, b"x"), Errno::EPERM);
+    fails(inode.page_for_write(0), Errno::EPERM);
+    fails(inode.add_seals(Seals::WRITE), Errno::EPERM);
+    assert_eq!(inode.seals().unwrap(), Seals::SHRINK | Seals::GROW | Seals::WRITE | Seals::SEAL);
+    assert_eq!(read(&inode), b"hello\0\0\0\0x");
 }
 
 /// A lower file system with one of everything, and an overlay over it.

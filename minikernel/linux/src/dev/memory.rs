@@ -4,26 +4,40 @@ use alloc::sync::Arc;
 
 use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_fs::tmpfs::{Options, Tmpfs};
-use isopod_fs::{Errno, FileSystem, NewNode, NodeKind};
+use isopod_fs::{Errno, Error, Inode};
 use isopod_hal::sync::Once;
 
-use crate::ipc::errno;
 use crate::kernel;
 
 /// The file system of all such files; nobody can mount it.
 static MEMORY: Once<Arc<Tmpfs>> = Once::new();
 
+fn file_system() -> isopod_fs::Result<&'static Tmpfs> {
+    if let Some(made) = MEMORY.get() {
+        return Ok(made);
+    }
+    let made = Tmpfs::new(&Options::default())?;
+    Ok(MEMORY.get_or_init(|| made))
+}
+
 /// A new file of `length` bytes, all zero, open for reading and writing. `name` is what `/proc/self/maps` shows.
 pub fn memory_file(name: &[u8], length: u64) -> Result<Arc<OpenFile>, Errno> {
-    let file_system = if let Some(file_system) = MEMORY.get() {
-        file_system
-    } else {
-        let made = Tmpfs::new(&Options::default()).map_err(errno)?;
-        MEMORY.get_or_init(|| made)
+    let open = || {
+        let inode = file_system()?.memory_file(0o777, 0, 0, false)?;
+        inode.truncate(length)?;
+        open(inode, name)
     };
-    let node = NewNode { kind: NodeKind::Regular, mode: 0o777, uid: 0, gid: 0 };
-    let inode = file_system.root().create_unnamed(&node).map_err(errno)?;
-    inode.truncate(length).map_err(errno)?;
+    // Nothing in memory has to be waited for.
+    open().map_err(|error: Error| error.errno().unwrap_or(Errno::ENOMEM))
+}
+
+/// A new empty file of the user `uid` and the group `gid`, which can be sealed if `sealing`: `memfd_create(2)`.
+pub fn memfd(name: &[u8], uid: u32, gid: u32, sealing: bool) -> isopod_fs::Result<Arc<OpenFile>> {
+    let inode = file_system()?.memory_file(0o777, uid, gid, sealing)?;
+    open(inode, &[b"/memfd:", name, b" (deleted)"].concat())
+}
+
+fn open(inode: Arc<dyn Inode>, name: &[u8]) -> isopod_fs::Result<Arc<OpenFile>> {
     let path = kernel::namespace().detached(inode, name);
-    OpenFile::anonymous(path, OpenFlags::RDWR | OpenFlags::LARGEFILE, None).map_err(errno)
+    OpenFile::anonymous(path, OpenFlags::RDWR | OpenFlags::LARGEFILE, None)
 }

@@ -284,6 +284,7 @@ system_calls! {
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => wait file::names::renameat2;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
+    319 memfd_create(name: UserPath, flags: Flags) => wait file::memfd::memfd_create;
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;
     324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now process::membarrier;
     325 mlock2(addr: usize, len: usize, flags: Flags) => wait memory::mlock2;

@@ -3,7 +3,7 @@
 use isopod_fs::vfs::{Path, SetTime};
 use isopod_fs::{AllocateMode, Errno, Timestamp};
 
-use super::{AT_EMPTY, AT_NO_FOLLOW, resolve, with};
+use super::{AT_EMPTY, AT_NO_FOLLOW, resolve, size, with};
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -178,6 +178,7 @@ pub async fn utime(ctx: &mut Ctx, name: UserPath, times: UserPtr<[i64; 2]>) -> S
 pub async fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> SysResult {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let place = resolve(ctx, Fd::WORKING_DIR, name, 0).await?;
+    size::check(ctx, length)?;
     with(ctx, |view| view.truncate(&place, length)).await?;
     Ok(0)
 }
@@ -186,6 +187,7 @@ pub async fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> SysResult {
 pub async fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> SysResult {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
+    size::check(ctx, length)?;
     let credentials = ctx.thread.identity().for_files();
     retry(|| file.truncate(length, &credentials)).await?;
     Ok(0)
@@ -203,6 +205,9 @@ pub async fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: 
         PUNCH_HOLE_KEEP_SIZE => AllocateMode::PunchHole,
         _ => return Err(Errno::EOPNOTSUPP.into()),
     };
+    if mode == AllocateMode::Reserve && offset >= 0 && length > 0 {
+        size::check(ctx, offset.saturating_add(length).unsigned_abs())?;
+    }
     let credentials = ctx.thread.identity().for_files();
     retry(|| file.allocate(mode, offset, length, &credentials)).await?;
     Ok(0)

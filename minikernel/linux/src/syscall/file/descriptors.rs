@@ -2,8 +2,8 @@
 
 use alloc::sync::Arc;
 
-use isopod_fs::file::{OpenFile, OpenFlags, UserMemory};
-use isopod_fs::{Capabilities, Errno, Result as FsResult};
+use isopod_fs::file::{OpenFile, OpenFlags, UserMemory, Whence};
+use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
 use isopod_hal::uaccess::{self, Fault};
 
 use crate::fail::SysResult;
@@ -95,6 +95,12 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
     const DUPFD_CLOEXEC: i32 = 1030;
     const SETPIPE_SZ: i32 = 1031;
     const GETPIPE_SZ: i32 = 1032;
+    const SETOWN: i32 = 8;
+    const GETOWN: i32 = 9;
+    const SETSIG: i32 = 10;
+    const GETSIG: i32 = 11;
+    const ADD_SEALS: i32 = 1033;
+    const GET_SEALS: i32 = 1034;
     const FD_CLOEXEC: u64 = 1;
     let files = ctx.thread.files();
     let descriptor = files.descriptor(fd.0)?;
@@ -122,6 +128,10 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
             retry(|| file.set_flags(flags, &credentials)).await?;
             Ok(0)
         }
+        // Nobody is told by signals, which is what owner 0 means.
+        GETOWN | GETSIG => Ok(0),
+        SETOWN | SETSIG if argument == 0 => Ok(0),
+        ADD_SEALS | GET_SEALS => seal(&file, command == ADD_SEALS, argument).await,
         GETPIPE_SZ => Ok(Pipe::of(&file).ok_or(Errno::EBADF)?.capacity()),
         SETPIPE_SZ => {
             let pipe = Pipe::of(&file).ok_or(Errno::EBADF)?;
@@ -130,6 +140,19 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
         }
         _ => super::locks::fcntl(ctx, &file, command, argument).await,
     }
+}
+
+/// `F_ADD_SEALS` and `F_GET_SEALS`. EPERM to who cannot write.
+async fn seal(file: &OpenFile, add: bool, argument: u64) -> SysResult {
+    if !add {
+        return Ok(retry(|| file.inode().seals()).await?.bits() as usize);
+    }
+    if !file.flags().writable() {
+        return Err(Errno::EPERM.into());
+    }
+    let seals = u32::try_from(argument).ok().and_then(Seals::from_bits).ok_or(Errno::EINVAL)?;
+    retry(|| file.inode().add_seals(seals)).await?;
+    Ok(0)
 }
 
 /// A program's memory for an ioctl. A page that is not there stops it; it is provided, and the ioctl made again.
@@ -160,6 +183,7 @@ pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysR
     const FIOCLEX: u32 = 0x5451;
     const FIONCLEX: u32 = 0x5450;
     const FIONBIO: u32 = 0x5421;
+    const FIONREAD: u32 = 0x541b;
     let files = ctx.thread.files();
     let file = files.get(fd.0)?;
     match request {
@@ -173,6 +197,12 @@ pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysR
             let mut flags = file.flags();
             flags.set(OpenFlags::NONBLOCK, on);
             retry(|| file.set_flags(flags, &credentials)).await?;
+            Ok(0)
+        }
+        FIONREAD if file.kind() == FileType::Regular && file.ops().is_none() => {
+            let size = retry(|| file.inode().metadata()).await?.size as i64;
+            let position = retry(|| file.seek(0, Whence::Current)).await? as i64;
+            ctx.memory.write(UserPtr::<i32>::new(argument), &((size - position) as i32)).await?;
             Ok(0)
         }
         _ => loop {

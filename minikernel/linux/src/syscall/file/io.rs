@@ -9,6 +9,7 @@ use isopod_fs::{Buffer, Bytes, Errno, FileType, Sink};
 use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
+use super::size;
 use crate::fail::SysResult;
 use crate::mm::{UserPtr, UserSink, UserSource};
 use crate::poll;
@@ -80,29 +81,42 @@ async fn read_into(
     }
 }
 
-/// Writes at `offset`, or at the file's position.
+/// Where a write goes.
+#[derive(Clone, Copy)]
+enum Target {
+    /// To the file's position, which moves.
+    Position,
+    /// To this offset.
+    Offset(u64),
+    /// To the end (`RWF_APPEND`); the position follows if it is said.
+    End { moving: bool },
+}
+
+/// Writes to where `target` says.
 async fn write_from(
     ctx: &Ctx,
     file: &OpenFile,
-    segments: Vec<Range<usize>>,
-    offset: Option<u64>,
+    mut segments: Vec<Range<usize>>,
+    target: Target,
 ) -> SysResult {
+    let wanted = segments.iter().map(Range::len).sum();
+    let offset = match target {
+        Target::Offset(offset) => Some(offset),
+        Target::Position | Target::End { .. } => None,
+    };
+    let mut room = size::room(ctx, file, offset, wanted).await?;
+    for segment in &mut segments {
+        segment.end = segment.end.min(segment.start.saturating_add(room));
+        room -= segment.len();
+    }
     let mut source = UserSource::new(segments);
     let credentials = ctx.thread.identity().for_files();
-    let patience = poll::patience(file);
-    match offset {
-        None => {
-            poll::write(ctx, file, patience, &mut source, |source| file.write(&credentials, source)).await
-        }
-        Some(start) => {
-            let wanted = isopod_fs::Source::remaining(&source);
-            poll::write(ctx, file, patience, &mut source, |source| {
-                let done = wanted - isopod_fs::Source::remaining(source);
-                file.write_at(start + done as u64, &credentials, source)
-            })
-            .await
-        }
-    }
+    poll::write(ctx, file, poll::patience(file), &mut source, |source| match target {
+        Target::Position => file.write(&credentials, source),
+        Target::Offset(offset) => file.write_at(offset + source.position() as u64, &credentials, source),
+        Target::End { moving } => file.append(moving, &credentials, source),
+    })
+    .await
 }
 
 /// The offset of pread and its kin.
@@ -125,7 +139,7 @@ pub async fn write(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> SysR
     if !file.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    write_from(ctx, &file, single(buffer.0.address(), count)?, None).await
+    write_from(ctx, &file, single(buffer.0.address(), count)?, Target::Position).await
 }
 
 /// pread64(2)
@@ -137,9 +151,9 @@ pub async fn pread64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize, offs
 
 /// pwrite64(2)
 pub async fn pwrite64(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize, offset: i64) -> SysResult {
-    let offset = position(offset)?;
+    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
-    write_from(ctx, &file, single(buffer.0.address(), count)?, offset).await
+    write_from(ctx, &file, single(buffer.0.address(), count)?, Target::Offset(offset)).await
 }
 
 /// readv(2)
@@ -157,7 +171,7 @@ pub async fn writev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) 
     if !file.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    write_from(ctx, &file, vectors(ctx, array, count).await?, None).await
+    write_from(ctx, &file, vectors(ctx, array, count).await?, Target::Position).await
 }
 
 /// preadv(2)
@@ -169,9 +183,9 @@ pub async fn preadv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, 
 
 /// pwritev(2)
 pub async fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
-    let offset = position(offset)?;
+    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
-    write_from(ctx, &file, vectors(ctx, array, count).await?, offset).await
+    write_from(ctx, &file, vectors(ctx, array, count).await?, Target::Offset(offset)).await
 }
 
 /// Flags of preadv2 and pwritev2 that ask for nothing but haste or safety, which files in memory have anyway
@@ -205,7 +219,16 @@ pub async fn pwritev2(
     _upper: u64,
     flags: Flags,
 ) -> SysResult {
-    check_flags(flags)?;
+    const APPEND: u32 = 16;
+    check_flags(Flags(flags.0 & !APPEND))?;
+    if flags.0 & APPEND != 0 {
+        if offset < -1 {
+            return Err(Errno::EINVAL.into());
+        }
+        let file = ctx.thread.files().get(fd.0)?;
+        let segments = vectors(ctx, array, count).await?;
+        return write_from(ctx, &file, segments, Target::End { moving: offset == -1 }).await;
+    }
     match offset {
         -1 => writev(ctx, fd, array, count).await,
         offset => pwritev(ctx, fd, array, count, offset).await,

@@ -6,9 +6,11 @@ pub(super) mod descriptors;
 pub(super) mod directory;
 pub(super) mod io;
 pub(super) mod locks;
+pub(super) mod memfd;
 pub(super) mod mount;
 pub(super) mod names;
 pub(super) mod open;
+mod size;
 pub(super) mod stat;
 pub(super) mod xattr;
 

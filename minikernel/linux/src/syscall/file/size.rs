@@ -1,0 +1,46 @@
+//! `RLIMIT_FSIZE`: how large a file may become by this process; see getrlimit(2).
+
+use isopod_fs::file::{OpenFile, OpenFlags, Whence};
+use isopod_fs::{Errno, FileType};
+
+use crate::process::{Ctx, Resource};
+use crate::signal::{SigInfo, Signal, send_to_thread};
+use crate::wait::retry;
+
+fn limit(ctx: &Ctx) -> u64 {
+    ctx.thread.process().limits.lock().get(Resource::FileSize).soft
+}
+
+/// `EFBIG`, and SIGXFSZ.
+fn refuse(ctx: &Ctx) -> Errno {
+    // Only a real-time signal is ever refused.
+    let _ = send_to_thread(&ctx.thread, Signal::XFSZ, SigInfo::kernel(Signal::XFSZ));
+    Errno::EFBIG
+}
+
+/// `EFBIG` and SIGXFSZ for a size beyond the limit.
+pub(super) fn check(ctx: &Ctx, size: u64) -> Result<(), Errno> {
+    if size <= limit(ctx) { Ok(()) } else { Err(refuse(ctx)) }
+}
+
+/// How much of a write at `offset`, or at the file's position, the limit allows; `EFBIG` and SIGXFSZ if nothing.
+pub(super) async fn room(
+    ctx: &Ctx,
+    file: &OpenFile,
+    offset: Option<u64>,
+    wanted: usize,
+) -> Result<usize, Errno> {
+    let limit = limit(ctx);
+    if limit == u64::MAX || file.kind() != FileType::Regular || wanted == 0 {
+        return Ok(wanted);
+    }
+    let start = match offset {
+        _ if file.flags().contains(OpenFlags::APPEND) => retry(|| file.inode().metadata()).await?.size,
+        Some(offset) => offset,
+        None => retry(|| file.seek(0, Whence::Current)).await?,
+    };
+    match limit.checked_sub(start) {
+        None | Some(0) => Err(refuse(ctx)),
+        Some(room) => Ok(wanted.min(usize::try_from(room).unwrap_or(usize::MAX))),
+    }
+}
