@@ -1,7 +1,7 @@
 //! The first thing that a newcomer runs: an image becomes a machine, step by step, with what each step cost.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     })?;
     let home = tempfile::tempdir()?;
     if let Some(image) = &arguments.image {
-        return show(image, &arguments.command, home.path());
+        return show(image, &arguments.command, home.path()).map(drop);
     }
     let (registry, reference) =
         step("Make an image of Debian packages, and push it to a registry on this machine", || {
@@ -71,8 +71,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let reference = registry.push(&image, "demo:latest")?;
             Ok((registry, reference))
         })?;
-    show(&reference, &["one".to_owned(), "two".to_owned()], home.path())?;
+    let status = show(&reference, &["one".to_owned(), "two".to_owned()], home.path())?;
     drop(registry);
+    if !status.success() {
+        bail!("the demo's program failed in its machine");
+    }
     Ok(())
 }
 
@@ -81,8 +84,8 @@ fn demo_image() -> Result<Image> {
     Ok(image.entrypoint(&["/usr/bin/python3.11", "/hello.py"]))
 }
 
-/// Builds a linked file and boots the image from the cache, as a user would type it.
-fn show(image: &str, command: &[String], home: &Path) -> Result<()> {
+/// Builds a linked file and boots the image from the cache, as a user would type it; how the last boot ended.
+fn show(image: &str, command: &[String], home: &Path) -> Result<ExitStatus> {
     let file = home.join("app.elf");
     let words = [
         &["build".to_owned(), "-o".to_owned(), file.display().to_string(), image.to_owned()][..],
@@ -100,11 +103,14 @@ fn show(image: &str, command: &[String], home: &Path) -> Result<()> {
     println!("    app.elf  {:.1} MiB, boots on any hypervisor that knows PVH", mebibytes(&file)?);
     println!("    kernel   {:.2} MiB of it", mebibytes(&workspace::kernel())?);
     let words = [&["run".to_owned(), image.to_owned()], command].concat();
-    for name in ["Boot it", "Boot it again, nothing left to be pulled or built"] {
-        let status = step(name, || Ok(isopod(&words, home).status()?))?;
-        println!("    exit status {}", status.code().unwrap_or(-1));
-    }
-    Ok(())
+    boot("Boot it", &words, home)?;
+    boot("Boot it again, nothing left to be pulled or built", &words, home)
+}
+
+fn boot(name: &str, words: &[String], home: &Path) -> Result<ExitStatus> {
+    let status = step(name, || Ok(isopod(words, home).status()?))?;
+    println!("    {status}");
+    Ok(status)
 }
 
 /// `isopod` with these words, which are shown.
