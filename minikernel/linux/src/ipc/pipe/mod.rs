@@ -1,6 +1,7 @@
 //! Pipes and FIFOs: pipe(7), fifo(7).
 
 mod end;
+mod pages;
 mod ring;
 
 use alloc::boxed::Box;
@@ -15,7 +16,7 @@ use isopod_hal::sync::wait::WaitQueue;
 
 use crate::kernel;
 use end::End;
-pub use ring::Pages;
+pub use pages::Pages;
 use ring::Ring;
 
 /// The largest capacity in bytes that an unprivileged process may ask for (`/proc/sys/fs/pipe-max-size`).
