@@ -58,7 +58,7 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
     let loaded: &'static loader::Loaded = unsafe {
         let loaded = &mut *LOADED.0.get();
         gather(loaded, &link, info, kind);
-        loaded.memory.sorted();
+        loaded.memory.sort();
         loaded
     };
     if loaded.memory.regions().is_empty() {

@@ -80,8 +80,8 @@ impl MemoryMap {
         &self.regions[..self.count]
     }
 
-    /// The regions, sorted by address.
-    pub(crate) fn sorted(&mut self) -> &[MemoryRegion] {
+    /// Sorts the regions by address.
+    pub(crate) fn sort(&mut self) {
         // Insertion sort: a handful of entries, mostly in order.
         for at in 1..self.count {
             let mut index = at;
@@ -90,7 +90,6 @@ impl MemoryMap {
                 index -= 1;
             }
         }
-        self.regions()
     }
 }
 
@@ -107,7 +106,11 @@ mod tests {
     }
 
     fn regions(map: &mut MemoryMap) -> Vec<(u64, u64)> {
-        map.sorted().iter().map(|region| (region.range.start.as_u64(), region.range.end().as_u64())).collect()
+        map.sort();
+        map.regions()
+            .iter()
+            .map(|region| (region.range.start.as_u64(), region.range.end().as_u64()))
+            .collect()
     }
 
     #[test]

@@ -23,7 +23,7 @@ fn build() -> Vec<u8> {
     let target = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("kernel-build");
     let mut cargo = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(&workspace);
-    cargo.args(["build", "--quiet", "--profile", "kernel", "--package", "isopod-hal-selftest"]);
+    cargo.args(["build", "--locked", "--quiet", "--profile", "kernel", "--package", "isopod-hal-selftest"]);
     cargo.args(["--target", TARGET, "--target-dir"]).arg(&target);
     for (name, _) in env::vars() {
         let foreign = ["CARGO_PROFILE_", "CARGO_CFG_", "CARGO_FEATURE_", "RUSTFLAGS", "RUSTC_W", "MAKEFLAGS"];
