@@ -8,6 +8,7 @@
 
 mod contents;
 mod directory;
+mod inode;
 mod node;
 mod shared;
 mod xattrs;
