@@ -21,7 +21,7 @@ const OWN_ERROR: u8 = 125;
 /// The kernel's main function.
 pub fn start(boot: &'static BootInfo) -> ! {
     panic::set_hook(last_words);
-    timer::set_handler(sched::expire);
+    timer::set_handler(sched::timer_interrupt);
     let manifest = match manifest::find(boot) {
         Ok(manifest) => manifest,
         Err(reason) => {

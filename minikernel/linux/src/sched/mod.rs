@@ -10,5 +10,5 @@ mod yielding;
 
 pub use executor::{run, spawn};
 pub use preempt::{before_user, is_due, others_wait};
-pub use timers::{Sleep, expire, next_deadline, sleep_until, timeout_at};
+pub use timers::{Sleep, expire, next_deadline, sleep_until, timeout_at, timer_interrupt};
 pub use yielding::yield_now;

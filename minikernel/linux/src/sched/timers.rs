@@ -85,10 +85,15 @@ pub fn next_deadline() -> Option<u64> {
     TIMERS.lock().first_key_value().map(|(&(deadline, _), _)| deadline)
 }
 
+/// The hardware timer has interrupted: wakes everything whose time has come. It may have been early, and is not armed any more in any case.
+pub fn timer_interrupt() {
+    ARMED.store(u64::MAX, Ordering::Relaxed);
+    expire();
+}
+
 /// Wakes everything whose time has come.
 pub fn expire() {
     let now = clock::monotonic_ns();
-    ARMED.fetch_max(if ARMED.load(Ordering::Relaxed) <= now { u64::MAX } else { 0 }, Ordering::Relaxed);
     while let Some(waker) = take_due(now) {
         waker.wake();
     }
