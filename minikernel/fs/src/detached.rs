@@ -8,7 +8,7 @@ use isopod_hal::sync::SpinLock;
 use crate::inode::{FileSystem, Inode};
 use crate::inode_state::InodeState;
 use crate::metadata::{DeviceId, FileType, Metadata, SetAttributes, Statistics, Timestamp};
-use crate::{Result, allocate_device};
+use crate::{Errno, Result, allocate_device};
 
 /// The file system that detached inodes count as part of.
 #[derive(Debug)]
@@ -35,6 +35,8 @@ pub struct DetachedInode {
     number: u64,
     kind: FileType,
     attributes: SpinLock<Attributes>,
+    /// Nobody can change mode, owner or times.
+    fixed: bool,
     state: InodeState,
 }
 
@@ -51,11 +53,21 @@ struct Attributes {
 impl DetachedInode {
     /// A new inode of this type, mode and owner.
     pub fn new(kind: FileType, mode: u16, uid: u32, gid: u32) -> Arc<Self> {
+        Self::make(kind, (mode, uid, gid), false)
+    }
+
+    /// The inode of an anonymous file such as an eventfd: the superuser's, and its attributes cannot be changed.
+    pub fn anonymous() -> Arc<Self> {
+        Self::make(FileType::CharacterDevice, (0o600, 0, 0), true)
+    }
+
+    fn make(kind: FileType, (mode, uid, gid): (u16, u32, u32), fixed: bool) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         let now = Timestamp::now();
         Arc::new(Self {
             number: NEXT.fetch_add(1, Ordering::Relaxed),
             kind,
+            fixed,
             attributes: SpinLock::new(Attributes {
                 mode,
                 uid,
@@ -101,6 +113,9 @@ impl Inode for DetachedInode {
     }
 
     fn set_attributes(&self, change: &SetAttributes) -> Result<()> {
+        if self.fixed {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
         let mut attributes = self.attributes.lock();
         attributes.mode = change.mode.unwrap_or(attributes.mode);
         attributes.uid = change.uid.unwrap_or(attributes.uid);

@@ -5,8 +5,11 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, Ordering};
 
 use isopod_drivers::entropy::Random;
+use isopod_fs::Errno;
 use isopod_fs::vfs::{Namespace, Path};
 use isopod_hal::sync::{Once, SpinLock};
+
+use crate::mm::{AddressSpace, FileBacking};
 
 /// The Linux whose interface this is, for `uname(2)`.
 pub const RELEASE: &str = "6.1.0-isopod";
@@ -35,6 +38,7 @@ impl core::fmt::Debug for Kernel {
 
 static KERNEL: Once<Kernel> = Once::new();
 static HOSTNAME: SpinLock<Vec<u8>> = SpinLock::new(Vec::new());
+static DOMAIN_NAME: SpinLock<Vec<u8>> = SpinLock::new(Vec::new());
 static TRACING: AtomicBool = AtomicBool::new(false);
 
 /// Puts everything in place; to be called once, before the first process starts.
@@ -98,9 +102,22 @@ pub fn set_hostname(name: &[u8]) {
     drop(old);
 }
 
-/// A nameless file of `length` bytes on tmpfs, for shared anonymous memory.
-pub fn shared_memory(length: usize) -> Result<crate::mm::FileBacking, isopod_fs::Errno> {
+/// The NIS domain name; `(none)` until it is set, as on Linux.
+pub fn domain_name() -> Vec<u8> {
+    let name = DOMAIN_NAME.lock();
+    if name.is_empty() { b"(none)".to_vec() } else { name.clone() }
+}
+
+/// Changes the NIS domain name.
+pub fn set_domain_name(name: &[u8]) {
+    let name = name.to_vec();
+    let old = core::mem::replace(&mut *DOMAIN_NAME.lock(), name);
+    drop(old);
+}
+
+/// A nameless file of `length` bytes on tmpfs, for shared anonymous memory of `space`.
+pub fn shared_memory(space: &Arc<AddressSpace>, length: usize) -> Result<FileBacking, Errno> {
     let file = crate::dev::memory_file(b"dev/zero", length as u64)?;
     let inode = Arc::clone(file.inode());
-    Ok(crate::mm::FileBacking { file, inode, offset: 0 })
+    Ok(FileBacking::new(space, file, inode, 0))
 }

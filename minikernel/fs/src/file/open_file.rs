@@ -128,7 +128,7 @@ impl OpenFile {
 
     /// pread(2): from `offset`. ESPIPE for a file without a position.
     pub fn read_at(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize> {
-        if self.seeking() == Seeking::Never {
+        if matches!(self.seeking(), Seeking::Never | Seeking::ZeroButStream) {
             return Err(Errno::ESPIPE.into());
         }
         self.check_readable()?;
@@ -152,7 +152,7 @@ impl OpenFile {
 
     /// pwrite(2): at `offset`, but, as on Linux, at the end with `O_APPEND`. ESPIPE for a file without a position.
     pub fn write_at(&self, offset: u64, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
-        if self.seeking() == Seeking::Never {
+        if matches!(self.seeking(), Seeking::Never | Seeking::ZeroButStream) {
             return Err(Errno::ESPIPE.into());
         }
         self.check_may_write()?;
@@ -176,7 +176,7 @@ impl OpenFile {
         self.check_not_path()?;
         match self.seeking() {
             Seeking::Never => return Err(Errno::ESPIPE.into()),
-            Seeking::AlwaysZero => return Ok(0),
+            Seeking::AlwaysZero | Seeking::ZeroButStream => return Ok(0),
             Seeking::Position => {}
         }
         let mut position = self.position.lock();

@@ -51,6 +51,8 @@ pub enum Seeking {
     Never,
     /// It has no position, but pretends to be at 0.
     AlwaysZero,
+    /// As [`AlwaysZero`](Self::AlwaysZero) for lseek(2), but pread(2) and pwrite(2) are refused with ESPIPE.
+    ZeroButStream,
     /// It has one.
     Position,
 }

@@ -94,7 +94,7 @@ impl ElfFile {
     }
 
     /// Maps all segments into `space`. A program that can lie anywhere goes to `base`, or where mappings go.
-    pub async fn load(&self, space: &AddressSpace, base: Option<usize>) -> Result<Loaded, Errno> {
+    pub async fn load(&self, space: &Arc<AddressSpace>, base: Option<usize>) -> Result<Loaded, Errno> {
         let (start, end) = self.layout.span().ok_or(Errno::ENOMEM)?;
         let bias = if self.header.relocatable {
             let alignment = self.layout.alignment();
@@ -120,7 +120,7 @@ impl ElfFile {
     }
 
     /// Maps one segment: its part of the file, then zeros.
-    async fn map(&self, space: &AddressSpace, segment: &Segment, bias: usize) -> Result<(), Errno> {
+    async fn map(&self, space: &Arc<AddressSpace>, segment: &Segment, bias: usize) -> Result<(), Errno> {
         let address = (segment.address as usize).wrapping_add(bias);
         let start = page_down(address);
         let file_end = address + segment.file_size as usize;
@@ -128,11 +128,9 @@ impl ElfFile {
         let zeros_start =
             if segment.file_size == 0 { start } else { page_up(file_end).ok_or(Errno::ENOMEM)? };
         if segment.file_size != 0 {
-            let backing = FileBacking {
-                file: Arc::clone(&self.file),
-                inode: Arc::clone(self.file.inode()),
-                offset: segment.offset - (address - start) as u64,
-            };
+            let offset = segment.offset - (address - start) as u64;
+            let backing =
+                FileBacking::new(space, Arc::clone(&self.file), Arc::clone(self.file.inode()), offset);
             place(space, start, zeros_start - start, segment.access, Backing::File(backing))?;
             // What lies behind the file's part in its last page belongs to the zeros, if the program may write there.
             if segment.memory_size > segment.file_size

@@ -24,6 +24,8 @@ pub enum Key {
         space: u64,
         /// The address.
         address: usize,
+        /// Used without `FUTEX_PRIVATE_FLAG`: Linux keeps the two apart.
+        shared: bool,
     },
     /// A place in a file.
     Shared {
@@ -41,7 +43,7 @@ pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Re
     if !address.is_multiple_of(size_of::<u32>()) {
         return Err(Errno::EINVAL);
     }
-    let private = Key::Private { space: memory.id(), address };
+    let private = Key::Private { space: memory.id(), address, shared: scope == Scope::Shared };
     if scope == Scope::Private {
         return Ok(private);
     }

@@ -85,7 +85,7 @@ impl FileOps for EventCounter {
     }
 
     fn seeking(&self) -> Seeking {
-        Seeking::AlwaysZero
+        Seeking::ZeroButStream
     }
 }
 

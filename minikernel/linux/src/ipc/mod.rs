@@ -8,13 +8,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags};
-use isopod_fs::{DetachedInode, Errno, Error, FileType};
+use isopod_fs::{DetachedInode, Errno, Error};
 
 use crate::kernel;
 
 /// An open file without a place in the tree, such as `anon_inode:[eventfd]`; `kind` is what stands in the brackets.
 pub fn anonymous_file(kind: &str, flags: OpenFlags, ops: Box<dyn FileOps>) -> Result<Arc<OpenFile>, Errno> {
-    let inode = DetachedInode::new(FileType::CharacterDevice, 0o600, 0, 0);
+    let inode = DetachedInode::anonymous();
     let path = kernel::namespace().detached(inode, alloc::format!("anon_inode:[{kind}]").as_bytes());
     OpenFile::anonymous(path, flags, Some(ops)).map_err(errno)
 }

@@ -76,7 +76,7 @@ impl FileOps for SignalFile {
     }
 
     fn seeking(&self) -> Seeking {
-        Seeking::AlwaysZero
+        Seeking::ZeroButStream
     }
 }
 

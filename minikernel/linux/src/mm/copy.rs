@@ -8,11 +8,11 @@ use isopod_hal::paging::PageTable;
 use isopod_hal::sync::SpinLock;
 
 use super::space::{AddressSpace, Inner};
-use super::{Vma, VmaFlags, VmaSet};
+use super::{Backing, Vma, VmaFlags, VmaSet};
 
 impl AddressSpace {
     /// Copies the address space. Private pages are shared until one side writes; the cost is that of the page tables.
-    pub fn duplicate(&self) -> Result<Arc<Self>, OutOfMemory> {
+    pub fn duplicate(self: &Arc<Self>) -> Result<Arc<Self>, OutOfMemory> {
         let mut parent = self.inner.lock();
         let mut areas = VmaSet::default();
         let mut table = PageTable::new()?;
@@ -44,7 +44,13 @@ impl AddressSpace {
             size_limit: parent.size_limit,
         };
         drop(parent);
-        Ok(Arc::new(Self::from_inner(inner)))
+        let copy = Arc::new(Self::from_inner(inner));
+        copy.inner.lock().areas.for_each_mut(|vma| {
+            if let Backing::File(part) = &vma.backing {
+                vma.backing = Backing::File(part.for_space(&copy));
+            }
+        });
+        Ok(copy)
     }
 
     fn from_inner(inner: Inner) -> Self {

@@ -18,6 +18,8 @@ const MAX_AREAS: usize = 65_530;
 pub enum Placement {
     /// Anywhere, near the address if it is free (0: no wish).
     Hint(usize),
+    /// In the first 2 GiB (`MAP_32BIT`).
+    Low,
     /// There, in place of what is there (`MAP_FIXED`).
     Fixed(usize),
     /// There, or not at all (`MAP_FIXED_NOREPLACE`).
@@ -167,6 +169,8 @@ impl Inner {
                 }
                 Ok(start)
             }
+            // As on Linux the second of them only, so that programs without `MAP_32BIT` keep the first.
+            Placement::Low => self.areas.highest_gap(length, 0x4000_0000, 0x8000_0000).ok_or(Errno::ENOMEM),
             Placement::Hint(hint) => {
                 let hint = hint & !(PAGE_SIZE - 1);
                 if hint >= LOWEST && user_range(hint, length).is_some_and(|range| self.areas.is_free(range)) {

@@ -8,6 +8,7 @@ mod copy;
 mod fault;
 mod layout;
 mod map;
+mod observer;
 mod remap;
 mod report;
 mod space;

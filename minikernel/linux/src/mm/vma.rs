@@ -6,8 +6,8 @@ use core::fmt;
 use core::ops::Range;
 
 use bitflags::bitflags;
-use isopod_fs::Inode;
 use isopod_fs::file::OpenFile;
+use isopod_fs::{Inode, MappingObserver};
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::Access;
 
@@ -53,7 +53,7 @@ pub enum Backing {
 }
 
 /// A part of a file.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct FileBacking {
     /// The file, kept open by the mapping; its path is what `/proc/self/maps` shows.
     pub file: Arc<OpenFile>,
@@ -61,6 +61,14 @@ pub struct FileBacking {
     pub inode: Arc<dyn Inode>,
     /// Where in the file the area starts, in bytes; a multiple of the page size.
     pub offset: u64,
+    /// Hears when the file loses pages, as long as they are mapped.
+    pub(super) _observer: Arc<dyn MappingObserver>,
+}
+
+impl fmt::Debug for FileBacking {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "FileBacking(+{:#x})", self.offset)
+    }
 }
 
 impl fmt::Debug for Backing {
@@ -78,11 +86,9 @@ impl Backing {
     fn advanced(&self, bytes: usize) -> Self {
         match self {
             Self::Anonymous => Self::Anonymous,
-            Self::File(part) => Self::File(FileBacking {
-                file: Arc::clone(&part.file),
-                inode: Arc::clone(&part.inode),
-                offset: part.offset + bytes as u64,
-            }),
+            Self::File(part) => {
+                Self::File(FileBacking { offset: part.offset + bytes as u64, ..part.clone() })
+            }
             Self::Kernel { frames, first, name } => Self::Kernel {
                 frames: Arc::clone(frames),
                 first: first + bytes / isopod_hal::PAGE_SIZE,
@@ -178,6 +184,11 @@ impl VmaSet {
     /// All areas in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
         self.areas.values()
+    }
+
+    /// Changes every area, but not where it is.
+    pub(super) fn for_each_mut(&mut self, change: impl FnMut(&mut Vma)) {
+        self.areas.values_mut().for_each(change);
     }
 
     /// How many areas there are.

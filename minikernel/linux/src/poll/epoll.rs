@@ -395,7 +395,7 @@ impl FileOps for EpollFile {
     }
 
     fn seeking(&self) -> Seeking {
-        Seeking::AlwaysZero
+        Seeking::ZeroButStream
     }
 }
 

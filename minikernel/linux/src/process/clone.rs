@@ -36,6 +36,8 @@ bitflags! {
         const PARENT_SETTID = 0x10_0000;
         /// Clear the id in the child's memory when it ends.
         const CHILD_CLEARTID = 0x20_0000;
+        /// A mount namespace of its own.
+        const NEWNS = 0x2_0000;
         /// No effect.
         const DETACHED = 0x40_0000;
         /// Write the id to the child's memory.
@@ -72,6 +74,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
     if contradicts(CloneFlags::SIGHAND, CloneFlags::VM)
         || contradicts(CloneFlags::THREAD, CloneFlags::SIGHAND)
         || flags.contains(CloneFlags::SIGHAND | CloneFlags::CLEAR_SIGHAND)
+        || flags.contains(CloneFlags::FS | CloneFlags::NEWNS)
     {
         return Err(Errno::EINVAL);
     }

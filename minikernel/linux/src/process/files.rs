@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
-use isopod_fs::file::OpenFile;
+use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::sync::SpinLock;
 
 /// An entry of the table: a reference to an open file description.
@@ -41,8 +41,14 @@ impl FileTable {
         Self { inner: SpinLock::new(self.inner.lock().clone()) }
     }
 
-    /// The open file `fd`, or `EBADF`.
+    /// The open file `fd`. `EBADF` when there is none, or when it only names a place (`O_PATH`).
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        let file = self.get_or_place(fd)?;
+        if file.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file) }
+    }
+
+    /// The open file or place `fd`, or `EBADF`: for the calls that open(2) lists under `O_PATH`.
+    pub fn get_or_place(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
         self.descriptor(fd).map(|descriptor| descriptor.file)
     }
 

@@ -13,7 +13,8 @@ use crate::{kernel, memory_pressure};
 /// Makes the system call that the registers ask for.
 pub async fn handle(ctx: &mut Ctx) {
     let registers = &ctx.user.regs;
-    let number = registers.rax;
+    // Only the lower half counts (`do_syscall_64`).
+    let number = u64::from(registers.rax as u32);
     let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     ctx.call = number;
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).

@@ -25,6 +25,15 @@ fn change(ctx: &Ctx, change: impl FnOnce(&mut Identity) -> Result<(), Errno>) ->
     let before = identity.users;
     change(&mut identity)?;
     identity.adjust_capabilities(before);
+    let old = ctx.thread.identity();
+    if old.users.effective != identity.users.effective
+        || old.users.file != identity.users.file
+        || old.groups.effective != identity.groups.effective
+        || old.groups.file != identity.groups.file
+    {
+        // Others may not look into a process that has changed sides (PR_SET_DUMPABLE of prctl(2)).
+        ctx.thread.process().dumpable.store(false, core::sync::atomic::Ordering::Relaxed);
+    }
     *ctx.thread.identity.lock() = Arc::new(identity);
     Ok(0)
 }

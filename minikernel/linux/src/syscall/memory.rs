@@ -51,6 +51,9 @@ bitflags! {
 /// `MAP_SHARED_VALIDATE`: shared, and unknown flags are errors.
 const SHARED_VALIDATE: u32 = 3;
 
+/// The flags that `MAP_SHARED_VALIDATE` accepts (`LEGACY_MAP_MASK` and those since).
+const KNOWN_FLAGS: u32 = 0x7f_ff7f;
+
 /// What the bits of `prot` allow. On x86 what can be written or executed can be read.
 fn access(prot: Protection) -> Access {
     let mut access = Access::empty();
@@ -81,6 +84,8 @@ pub async fn mmap(
         return Err(Errno::ENOMEM.into());
     }
     let shared = match flags.bits() & SHARED_VALIDATE {
+        SHARED_VALIDATE if file.is_none() => return Err(Errno::EINVAL.into()),
+        SHARED_VALIDATE if flags.bits() & !KNOWN_FLAGS != 0 => return Err(Errno::EOPNOTSUPP.into()),
         1 | SHARED_VALIDATE => true,
         2 => false,
         _ => return Err(Errno::EINVAL.into()),
@@ -88,6 +93,7 @@ pub async fn mmap(
     let placement = match (flags.contains(MapFlags::FIXED), flags.contains(MapFlags::FIXED_NO_REPLACE)) {
         (_, true) => Placement::FixedNoReplace(address),
         (true, _) => Placement::Fixed(address),
+        _ if flags.contains(MapFlags::BIT_32) => Placement::Low,
         _ => Placement::Hint(address),
     };
     let wanted = access(prot);
@@ -101,12 +107,12 @@ pub async fn mmap(
             let pages = page_up(length).ok_or(Errno::ENOMEM)? as u64;
             offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
             match retry(|| file.mapping()).await? {
-                Mapping::Inode(inode) => Backing::File(FileBacking { file, inode, offset }),
-                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(length)?),
+                Mapping::Inode(inode) => Backing::File(FileBacking::new(&ctx.memory, file, inode, offset)),
+                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
                 Mapping::Anonymous => Backing::Anonymous,
             }
         }
-        None if shared => Backing::File(kernel::shared_memory(length)?),
+        None if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
         None => Backing::Anonymous,
     };
     let mut area = VmaFlags::empty();
@@ -122,7 +128,13 @@ pub async fn mmap(
         backing,
         no_reserve: flags.contains(MapFlags::NO_RESERVE),
     };
-    Ok(ctx.memory.map(request)?)
+    let start = ctx.memory.map(request)?;
+    if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) && !wanted.is_empty() {
+        let kind = if wanted.contains(Access::WRITE) && !shared { FaultKind::Write } else { FaultKind::Read };
+        // What cannot be had now is had, or fails, when it is touched.
+        let _ = ctx.memory.fault_in(start..start + length, kind).await;
+    }
+    Ok(start)
 }
 
 /// What a mapping of `file` may ever be allowed to do. A file must be readable to be mapped at all; a shared mapping can be written only if

@@ -23,7 +23,12 @@ pub fn at(ctx: &Ctx, fd: Fd, path: &[u8]) -> Result<Path, Errno> {
     if fd == Fd::WORKING_DIR || path.first() == Some(&b'/') {
         return Ok(ctx.thread.fs().working_dir());
     }
-    Ok(ctx.thread.files().get(fd.0)?.path().clone())
+    Ok(ctx.thread.files().get_or_place(fd.0)?.path().clone())
+}
+
+/// As [`at`], for a call that needs a name: an empty one is `ENOENT`, whatever the descriptor.
+pub fn at_name(ctx: &Ctx, fd: Fd, path: &[u8]) -> Result<Path, Errno> {
+    if path.is_empty() { Err(Errno::ENOENT) } else { at(ctx, fd, path) }
 }
 
 /// Calls `act` with the tree as the thread sees it.

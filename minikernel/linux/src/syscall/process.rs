@@ -89,8 +89,12 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
         set_tid_size,
         _cgroup,
     ] = words;
+    /// Every flag of clone(2), and those that clone3(2) adds: `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`.
+    const KNOWN: u64 = 0x3_ffff_ff00;
+    let known_flags = flags & !KNOWN == 0;
     let flags = CloneFlags::from_bits_retain(flags);
-    if exit_signal > 64
+    if !known_flags
+        || exit_signal > 64
         || flags.bits() & 0xff != 0
         || (stack == 0) != (stack_size == 0)
         || flags.contains(CloneFlags::DETACHED)

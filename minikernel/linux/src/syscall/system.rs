@@ -9,6 +9,7 @@ use crate::fail::SysResult;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Limit, Process, Resource};
+use crate::signal::Signal;
 use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval};
 
 /// The length of each field of [`UtsName`], its NUL included.
@@ -40,7 +41,7 @@ pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
         release: field(kernel::RELEASE.as_bytes()),
         version: field(kernel::VERSION.as_bytes()),
         machine: field(b"x86_64"),
-        domain: field(b"(none)"),
+        domain: field(&kernel::domain_name()),
     };
     ctx.memory.write(buffer, &name).await?;
     Ok(0)
@@ -57,6 +58,49 @@ pub async fn sethostname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> Sys
     let mut bytes = [0; NAME_LENGTH];
     ctx.memory.read_bytes(name.address(), &mut bytes[..length]).await?;
     kernel::set_hostname(&bytes[..length]);
+    Ok(0)
+}
+
+/// setdomainname(2)
+pub async fn setdomainname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
+    if !ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_ADMIN) {
+        return Err(Errno::EPERM.into());
+    }
+    if length >= NAME_LENGTH {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut bytes = [0; NAME_LENGTH];
+    ctx.memory.read_bytes(name.address(), &mut bytes[..length]).await?;
+    kernel::set_domain_name(&bytes[..length]);
+    Ok(0)
+}
+
+/// reboot(2), as in a PID namespace: the first process ends, and with it the machine.
+pub fn reboot(ctx: &mut Ctx, magic: u32, magic2: u32, command: u32) -> SysResult {
+    const SYS_BOOT: isopod_fs::Capabilities = isopod_fs::Capabilities::from_bits_retain(1 << 22);
+    const MAGIC: u32 = 0xfee1_dead;
+    const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
+    const RESTART: u32 = 0x0123_4567;
+    const RESTART2: u32 = 0xa1b2_c3d4;
+    const HALT: u32 = 0xcdef_0123;
+    const POWER_OFF: u32 = 0x4321_fedc;
+    const CAD_ON: u32 = 0x89ab_cdef;
+    const CAD_OFF: u32 = 0;
+    if !ctx.thread.identity().capable(SYS_BOOT) {
+        return Err(Errno::EPERM.into());
+    }
+    if magic != MAGIC || !MAGIC2.contains(&magic2) {
+        return Err(Errno::EINVAL.into());
+    }
+    let signal = match command {
+        RESTART | RESTART2 => Signal::HUP,
+        HALT | POWER_OFF => Signal::INT,
+        CAD_ON | CAD_OFF => return Ok(0),
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    if let Some(first) = process::find_process(1) {
+        process::kill_process(&first, signal);
+    }
     Ok(0)
 }
 

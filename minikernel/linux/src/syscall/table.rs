@@ -205,7 +205,9 @@ system_calls! {
     164 settimeofday(tv: UserPtr<crate::time::Timeval>, tz: UserPtr<time::TimeZone>) => wait time::settimeofday;
     165 mount(source: UserPath, target: UserPath, filesystemtype: UserPath, mountflags: Flags, data: UserPtr<u8>) => wait file::mount::mount;
     166 umount2(target: UserPath, flags: Flags) => wait file::mount::umount2;
+    169 reboot(magic: u32, magic2: u32, op: u32) => now system::reboot;
     170 sethostname(name: UserPtr<u8>, len: usize) => wait system::sethostname;
+    171 setdomainname(name: UserPtr<u8>, len: usize) => wait system::setdomainname;
     186 gettid() => now process::gettid;
     187 readahead(fd: Fd, offset: i64, count: usize) => now file::io::readahead;
     188 setxattr(path: UserPath, name: UserPath, value: InBytes, size: usize, flags: Flags) => wait file::xattr::setxattr;

@@ -168,7 +168,7 @@ impl FileOps for Ops {
     }
 
     fn seeking(&self) -> Seeking {
-        Seeking::AlwaysZero
+        Seeking::ZeroButStream
     }
 }
 

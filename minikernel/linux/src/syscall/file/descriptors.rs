@@ -56,13 +56,13 @@ fn limit(ctx: &Ctx) -> u64 {
 /// dup(2)
 pub fn dup(ctx: &mut Ctx, fd: Fd) -> SysResult {
     let files = ctx.thread.files();
-    Ok(files.insert(files.get(fd.0)?, false, 0, limit(ctx))? as usize)
+    Ok(files.insert(files.get_or_place(fd.0)?, false, 0, limit(ctx))? as usize)
 }
 
 /// dup2(2)
 pub fn dup2(ctx: &mut Ctx, old: Fd, new: Fd) -> SysResult {
     if old == new {
-        ctx.thread.files().get(old.0)?;
+        ctx.thread.files().get_or_place(old.0)?;
         return Ok(new.0 as usize);
     }
     replace(ctx, old, new, false)
@@ -78,7 +78,7 @@ pub fn dup3(ctx: &mut Ctx, old: Fd, new: Fd, flags: Flags) -> SysResult {
 
 fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
     let files = ctx.thread.files();
-    let file = files.get(old.0)?;
+    let file = files.get_or_place(old.0)?;
     if let Some(gone) = files.replace(new.0, file, close_on_exec, limit(ctx))? {
         closed(ctx, &gone);
     }

@@ -33,7 +33,7 @@ pub async fn chdir(ctx: &mut Ctx, name: UserPath) -> SysResult {
 
 /// fchdir(2)
 pub async fn fchdir(ctx: &mut Ctx, fd: Fd) -> SysResult {
-    let place = ctx.thread.files().get(fd.0)?.path().clone();
+    let place = ctx.thread.files().get_or_place(fd.0)?.path().clone();
     with(ctx, |view| view.check_directory(&place)).await?;
     ctx.thread.fs().set_working_dir(place);
     Ok(0)

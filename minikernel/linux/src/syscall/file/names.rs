@@ -19,7 +19,7 @@ pub async fn mkdir(ctx: &mut Ctx, name: UserPath, mode: Mode) -> SysResult {
 /// mkdirat(2)
 pub async fn mkdirat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> SysResult {
     let name = path::read(ctx, name).await?;
-    let start = path::at(ctx, dirfd, &name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
     with(ctx, |view| view.mkdir(&start, &name, mode.0 as u16 & 0o7777)).await?;
     Ok(0)
 }
@@ -37,7 +37,7 @@ pub async fn mknodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode, devic
         _ => FileType::from_mode(mode.0).ok_or(Errno::EINVAL)?,
     };
     let name = path::read(ctx, name).await?;
-    let start = path::at(ctx, dirfd, &name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
     let device = DeviceId::decode(device);
     with(ctx, |view| view.mknod(&start, &name, kind, mode.0 as u16 & 0o7777, device)).await?;
     Ok(0)
@@ -59,7 +59,7 @@ pub async fn unlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, flags: Flags) ->
         return Err(Errno::EINVAL.into());
     }
     let name = path::read(ctx, name).await?;
-    let start = path::at(ctx, dirfd, &name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
     with(ctx, |view| match flags.0 {
         0 => view.unlink(&start, &name),
         _ => view.rmdir(&start, &name),
@@ -89,7 +89,7 @@ pub async fn renameat2(
 ) -> SysResult {
     let flags = RenameFlags::from_bits(flags.0).ok_or(Errno::EINVAL)?;
     let (old, new) = (path::read(ctx, old).await?, path::read(ctx, new).await?);
-    let (from, to) = (path::at(ctx, old_dir, &old)?, path::at(ctx, new_dir, &new)?);
+    let (from, to) = (path::at_name(ctx, old_dir, &old)?, path::at_name(ctx, new_dir, &new)?);
     with(ctx, |view| view.rename(&from, &old, &to, &new, flags)).await?;
     Ok(0)
 }
@@ -115,7 +115,7 @@ pub async fn linkat(
     let how = if flags.0 & AT_FOLLOW == 0 { AT_NO_FOLLOW } else { 0 };
     let source = resolve(ctx, old_dir, old, how | flags.0 & AT_EMPTY).await?;
     let new = path::read(ctx, new).await?;
-    let to = path::at(ctx, new_dir, &new)?;
+    let to = path::at_name(ctx, new_dir, &new)?;
     with(ctx, |view| view.link(&source, &to, &new)).await?;
     Ok(0)
 }
@@ -129,7 +129,7 @@ pub async fn symlink(ctx: &mut Ctx, target: UserPath, name: UserPath) -> SysResu
 pub async fn symlinkat(ctx: &mut Ctx, target: UserPath, dirfd: Fd, name: UserPath) -> SysResult {
     let target = path::read(ctx, target).await?;
     let name = path::read(ctx, name).await?;
-    let start = path::at(ctx, dirfd, &name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
     with(ctx, |view| view.symlink(&target, &start, &name)).await?;
     Ok(0)
 }

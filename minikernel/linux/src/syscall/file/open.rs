@@ -89,7 +89,7 @@ pub async fn openat2(
 
 async fn open_with(ctx: &Ctx, dirfd: Fd, name: UserPath, how: &OpenHow) -> SysResult {
     let name = path::read(ctx, name).await?;
-    let start = path::at(ctx, dirfd, &name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
     let file = with(ctx, |view| view.open(&start, &name, how)).await?;
     poll::finish_open(&ctx.thread, &file).await?;
     install(ctx, file, how.flags.contains(OpenFlags::CLOEXEC))

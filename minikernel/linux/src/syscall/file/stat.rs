@@ -72,7 +72,7 @@ pub async fn lstat(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<Stat>) -> SysR
 
 /// fstat(2)
 pub async fn fstat(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<Stat>) -> SysResult {
-    let file = ctx.thread.files().get(fd.0)?;
+    let file = ctx.thread.files().get_or_place(fd.0)?;
     let about = retry(|| file.inode().metadata()).await?;
     ctx.memory.write(buffer, &Stat::from(&about)).await?;
     Ok(0)
@@ -246,7 +246,7 @@ pub async fn readlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, buffer: OutByt
         if dirfd == Fd::WORKING_DIR {
             return Err(Errno::ENOENT.into());
         }
-        ctx.thread.files().get(dirfd.0)?.path().clone()
+        ctx.thread.files().get_or_place(dirfd.0)?.path().clone()
     } else {
         resolve(ctx, dirfd, name, AT_NO_FOLLOW).await?
     };
@@ -284,7 +284,7 @@ pub async fn statfs(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<StatFs>) -> S
 
 /// fstatfs(2)
 pub async fn fstatfs(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<StatFs>) -> SysResult {
-    let place = ctx.thread.files().get(fd.0)?.path().clone();
+    let place = ctx.thread.files().get_or_place(fd.0)?.path().clone();
     write_statfs(ctx, &place, buffer).await
 }
 
