@@ -67,6 +67,9 @@ const CLONE_ARGS_WORDS: usize = 8;
 /// The newest version's words: with `set_tid` and cgroup.
 const CLONE_ARGS_MAX_WORDS: usize = 11;
 
+/// Every flag of clone(2), and those that clone3(2) adds: `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`.
+const CLONE3_FLAGS: u64 = 0x3_ffff_ff00;
+
 /// clone3(2)
 pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysResult {
     if size < CLONE_ARGS_WORDS * 8 {
@@ -89,9 +92,7 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
         set_tid_size,
         _cgroup,
     ] = words;
-    /// Every flag of clone(2), and those that clone3(2) adds: `CLONE_CLEAR_SIGHAND` and `CLONE_INTO_CGROUP`.
-    const KNOWN: u64 = 0x3_ffff_ff00;
-    let known_flags = flags & !KNOWN == 0;
+    let known_flags = flags & !CLONE3_FLAGS == 0;
     let flags = CloneFlags::from_bits_retain(flags);
     if !known_flags
         || exit_signal > 64
