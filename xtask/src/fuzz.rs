@@ -2,7 +2,11 @@
 //!
 //! `libfuzzer-sys` with the compiler's own instrumentation works on stable Rust; `cargo fuzz` would ask for nightly.
 
+use std::path::Path;
+use std::process::Command;
+
 use anyhow::Result;
+use isopod_e2e::programs;
 
 use crate::{process, workspace};
 
@@ -35,6 +39,12 @@ impl Arguments {
 /// Builds the targets and runs each for its time; a crash, a hang or too much memory is an error.
 pub fn run(arguments: &Arguments) -> Result<()> {
     let folder = workspace::target().join("fuzz");
+    // The kernel within the builder is not what is fuzzed here: the one that is built already will do.
+    let kernel = folder.join(workspace::TARGET).join("kernel-build");
+    if !kernel.exists() {
+        std::fs::create_dir_all(folder.join(workspace::TARGET))?;
+        std::os::unix::fs::symlink(workspace::target().join("kernel-build"), kernel)?;
+    }
     let mut build = workspace::cargo();
     build.current_dir(workspace::root().join("tests/fuzz")).env("RUSTFLAGS", FLAGS);
     build.args(["build", "--quiet", "--release", "--target", workspace::TARGET]);
@@ -46,17 +56,39 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         // The inputs found are kept, so that the next run starts where this one ended.
         let corpus = folder.join("corpus").join(target);
         std::fs::create_dir_all(&corpus)?;
-        let seeds = workspace::root().join("tests/fuzz/seeds").join(target);
-        let mut fuzzer =
-            std::process::Command::new(folder.join(workspace::TARGET).join("release").join(target));
-        fuzzer.arg(&corpus).args(seeds.is_dir().then_some(&seeds));
+        seed(target, &corpus)?;
+        let mut fuzzer = Command::new(folder.join(workspace::TARGET).join("release").join(target));
+        fuzzer.arg(&corpus);
         fuzzer
             .arg(format!("-max_total_time={}", arguments.seconds))
             .args(["-timeout=10", "-rss_limit_mb=2048"]);
         fuzzer
             .args(["-verbosity=0", "-print_final_stats=0"])
             .arg(format!("-artifact_prefix={}/", corpus.display()));
-        process::run(fuzzer.arg("-max_len=65536"))?;
+        process::output(fuzzer.arg("-max_len=65536"))?;
     }
     Ok(())
+}
+
+/// Puts something well-formed among the inputs of a target, from which the fuzzer gets further than from nothing.
+fn seed(target: &str, corpus: &Path) -> Result<()> {
+    let file = corpus.join("seed");
+    if file.exists() {
+        return Ok(());
+    }
+    let folder = tempfile::tempdir()?;
+    std::fs::write(folder.path().join("file"), "content")?;
+    std::os::unix::fs::symlink("file", folder.path().join("link"))?;
+    std::fs::create_dir(folder.path().join("folder"))?;
+    match target {
+        "tar" => {
+            process::run(Command::new("tar").arg("-C").arg(folder.path()).arg("-cf").arg(&file).arg("."))
+        }
+        "erofs" => process::output(Command::new("mkfs.erofs").arg(&file).arg(folder.path())).map(drop),
+        "elf" => {
+            let program = programs::compile("gcc", "hello.S", &["-static", "-nostdlib"])?;
+            Ok(std::fs::copy(program, file).map(drop)?)
+        }
+        _ => Ok(()),
+    }
 }

@@ -18,5 +18,5 @@ impl PhysicalMemory for Memory<'_> {
 libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let _ = Platform::read(&Memory(data), 0);
     let _ = aml::devices(data, *b"LNRO0005");
-    let _ = aml::sleep_type(data, *b"_S5_");
+    let _ = aml::sleep_type(data, 5);
 });
