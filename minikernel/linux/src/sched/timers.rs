@@ -109,7 +109,9 @@ fn take_due(now: u64) -> Option<Waker> {
 pub(super) fn arm_next() {
     let Some(next) = next_deadline().into_iter().chain(preempt::deadline()).min() else { return };
     // A timer armed too early costs one idle interrupt; moving it later would cost a VM exit each time.
-    if next < ARMED.load(Ordering::Relaxed) {
+    let armed = ARMED.load(Ordering::Relaxed);
+    // One whose time has come without an interrupt so far is armed anew, lest everything wait for it.
+    if next < armed || armed <= clock::monotonic_ns() {
         ARMED.store(next, Ordering::Relaxed);
         timer::arm(next);
     }

@@ -13,6 +13,9 @@ use crate::process::{self, Process, Thread};
 /// Resolution of the clocks that count ticks, in nanoseconds (`CONFIG_HZ` of 250).
 const TICK_NS: u64 = 4_000_000;
 
+/// How often, at most, a clock of CPU time is looked at: Linux does it at each tick.
+const CPU_PAUSE_NS: u64 = 1_000_000;
+
 /// Woken when the wall clock is set.
 static STEPPED: WaitQueue = WaitQueue::new();
 /// How often the wall clock has been set.
@@ -121,7 +124,9 @@ impl Clock {
     /// runs faster than all CPUs together.
     pub fn earliest(&self, time: u64) -> u64 {
         let left = time.saturating_sub(self.now());
-        let left = if self.is_cpu() { left.div_ceil(isopod_hal::cpu::count() as u64) } else { left };
+        // A clock of CPU time may stand still when it is looked at: without a pause, looking again would never end.
+        let cpus = isopod_hal::cpu::count() as u64;
+        let left = if self.is_cpu() { left.div_ceil(cpus).max(CPU_PAUSE_NS) } else { left };
         clock::monotonic_ns().saturating_add(left)
     }
 }
@@ -173,6 +178,8 @@ mod tests {
     fn a_moment_is_never_later_than_it_can_be() {
         let now = Clock::Monotonic.now();
         assert_eq!(Clock::Monotonic.earliest(now + 5_000_000_000).saturating_sub(now) / 1_000_000_000, 5);
+        let cpu = Clock::Process(Arc::clone(testing::thread().process()), CpuKind::User);
+        assert!(cpu.earliest(cpu.now() + 1) >= now + CPU_PAUSE_NS);
         let earliest = Clock::Realtime.earliest(0);
         assert!(earliest <= Clock::Monotonic.now());
     }
