@@ -54,9 +54,10 @@ fn to_host(kind: Kind, bytes: &[u8]) {
 /// Mounts the root and runs the manifest's command; its exit status, or what stands in the way.
 async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
-    let namespace = retry(|| dev::namespace(Arc::clone(&root))).await;
+    let namespace = retry(|| dev::namespace(Arc::clone(&root.files))).await;
     kernel::install(Kernel {
         namespace: namespace.map_err(|errno| alloc::format!("cannot mount /dev: {errno}"))?,
+        page_cache: root.page_cache,
         random: devices.random,
         log: |text| to_host(Kind::Log, text),
         hostname: manifest.hostname.clone().into_bytes(),

@@ -15,13 +15,23 @@ use isopod_manifest::Root;
 
 use crate::disk::Disk;
 
+/// A root that is ready for use.
+pub struct Mounted {
+    /// Its files, with a layer that takes changes.
+    pub files: Arc<dyn FileSystem>,
+    /// For a root on a disk, what was read of it.
+    pub page_cache: Option<Arc<PageCache>>,
+}
+
 /// Mounts the root that the manifest names. The error says what is wrong.
-pub async fn mount(
-    place: Root,
-    boot: &BootInfo,
-    disks: &[Arc<dyn Block>],
-) -> Result<Arc<dyn FileSystem>, String> {
-    let source = source(place, boot, disks)?;
+pub async fn mount(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Result<Mounted, String> {
+    let (source, page_cache): (Arc<dyn PageSource>, _) = match place {
+        Root::Memory => (linked(boot)?, None),
+        Root::Disk => {
+            let cache = cached(disks)?;
+            (Arc::clone(&cache) as Arc<dyn PageSource>, Some(cache))
+        }
+    };
     let image = loop {
         match Erofs::open(Arc::clone(&source)) {
             Ok(image) => break image,
@@ -31,26 +41,21 @@ pub async fn mount(
     };
     let lower: Arc<dyn FileSystem> = image;
     match tmpfs::overlay(&lower, &Options::default()) {
-        Ok(root) => Ok(root),
+        Ok(files) => Ok(Mounted { files, page_cache }),
         Err(error) => Err(format!("cannot put a writable layer over the root: {error:?}")),
     }
 }
 
-fn source(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Result<Arc<dyn PageSource>, String> {
-    match place {
-        Root::Memory => {
-            let range = boot
-                .link
-                .root
-                .ok_or("the manifest says that a root is linked to the kernel, but there is none")?;
-            let memory = BootMemory::claim(range)
-                .ok_or("the linked root lies outside of memory: give the VM more with -m")?;
-            Ok(Arc::new(memory))
-        }
-        Root::Disk => {
-            let disk =
-                disks.first().ok_or("the manifest says that the root is on a disk, but there is no disk")?;
-            Ok(PageCache::new(Arc::new(Disk(Arc::clone(disk)))))
-        }
-    }
+/// The root that is linked to the kernel.
+fn linked(boot: &BootInfo) -> Result<Arc<BootMemory>, String> {
+    let missing = "the manifest says that a root is linked to the kernel, but there is none";
+    let range = boot.link.root.ok_or(missing)?;
+    let outside = "the linked root lies outside of memory: give the VM more with -m";
+    Ok(Arc::new(BootMemory::claim(range).ok_or(outside)?))
+}
+
+/// The first disk, through a cache.
+fn cached(disks: &[Arc<dyn Block>]) -> Result<Arc<PageCache>, String> {
+    let disk = disks.first().ok_or("the manifest says that the root is on a disk, but there is no disk")?;
+    Ok(PageCache::new(Arc::new(Disk(Arc::clone(disk)))))
 }

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use isopod_drivers::entropy::Random;
 use isopod_fs::Errno;
+use isopod_fs::pages::PageCache;
 use isopod_fs::vfs::{Namespace, Path};
 use isopod_hal::sync::{Once, SpinLock};
 
@@ -20,6 +21,8 @@ pub const VERSION: &str = concat!("#1 SMP Isopod ", env!("CARGO_PKG_VERSION"));
 pub struct Kernel {
     /// The tree of files.
     pub namespace: Namespace,
+    /// What was read of the root's disk; `None` for a root in memory.
+    pub page_cache: Option<Arc<PageCache>>,
     /// The random numbers.
     pub random: Arc<Random>,
     /// Takes the kernel's own words: traces and fault reports.
@@ -63,6 +66,13 @@ pub fn namespace() -> &'static Namespace {
 /// The tree's root.
 pub fn root() -> Path {
     namespace().root()
+}
+
+/// Gives back what can be had again: pages of files that nobody uses, and unused names; at most `want` of each. Returns how many.
+pub fn shrink(want: usize) -> usize {
+    let kernel = kernel();
+    let pages = kernel.page_cache.as_ref().map_or(0, |cache| cache.shrink(want));
+    pages + kernel.namespace.shrink(want)
 }
 
 /// Fills `bytes` with random bytes.

@@ -25,8 +25,8 @@ pub fn out_of_memory(ctx: &Ctx) {
     kill_process(ctx.thread.process(), Signal::KILL);
 }
 
-/// Gives back what can be had again: clean pages of files, unused names. True when there was something.
+/// Wins back memory from caches. True when there was something.
 fn reclaim() -> bool {
-    const PAGES: usize = 256;
-    crate::kernel::namespace().shrink(PAGES) > 0
+    const BATCH: usize = 256;
+    crate::kernel::shrink(BATCH) > 0
 }

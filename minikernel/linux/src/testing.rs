@@ -24,6 +24,7 @@ pub fn install_kernel() {
     let root = Tmpfs::new(&Options::default()).unwrap();
     kernel::install(Kernel {
         namespace: Namespace::new(root, b"tmpfs", SpecialFiles::new(Arc::new(Fifos))),
+        page_cache: None,
         random: Arc::new(Random::new(Some(&[4; 32]))),
         log: |_| {},
         hostname: b"test".to_vec(),

@@ -3,10 +3,12 @@
 //! Every access goes through the copies of `hal`, which end at the first byte that is not there. Here the page is then
 //! provided, and the copy goes on; what cannot be provided is `EFAULT`.
 
+use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
 use core::ops::Range;
+use core::pin::Pin;
 
 use isopod_fs::{Errno, Sink, Source};
 use isopod_hal::PAGE_SIZE;
@@ -69,15 +71,22 @@ impl<T> UserPtr<T> {
     }
 }
 
+/// What [`AddressSpace::resolve`] returns.
+pub type Resolving<'a> = Pin<Box<dyn Future<Output = Result<(), Errno>> + Send + 'a>>;
+
 impl AddressSpace {
     /// Provides what a copy did not find; `EFAULT` when that cannot be.
-    pub async fn resolve(&self, fault: Fault) -> Result<(), Errno> {
+    ///
+    /// The future is boxed: faults are rare, and every handler would otherwise carry its states.
+    pub fn resolve(&self, fault: Fault) -> Resolving<'_> {
         let kind = if fault.write { FaultKind::Write } else { FaultKind::Read };
-        // One byte is one page: the copy will report the next one.
-        self.fault_in(fault.address..fault.address.saturating_add(1), kind).await.map_err(|error| match error
-        {
-            FaultError::Memory => Errno::ENOMEM,
-            _ => Errno::EFAULT,
+        Box::pin(async move {
+            // One byte is one page: the copy will report the next one.
+            let page = fault.address..fault.address.saturating_add(1);
+            self.fault_in(page, kind).await.map_err(|error| match error {
+                FaultError::Memory => Errno::ENOMEM,
+                _ => Errno::EFAULT,
+            })
         })
     }
 
@@ -150,22 +159,33 @@ impl AddressSpace {
     /// Reads a NUL-terminated string of less than `limit` bytes, terminator included; `ENAMETOOLONG` when it is longer.
     pub async fn read_string(&self, from: UserPtr<u8>, limit: usize) -> Result<Vec<u8>, Errno> {
         let mut string = Vec::new();
-        let mut at = from.address;
-        while string.len() < limit {
-            // Up to the page's end at a time: what follows may not be mapped, and need not.
-            let step = (page_down(at) + PAGE_SIZE - at).min(limit - string.len()).min(256);
-            let mut chunk = [0; 256];
-            self.read_bytes(at, &mut chunk[..step]).await?;
-            let end = chunk[..step].iter().position(|&byte| byte == 0);
-            string.try_reserve(step).map_err(|_| Errno::ENOMEM)?;
-            string.extend_from_slice(&chunk[..end.unwrap_or(step)]);
-            if end.is_some() {
-                return Ok(string);
+        loop {
+            match extend_string(&mut string, from.address, limit) {
+                Ok(outcome) => return outcome.map(|()| string),
+                Err(fault) => self.resolve(fault).await?,
             }
-            at = at.checked_add(step).ok_or(Errno::EFAULT)?;
         }
-        Err(Errno::ENAMETOOLONG)
     }
+}
+
+/// Goes on reading the string at `from`, of which `string` has been read; a fault says where it stopped.
+fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Result<(), Errno>, Fault> {
+    while string.len() < limit {
+        let Some(at) = from.checked_add(string.len()) else { return Ok(Err(Errno::EFAULT)) };
+        // Up to the page's end at a time: what follows may not be mapped, and need not.
+        let step = (page_down(at) + PAGE_SIZE - at).min(limit - string.len()).min(256);
+        let mut chunk = [0; 256];
+        uaccess::copy_from_user(&mut chunk[..step], at).map_err(|at| at.fault)?;
+        if string.try_reserve(step).is_err() {
+            return Ok(Err(Errno::ENOMEM));
+        }
+        let end = chunk[..step].iter().position(|&byte| byte == 0);
+        string.extend_from_slice(&chunk[..end.unwrap_or(step)]);
+        if end.is_some() {
+            return Ok(Ok(()));
+        }
+    }
+    Ok(Err(Errno::ENAMETOOLONG))
 }
 
 /// A list of buffers, how far it has been used, and the fault that stopped the last copy.

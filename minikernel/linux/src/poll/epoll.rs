@@ -16,7 +16,7 @@ use core::task::Waker;
 
 use bitflags::bitflags;
 use isopod_fs::Errno;
-use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking};
+use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::{Listener, WaitQueue};
 
@@ -392,6 +392,11 @@ impl FileOps for EpollFile {
 
     fn wait_queue(&self) -> Option<Arc<WaitQueue>> {
         Some(Arc::clone(&self.0.changed))
+    }
+
+    fn ioctl(&self, _: &OpenFile, _: u32, _: usize, _: &mut dyn UserMemory) -> isopod_fs::Result<usize> {
+        // Since Linux 6.9 an epoll instance has requests of its own, and says so to all others.
+        Err(Errno::EINVAL.into())
     }
 
     fn seeking(&self) -> Seeking {

@@ -3,6 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use isopod_fs::file::LockOwner;
+
 use super::{ExitStatus, Process, Thread, pids};
 use crate::futex;
 use crate::signal::Signal;
@@ -37,10 +39,24 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     process.past_user_ticks.fetch_add(thread.user_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
     pids::forget_thread(thread.tid());
     let last = process.leave(&thread);
+    if last {
+        release_locks(&thread);
+    }
     // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.
     drop(core::mem::take(&mut *thread.files.lock()));
     if last {
         process.timers.clear();
         process.finish(code);
+    }
+}
+
+/// Gives up the process's POSIX locks, which end with it whoever else has the files open (`fcntl_locking(2)`).
+fn release_locks(thread: &Thread) {
+    let files = thread.files();
+    let owner = LockOwner::process(thread.process().pid);
+    for number in files.numbers() {
+        if let Ok(file) = files.get(number) {
+            file.inode().state().locks.release(owner);
+        }
     }
 }

@@ -64,7 +64,8 @@ pub async fn futex(
             let expected = (command == CMP_REQUEUE).then_some(value3);
             let (woken, moved) =
                 futex::requeue(&memory, word, second, scope, (wakes, moves), expected).await?;
-            Ok(if expected.is_some() { woken + moved } else { woken })
+            // The man page says that FUTEX_REQUEUE counts only those it woke; the kernel counts both.
+            Ok(woken + moved)
         }
         WAKE_OP => {
             let operation = WakeOp::decode(value3)?;

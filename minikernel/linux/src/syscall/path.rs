@@ -1,10 +1,9 @@
 //! What calls with paths have in common.
 
-use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_fs::Errno;
 use isopod_fs::vfs::{self, Path, View};
+use isopod_fs::{Credentials, Errno};
 
 use super::argument::{Fd, UserPath};
 use crate::kernel;
@@ -31,26 +30,50 @@ pub fn at_name(ctx: &Ctx, fd: Fd, path: &[u8]) -> Result<Path, Errno> {
     if path.is_empty() { Err(Errno::ENOENT) } else { at(ctx, fd, path) }
 }
 
-/// Calls `act` with the tree as the thread sees it.
-pub fn with_view<T>(thread: &Arc<Thread>, act: impl FnOnce(&View<'_>) -> T) -> T {
-    let credentials = thread.identity().for_files();
-    with_view_as(thread, &credentials, act)
+/// What a thread's [`View`] borrows.
+pub struct Viewpoint {
+    credentials: Credentials,
+    root: Path,
+    directory: Path,
+    umask: u16,
+    process: vfs::Process,
 }
 
-/// As [`with_view`], with other rights than the thread's: `access(2)` asks for the real ids.
-pub fn with_view_as<T>(
-    thread: &Arc<Thread>,
-    credentials: &isopod_fs::Credentials,
-    act: impl FnOnce(&View<'_>) -> T,
-) -> T {
-    let fs = thread.fs();
-    let (root, directory) = (fs.root(), fs.working_dir());
-    act(&View {
-        namespace: kernel::namespace(),
-        credentials,
-        root: &root,
-        directory: &directory,
-        umask: fs.umask() as u16,
-        process: vfs::Process { id: thread.process().pid, thread: thread.tid() },
-    })
+impl Viewpoint {
+    /// The tree as the thread sees it.
+    // Not inlined: a hundred callers want the same.
+    #[inline(never)]
+    pub fn of(thread: &Thread) -> Self {
+        Self::with_rights(thread, thread.identity().for_files())
+    }
+
+    /// As [`Viewpoint::of`], with other rights than the thread's: `access(2)` asks for the real ids.
+    #[inline(never)]
+    pub fn with_rights(thread: &Thread, credentials: Credentials) -> Self {
+        let fs = thread.fs();
+        Self {
+            credentials,
+            root: fs.root(),
+            directory: fs.working_dir(),
+            umask: fs.umask() as u16,
+            process: vfs::Process { id: thread.process().pid, thread: thread.tid() },
+        }
+    }
+
+    /// The view itself.
+    pub fn view(&self) -> View<'_> {
+        View {
+            namespace: kernel::namespace(),
+            credentials: &self.credentials,
+            root: &self.root,
+            directory: &self.directory,
+            umask: self.umask,
+            process: self.process,
+        }
+    }
+}
+
+/// Calls `act` with the tree as the thread sees it.
+pub fn with_view<T>(thread: &Thread, act: impl FnOnce(&View<'_>) -> T) -> T {
+    act(&Viewpoint::of(thread).view())
 }

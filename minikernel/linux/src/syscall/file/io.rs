@@ -162,7 +162,12 @@ pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -
     if !file.flags().readable() {
         return Err(Errno::EBADF.into());
     }
-    read_into(ctx, &file, vectors(ctx, array, count).await?, None).await
+    let segments = vectors(ctx, array, count).await?;
+    // Unlike read(2), it does not ask the file when there is nothing to read.
+    if segments.iter().all(|segment| segment.start == segment.end) {
+        return Ok(0);
+    }
+    read_into(ctx, &file, segments, None).await
 }
 
 /// writev(2)

@@ -14,13 +14,11 @@ mod size;
 pub(super) mod stat;
 pub(super) mod xattr;
 
-use alloc::sync::Arc;
-
 use isopod_fs::Errno;
 use isopod_fs::vfs::{Path, Resolve, View};
 
 use super::argument::{Fd, UserPath};
-use super::path;
+use super::path::{self, Viewpoint};
 use crate::process::Ctx;
 use crate::wait::retry;
 
@@ -52,6 +50,6 @@ pub(super) async fn with<T>(
     ctx: &Ctx,
     mut operation: impl FnMut(&View<'_>) -> isopod_fs::Result<T>,
 ) -> Result<T, Errno> {
-    let thread = Arc::clone(&ctx.thread);
-    retry(|| path::with_view(&thread, &mut operation)).await
+    let viewpoint = Viewpoint::of(&ctx.thread);
+    retry(|| operation(&viewpoint.view())).await
 }

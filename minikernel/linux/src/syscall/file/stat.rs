@@ -1,7 +1,5 @@
 //! stat(2), statx(2), access(2), readlink(2), statfs(2).
 
-use alloc::sync::Arc;
-
 use isopod_fs::vfs::{Access, Path};
 use isopod_fs::{Errno, Metadata, Timestamp};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -11,7 +9,7 @@ use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, OutBytes, UserPath};
-use crate::syscall::path;
+use crate::syscall::path::{self, Viewpoint};
 use crate::wait::retry;
 
 /// `struct stat`
@@ -221,12 +219,10 @@ pub async fn faccessat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags, f
     let mut how = isopod_fs::vfs::Resolve::empty();
     how.set(isopod_fs::vfs::Resolve::FOLLOW, flags.0 & AT_NO_FOLLOW == 0);
     how.set(isopod_fs::vfs::Resolve::EMPTY, flags.0 & AT_EMPTY != 0);
-    let thread = Arc::clone(&ctx.thread);
+    let viewpoint = Viewpoint::with_rights(&ctx.thread, credentials);
     retry(|| {
-        path::with_view_as(&thread, &credentials, |view| {
-            let place = view.resolve(&start, &name, how)?;
-            view.access(&place, access)
-        })
+        let view = viewpoint.view();
+        view.access(&view.resolve(&start, &name, how)?, access)
     })
     .await?;
     Ok(0)
