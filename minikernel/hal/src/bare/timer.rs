@@ -27,6 +27,8 @@ const DIVISOR: u64 = 16;
 
 /// Ticks per second of the countdown, after division; 0 before the timer was first used.
 static RATE: AtomicU64 = AtomicU64::new(0);
+/// Whether somebody told the rate, so that it need not be measured.
+static RATE_IS_TOLD: AtomicBool = AtomicBool::new(false);
 /// The countdown under way: its start in nanoseconds and its length in ticks; 0 = none.
 static STARTED: AtomicU64 = AtomicU64::new(0);
 static TICKS: AtomicU64 = AtomicU64::new(0);
@@ -83,14 +85,19 @@ pub(crate) fn disarm_timer() {
     }
 }
 
-/// A countdown has ended: learn from it.
+/// A countdown has ended: learn from it, where nobody tells the rate.
 pub(crate) fn timer_fired() {
     let ticks = TICKS.swap(0, Ordering::Relaxed);
-    if ticks == 0 || apic::read(Register::CurrentCount) != 0 {
+    if ticks == 0 || RATE_IS_TOLD.load(Ordering::Relaxed) || apic::read(Register::CurrentCount) != 0 {
         return;
     }
     let elapsed = monotonic_ns().saturating_sub(STARTED.load(Ordering::Relaxed));
     let known = RATE.load(Ordering::Relaxed);
+    let expected = u128::from(ticks) * 1_000_000_000 / u128::from(known.max(1));
+    if expected < u128::from(LONG_ENOUGH) {
+        // A deadline that had almost come teaches nothing.
+        return;
+    }
     if elapsed >= LONG_ENOUGH {
         // The handler ran somewhat later than the countdown ended, so this is rather too low, which is the good side.
         let measured = u128::from(ticks) * 1_000_000_000 / u128::from(elapsed);
@@ -104,7 +111,9 @@ pub(crate) fn timer_fired() {
 fn start() -> u64 {
     apic::write(Register::Divide, BY_16);
     apic::write(Register::Timer, u32::from(TIMER_VECTOR) & !MASKED);
-    let rate = told_rate().map_or(SLOWEST, |frequency| frequency / DIVISOR);
+    let told = told_rate();
+    RATE_IS_TOLD.store(told.is_some(), Ordering::Relaxed);
+    let rate = told.map_or(SLOWEST, |frequency| frequency / DIVISOR);
     RATE.store(rate, Ordering::Relaxed);
     rate
 }
