@@ -38,7 +38,8 @@ pub fn thread() -> Arc<Thread> {
     let limits = Limits::new(1024);
     let memory =
         AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
-    let pid = process::allocate_pid().unwrap();
+    // Never the first process, which ignores signals that it does not handle.
+    let pid = core::iter::repeat_with(|| process::allocate_pid().unwrap()).find(|&pid| pid != 1).unwrap();
     let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
     Thread::new(
         pid,
