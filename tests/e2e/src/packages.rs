@@ -12,6 +12,9 @@ use crate::{cache, succeed};
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
+/// Changes when the same packages are to give another layer, so that those in the cache are made anew.
+const FORMAT: u32 = 2;
+
 /// `apt-get` with package lists of its own, so that neither root nor an earlier `apt-get update` is needed.
 fn apt_get(state: &Path) -> Command {
     let mut command = Command::new("apt-get");
@@ -41,7 +44,7 @@ fn download(name: &str) -> Result<PathBuf> {
 
 /// The uncompressed layer that installing these packages (and nothing that they depend on) would add to an image.
 pub fn layer(names: &[&str]) -> Result<PathBuf> {
-    cache::once(&format!("layers/{}.tar", names.join("+")), |path| {
+    cache::once(&format!("layers/{FORMAT}/{}.tar", names.join("+")), |path| {
         let mut layer = tar::Builder::new(File::create(path)?);
         // A folder that no archive names gets the time of its unpacking from some tools.
         let mut header = folder_header();
