@@ -40,7 +40,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
                 OWN_ERROR
             }
         };
-        end(status).await
+        end(status).await;
     });
     sched::run()
 }

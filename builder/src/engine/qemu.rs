@@ -50,6 +50,10 @@ impl Guest<'_> {
         line.machine(self.machine);
         line.accelerator(self.accelerator);
         line.add(["-smp", &self.cpus.to_string(), "-m", &format!("{}M", self.memory >> 20)]);
+        // Memory is the host's only where the guest has touched it; a machine may be given more than is free.
+        let size = self.memory >> 20;
+        line.add(["-object", &format!("memory-backend-ram,id=memory,size={size}M,reserve=off")]);
+        line.add(["-machine", "memory-backend=memory"]);
         line.add(["-kernel".as_ref(), self.kernel.as_os_str()]);
         line.add(["-initrd".as_ref(), self.manifest.as_os_str()]);
 
