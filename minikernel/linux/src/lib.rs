@@ -6,6 +6,7 @@
 //! * [`mm`]: address spaces and page faults.
 //! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
 //! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
+//! * `proc`: what `/proc` and `/sys` show of all this.
 //! * [`syscall`]: the table and its handlers.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -22,6 +23,7 @@ pub mod kernel;
 mod memory_pressure;
 pub mod mm;
 pub mod poll;
+mod proc;
 pub mod process;
 mod report;
 pub mod sched;
