@@ -5,8 +5,8 @@
 //! * [`sched`], [`wait`]: tasks, timers, waits that signals end.
 //! * [`mm`]: address spaces and page faults.
 //! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
+//! * [`tty`] is terminals.
 //! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
-//! * `proc`: what `/proc` and `/sys` show of all this.
 //! * [`syscall`]: the table and its handlers.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,7 +23,6 @@ pub mod kernel;
 mod memory_pressure;
 pub mod mm;
 pub mod poll;
-mod proc;
 pub mod process;
 mod report;
 pub mod sched;
@@ -32,4 +31,5 @@ pub mod syscall;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod tty;
 pub mod wait;

@@ -55,15 +55,6 @@ pub enum Seeking {
     ZeroButStream,
     /// It has one.
     Position,
-    /// It has one, but its end is not known before it is reached: EINVAL for `SEEK_END` and beyond.
-    WithoutEnd,
-}
-
-impl Seeking {
-    /// Whether reads and writes go on where the last one ended.
-    pub(super) fn has_position(self) -> bool {
-        matches!(self, Self::Position | Self::WithoutEnd)
-    }
 }
 
 /// What an mmap(2) of a file maps.
@@ -105,6 +96,12 @@ pub trait FileOps: Any + Send + Sync + Debug {
     /// Reads at `offset`, which files without a position ignore. 0 is the end.
     fn read(&self, _file: &OpenFile, _offset: u64, _sink: &mut dyn Sink) -> Result<usize> {
         Err(Errno::EINVAL.into())
+    }
+
+    /// How long a read waits at most before it ends with 0, in nanoseconds; `None` for one that waits until there is
+    /// something. Only terminals know such a time (termios(3), `VTIME`).
+    fn read_timeout(&self) -> Option<u64> {
+        None
     }
 
     /// Writes at `offset`, which files without a position ignore.

@@ -1,4 +1,4 @@
-//! The tree of files, with `/dev`, `/proc` and `/sys` in it.
+//! The tree of files, with `/dev` in it.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -10,28 +10,28 @@ use isopod_fs::{Credentials, DeviceId, Errno, Error, FileSystem, FileType, NewNo
 
 use super::constant::{Full, Null, Zero};
 use super::random::Random;
-use super::streams::Console;
+use super::streams;
 use crate::host::HostStream;
 use crate::ipc::pipe::Fifos;
-use crate::proc;
+use crate::tty::{self, pty};
 
 /// A device node: name, number, and what opens it.
-struct Node(&'static [u8], DeviceId, fn() -> Result<Box<dyn FileOps>>);
+struct Node(&'static [u8], DeviceId, fn(&OpenRequest<'_>) -> Result<Box<dyn FileOps>>);
 
 /// The character devices, with Linux's numbers (`Documentation/admin-guide/devices.txt`).
 const NODES: [Node; 7] = [
-    Node(b"null", DeviceId::new(1, 3), || Ok(Box::new(Null))),
-    Node(b"zero", DeviceId::new(1, 5), || Ok(Box::new(Zero))),
-    Node(b"full", DeviceId::new(1, 7), || Ok(Box::new(Full))),
-    Node(b"random", DeviceId::new(1, 8), || Ok(Box::new(Random))),
-    Node(b"urandom", DeviceId::new(1, 9), || Ok(Box::new(Random))),
-    // A process without a controlling terminal is told so (tty(4)).
-    Node(b"tty", DeviceId::new(5, 0), || Err(Errno::ENXIO.into())),
-    Node(b"console", DeviceId::new(5, 1), || Ok(Box::new(Console::open()?))),
+    Node(b"null", DeviceId::new(1, 3), |_| Ok(Box::new(Null))),
+    Node(b"zero", DeviceId::new(1, 5), |_| Ok(Box::new(Zero))),
+    Node(b"full", DeviceId::new(1, 7), |_| Ok(Box::new(Full))),
+    Node(b"random", DeviceId::new(1, 8), |_| Ok(Box::new(Random))),
+    Node(b"urandom", DeviceId::new(1, 9), |_| Ok(Box::new(Random))),
+    Node(b"tty", DeviceId::new(5, 0), tty::open_controlling),
+    Node(b"console", DeviceId::new(5, 1), streams::open_console),
 ];
 
 /// Links that container engines make.
-const LINKS: [(&[u8], &[u8]); 4] = [
+const LINKS: [(&[u8], &[u8]); 5] = [
+    (b"ptmx", b"pts/ptmx"),
     (b"fd", b"/proc/self/fd"),
     (b"stdin", b"/proc/self/fd/0"),
     (b"stdout", b"/proc/self/fd/1"),
@@ -45,15 +45,15 @@ const SHM_SIZE: u64 = 64 << 20;
 pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     let special = SpecialFiles::new(Arc::new(open_fifo));
     for Node(_, id, open) in NODES {
-        special.register(id, Arc::new(move |_: &OpenRequest<'_>| open()));
+        special.register(id, Arc::new(open));
     }
+    special.register(pty::PTMX, Arc::new(pty::open_master));
     let namespace = Namespace::new(root, b"isopod", special);
     mount(&namespace, b"/dev", device_tree()?, MountFlags::NOSUID | MountFlags::NOEXEC, b"tmpfs")?;
+    let hidden = MountFlags::NOSUID | MountFlags::NOEXEC;
+    mount(&namespace, b"/dev/pts", pty::file_system()?, hidden, b"devpts")?;
     let shm = Tmpfs::new(&Options { pages: SHM_SIZE / isopod_hal::PAGE_SIZE as u64, ..Options::default() })?;
     mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount(&namespace, b"/proc", proc::proc(), flags, b"proc")?;
-    mount(&namespace, b"/sys", proc::sys(), flags | MountFlags::RDONLY, b"sysfs")?;
     Ok(namespace)
 }
 
@@ -78,6 +78,7 @@ fn device_tree() -> Result<Arc<Tmpfs>> {
         root.create(name, &node(NodeKind::Symlink(target), 0o777))?;
     }
     root.create(b"shm", &node(NodeKind::Directory, 0o1777))?;
+    root.create(b"pts", &node(NodeKind::Directory, 0o755))?;
     Ok(tree)
 }
 

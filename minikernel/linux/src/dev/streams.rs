@@ -1,26 +1,30 @@
-//! `/dev/console` and `/dev/tty`: the way to whoever watches the machine.
+//! `/dev/console`: the way to whoever watches the machine.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use isopod_fs::file::{FileOps, OpenFile, Ready};
+use isopod_fs::file::{FileOps, OpenFile, OpenRequest, Ready};
 use isopod_fs::{Errno, Result, Sink, Source};
 use isopod_hal::sync::wait::WaitQueue;
 
 use crate::host::{HostStream, Stream};
+use crate::tty::console;
 
-/// `/dev/console`: reads standard input, writes standard error's way, as the console of a container does.
-#[derive(Debug)]
-pub(super) struct Console {
-    input: HostStream,
-    output: HostStream,
+/// Opens `/dev/console`: the application's terminal if it has one, else the standard streams. `ENXIO` where there is nobody to reach.
+pub(super) fn open_console(request: &OpenRequest<'_>) -> Result<Box<dyn FileOps>> {
+    if let Some(terminal) = console::started() {
+        return terminal.open(request);
+    }
+    let host = crate::host::current().ok_or(Errno::ENXIO)?;
+    let input = HostStream::new(host, Stream::Input);
+    Ok(Box::new(Console { input, output: HostStream::new(host, Stream::Error) }))
 }
 
-impl Console {
-    /// `ENXIO` where there is nobody to reach.
-    pub(super) fn open() -> Result<Self> {
-        let host = crate::host::current().ok_or(Errno::ENXIO)?;
-        Ok(Self { input: HostStream::new(host, Stream::Input), output: HostStream::new(host, Stream::Error) })
-    }
+/// A console that is no terminal: reads standard input, writes standard error's way.
+#[derive(Debug)]
+struct Console {
+    input: HostStream,
+    output: HostStream,
 }
 
 impl FileOps for Console {

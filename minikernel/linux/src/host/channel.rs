@@ -16,6 +16,7 @@ use super::{Drained, Host};
 use crate::process::find_process;
 use crate::sched;
 use crate::signal::{SigInfo, Signal, send_to_process};
+use crate::tty::console;
 
 /// How much standard input may be under way, in bytes: what the guest keeps for a program that does not read yet.
 const WINDOW: usize = 64 << 10;
@@ -106,6 +107,9 @@ impl Channel {
                     // A full queue of real-time signals loses one more.
                     let _ = send_to_process(&first, signal, SigInfo::host(signal));
                 }
+            }
+            (Some(Kind::Window), &[a, b, c, d]) => {
+                console::resize(u16::from_le_bytes([a, b]), u16::from_le_bytes([c, d]));
             }
             _ => {}
         }

@@ -163,9 +163,6 @@ impl Vma {
 #[derive(Debug, Clone, Default)]
 pub struct VmaSet {
     areas: BTreeMap<usize, Vma>,
-    /// Bytes of all areas, now and at most.
-    bytes: usize,
-    bytes_peak: usize,
 }
 
 impl VmaSet {
@@ -192,16 +189,6 @@ impl VmaSet {
     /// Changes every area, but not where it is.
     pub(super) fn for_each_mut(&mut self, change: impl FnMut(&mut Vma)) {
         self.areas.values_mut().for_each(change);
-    }
-
-    /// Bytes of all areas.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-
-    /// The most bytes there have been.
-    pub fn bytes_peak(&self) -> usize {
-        self.bytes_peak
     }
 
     /// How many areas there are.
@@ -235,8 +222,6 @@ impl VmaSet {
     /// Adds an area where nothing is, joined with its neighbours if they go on alike.
     pub fn insert(&mut self, vma: Vma) {
         let mut vma = vma;
-        self.bytes += vma.len();
-        self.bytes_peak = self.bytes_peak.max(self.bytes);
         if let Some(before) = self.last_before(vma.start).filter(|before| before.merges_with(&vma)) {
             let before = before.clone();
             self.areas.remove(&before.start);
@@ -264,9 +249,7 @@ impl VmaSet {
                 let right = vma.part(&(range.end..vma.end));
                 self.areas.insert(right.start, right);
             }
-            let part = vma.part(&range);
-            self.bytes -= part.len();
-            parts.push(part);
+            parts.push(vma.part(&range));
         }
         parts
     }
@@ -378,7 +361,6 @@ mod tests {
                 for (page, expected) in model.iter().enumerate() {
                     prop_assert_eq!(set.find(page << 12).map(|vma| vma.access), *expected);
                 }
-                prop_assert_eq!(set.bytes(), model.iter().flatten().count() << 12);
                 let areas: alloc::vec::Vec<_> = set.iter().collect();
                 for pair in areas.windows(2) {
                     prop_assert!(pair[0].end < pair[1].start || pair[0].access != pair[1].access);

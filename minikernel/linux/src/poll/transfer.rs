@@ -16,6 +16,7 @@
 use isopod_fs as fs;
 use isopod_fs::file::{FileOps, OpenFile};
 use isopod_fs::{Errno, Sink, Source};
+use isopod_hal::clock;
 use isopod_hal::uaccess::Fault;
 
 use super::blocking::{NEVER, until_ready};
@@ -68,7 +69,12 @@ pub async fn read(
     sink: &mut UserSink,
     operation: impl FnMut(&mut UserSink) -> fs::Result<usize>,
 ) -> SysResult {
-    transfer(ctx, file, deadline, sink, file.ops().is_none(), operation).await.0
+    let timeout = file.ops().and_then(FileOps::read_timeout).filter(|_| deadline != NEVER);
+    let deadline = timeout.map_or(deadline, |time| deadline.min(clock::monotonic_ns().saturating_add(time)));
+    match transfer(ctx, file, deadline, sink, file.ops().is_none(), operation).await.0 {
+        Err(Fail::Errno(Errno::EAGAIN)) if timeout.is_some() => Ok(0),
+        outcome => outcome,
+    }
 }
 
 /// Drains `source` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.

@@ -6,8 +6,8 @@ use core::sync::atomic::Ordering;
 use isopod_fs::file::LockOwner;
 
 use super::{ExitStatus, Process, Thread, pids};
-use crate::futex;
 use crate::signal::Signal;
+use crate::{futex, tty};
 
 /// Ends the whole process with `status` (`exit_group(2)`): every thread leaves at its next return to user code or wait.
 pub fn exit_group(process: &Process, status: ExitStatus) {
@@ -46,6 +46,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     drop(core::mem::take(&mut *thread.files.lock()));
     if last {
         process.timers.clear();
+        tty::leave_session(&process);
         process.finish(code);
     }
 }

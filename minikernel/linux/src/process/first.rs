@@ -15,6 +15,7 @@ use crate::host::{Host, HostStream, Stream};
 use crate::kernel;
 use crate::mm::{AddressSpace, Layout};
 use crate::syscall::with_view;
+use crate::tty::console;
 use crate::wait::retry;
 
 /// Where commands are looked for when the environment does not say (as container engines do).
@@ -159,11 +160,19 @@ async fn make_path(thread: &Arc<Thread>, path: &[u8]) -> Result<(), Errno> {
     Ok(())
 }
 
-/// Opens standard input, output and error as 0, 1 and 2.
-fn open_streams(thread: &Thread, manifest: &Manifest, host: &Arc<dyn Host>) -> Result<(), Errno> {
+/// Opens standard input, output and error as 0, 1 and 2: three pipes, or one terminal.
+fn open_streams(thread: &Arc<Thread>, manifest: &Manifest, host: &Arc<dyn Host>) -> Result<(), Errno> {
     let files = thread.files();
+    let (uid, gid) = (manifest.user.uid, manifest.user.gid);
+    if manifest.terminal {
+        let file = console::start(thread, host, manifest.stdin, uid);
+        let file = file.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        for _ in 0..3 {
+            files.insert(Arc::clone(&file), false, 0, u64::MAX)?;
+        }
+        return Ok(());
+    }
     for stream in [Stream::Input, Stream::Output, Stream::Error] {
-        let (uid, gid) = (manifest.user.uid, manifest.user.gid);
         let file =
             HostStream::open(host, stream, uid, gid).map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
         files.insert(file, false, 0, u64::MAX)?;

@@ -28,7 +28,9 @@ pub use exit::{exit_group, kill_process};
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
 pub use limits::{Limit, Limits, Resource};
-pub use pids::{PID_MAX, allocate_pid, find_process, find_thread, last_pid, processes};
+#[cfg(test)]
+pub use pids::register as enlist;
+pub use pids::{allocate_pid, find_process, find_thread, processes};
 pub use process::{ExitStatus, Process};
 pub use run::{Ctx, start};
 pub use thread::Thread;

@@ -10,7 +10,7 @@ use isopod_hal::sync::SpinLock;
 use super::{Process, Thread};
 
 /// One more than the largest id (`kernel.pid_max`, 64-bit default).
-pub const PID_MAX: u32 = 4_194_304;
+const PID_MAX: u32 = 4_194_304;
 
 struct Ids {
     last: u32,
@@ -35,12 +35,8 @@ pub fn allocate_pid() -> Result<u32, Errno> {
     Err(Errno::EAGAIN)
 }
 
-/// The id that was given out last.
-pub fn last_pid() -> u32 {
-    IDS.lock().last
-}
-
-pub(super) fn register(thread: &Arc<Thread>) {
+/// Makes a thread and its process known by their ids.
+pub fn register(thread: &Arc<Thread>) {
     let mut ids = IDS.lock();
     ids.threads.insert(thread.tid(), Arc::downgrade(thread));
     ids.processes.entry(thread.process().pid).or_insert_with(|| Arc::clone(thread.process()));

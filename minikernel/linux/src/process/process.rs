@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use isopod_fs::vfs::Path;
 use isopod_hal::clock;
@@ -14,6 +14,7 @@ use super::{Limits, Thread};
 use crate::mm::AddressSpace;
 use crate::signal::{PendingSignals, Signal};
 use crate::time::ProcessTimers;
+use crate::tty::Terminal;
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,6 +48,8 @@ pub struct Process {
     pub group: AtomicU32,
     /// See `group`.
     pub session: AtomicU32,
+    /// Its controlling terminal, as long as that knows the session; see [`crate::tty::controlling`].
+    pub terminal: SpinLock<Option<Arc<Terminal>>>,
     /// Replaced by execve.
     pub memory: SpinLock<Arc<AddressSpace>>,
     /// The file that runs, for `/proc/self/exe`.
@@ -69,8 +72,6 @@ pub struct Process {
     pub continued: WaitQueue,
     /// `prctl(PR_SET_DUMPABLE)`
     pub dumpable: AtomicBool,
-    /// Makes it more or less likely to be chosen when memory runs out: -1000 to 1000 (`proc_pid_oom_score_adj(5)`).
-    pub oom_score_adj: AtomicI16,
     /// Nanoseconds since boot when it started.
     pub started: u64,
     /// CPU time of threads that have ended, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
@@ -88,8 +89,9 @@ pub struct Process {
 impl Process {
     /// A process without threads yet.
     pub fn new(pid: u32, parent: Weak<Process>, memory: Arc<AddressSpace>, limits: Limits) -> Self {
-        let (group, session) = parent.upgrade().map_or((pid, pid), |parent| {
-            (parent.group.load(Ordering::Relaxed), parent.session.load(Ordering::Relaxed))
+        let (group, session, terminal) = parent.upgrade().map_or((pid, pid, None), |parent| {
+            let terminal = parent.terminal.lock().clone();
+            (parent.group.load(Ordering::Relaxed), parent.session.load(Ordering::Relaxed), terminal)
         });
         Self {
             pid,
@@ -97,6 +99,7 @@ impl Process {
             children: SpinLock::default(),
             group: AtomicU32::new(group),
             session: AtomicU32::new(session),
+            terminal: SpinLock::new(terminal),
             memory: SpinLock::new(memory),
             executable: SpinLock::default(),
             limits: SpinLock::new(limits),
@@ -108,7 +111,6 @@ impl Process {
             stopped: AtomicBool::new(false),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
-            oom_score_adj: AtomicI16::new(0),
             started: clock::monotonic_ns(),
             past_run_ticks: AtomicU64::new(0),
             past_user_ticks: AtomicU64::new(0),

@@ -286,6 +286,8 @@ pub fn setsid(ctx: &mut Ctx) -> SysResult {
     }
     caller.group.store(caller.pid, Ordering::Relaxed);
     caller.session.store(caller.pid, Ordering::Relaxed);
+    let terminal = caller.terminal.lock().take();
+    drop(terminal);
     Ok(caller.pid as usize)
 }
 

@@ -1,0 +1,195 @@
+//! Job control: which session a terminal belongs to, and what only its foreground may do (`credentials(7)`, "Sessions").
+//!
+//! A process remembers its terminal, children inherit it, and it counts as long as the terminal knows the same session: a terminal
+//! that forgets its session has thereby left every process of it.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
+
+use isopod_fs::{Capabilities, Errno, Result};
+
+use super::Terminal;
+use crate::process::{self, Process, Thread};
+use crate::signal::{SigInfo, Signal, send_to_process};
+
+fn session_of(process: &Process) -> u32 {
+    process.session.load(Ordering::Relaxed)
+}
+
+fn group_of(process: &Process) -> u32 {
+    process.group.load(Ordering::Relaxed)
+}
+
+/// The controlling terminal of a process.
+pub fn controlling(process: &Process) -> Option<Arc<Terminal>> {
+    let terminal = process.terminal.lock().clone()?;
+    let session = terminal.lock().session;
+    (session != 0 && session == session_of(process)).then_some(terminal)
+}
+
+/// Whether `terminal` is the controlling terminal of `process`.
+pub(super) fn controls(terminal: &Terminal, process: &Process) -> bool {
+    controlling(process).is_some_and(|own| core::ptr::eq(&raw const *own, terminal))
+}
+
+/// Sends a signal to every process of a group. 0 is no group.
+pub(super) fn signal_group(group: u32, signal: Signal) {
+    for process in process::processes() {
+        if group != 0 && group_of(&process) == group {
+            // Only queues of real-time signals can be full.
+            let _ = send_to_process(&process, signal, SigInfo::kernel(signal));
+        }
+    }
+}
+
+/// Tells the leader of a session that its terminal was hung up. 0 is no session.
+pub(super) fn tell_leader(session: u32) {
+    if let Some(leader) = process::find_process(session) {
+        for signal in [Signal::HUP, Signal::CONT] {
+            let _ = send_to_process(&leader, signal, SigInfo::kernel(signal));
+        }
+    }
+}
+
+/// A process in the background may not go on with what `signal` stands for: its group is stopped, and the caller tries again
+/// (`EAGAIN`) when it has been continued. `EIO` where nobody could continue it, or where SIGTTIN would do nothing.
+pub(super) fn check_foreground(terminal: &Terminal, signal: Signal) -> Result<()> {
+    let Some(thread) = process::current() else { return Ok(()) };
+    let process = thread.process();
+    if !controls(terminal, process) {
+        return Ok(());
+    }
+    let foreground = terminal.lock().foreground;
+    let group = group_of(process);
+    if foreground == 0 || foreground == group {
+        return Ok(());
+    }
+    if does_nothing(&thread, signal) {
+        return if signal == Signal::TTIN { Err(Errno::EIO.into()) } else { Ok(()) };
+    }
+    if is_orphaned(group, session_of(process)) {
+        return Err(Errno::EIO.into());
+    }
+    signal_group(group, signal);
+    Err(Errno::EAGAIN.into())
+}
+
+/// Whether the signal is blocked or ignored.
+fn does_nothing(thread: &Thread, signal: Signal) -> bool {
+    let actions = Arc::clone(&thread.actions.lock());
+    thread.signals.lock().mask.contains(signal) || actions.ignores(signal)
+}
+
+/// Whether no member of a group has a parent in another group of the session, who could continue it.
+fn is_orphaned(group: u32, session: u32) -> bool {
+    !process::processes().iter().any(|process| {
+        let parent = process.parent.lock().upgrade();
+        group_of(process) == group
+            && parent.is_some_and(|parent| group_of(&parent) != group && session_of(&parent) == session)
+    })
+}
+
+/// Whether the process leads its session.
+fn leads(process: &Process) -> bool {
+    session_of(process) == process.pid
+}
+
+/// Makes `terminal` the caller's controlling terminal if it leads a session without one and the terminal has no session: open(2)
+/// without `O_NOCTTY`.
+pub(super) fn acquire(terminal: &Arc<Terminal>) {
+    if let Some(thread) = process::current()
+        && leads(thread.process())
+        && controlling(thread.process()).is_none()
+        && terminal.lock().session == 0
+    {
+        set(terminal, thread.process());
+    }
+}
+
+/// Makes `terminal` the controlling terminal of the session that `process` leads.
+pub(super) fn set(terminal: &Arc<Terminal>, process: &Process) {
+    let mut state = terminal.lock();
+    (state.session, state.foreground) = (session_of(process), group_of(process));
+    drop(state);
+    let old = process.terminal.lock().replace(Arc::clone(terminal));
+    drop(old);
+}
+
+/// `TIOCSCTTY`: `EPERM` unless the caller leads a session without a terminal; `steal` takes one from another session.
+pub(super) fn acquire_explicitly(terminal: &Arc<Terminal>, steal: bool, readable: bool) -> Result<usize> {
+    let thread = process::current().ok_or(Errno::EPERM)?;
+    let process = thread.process();
+    let session = terminal.lock().session;
+    if leads(process) && session == session_of(process) {
+        return Ok(0);
+    }
+    let privileged = thread.identity().capable(Capabilities::SYS_ADMIN);
+    if !leads(process)
+        || controlling(process).is_some()
+        || session != 0 && !(steal && privileged)
+        || !readable && !privileged
+    {
+        return Err(Errno::EPERM.into());
+    }
+    set(terminal, process);
+    Ok(0)
+}
+
+/// `TIOCNOTTY`: `ENOTTY` unless it is the caller's controlling terminal.
+pub(super) fn give_up(terminal: &Terminal) -> Result<usize> {
+    let thread = process::current().ok_or(Errno::ENOTTY)?;
+    let process = thread.process();
+    if !controls(terminal, process) {
+        return Err(Errno::ENOTTY.into());
+    }
+    if leads(process) {
+        signal_group(forget_session(terminal), Signal::CONT);
+    }
+    let own = process.terminal.lock().take();
+    drop(own);
+    Ok(0)
+}
+
+/// Takes the terminal from its session, whose foreground hears of it; returns that group.
+fn forget_session(terminal: &Terminal) -> u32 {
+    let mut state = terminal.lock();
+    state.session = 0;
+    let foreground = core::mem::take(&mut state.foreground);
+    drop(state);
+    signal_group(foreground, Signal::HUP);
+    foreground
+}
+
+/// What the end of a process means to its terminal: when a leader ends, its session has none any more.
+pub fn leave_session(process: &Process) {
+    let Some(terminal) = process.terminal.lock().take() else { return };
+    let session = terminal.lock().session;
+    if !leads(process) || session != 0 && session != process.pid {
+        return;
+    }
+    let foreground = forget_session(&terminal);
+    if session == 0 {
+        // It was hung up before: who is stopped in the foreground must hear of that, too.
+        signal_group(foreground, Signal::CONT);
+    }
+}
+
+/// `TIOCGPGRP`: the group in the foreground.
+pub(super) fn foreground(terminal: &Terminal, master: bool) -> Result<u32> {
+    let controls = process::current().is_some_and(|thread| controls(terminal, thread.process()));
+    if master || controls { Ok(terminal.lock().foreground) } else { Err(Errno::ENOTTY.into()) }
+}
+
+/// `TIOCSPGRP`: puts a group of the caller's session into the foreground.
+pub(super) fn set_foreground(terminal: &Terminal, group: i32) -> Result<()> {
+    let thread = process::current().ok_or(Errno::ENOTTY)?;
+    let session = session_of(thread.process());
+    let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
+    let members = process::processes();
+    let member = members.iter().find(|process| group_of(process) == group).ok_or(Errno::ESRCH)?;
+    if session_of(member) != session {
+        return Err(Errno::EPERM.into());
+    }
+    terminal.lock().foreground = group;
+    Ok(())
+}
