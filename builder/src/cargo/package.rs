@@ -100,7 +100,7 @@ impl Selection {
                 Failure::new(format!("the workspace has no package `{name}`"), format!("it has {}", names()))
             });
         }
-        match (metadata.root_package(), &members[..]) {
+        match (self.package_here(&members), &members[..]) {
             (Some(package), _) => Ok(package),
             (None, [only]) => Ok(only),
             (None, _) => Err(Failure::new(
@@ -108,6 +108,18 @@ impl Selection {
                 format!("say it with -p: {}", names()),
             )),
         }
+    }
+
+    /// The package whose directory this is, or the one whose manifest was named: what cargo takes without `-p`.
+    fn package_here<'a>(&self, members: &[&'a Package]) -> Option<&'a Package> {
+        let manifest = match &self.manifest_path {
+            Some(path) => path.canonicalize().ok()?,
+            None => {
+                let here = std::env::current_dir().ok()?;
+                here.ancestors().map(|directory| directory.join("Cargo.toml")).find(|path| path.is_file())?
+            }
+        };
+        members.iter().copied().find(|package| package.manifest_path.as_std_path() == manifest)
     }
 
     fn program<'a>(&self, package: &'a Package) -> Result<Program<'a>, Failure> {

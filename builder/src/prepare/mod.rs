@@ -61,7 +61,7 @@ impl PrepareError {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::Source(error) => error.hint(),
-            Self::Root(error) => error.hint(),
+            Self::Root(error) => Some(error.hint().to_owned()),
             Self::Store(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {

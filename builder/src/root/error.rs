@@ -118,15 +118,17 @@ pub enum NodeProblem {
 
 impl RootError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        let hint = match self {
+    pub fn hint(&self) -> &'static str {
+        match self {
             Self::Tar { .. } | Self::Entry { .. } => {
                 "the image is broken or was made to do harm; build or pull it again from a source you trust"
             }
             Self::Read { source, .. } | Self::Content { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run as a user who may read all of it",
                 io::ErrorKind::UnexpectedEof => "the file shrank while it was read; try again",
-                _ => return None,
+                io::ErrorKind::NotFound => "name a directory or a file that is there; a relative path starts here",
+                io::ErrorKind::NotADirectory => "rootfs: takes the directory that is to be the root",
+                _ => "look whether the disk it is on is sound, and try again",
             },
             Self::Write(source) if source.kind() == io::ErrorKind::StorageFull => {
                 "make room on the file system of the cache, or set ISOPOD_HOME to another"
@@ -134,9 +136,9 @@ impl RootError {
             Self::Node { problem: NodeProblem::Scattered(_), .. } => {
                 "remove the sparse file from the source, or fill its holes"
             }
-            Self::Node { .. } | Self::Write(_) => return None,
+            Self::Node { .. } => "leave it out of the source, or mend it there",
+            Self::Write(_) => "look whether the disk of the cache is sound, or set ISOPOD_HOME to another",
             Self::TooLarge => "leave out what the application does not need",
-        };
-        Some(hint.to_owned())
+        }
     }
 }
