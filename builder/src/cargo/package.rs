@@ -112,12 +112,11 @@ impl Selection {
 
     /// The package whose directory this is, or the one whose manifest was named: what cargo takes without `-p`.
     fn package_here<'a>(&self, members: &[&'a Package]) -> Option<&'a Package> {
-        let manifest = match &self.manifest_path {
-            Some(path) => path.canonicalize().ok()?,
-            None => {
-                let here = std::env::current_dir().ok()?;
-                here.ancestors().map(|directory| directory.join("Cargo.toml")).find(|path| path.is_file())?
-            }
+        let manifest = if let Some(path) = &self.manifest_path {
+            path.canonicalize().ok()?
+        } else {
+            let here = std::env::current_dir().ok()?;
+            here.ancestors().map(|directory| directory.join("Cargo.toml")).find(|path| path.is_file())?
         };
         members.iter().copied().find(|package| package.manifest_path.as_std_path() == manifest)
     }
