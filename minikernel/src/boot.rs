@@ -61,6 +61,7 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
         random: devices.random,
         log: |text| to_host(Kind::Log, text),
         hostname: manifest.hostname.clone().into_bytes(),
+        command_line: boot.command_line,
         trace: manifest.trace,
     });
     let Some(host) = host::current() else { return Err("the host was not reached".into()) };

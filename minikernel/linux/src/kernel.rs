@@ -29,6 +29,8 @@ pub struct Kernel {
     pub log: fn(&[u8]),
     /// The machine's name.
     pub hostname: Vec<u8>,
+    /// What the boot loader passed.
+    pub command_line: &'static [u8],
     /// Print each system call.
     pub trace: bool,
 }
@@ -98,6 +100,11 @@ pub fn log(text: &[u8]) {
 /// True with `--trace`.
 pub fn tracing() -> bool {
     TRACING.load(Ordering::Relaxed)
+}
+
+/// What the boot loader passed to the kernel.
+pub fn command_line() -> &'static [u8] {
+    kernel().command_line
 }
 
 /// The machine's name.

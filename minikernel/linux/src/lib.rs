@@ -7,6 +7,7 @@
 //! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
 //! * [`tty`] is terminals.
 //! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
+//! * `proc`: what `/proc` and `/sys` show of all this.
 //! * [`syscall`]: the table and its handlers.
 #![no_std]
 #![forbid(unsafe_code)]
@@ -23,6 +24,7 @@ pub mod kernel;
 mod memory_pressure;
 pub mod mm;
 pub mod poll;
+mod proc;
 pub mod process;
 mod report;
 pub mod sched;

@@ -28,6 +28,7 @@ pub fn install_kernel() {
         random: Arc::new(Random::new(Some(&[4; 32]))),
         log: |_| {},
         hostname: b"test".to_vec(),
+        command_line: b"console=ttyS0",
         trace: false,
     });
 }

@@ -117,7 +117,7 @@ impl OpenFile {
     /// A short count from a regular file can be followed by more: call again until the sink is full or 0 comes.
     pub fn read(&self, sink: &mut dyn Sink) -> Result<usize> {
         self.check_readable()?;
-        if self.seeking() != Seeking::Position {
+        if !self.seeking().has_position() {
             return self.read_from(0, sink);
         }
         let mut position = self.position.lock();
@@ -141,7 +141,7 @@ impl OpenFile {
     /// error or 0 comes.
     pub fn write(&self, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
         self.check_may_write()?;
-        if self.seeking() != Seeking::Position {
+        if !self.seeking().has_position() {
             return self.write_to(0, false, credentials, source).map(|(_, count)| count);
         }
         let mut position = self.position.lock();
@@ -165,7 +165,7 @@ impl OpenFile {
         self.check_may_write()?;
         let mut position = self.position.lock();
         let (start, count) = self.write_to(*position, true, credentials, source)?;
-        if moving && self.seeking() == Seeking::Position {
+        if moving && self.seeking().has_position() {
             *position = start + count as u64;
         }
         Ok(count)
@@ -177,7 +177,10 @@ impl OpenFile {
         match self.seeking() {
             Seeking::Never => return Err(Errno::ESPIPE.into()),
             Seeking::AlwaysZero | Seeking::ZeroButStream => return Ok(0),
-            Seeking::Position => {}
+            Seeking::WithoutEnd if !matches!(whence, Whence::Set | Whence::Current) => {
+                return Err(Errno::EINVAL.into());
+            }
+            Seeking::Position | Seeking::WithoutEnd => {}
         }
         let mut position = self.position.lock();
         let base = match whence {

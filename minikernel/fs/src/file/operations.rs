@@ -55,6 +55,15 @@ pub enum Seeking {
     ZeroButStream,
     /// It has one.
     Position,
+    /// It has one, but its end is not known before it is reached: EINVAL for `SEEK_END` and beyond.
+    WithoutEnd,
+}
+
+impl Seeking {
+    /// Whether reads and writes go on where the last one ended.
+    pub(super) fn has_position(self) -> bool {
+        matches!(self, Self::Position | Self::WithoutEnd)
+    }
 }
 
 /// What an mmap(2) of a file maps.

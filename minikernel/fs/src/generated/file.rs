@@ -54,7 +54,7 @@ impl FileOps for OpenText {
     }
 
     fn seeking(&self) -> Seeking {
-        Seeking::Position
+        Seeking::WithoutEnd
     }
 }
 

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
+use core::sync::atomic::{AtomicUsize, Ordering};
 use core::task::Waker;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame, sync::SpinLock};
@@ -67,6 +68,14 @@ impl Pending for PageWait {
     }
 }
 
+/// Pages in all caches.
+static CACHED: AtomicUsize = AtomicUsize::new(0);
+
+/// How many pages all caches hold.
+pub fn cached() -> usize {
+    CACHED.load(Ordering::Relaxed)
+}
+
 impl PageCache {
     /// An empty cache of `device`.
     pub fn new(device: Arc<dyn PageDevice>) -> Arc<Self> {
@@ -87,6 +96,7 @@ impl PageCache {
                 false
             });
         }
+        CACHED.fetch_sub(freed, Ordering::Relaxed);
         freed
     }
 
@@ -118,10 +128,17 @@ impl PageCache {
             return Ok(());
         }
         let read = self.device.read(range.start, &frames)?;
+        CACHED.fetch_add(frames.len(), Ordering::Relaxed);
         for (index, frame) in (range.start..).zip(frames) {
             inner.pages.insert(index, Page { frame, read: Some(read.clone()), used: false });
         }
         Ok(())
+    }
+}
+
+impl Drop for PageCache {
+    fn drop(&mut self) {
+        CACHED.fetch_sub(self.inner.lock().pages.len(), Ordering::Relaxed);
     }
 }
 
@@ -170,6 +187,7 @@ impl PageSource for PageCache {
                 Some(Ok(())) => page.read = None,
                 Some(Err(errno)) => {
                     inner.pages.remove(&index);
+                    CACHED.fetch_sub(1, Ordering::Relaxed);
                     return Err(errno.into());
                 }
             }

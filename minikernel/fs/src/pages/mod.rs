@@ -12,7 +12,7 @@ use isopod_hal::{PAGE_SIZE, frame::Frame};
 
 use crate::{Errno, Result};
 
-pub use cache::{PageCache, PageDevice, PageRead};
+pub use cache::{PageCache, PageDevice, PageRead, cached};
 
 /// Bytes that never change, in pages that can be mapped.
 pub trait PageSource: Send + Sync + Debug {

@@ -92,6 +92,11 @@ impl Mount {
         self.place.lock().take()
     }
 
+    /// Its root directory.
+    pub fn root_path(self: &Arc<Self>) -> Path {
+        Path::new(self.clone(), self.root.clone())
+    }
+
     pub(super) fn root(&self) -> &Arc<Dentry> {
         &self.root
     }

@@ -75,18 +75,22 @@ impl Path {
                 return (place.dentry.name().to_vec(), false);
             }
         };
-        let mut text = Vec::new();
-        for name in names.iter().rev() {
-            text.push(b'/');
-            text.extend_from_slice(name);
-        }
-        if text.is_empty() {
-            text.push(b'/');
-        }
+        let mut text = joined(&names);
         if self.is_unlinked() {
             text.extend_from_slice(b" (deleted)");
         }
         (text, reachable)
+    }
+
+    /// Its name on the file system it belongs to, wherever that is mounted.
+    pub fn text_on_file_system(&self) -> Vec<u8> {
+        let mut names = Vec::new();
+        let mut dentry = self.dentry.clone();
+        while let Some(parent) = dentry.parent() {
+            names.push(dentry.name());
+            dentry = parent;
+        }
+        joined(&names)
     }
 
     /// Whether it is the root of its mount.
@@ -102,6 +106,19 @@ impl Path {
     pub(super) fn is_mount_point(&self) -> bool {
         self.dentry.mounts.load(core::sync::atomic::Ordering::Acquire) > 0
     }
+}
+
+/// An absolute name of these components, the last of which comes first.
+fn joined(names: &[Arc<[u8]>]) -> Vec<u8> {
+    let mut text = Vec::new();
+    for name in names.iter().rev() {
+        text.push(b'/');
+        text.extend_from_slice(name);
+    }
+    if text.is_empty() {
+        text.push(b'/');
+    }
+    text
 }
 
 impl PartialEq for Path {

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 
 use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_fs::tmpfs::{Options, Tmpfs};
-use isopod_fs::{Errno, Error, Inode};
+use isopod_fs::{Errno, Error, FileSystem, Inode};
 use isopod_hal::sync::Once;
 
 use crate::kernel;
@@ -18,6 +18,12 @@ fn file_system() -> isopod_fs::Result<&'static Tmpfs> {
     }
     let made = Tmpfs::new(&Options::default())?;
     Ok(MEMORY.get_or_init(|| made))
+}
+
+/// How many pages such files have.
+pub fn memory_pages() -> u64 {
+    let about = MEMORY.get().and_then(|made| made.statistics().ok());
+    about.map_or(0, |about| about.blocks - about.blocks_free)
 }
 
 /// A new file of `length` bytes, all zero, open for reading and writing. `name` is what `/proc/self/maps` shows.

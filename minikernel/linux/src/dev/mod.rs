@@ -6,5 +6,5 @@ mod nodes;
 mod random;
 mod streams;
 
-pub use memory::{memfd, memory_file};
+pub use memory::{memfd, memory_file, memory_pages};
 pub use nodes::namespace;

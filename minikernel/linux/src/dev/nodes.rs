@@ -1,4 +1,4 @@
-//! The tree of files, with `/dev` in it.
+//! The tree of files, with `/dev`, `/proc` and `/sys` in it.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
@@ -13,6 +13,7 @@ use super::random::Random;
 use super::streams;
 use crate::host::HostStream;
 use crate::ipc::pipe::Fifos;
+use crate::proc;
 use crate::tty::{self, pty};
 
 /// A device node: name, number, and what opens it.
@@ -54,6 +55,9 @@ pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     mount(&namespace, b"/dev/pts", pty::file_system()?, hidden, b"devpts")?;
     let shm = Tmpfs::new(&Options { pages: SHM_SIZE / isopod_hal::PAGE_SIZE as u64, ..Options::default() })?;
     mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
+    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
+    mount(&namespace, b"/proc", proc::proc(), flags, b"proc")?;
+    mount(&namespace, b"/sys", proc::sys(), flags | MountFlags::RDONLY, b"sysfs")?;
     Ok(namespace)
 }
 

@@ -8,7 +8,7 @@ use isopod_hal::paging::Access;
 use isopod_hal::{PAGE_SIZE, cpu};
 
 use super::image::Loaded;
-use crate::mm::{AddressSpace, Backing, FaultKind, MapRequest, Placement, VmaFlags, page_down};
+use crate::mm::{AddressSpace, Backing, FaultKind, MapRequest, Placement, Start, VmaFlags, page_down};
 use crate::process::Identity;
 
 /// The longest single string (`MAX_ARG_STRLEN`).
@@ -59,7 +59,7 @@ pub async fn build(
 ) -> Result<usize, Errno> {
     let top = space.layout().stack_top;
     let mut content = Content::new(top);
-    content.fill(arguments, about);
+    let auxiliary = content.fill(arguments, about);
     let pointer = content.start();
     let bottom = page_down(pointer).min(top - INITIAL);
     let mut access = Access::READ | Access::WRITE;
@@ -73,7 +73,12 @@ pub async fn build(
         backing: Backing::Anonymous,
         no_reserve: false,
     })?;
-    space.set_strings(content.arguments.clone(), content.environment.clone());
+    space.set_start(Start {
+        arguments: content.arguments.clone(),
+        environment: content.environment.clone(),
+        stack: pointer,
+        auxiliary: auxiliary.into(),
+    });
     content.write_to(space).await?;
     Ok(pointer)
 }
@@ -115,7 +120,8 @@ impl Content {
         addresses
     }
 
-    fn fill(&mut self, arguments: &Strings<'_>, about: &About<'_>) {
+    /// Pushes everything; returns the auxiliary vector.
+    fn fill(&mut self, arguments: &Strings<'_>, about: &About<'_>) -> Vec<(u64, u64)> {
         self.push(&[0; 8]);
         let path = self.push_string(arguments.path);
         let end = self.start();
@@ -138,6 +144,7 @@ impl Content {
         self.push_pointers(&environment);
         self.push_pointers(&list);
         self.push(&(list.len() as u64).to_le_bytes());
+        vector
     }
 
     /// Pushes a NULL-terminated array of pointers.

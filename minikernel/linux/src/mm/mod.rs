@@ -21,7 +21,7 @@ pub use layout::Layout;
 pub use map::{MapRequest, Placement};
 pub use remap::Move;
 pub use report::{MemoryReport, describe};
-pub use space::AddressSpace;
+pub use space::{AddressSpace, Start};
 pub use user::{UserPtr, UserSink, UserSource};
 pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};
 

@@ -3,6 +3,7 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
+use core::ops::Range;
 
 use isopod_hal::paging::Access;
 
@@ -15,6 +16,10 @@ use crate::kernel;
 pub struct MemoryReport {
     /// All areas.
     pub size: usize,
+    /// The most bytes of areas there have been.
+    pub size_peak: usize,
+    /// Areas whose pages are to stay in memory.
+    pub locked: usize,
     /// Pages in memory.
     pub resident: usize,
     /// The most pages in memory there have been.
@@ -36,6 +41,8 @@ impl AddressSpace {
         let sum = |filter: fn(&Vma) -> bool| inner.areas.iter().filter(|vma| filter(vma)).map(Vma::len).sum();
         MemoryReport {
             size: inner.mapped_bytes(),
+            size_peak: inner.areas.bytes_peak(),
+            locked: sum(|vma| vma.flags.contains(VmaFlags::LOCKED)),
             resident: inner.resident_bytes(),
             resident_peak: inner.resident_peak * isopod_hal::PAGE_SIZE,
             file: sum(|vma| matches!(vma.backing, Backing::File(_))),
@@ -43,6 +50,19 @@ impl AddressSpace {
             stack: sum(is_stack),
             text: sum(|vma| vma.access.contains(Access::EXEC)),
         }
+    }
+
+    /// How many pages of `range` are in memory.
+    pub fn resident_in(&self, range: Range<usize>) -> usize {
+        let mut pages = 0;
+        self.inner.lock().table.for_each(range, &mut |_, _| pages += 1);
+        pages
+    }
+
+    /// How many pages of files' areas are in memory.
+    pub fn resident_of_files(&self) -> usize {
+        let files = self.areas().into_iter().filter(|vma| matches!(vma.backing, Backing::File(_)));
+        files.map(|vma| self.resident_in(vma.range())).sum()
     }
 
     /// All areas, in order.

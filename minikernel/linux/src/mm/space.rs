@@ -1,5 +1,6 @@
 //! An address space: areas and page table under one lock.
 
+use alloc::sync::Arc;
 use core::ops::Range;
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -9,6 +10,19 @@ use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::{Layout, Vma, VmaFlags, VmaSet, page_down};
+
+/// What an exec put on the stack, for `/proc/self/cmdline`, `environ`, `auxv` and `stat`.
+#[derive(Debug, Clone, Default)]
+pub struct Start {
+    /// Where the argument strings lie.
+    pub arguments: Range<usize>,
+    /// Where the environment strings lie.
+    pub environment: Range<usize>,
+    /// The first stack pointer.
+    pub stack: usize,
+    /// The auxiliary vector, `AT_NULL` included.
+    pub auxiliary: Arc<[(u64, u64)]>,
+}
 
 /// The memory of a process; shared by its threads.
 #[derive(Debug)]
@@ -25,9 +39,8 @@ pub(super) struct Inner {
     /// The heap: from `brk_start` to `brk`; the latter need not be a page boundary.
     pub(super) brk_start: usize,
     pub(super) brk: usize,
-    /// Where the command line and the environment lie, for `/proc/self/cmdline` and `environ`.
-    pub(super) arguments: Range<usize>,
-    pub(super) environment: Range<usize>,
+    /// What the program was started with.
+    pub(super) start: Start,
     /// Pages in the table.
     pub(super) resident: usize,
     /// The most there have been, for `getrusage(2)`.
@@ -51,8 +64,7 @@ impl AddressSpace {
                 layout,
                 brk_start: 0,
                 brk: 0,
-                arguments: 0..0,
-                environment: 0..0,
+                start: Start::default(),
                 resident: 0,
                 resident_peak: 0,
                 stack_limit,
@@ -83,17 +95,20 @@ impl AddressSpace {
         inner.brk = start;
     }
 
-    /// Remembers where the argument and environment strings lie.
-    pub fn set_strings(&self, arguments: Range<usize>, environment: Range<usize>) {
-        let mut inner = self.inner.lock();
-        inner.arguments = arguments;
-        inner.environment = environment;
+    /// Where the heap starts.
+    pub fn brk_start(&self) -> usize {
+        self.inner.lock().brk_start
     }
 
-    /// Where the argument and environment strings lie.
-    pub fn strings(&self) -> (Range<usize>, Range<usize>) {
-        let inner = self.inner.lock();
-        (inner.arguments.clone(), inner.environment.clone())
+    /// Remembers what the program was started with.
+    pub fn set_start(&self, start: Start) {
+        let old = core::mem::replace(&mut self.inner.lock().start, start);
+        drop(old);
+    }
+
+    /// What the program was started with.
+    pub fn start(&self) -> Start {
+        self.inner.lock().start.clone()
     }
 
     /// Changes the limits (`RLIMIT_STACK`, `RLIMIT_AS`), in bytes.
@@ -142,7 +157,7 @@ impl Inner {
 
     /// Bytes mapped in all.
     pub(super) fn mapped_bytes(&self) -> usize {
-        self.areas.iter().map(Vma::len).sum()
+        self.areas.bytes()
     }
 
     /// True when `more` bytes keep within `RLIMIT_AS`.

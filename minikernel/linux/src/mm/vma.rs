@@ -163,6 +163,9 @@ impl Vma {
 #[derive(Debug, Clone, Default)]
 pub struct VmaSet {
     areas: BTreeMap<usize, Vma>,
+    /// Bytes of all areas, now and at most.
+    bytes: usize,
+    bytes_peak: usize,
 }
 
 impl VmaSet {
@@ -189,6 +192,16 @@ impl VmaSet {
     /// Changes every area, but not where it is.
     pub(super) fn for_each_mut(&mut self, change: impl FnMut(&mut Vma)) {
         self.areas.values_mut().for_each(change);
+    }
+
+    /// Bytes of all areas.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The most bytes there have been.
+    pub fn bytes_peak(&self) -> usize {
+        self.bytes_peak
     }
 
     /// How many areas there are.
@@ -222,6 +235,8 @@ impl VmaSet {
     /// Adds an area where nothing is, joined with its neighbours if they go on alike.
     pub fn insert(&mut self, vma: Vma) {
         let mut vma = vma;
+        self.bytes += vma.len();
+        self.bytes_peak = self.bytes_peak.max(self.bytes);
         if let Some(before) = self.last_before(vma.start).filter(|before| before.merges_with(&vma)) {
             let before = before.clone();
             self.areas.remove(&before.start);
@@ -249,7 +264,9 @@ impl VmaSet {
                 let right = vma.part(&(range.end..vma.end));
                 self.areas.insert(right.start, right);
             }
-            parts.push(vma.part(&range));
+            let part = vma.part(&range);
+            self.bytes -= part.len();
+            parts.push(part);
         }
         parts
     }
@@ -361,6 +378,7 @@ mod tests {
                 for (page, expected) in model.iter().enumerate() {
                     prop_assert_eq!(set.find(page << 12).map(|vma| vma.access), *expected);
                 }
+                prop_assert_eq!(set.bytes(), model.iter().flatten().count() << 12);
                 let areas: alloc::vec::Vec<_> = set.iter().collect();
                 for pair in areas.windows(2) {
                     prop_assert!(pair[0].end < pair[1].start || pair[0].access != pair[1].access);

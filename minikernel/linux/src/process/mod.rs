@@ -30,7 +30,7 @@ pub use first::{StartError, start_first};
 pub use limits::{Limit, Limits, Resource};
 #[cfg(test)]
 pub use pids::register as enlist;
-pub use pids::{allocate_pid, find_process, find_thread, processes};
+pub use pids::{PID_MAX, allocate_pid, find_process, find_thread, last_pid, processes};
 pub use process::{ExitStatus, Process};
 pub use run::{Ctx, start};
 pub use thread::Thread;

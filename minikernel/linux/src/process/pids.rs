@@ -10,7 +10,7 @@ use isopod_hal::sync::SpinLock;
 use super::{Process, Thread};
 
 /// One more than the largest id (`kernel.pid_max`, 64-bit default).
-const PID_MAX: u32 = 4_194_304;
+pub const PID_MAX: u32 = 4_194_304;
 
 struct Ids {
     last: u32,
@@ -33,6 +33,11 @@ pub fn allocate_pid() -> Result<u32, Errno> {
         }
     }
     Err(Errno::EAGAIN)
+}
+
+/// The id that was given out last.
+pub fn last_pid() -> u32 {
+    IDS.lock().last
 }
 
 /// Makes a thread and its process known by their ids.

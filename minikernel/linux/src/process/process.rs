@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, Ordering};
 
 use isopod_fs::vfs::Path;
 use isopod_hal::clock;
@@ -72,6 +72,8 @@ pub struct Process {
     pub continued: WaitQueue,
     /// `prctl(PR_SET_DUMPABLE)`
     pub dumpable: AtomicBool,
+    /// Makes it more or less likely to be chosen when memory runs out: -1000 to 1000 (`proc_pid_oom_score_adj(5)`).
+    pub oom_score_adj: AtomicI16,
     /// Nanoseconds since boot when it started.
     pub started: u64,
     /// CPU time of threads that have ended, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
@@ -111,6 +113,7 @@ impl Process {
             stopped: AtomicBool::new(false),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
+            oom_score_adj: AtomicI16::new(0),
             started: clock::monotonic_ns(),
             past_run_ticks: AtomicU64::new(0),
             past_user_ticks: AtomicU64::new(0),

@@ -110,6 +110,11 @@ impl Thread {
         (run, self.user_ticks.load(Ordering::Relaxed))
     }
 
+    /// True while it has a CPU.
+    pub fn has_cpu(&self) -> bool {
+        self.running_since.load(Ordering::Relaxed) != 0
+    }
+
     /// Its name, at most [`NAME_MAX`] bytes.
     pub fn name(&self) -> alloc::vec::Vec<u8> {
         let name = self.name.lock();

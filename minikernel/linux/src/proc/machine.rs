@@ -1,0 +1,137 @@
+//! What `/proc` tells of the machine as a whole.
+
+use isopod_fs::pages;
+use isopod_hal::{PAGE_SIZE, clock, cpu, memory_stats};
+
+use super::status::NS_PER_TICK;
+use super::table::put;
+use super::text::Text;
+use crate::time::CpuTime;
+use crate::{dev, kernel, process};
+
+/// `proc_cmdline(5)`
+pub(super) fn command_line(text: &mut Text) {
+    text.put_line(kernel::command_line());
+}
+
+/// `proc_version(5)`
+pub(super) fn version(text: &mut Text) {
+    put!(text, "Linux version {} (isopod) (rustc) {}\n", kernel::RELEASE, kernel::VERSION);
+}
+
+/// CPUs from 0 on as a list: `0`, or `0-3`.
+pub(super) fn range(cpus: usize, text: &mut Text) {
+    match cpus {
+        0 | 1 => put!(text, "0\n"),
+        more => put!(text, "0-{}\n", more - 1),
+    }
+}
+
+/// `proc_cpuinfo(5)`
+pub(super) fn cpuinfo(text: &mut Text) {
+    let identity = cpu::identity();
+    let brand = if identity.brand().is_empty() { "unknown" } else { identity.brand() };
+    for number in 0..cpu::count() {
+        put!(text, "processor\t: {number}\nvendor_id\t: {}\n", identity.vendor());
+        put!(text, "cpu family\t: {}\nmodel\t\t: {}\n", identity.family, identity.model);
+        put!(text, "model name\t: {brand}\nstepping\t: {}\n", identity.stepping);
+        if let Some(hertz) = clock::tsc_frequency() {
+            put!(text, "cpu MHz\t\t: {}.{:03}\n", hertz / 1_000_000, hertz / 1000 % 1000);
+        }
+        put!(text, "fpu\t\t: yes\nfpu_exception\t: yes\nwp\t\t: yes\nflags\t\t:");
+        identity.for_each_flag(|flag| put!(text, " {flag}"));
+        put!(text, "\n\n");
+    }
+}
+
+/// `proc_meminfo(5)`, in KiB. What lies in a tmpfs counts as cached, as on Linux.
+pub(super) fn meminfo(text: &mut Text) {
+    let memory = memory_stats();
+    let files = pages::cached();
+    let shared = shared_pages();
+    let available = memory.free_frames.saturating_sub(memory.reserve_frames) + files;
+    for (name, frames) in [
+        ("MemTotal:", memory.total_frames),
+        ("MemFree:", memory.free_frames),
+        ("MemAvailable:", available),
+        ("Buffers:", 0),
+        ("Cached:", files + shared),
+        ("SwapCached:", 0),
+        ("SwapTotal:", 0),
+        ("SwapFree:", 0),
+        ("Shmem:", shared),
+        ("Slab:", memory.heap_bytes / PAGE_SIZE),
+    ] {
+        put!(text, "{name:<16}{:8} kB\n", frames * (PAGE_SIZE >> 10));
+    }
+}
+
+/// Pages of file systems in memory.
+fn shared_pages() -> usize {
+    let mut pages = dev::memory_pages();
+    let mounts = kernel::namespace().mounts();
+    for (index, mount) in mounts.iter().enumerate() {
+        let file_system = mount.file_system();
+        // A bind mount shows the same pages again.
+        let known =
+            mounts[..index].iter().any(|other| alloc::sync::Arc::ptr_eq(other.file_system(), file_system));
+        if !known && let Ok(about) = file_system.statistics() {
+            pages += about.blocks.saturating_sub(about.blocks_free);
+        }
+    }
+    pages as usize
+}
+
+/// CPU time of all processes.
+fn busy() -> CpuTime {
+    process::processes().iter().map(|process| CpuTime::of_process(process)).fold(
+        CpuTime { user: 0, system: 0 },
+        |sum, one| CpuTime { user: sum.user + one.user, system: sum.system + one.system },
+    )
+}
+
+/// Nanoseconds since boot, and those of all CPUs in which no process had them.
+fn uptime_and_idle() -> (u64, u64) {
+    let up = clock::monotonic_ns();
+    (up, (up * cpu::count() as u64).saturating_sub(busy().total()))
+}
+
+/// `proc_stat(5)`: what is counted of it.
+pub(super) fn stat(text: &mut Text) {
+    let CpuTime { user, system } = busy();
+    let (up, idle) = uptime_and_idle();
+    let [user, system, idle] = [user, system, idle].map(|ns| ns / NS_PER_TICK);
+    put!(text, "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\n");
+    if cpu::count() == 1 {
+        put!(text, "cpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n");
+    }
+    let boot = clock::realtime_ns().saturating_sub(up) / 1_000_000_000;
+    put!(
+        text,
+        "btime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
+        process::last_pid(),
+        running()
+    );
+}
+
+/// Threads that have a CPU.
+fn running() -> usize {
+    threads().filter(|thread| thread.has_cpu()).count()
+}
+
+fn threads() -> impl Iterator<Item = alloc::sync::Arc<process::Thread>> {
+    process::processes().into_iter().flat_map(|process| process.threads())
+}
+
+/// `proc_uptime(5)`
+pub(super) fn uptime(text: &mut Text) {
+    let (up, idle) = uptime_and_idle();
+    let split = |ns: u64| (ns / 1_000_000_000, ns / 10_000_000 % 100);
+    let ((up, up_part), (idle, idle_part)) = (split(up), split(idle));
+    put!(text, "{up}.{up_part:02} {idle}.{idle_part:02}\n");
+}
+
+/// `proc_loadavg(5)`. The averages stay 0, as in sysinfo(2): no timer wakes the machine to take samples.
+pub(super) fn loadavg(text: &mut Text) {
+    put!(text, "0.00 0.00 0.00 {}/{} {}\n", running(), threads().count(), process::last_pid());
+}

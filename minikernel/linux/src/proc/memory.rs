@@ -1,0 +1,127 @@
+//! What can be read of a process's memory: its strings, its auxiliary vector, its areas.
+
+use core::ops::Range;
+
+use isopod_fs::{Errno, Error, Result};
+use isopod_hal::PAGE_SIZE;
+
+use super::subject::Subject;
+use super::table::put;
+use super::text::Text;
+use crate::mm::{AddressSpace, FaultError, FaultKind, Vma, VmaFlags, describe};
+
+/// `AT_ENTRY` of auxvec.h.
+const ENTRY: u64 = 9;
+
+/// Where the program's code is: the area in which it began to run.
+pub(super) fn text_range(memory: &AddressSpace) -> Range<usize> {
+    let start = memory.start();
+    let entry = start.auxiliary.iter().find(|pair| pair.0 == ENTRY).map_or(0, |pair| pair.1 as usize);
+    memory.area_at(entry).map_or(0..0, |vma| vma.range())
+}
+
+/// Adds the bytes in `range`, as far as they can be had.
+fn copy(memory: &AddressSpace, range: Range<usize>, text: &mut Text) -> Result<()> {
+    let mut at = range.start;
+    while at < range.end {
+        match memory.fault(at, FaultKind::Read) {
+            Ok(()) => {}
+            Err(FaultError::Wait(wait)) => return Err(Error::Wait(wait)),
+            Err(FaultError::Memory) => return Err(Errno::ENOMEM.into()),
+            Err(_) => break,
+        }
+        // Another thread may just have unmapped it.
+        let Some(frame) = memory.frame_at(at) else { continue };
+        let mut chunk = [0; 256];
+        let offset = at % PAGE_SIZE;
+        let length = chunk.len().min(PAGE_SIZE - offset).min(range.end - at);
+        frame.read(offset, &mut chunk[..length]);
+        text.put(&chunk[..length]);
+        at += length;
+    }
+    Ok(())
+}
+
+/// `proc_pid_cmdline(5)`. A program that has written its title over its arguments, and maybe on over the environment, has no NUL where they
+/// ended: then the title goes up to the first one.
+pub(super) fn command_line(subject: &Subject, text: &mut Text) -> Result<()> {
+    let memory = subject.process()?.memory();
+    let start = memory.start();
+    copy(&memory, start.arguments, text)?;
+    if text.bytes().last().is_some_and(|&last| last != 0) {
+        copy(&memory, start.environment, text)?;
+        let title = text.bytes().iter().position(|&byte| byte == 0).map_or(text.bytes().len(), |end| end + 1);
+        text.truncate(title);
+    }
+    Ok(())
+}
+
+/// `proc_pid_environ(5)`
+pub(super) fn environment(subject: &Subject, text: &mut Text) -> Result<()> {
+    let memory = subject.process()?.memory();
+    copy(&memory, memory.start().environment, text)
+}
+
+/// `proc_pid_auxv(5)`
+pub(super) fn auxiliary(subject: &Subject, text: &mut Text) -> Result<()> {
+    for (kind, value) in subject.process()?.memory().start().auxiliary.iter() {
+        text.put(&kind.to_le_bytes());
+        text.put(&value.to_le_bytes());
+    }
+    Ok(())
+}
+
+/// `proc_pid_maps(5)`
+pub(super) fn maps(subject: &Subject, text: &mut Text) -> Result<()> {
+    for vma in subject.process()?.memory().areas() {
+        put!(text, "{}\n", describe(&vma));
+    }
+    Ok(())
+}
+
+/// `proc_pid_smaps(5)`, as far as it is counted.
+pub(super) fn smaps(subject: &Subject, text: &mut Text) -> Result<()> {
+    let memory = subject.process()?.memory();
+    for vma in memory.areas() {
+        put!(text, "{}\n", describe(&vma));
+        size(text, "Size", vma.len());
+        size(text, "KernelPageSize", PAGE_SIZE);
+        size(text, "MMUPageSize", PAGE_SIZE);
+        resident(&memory, core::slice::from_ref(&vma), text);
+    }
+    Ok(())
+}
+
+/// The sums of `smaps`.
+pub(super) fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<()> {
+    let memory = subject.process()?.memory();
+    let areas = memory.areas();
+    if let (Some(first), Some(last)) = (areas.first(), areas.last()) {
+        put!(
+            text,
+            "{:08x}-{:08x} ---p 00000000 00:00 0                          [rollup]\n",
+            first.start,
+            last.end
+        );
+        resident(&memory, &areas, text);
+    }
+    Ok(())
+}
+
+fn resident(memory: &AddressSpace, areas: &[Vma], text: &mut Text) {
+    let (mut all, mut locked) = (0, 0);
+    for vma in areas {
+        let bytes = memory.resident_in(vma.range()) * PAGE_SIZE;
+        all += bytes;
+        if vma.flags.contains(VmaFlags::LOCKED) {
+            locked += bytes;
+        }
+    }
+    size(text, "Rss", all);
+    size(text, "Swap", 0);
+    size(text, "Locked", locked);
+}
+
+fn size(text: &mut Text, name: &str, bytes: usize) {
+    put!(text, "{name}:{:1$} kB\n", bytes >> 10, 23 - name.len());
+}

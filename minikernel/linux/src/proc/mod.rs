@@ -1,0 +1,23 @@
+//! `/proc` and `/sys`, as far as C libraries, shells and language runtimes read them: `proc(5)`, `sysfs(5)`.
+//!
+//! All of it is tables of [`Row`](table::Row)s: a name, a mode, and the function that makes the contents. Nothing is made until it is
+//! looked up, and nothing is listed that is not so.
+
+mod descriptors;
+mod machine;
+mod memory;
+mod mounts;
+mod process;
+mod root;
+mod status;
+mod subject;
+mod sys;
+mod sysctl;
+mod table;
+mod text;
+
+#[cfg(test)]
+mod tests;
+
+pub use root::proc;
+pub use sys::sys;

@@ -1,0 +1,55 @@
+//! The root of `/proc`: the machine's files, and a directory for each process.
+
+use alloc::format;
+use alloc::sync::Arc;
+
+use isopod_fs::generated::{Entry, Generated, PROC_MAGIC};
+use isopod_fs::{Errno, FileType, Target};
+
+use super::machine;
+use super::process::PROCESS;
+use super::subject::Subject;
+use super::sysctl::SYSCTL;
+use super::table::{Folder, Numbers, Row};
+use crate::process;
+
+static ROOT: [Row; 13] = [
+    Row::machine("cmdline", machine::command_line),
+    Row::machine("cpuinfo", machine::cpuinfo),
+    // What is made of these can be told apart by statfs(2); only tmpfs can be mounted from inside.
+    Row::constant(
+        "filesystems",
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\toverlay\n\terofs\n",
+    ),
+    Row::machine("loadavg", machine::loadavg),
+    Row::machine("meminfo", machine::meminfo),
+    Row::link("mounts", |_, _| Ok(Target::Text(b"self/mounts".to_vec()))),
+    Row::machine("stat", machine::stat),
+    Row::constant("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
+    Row::rows("sys", &SYSCTL),
+    Row::machine("uptime", machine::uptime),
+    Row::machine("version", machine::version),
+    Row::link("self", |_, caller| Ok(Target::Text(format!("{}", caller.id).into_bytes()))),
+    Row::link("thread-self", |_, caller| {
+        Ok(Target::Text(format!("{}/task/{}", caller.id, caller.thread).into_bytes()))
+    }),
+];
+
+static PROCESSES: Numbers = Numbers {
+    prefix: "",
+    kind: FileType::Directory,
+    all: |_| Ok(process::processes().iter().map(|process| process.pid).collect()),
+    // The number of a thread is not listed, but it leads to its process.
+    entry: |_, id| {
+        let found = process::find_process(id)
+            .or_else(|| process::find_thread(id).map(|thread| Arc::clone(thread.process())));
+        let subject = Subject::of_process(&found.ok_or(Errno::ENOENT)?);
+        Ok(Entry::Directory(Arc::new(Folder { subject, mode: 0o555, rows: &PROCESS, numbers: None })))
+    },
+};
+
+/// The file system of `/proc`.
+pub fn proc() -> Arc<Generated> {
+    let root = Folder { subject: Subject::MACHINE, mode: 0o555, rows: &ROOT, numbers: Some(&PROCESSES) };
+    Generated::new("proc", PROC_MAGIC, Arc::new(root))
+}

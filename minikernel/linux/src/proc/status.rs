@@ -1,0 +1,204 @@
+//! `/proc/PID/status`, `stat` and `statm`.
+
+use core::sync::atomic::Ordering::Relaxed;
+
+use isopod_fs::Result;
+use isopod_hal::{PAGE_SIZE, cpu};
+
+use super::memory::text_range;
+use super::subject::Subject;
+use super::table::put;
+use super::text::Text;
+use crate::process::{Process, Resource, Thread};
+use crate::signal::{Disposition, SigSet, Signal};
+use crate::time::{CpuTime, TICKS_PER_SECOND};
+
+/// Nanoseconds in a tick of `sysconf(_SC_CLK_TCK)`.
+pub(super) const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
+
+/// Letter and word for what the thread does. Who waits for the CPU counts as sleeping.
+fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
+    match thread {
+        None => ('Z', "zombie"),
+        Some(_) if process.stopped.load(Relaxed) => ('T', "stopped"),
+        Some(thread) if thread.has_cpu() => ('R', "running"),
+        Some(_) => ('S', "sleeping"),
+    }
+}
+
+fn parent_of(process: &Process) -> u32 {
+    process.parent.lock().upgrade().map_or(0, |parent| parent.pid)
+}
+
+/// What it ignores, and what it has handlers for.
+fn actions(thread: &Thread) -> (SigSet, SigSet) {
+    let actions = thread.actions.lock().clone();
+    let (mut ignored, mut caught) = (SigSet::EMPTY, SigSet::EMPTY);
+    for signal in (1..=Signal::COUNT as u32).filter_map(Signal::new) {
+        match actions.get(signal).disposition {
+            Disposition::Default => {}
+            Disposition::Ignore => ignored.insert(signal),
+            Disposition::Handler(_) => caught.insert(signal),
+        }
+    }
+    (ignored, caught)
+}
+
+/// `proc_pid_status(5)`
+pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
+    let (process, thread) = (subject.process()?, subject.thread().ok());
+    let name = thread.as_ref().map(|thread| thread.name()).unwrap_or_default();
+    text.put(b"Name:\t");
+    text.put_escaped(&name, b"\n\\");
+    if let Some(thread) = &thread {
+        put!(text, "\nUmask:\t{:04o}", thread.fs().umask());
+    }
+    let (letter, word) = state(&process, thread.as_deref());
+    let (pid, id) = (process.pid, subject.id()?);
+    put!(
+        text,
+        "\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{id}\nPPid:\t{}\nTracerPid:\t0\n",
+        parent_of(&process)
+    );
+    let Some(thread) = thread else {
+        put!(text, "Threads:\t0\n");
+        return Ok(());
+    };
+    let identity = thread.identity();
+    for (name, ids) in [("Uid", identity.users), ("Gid", identity.groups)] {
+        put!(text, "{name}:\t{}\t{}\t{}\t{}\n", ids.real, ids.effective, ids.saved, ids.file);
+    }
+    put!(text, "Groups:\t");
+    for group in identity.supplementary.iter() {
+        put!(text, "{group} ");
+    }
+    if identity.supplementary.is_empty() {
+        put!(text, " ");
+    }
+    let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
+    put!(text, "\nNStgid:\t{pid}\nNSpid:\t{id}\nNSpgid:\t{group}\nNSsid:\t{session}\n");
+    memory(&process, text);
+    put!(text, "Threads:\t{}\n", process.thread_count());
+    let (ignored, caught) = actions(&thread);
+    let (pending, blocked) = {
+        let signals = thread.signals.lock();
+        (signals.pending.set(), signals.mask)
+    };
+    let shared = process.pending.lock().set();
+    let capabilities = identity.capabilities;
+    for (name, bits) in [
+        ("SigPnd", pending.bits()),
+        ("ShdPnd", shared.bits()),
+        ("SigBlk", blocked.bits()),
+        ("SigIgn", ignored.bits()),
+        ("SigCgt", caught.bits()),
+        ("CapInh", capabilities.inheritable.bits()),
+        ("CapPrm", capabilities.permitted.bits()),
+        ("CapEff", capabilities.effective.bits()),
+        ("CapBnd", capabilities.bounding.bits()),
+        ("CapAmb", capabilities.ambient.bits()),
+    ] {
+        put!(text, "{name}:\t{bits:016x}\n");
+    }
+    put!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\n", u8::from(identity.no_new_privileges));
+    let cpus = cpu::count();
+    put!(text, "Cpus_allowed:\t{:x}\nCpus_allowed_list:\t", u64::MAX >> (64 - cpus.clamp(1, 64)));
+    super::machine::range(cpus, text);
+    put!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0\n");
+    Ok(())
+}
+
+/// Sizes in KiB, as `status` shows them.
+fn memory(process: &Process, text: &mut Text) {
+    let memory = process.memory();
+    let sizes = memory.report();
+    let program = text_range(&memory).len();
+    for (name, bytes) in [
+        ("Peak", sizes.size_peak),
+        ("Size", sizes.size),
+        ("Lck", sizes.locked),
+        ("Pin", 0),
+        ("HWM", sizes.resident_peak),
+        ("RSS", sizes.resident),
+        ("Data", sizes.data),
+        ("Stk", sizes.stack),
+        ("Exe", program),
+        ("Lib", sizes.text.saturating_sub(program)),
+        ("Swap", 0),
+    ] {
+        put!(text, "Vm{name}:\t{:8} kB\n", bytes >> 10);
+    }
+}
+
+/// `proc_pid_stat(5)`. What is not counted, such as page faults, is 0.
+pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
+    let (process, thread) = (subject.process()?, subject.thread().ok());
+    put!(text, "{} (", subject.id()?);
+    text.put(&thread.as_ref().map(|thread| thread.name()).unwrap_or_default());
+    let times = match &thread {
+        Some(thread) if subject.is_thread() => CpuTime::of_thread(thread),
+        _ => CpuTime::of_process(&process),
+    };
+    put!(
+        text,
+        ") {} {} {} {} 0 -1 0 0 0 0 0 {} {} 0 0 20 0 {} 0 {}",
+        state(&process, thread.as_deref()).0,
+        parent_of(&process),
+        process.group.load(Relaxed),
+        process.session.load(Relaxed),
+        times.user / NS_PER_TICK,
+        times.system / NS_PER_TICK,
+        process.thread_count(),
+        process.started / NS_PER_TICK,
+    );
+    let memory = process.memory();
+    let (sizes, start) = (memory.report(), memory.start());
+    let resident_limit = process.limits.lock().get(Resource::ResidentSet).soft;
+    // Addresses are for those who may look into the memory; Linux shows others 1 and 0.
+    let visible = subject.check_access().is_ok();
+    let shown = |address: usize| if visible { address } else { 0 };
+    let program = if visible { text_range(&memory) } else { 1..1 };
+    put!(
+        text,
+        " {} {} {resident_limit} {} {} {} 0 0 ",
+        sizes.size,
+        sizes.resident / PAGE_SIZE,
+        program.start,
+        program.end,
+        shown(start.stack)
+    );
+    let (pending, blocked, (ignored, caught)) = match &thread {
+        Some(thread) => {
+            let signals = thread.signals.lock();
+            (signals.pending.set(), signals.mask, actions(thread))
+        }
+        None => Default::default(),
+    };
+    // Linux shows the standard signals only.
+    for set in [pending, blocked, ignored, caught] {
+        put!(text, "{} ", set.bits() & 0x7fff_ffff);
+    }
+    put!(text, "0 0 0 17 0 0 0 0 0 0 0 0 {}", shown(memory.brk_start()));
+    for range in [&start.arguments, &start.environment] {
+        put!(text, " {} {}", shown(range.start), shown(range.end));
+    }
+    put!(text, " 0\n");
+    Ok(())
+}
+
+/// `proc_pid_statm(5)`, in pages.
+pub(super) fn statm(subject: &Subject, text: &mut Text) -> Result<()> {
+    let memory = subject.process()?.memory();
+    let sizes = memory.report();
+    let pages = |bytes: usize| bytes / PAGE_SIZE;
+    put!(
+        text,
+        "{} {} {} {} 0 {} 0\n",
+        pages(sizes.size),
+        pages(sizes.resident),
+        memory.resident_of_files(),
+        pages(text_range(&memory).len()),
+        pages(sizes.data + sizes.stack)
+    );
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! `/proc/sys`: `proc_sys(5)`.
+
+use isopod_fs::{Capabilities, Errno, Result};
+use isopod_hal::sync::Once;
+
+use super::table::{Row, put};
+use super::text::Text;
+use crate::{kernel, process};
+
+/// Bytes of a host name at most.
+const NAME_MAX: usize = 64;
+
+pub(super) static SYSCTL: [Row; 3] =
+    [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("vm", &VM)];
+
+static FS: [Row; 3] = [
+    // Memory is the limit.
+    Row::constant("file-max", "9223372036854775807\n"),
+    Row::constant("nr_open", "1048576\n"),
+    Row::constant("pipe-max-size", "1048576\n"),
+];
+
+static KERNEL: [Row; 11] = [
+    Row::constant("cap_last_cap", "40\n"),
+    Row::written(
+        "domainname",
+        |_, text| {
+            text.put_line(&kernel::domain_name());
+            Ok(())
+        },
+        |_, name| set_name(name, kernel::set_domain_name),
+    ),
+    Row::written(
+        "hostname",
+        |_, text| {
+            text.put_line(&kernel::hostname());
+            Ok(())
+        },
+        |_, name| set_name(name, kernel::set_hostname),
+    ),
+    Row::constant("ngroups_max", "65536\n"),
+    Row::machine("osrelease", |text| put!(text, "{}\n", kernel::RELEASE)),
+    Row::constant("ostype", "Linux\n"),
+    Row::machine("pid_max", |text| put!(text, "{}\n", process::PID_MAX)),
+    Row::rows("random", &RANDOM),
+    Row::constant("randomize_va_space", "2\n"),
+    // Threads are limited by their numbers only.
+    Row::machine("threads-max", |text| put!(text, "{}\n", process::PID_MAX)),
+    Row::machine("version", |text| put!(text, "{}\n", kernel::VERSION)),
+];
+
+static RANDOM: [Row; 4] = [
+    Row::machine("boot_id", |text| {
+        static BOOT_ID: Once<[u8; 16]> = Once::new();
+        put_uuid(text, BOOT_ID.get_or_init(random_uuid));
+    }),
+    // The pool is seeded before the first program runs.
+    Row::constant("entropy_avail", "256\n"),
+    Row::constant("poolsize", "256\n"),
+    Row::machine("uuid", |text| put_uuid(text, &random_uuid())),
+];
+
+static VM: [Row; 3] = [
+    Row::constant("max_map_count", "65530\n"),
+    Row::constant("mmap_min_addr", "65536\n"),
+    Row::constant("overcommit_memory", "0\n"),
+];
+
+/// Takes a name up to its newline or NUL; what is too long is cut.
+fn set_name(name: &[u8], set: fn(&[u8])) -> Result<()> {
+    if process::current().is_some_and(|caller| !caller.identity().capable(Capabilities::SYS_ADMIN)) {
+        return Err(Errno::EPERM.into());
+    }
+    let end = name.iter().position(|byte| matches!(byte, 0 | b'\n')).unwrap_or(name.len());
+    set(&name[..end.min(NAME_MAX)]);
+    Ok(())
+}
+
+/// A random UUID (RFC 9562, version 4).
+fn random_uuid() -> [u8; 16] {
+    let mut bytes = [0; 16];
+    kernel::fill_random(&mut bytes);
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    bytes
+}
+
+fn put_uuid(text: &mut Text, uuid: &[u8; 16]) {
+    for (index, byte) in uuid.iter().enumerate() {
+        let dash = if matches!(index, 4 | 6 | 8 | 10) { "-" } else { "" };
+        put!(text, "{dash}{byte:02x}");
+    }
+    put!(text, "\n");
+}
