@@ -30,7 +30,7 @@ pub(super) fn range(cpus: usize, text: &mut Text) {
 /// `proc_cpuinfo(5)`
 pub(super) fn cpuinfo(text: &mut Text) {
     let identity = cpu::identity();
-    let brand = if identity.brand().is_empty() { "unknown" } else { identity.brand() };
+    let brand = Some(identity.brand()).filter(|brand| !brand.is_empty()).unwrap_or("unknown");
     for number in 0..cpu::count() {
         put!(text, "processor\t: {number}\nvendor_id\t: {}\n", identity.vendor());
         put!(text, "cpu family\t: {}\nmodel\t\t: {}\n", identity.family, identity.model);
@@ -101,9 +101,10 @@ pub(super) fn stat(text: &mut Text) {
     let CpuTime { user, system } = busy();
     let (up, idle) = uptime_and_idle();
     let [user, system, idle] = [user, system, idle].map(|ns| ns / NS_PER_TICK);
-    put!(text, "cpu  {user} 0 {system} {idle} 0 0 0 0 0 0\n");
-    if cpu::count() == 1 {
-        put!(text, "cpu0 {user} 0 {system} {idle} 0 0 0 0 0 0\n");
+    for name in ["cpu ", "cpu0"].iter().take(if cpu::count() == 1 { 2 } else { 1 }) {
+        put!(text, "{name}");
+        text.put_numbers(&[user, 0, system, idle, 0, 0, 0, 0, 0, 0]);
+        text.put(b"\n");
     }
     let boot = clock::realtime_ns().saturating_sub(up) / 1_000_000_000;
     put!(

@@ -39,7 +39,7 @@ fn put_options(flags: MountFlags, text: &mut Text) {
 pub(super) fn mounts(subject: &Subject, text: &mut Text) -> Result<()> {
     for (mount, place) in reachable(&subject.thread()?.fs().root()) {
         text.put_escaped(mount.source(), SPECIAL);
-        put!(text, " ");
+        text.put(b" ");
         text.put_escaped(&place, SPECIAL);
         put!(text, " {} ", mount.file_system().name());
         put_options(mount.flags(), text);
@@ -56,9 +56,9 @@ pub(super) fn mountinfo(subject: &Subject, text: &mut Text) -> Result<()> {
         let device = root.inode().metadata()?.device;
         put!(text, "{} {parent} {}:{} ", mount.id(), device.major, device.minor);
         text.put_escaped(&root.text_on_file_system(), SPECIAL);
-        put!(text, " ");
+        text.put(b" ");
         text.put_escaped(&place, SPECIAL);
-        put!(text, " ");
+        text.put(b" ");
         put_options(mount.flags(), text);
         put!(text, " - {} ", mount.file_system().name());
         text.put_escaped(mount.source(), SPECIAL);

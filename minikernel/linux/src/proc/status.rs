@@ -27,11 +27,16 @@ fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
 }
 
 fn parent_of(process: &Process) -> u32 {
-    process.parent.lock().upgrade().map_or(0, |parent| parent.pid)
+    let parent = process.parent.lock().upgrade();
+    parent.map_or(0, |parent| parent.pid)
 }
 
-/// What it ignores, and what it has handlers for.
-fn actions(thread: &Thread) -> (SigSet, SigSet) {
+/// What waits for the thread itself, what it blocks, what it ignores, and what it has handlers for.
+fn signals(thread: &Thread) -> [SigSet; 4] {
+    let (pending, blocked) = {
+        let signals = thread.signals.lock();
+        (signals.pending.set(), signals.mask)
+    };
     let actions = thread.actions.lock().clone();
     let (mut ignored, mut caught) = (SigSet::EMPTY, SigSet::EMPTY);
     for signal in (1..=Signal::COUNT as u32).filter_map(Signal::new) {
@@ -41,7 +46,7 @@ fn actions(thread: &Thread) -> (SigSet, SigSet) {
             Disposition::Handler(_) => caught.insert(signal),
         }
     }
-    (ignored, caught)
+    [pending, blocked, ignored, caught]
 }
 
 /// `proc_pid_status(5)`
@@ -55,13 +60,11 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     }
     let (letter, word) = state(&process, thread.as_deref());
     let (pid, id) = (process.pid, subject.id()?);
-    put!(
-        text,
-        "\nState:\t{letter} ({word})\nTgid:\t{pid}\nNgid:\t0\nPid:\t{id}\nPPid:\t{}\nTracerPid:\t0\n",
-        parent_of(&process)
-    );
+    put!(text, "\nState:\t{letter} ({word})\n");
+    let ids = [("Tgid", pid), ("Ngid", 0), ("Pid", id), ("PPid", parent_of(&process)), ("TracerPid", 0)];
+    fields(&ids, text);
     let Some(thread) = thread else {
-        put!(text, "Threads:\t0\n");
+        fields(&[("Threads", 0)], text);
         return Ok(());
     };
     let identity = thread.identity();
@@ -73,17 +76,14 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
         put!(text, "{group} ");
     }
     if identity.supplementary.is_empty() {
-        put!(text, " ");
+        text.put(b" ");
     }
     let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
-    put!(text, "\nNStgid:\t{pid}\nNSpid:\t{id}\nNSpgid:\t{group}\nNSsid:\t{session}\n");
+    text.put(b"\n");
+    fields(&[("NStgid", pid), ("NSpid", id), ("NSpgid", group), ("NSsid", session)], text);
     memory(&process, text);
-    put!(text, "Threads:\t{}\n", process.thread_count());
-    let (ignored, caught) = actions(&thread);
-    let (pending, blocked) = {
-        let signals = thread.signals.lock();
-        (signals.pending.set(), signals.mask)
-    };
+    fields(&[("Threads", process.thread_count() as u32)], text);
+    let [pending, blocked, ignored, caught] = signals(&thread);
     let shared = process.pending.lock().set();
     let capabilities = identity.capabilities;
     for (name, bits) in [
@@ -100,12 +100,19 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     ] {
         put!(text, "{name}:\t{bits:016x}\n");
     }
-    put!(text, "NoNewPrivs:\t{}\nSeccomp:\t0\n", u8::from(identity.no_new_privileges));
+    fields(&[("NoNewPrivs", u32::from(identity.no_new_privileges)), ("Seccomp", 0)], text);
     let cpus = cpu::count();
     put!(text, "Cpus_allowed:\t{:x}\nCpus_allowed_list:\t", u64::MAX >> (64 - cpus.clamp(1, 64)));
     super::machine::range(cpus, text);
-    put!(text, "Mems_allowed:\t1\nMems_allowed_list:\t0\n");
+    fields(&[("Mems_allowed", 1), ("Mems_allowed_list", 0)], text);
     Ok(())
+}
+
+/// Lines of a name and a number.
+fn fields(fields: &[(&str, u32)], text: &mut Text) {
+    for (name, value) in fields {
+        put!(text, "{name}:\t{value}\n");
+    }
 }
 
 /// Sizes in KiB, as `status` shows them.
@@ -139,50 +146,38 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
         Some(thread) if subject.is_thread() => CpuTime::of_thread(thread),
         _ => CpuTime::of_process(&process),
     };
-    put!(
-        text,
-        ") {} {} {} {} 0 -1 0 0 0 0 0 {} {} 0 0 20 0 {} 0 {}",
-        state(&process, thread.as_deref()).0,
-        parent_of(&process),
-        process.group.load(Relaxed),
-        process.session.load(Relaxed),
-        times.user / NS_PER_TICK,
-        times.system / NS_PER_TICK,
-        process.thread_count(),
-        process.started / NS_PER_TICK,
-    );
+    put!(text, ") {} {}", state(&process, thread.as_deref()).0, parent_of(&process));
+    let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
+    put!(text, " {group} {session} 0 -1");
     let memory = process.memory();
     let (sizes, start) = (memory.report(), memory.start());
-    let resident_limit = process.limits.lock().get(Resource::ResidentSet).soft;
-    // Addresses are for those who may look into the memory; Linux shows others 1 and 0.
+    // Addresses are for those who may look into the memory; Linux shows others 1 for the code, and 0.
     let visible = subject.check_access().is_ok();
-    let shown = |address: usize| if visible { address } else { 0 };
+    let shown = |address: usize| if visible { address as u64 } else { 0 };
     let program = if visible { text_range(&memory) } else { 1..1 };
-    put!(
-        text,
-        " {} {} {resident_limit} {} {} {} 0 0 ",
-        sizes.size,
-        sizes.resident / PAGE_SIZE,
-        program.start,
-        program.end,
-        shown(start.stack)
-    );
-    let (pending, blocked, (ignored, caught)) = match &thread {
-        Some(thread) => {
-            let signals = thread.signals.lock();
-            (signals.pending.set(), signals.mask, actions(thread))
-        }
-        None => Default::default(),
-    };
-    // Linux shows the standard signals only.
-    for set in [pending, blocked, ignored, caught] {
-        put!(text, "{} ", set.bits() & 0x7fff_ffff);
-    }
-    put!(text, "0 0 0 17 0 0 0 0 0 0 0 0 {}", shown(memory.brk_start()));
-    for range in [&start.arguments, &start.environment] {
-        put!(text, " {} {}", shown(range.start), shown(range.end));
-    }
-    put!(text, " 0\n");
+    let signals = thread.as_deref().map(signals).unwrap_or_default();
+    // Only the standard ones are shown.
+    let [pending, blocked, ignored, caught] = signals.map(|set| set.bits() & 0x7fff_ffff);
+    #[rustfmt::skip]
+    let fields = [
+        // Flags and page faults.
+        0, 0, 0, 0, 0,
+        times.user / NS_PER_TICK, times.system / NS_PER_TICK, 0, 0,
+        // Priority and nice value.
+        20, 0,
+        process.thread_count() as u64, 0, process.started / NS_PER_TICK,
+        sizes.size as u64, (sizes.resident / PAGE_SIZE) as u64,
+        process.limits.lock().get(Resource::ResidentSet).soft,
+        program.start as u64, program.end as u64, shown(start.stack), 0, 0,
+        pending, blocked, ignored, caught, 0, 0, 0,
+        // SIGCHLD tells the parent of its end.
+        17, 0, 0, 0, 0, 0, 0, 0, 0,
+        shown(memory.brk_start()),
+        shown(start.arguments.start), shown(start.arguments.end),
+        shown(start.environment.start), shown(start.environment.end), 0,
+    ];
+    text.put_numbers(&fields);
+    text.put(b"\n");
     Ok(())
 }
 
@@ -190,15 +185,16 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
 pub(super) fn statm(subject: &Subject, text: &mut Text) -> Result<()> {
     let memory = subject.process()?.memory();
     let sizes = memory.report();
-    let pages = |bytes: usize| bytes / PAGE_SIZE;
-    put!(
-        text,
-        "{} {} {} {} 0 {} 0\n",
-        pages(sizes.size),
+    let pages = |bytes: usize| (bytes / PAGE_SIZE) as u64;
+    put!(text, "{}", pages(sizes.size));
+    text.put_numbers(&[
         pages(sizes.resident),
-        memory.resident_of_files(),
+        memory.resident_of_files() as u64,
         pages(text_range(&memory).len()),
-        pages(sizes.data + sizes.stack)
-    );
+        0,
+        pages(sizes.data + sizes.stack),
+        0,
+    ]);
+    text.put(b"\n");
     Ok(())
 }

@@ -28,6 +28,13 @@ impl Text {
         self.put(b"\n");
     }
 
+    /// Adds numbers, each after a space.
+    pub(super) fn put_numbers(&mut self, numbers: &[u64]) {
+        for number in numbers {
+            super::table::put!(self, " {number}");
+        }
+    }
+
     /// Adds `bytes` with those in `special` as backslash and three octal digits.
     pub(super) fn put_escaped(&mut self, bytes: &[u8], special: &[u8]) {
         for byte in bytes {
