@@ -12,6 +12,7 @@ use super::text::Text;
 use crate::process::{Process, Resource, Thread};
 use crate::signal::{Disposition, SigSet, Signal};
 use crate::time::{CpuTime, TICKS_PER_SECOND};
+use crate::tty;
 
 /// Nanoseconds in a tick of `sysconf(_SC_CLK_TCK)`.
 pub(super) const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
@@ -148,7 +149,12 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
     };
     put!(text, ") {} {}", state(&process, thread.as_deref()).0, parent_of(&process));
     let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
-    put!(text, " {group} {session} 0 -1");
+    match tty::controlling(&process) {
+        Some(terminal) => {
+            put!(text, " {group} {session} {} {}", terminal.device().encode(), terminal.foreground());
+        }
+        None => put!(text, " {group} {session} 0 -1"),
+    }
     let memory = process.memory();
     let (sizes, start) = (memory.report(), memory.start());
     // Addresses are for those who may look into the memory; Linux shows others 1 for the code, and 0.

@@ -32,7 +32,7 @@ const TTY_GROUP: u32 = 5;
 /// All pseudo terminals by number, and places of those that have gone.
 static PTYS: SpinLock<Vec<Weak<Terminal>>> = SpinLock::new(Vec::new());
 
-fn slave(number: u32) -> DeviceId {
+pub(super) fn slave(number: u32) -> DeviceId {
     DeviceId::new(136, number)
 }
 

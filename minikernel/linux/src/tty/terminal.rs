@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use isopod_fs::file::{FileOps, OpenFlags, OpenRequest};
-use isopod_fs::{Capabilities, Errno, Result, Source};
+use isopod_fs::{Capabilities, DeviceId, Errno, Result, Source};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 use isopod_manifest::channel::Kind;
@@ -14,6 +14,7 @@ use isopod_manifest::channel::Kind;
 use super::end::End;
 use super::job;
 use super::line::Line;
+use super::pty;
 use crate::host;
 use crate::sched;
 use crate::signal::{SigSet, Signal};
@@ -85,6 +86,19 @@ impl Terminal {
 
     pub(super) fn lock(&self) -> SpinLockGuard<'_, State> {
         self.state.lock()
+    }
+
+    /// The number of this end's device.
+    pub fn device(&self) -> DeviceId {
+        match self.far {
+            Far::Host => DeviceId::new(5, 1),
+            Far::Master(number) => pty::slave(number),
+        }
+    }
+
+    /// The process group in its foreground; 0 for none.
+    pub fn foreground(&self) -> u32 {
+        self.lock().foreground
     }
 
     /// Opens this end, as the controlling terminal if the caller's session has none and wants one.
