@@ -37,8 +37,9 @@ pub fn in_register(errno: Errno) -> u64 {
 pub struct Interrupted;
 
 impl From<Errno> for Fail {
+    /// `ERESTART`, which no program ever sees, comes from a file that sent the caller a signal to be dealt with first.
     fn from(errno: Errno) -> Self {
-        Self::Errno(errno)
+        if errno == Errno::ERESTART { Self::Restart(Restart::UnlessHandled) } else { Self::Errno(errno) }
     }
 }
 

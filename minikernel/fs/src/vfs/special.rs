@@ -1,8 +1,8 @@
 //! What opening a device node or a FIFO leads to.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::fmt;
 
 use isopod_hal::sync::SpinLock;
@@ -26,9 +26,12 @@ where
     }
 }
 
+/// Devices, and the first and last of the numbers that lead to them.
+type Devices = Vec<([DeviceId; 2], Arc<dyn Device>)>;
+
 /// The devices by number, and what stands behind every FIFO.
 pub struct SpecialFiles {
-    character: SpinLock<BTreeMap<DeviceId, Arc<dyn Device>>>,
+    character: SpinLock<Devices>,
     fifo: Arc<dyn Device>,
 }
 
@@ -38,14 +41,9 @@ impl SpecialFiles {
         Self { character: SpinLock::default(), fifo }
     }
 
-    /// Makes every character device node with this number lead to `device`.
-    pub fn register(&self, id: DeviceId, device: Arc<dyn Device>) {
-        self.character.lock().insert(id, device);
-    }
-
-    /// No longer leads to the device with this number.
-    pub fn unregister(&self, id: DeviceId) {
-        self.character.lock().remove(&id);
+    /// Makes every character device node with a number from `first` to `last` lead to `device`.
+    pub fn register(&self, first: DeviceId, last: DeviceId, device: Arc<dyn Device>) {
+        self.character.lock().push(([first, last], device));
     }
 
     /// Opens the special file of this type and number. ENXIO without a driver for it, and for sockets.
@@ -58,8 +56,11 @@ impl SpecialFiles {
         match kind {
             FileType::Fifo => self.fifo.open(request),
             FileType::CharacterDevice => {
-                let device = self.character.lock().get(&id).cloned();
-                device.ok_or(Errno::ENXIO)?.open(request)
+                let devices = self.character.lock();
+                let found = devices.iter().find(|([first, last], _)| (*first..=*last).contains(&id));
+                let device = Arc::clone(&found.ok_or(Errno::ENXIO)?.1);
+                drop(devices);
+                device.open(request)
             }
             _ => Err(Errno::ENXIO.into()),
         }

@@ -17,7 +17,10 @@ use crate::proc;
 use crate::tty::{self, pty};
 
 /// A device node: name, number, and what opens it.
-struct Node(&'static [u8], DeviceId, fn(&OpenRequest<'_>) -> Result<Box<dyn FileOps>>);
+struct Node(&'static [u8], DeviceId, Open);
+
+/// Opens a device.
+type Open = fn(&OpenRequest<'_>) -> Result<Box<dyn FileOps>>;
 
 /// The character devices, with Linux's numbers (`Documentation/admin-guide/devices.txt`).
 const NODES: [Node; 7] = [
@@ -46,9 +49,10 @@ const SHM_SIZE: u64 = 64 << 20;
 pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     let special = SpecialFiles::new(Arc::new(open_fifo));
     for Node(_, id, open) in NODES {
-        special.register(id, Arc::new(open));
+        special.register(id, id, Arc::new(open));
     }
-    special.register(pty::PTMX, Arc::new(pty::open_master));
+    special.register(pty::PTMX, pty::PTMX, Arc::new(pty::open_master as Open));
+    special.register(pty::slave(0), pty::slave(u32::MAX), Arc::new(pty::open_terminal as Open));
     let namespace = Namespace::new(root, b"isopod", special);
     mount(&namespace, b"/dev", device_tree()?, MountFlags::NOSUID | MountFlags::NOEXEC, b"tmpfs")?;
     let hidden = MountFlags::NOSUID | MountFlags::NOEXEC;

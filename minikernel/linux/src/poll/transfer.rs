@@ -69,11 +69,19 @@ pub async fn read(
     sink: &mut UserSink,
     operation: impl FnMut(&mut UserSink) -> fs::Result<usize>,
 ) -> SysResult {
-    let timeout = file.ops().and_then(FileOps::read_timeout).filter(|_| deadline != NEVER);
-    let deadline = timeout.map_or(deadline, |time| deadline.min(clock::monotonic_ns().saturating_add(time)));
+    let (deadline, timed) = end_of_read(file, deadline);
     match transfer(ctx, file, deadline, sink, file.ops().is_none(), operation).await.0 {
-        Err(Fail::Errno(Errno::EAGAIN)) if timeout.is_some() => Ok(0),
+        Err(Fail::Errno(Errno::EAGAIN)) if timed => Ok(0),
         outcome => outcome,
+    }
+}
+
+/// Until when a read waits, and whether it then ends with nothing instead of an error, as one of a terminal with a time does.
+fn end_of_read(file: &OpenFile, deadline: u64) -> (u64, bool) {
+    let timeout = file.ops().and_then(FileOps::read_timeout).filter(|_| deadline != NEVER);
+    match timeout {
+        Some(timeout) => (deadline.min(clock::monotonic_ns().saturating_add(timeout)), true),
+        None => (deadline, false),
     }
 }
 

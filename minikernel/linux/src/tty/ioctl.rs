@@ -55,7 +55,7 @@ pub(super) fn get(memory: &mut dyn UserMemory, address: usize) -> Result<i32> {
     Ok(i32::from_le_bytes(bytes))
 }
 
-/// Serves a request that either end of a terminal takes. `EAGAIN` when a process in the background must wait; `ENOTTY` for all that
+/// Serves a request that either end of a terminal takes. `ERESTART` when a process in the background was stopped; `ENOTTY` for all that
 /// is not known.
 pub(super) fn terminal(
     terminal: &Arc<Terminal>,

@@ -52,7 +52,7 @@ pub(super) fn tell_leader(session: u32) {
 }
 
 /// A process in the background may not go on with what `signal` stands for: its group is stopped, and the caller tries again
-/// (`EAGAIN`) when it has been continued. `EIO` where nobody could continue it, or where SIGTTIN would do nothing.
+/// (`ERESTART`) when it has been continued. `EIO` where nobody could continue it, or where SIGTTIN would do nothing.
 pub(super) fn check_foreground(terminal: &Terminal, signal: Signal) -> Result<()> {
     let Some(thread) = process::current() else { return Ok(()) };
     let process = thread.process();
@@ -71,7 +71,7 @@ pub(super) fn check_foreground(terminal: &Terminal, signal: Signal) -> Result<()
         return Err(Errno::EIO.into());
     }
     signal_group(group, signal);
-    Err(Errno::EAGAIN.into())
+    Err(Errno::ERESTART.into())
 }
 
 /// Whether the signal is blocked or ignored.

@@ -412,7 +412,9 @@ impl Line {
             }
             let put = if length == 0 { 0 } else { sink.put(&chunk[..length]) };
             let used = put + usize::from(hidden && put == length);
-            self.typed.drain(..used);
+            for _ in 0..used {
+                self.typed.pop_front();
+            }
             self.committed = self.committed.saturating_sub(used);
             done += put;
             if ended || put < chunk.len() {

@@ -32,8 +32,16 @@ const TTY_GROUP: u32 = 5;
 /// All pseudo terminals by number, and places of those that have gone.
 static PTYS: SpinLock<Vec<Weak<Terminal>>> = SpinLock::new(Vec::new());
 
-pub(super) fn slave(number: u32) -> DeviceId {
+/// The number of `/dev/pts/NUMBER`.
+pub const fn slave(number: u32) -> DeviceId {
     DeviceId::new(136, number)
+}
+
+/// Opens `/dev/pts/N`. `EIO` once its master has gone, and as long as it is locked.
+pub fn open_terminal(request: &OpenRequest<'_>) -> Result<Box<dyn FileOps>> {
+    let number = request.inode.metadata()?.special.minor;
+    let terminal = PTYS.lock().get(number as usize).and_then(Weak::upgrade);
+    terminal.ok_or(Errno::EIO)?.open(request)
 }
 
 /// The master of a pseudo terminal.
@@ -59,11 +67,6 @@ pub fn open_master(request: &OpenRequest<'_>) -> Result<Box<dyn FileOps>> {
         ptys[free] = Arc::downgrade(&terminal);
         (terminal, free as u32)
     };
-    let weak = Arc::downgrade(&terminal);
-    kernel::namespace().special().register(
-        slave(number),
-        Arc::new(move |request: &OpenRequest<'_>| weak.upgrade().ok_or(Errno::EIO)?.open(request)),
-    );
     // From here on its end takes back what was done.
     let master = Master { terminal, number };
     let kind = NodeKind::Special(FileType::CharacterDevice, slave(number));
@@ -182,7 +185,6 @@ impl FileOps for Master {
 impl Drop for Master {
     fn drop(&mut self) {
         self.terminal.lock().closed = true;
-        kernel::namespace().special().unregister(slave(self.number));
         if let Ok(devpts) = devpts() {
             // It is missing only where it could not be made.
             let _ = devpts.nodes.root().unlink(self.name().as_bytes());
@@ -195,12 +197,6 @@ impl fmt::Debug for Master {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("Master")
     }
-}
-
-/// The pseudo terminal with this number.
-#[cfg(test)]
-pub(super) fn terminal(number: u32) -> Option<Arc<Terminal>> {
-    PTYS.lock().get(number as usize).and_then(Weak::upgrade)
 }
 
 /// The file system of `/dev/pts`; there is one, however often it is mounted.
@@ -221,10 +217,15 @@ fn devpts() -> Result<&'static Arc<Devpts>> {
 }
 
 /// `devpts`: nodes in memory that come and go with their pseudo terminals.
-#[derive(Debug)]
 struct Devpts {
     nodes: Arc<Tmpfs>,
     root: Arc<Directory>,
+}
+
+impl fmt::Debug for Devpts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Devpts")
+    }
 }
 
 impl FileSystem for Devpts {

@@ -233,17 +233,17 @@ impl UserMemory for Memory {
     }
 }
 
-fn inode() -> Arc<dyn Inode> {
+fn detached() -> Arc<dyn Inode> {
     DetachedInode::new(FileType::CharacterDevice, 0o666, 0, 0)
 }
 
 /// Opens one of the devices for reading and writing.
 fn open_with(
     flags: OpenFlags,
+    inode: Arc<dyn Inode>,
     open: impl FnOnce(&OpenRequest<'_>) -> isopod_fs::Result<Box<dyn FileOps>>,
 ) -> isopod_fs::Result<Arc<OpenFile>> {
     let credentials = Credentials::root();
-    let inode = inode();
     let flags = flags | OpenFlags::RDWR;
     let request = OpenRequest {
         inode: &inode,
@@ -273,7 +273,7 @@ fn ask(file: &OpenFile, request: u32, argument: u32) -> Result<u32, Errno> {
 
 /// A pseudo terminal: master, the terminal behind it.
 fn pair() -> (Arc<OpenFile>, Arc<OpenFile>) {
-    let master = open_with(OpenFlags::NOCTTY, pty::open_master).unwrap();
+    let master = open_with(OpenFlags::NOCTTY, detached(), pty::open_master).unwrap();
     let number = ask(&master, TIOCGPTN, 0).unwrap();
     assert!(matches!(open_slave(number, OpenFlags::NOCTTY), Err(Error::Errno(Errno::EIO))), "locked");
     ask(&master, TIOCSPTLCK, 0).unwrap();
@@ -282,7 +282,8 @@ fn pair() -> (Arc<OpenFile>, Arc<OpenFile>) {
 }
 
 fn open_slave(number: u32, flags: OpenFlags) -> isopod_fs::Result<Arc<OpenFile>> {
-    open_with(flags, |request| pty::terminal(number).ok_or(Errno::ENXIO)?.open(request))
+    let inode = pty::file_system()?.root().lookup(alloc::format!("{number}").as_bytes())?;
+    open_with(flags, inode, pty::open_terminal)
 }
 
 fn take(file: &OpenFile) -> Result<Vec<u8>, Errno> {
@@ -350,7 +351,7 @@ fn a_session_has_one_terminal_and_its_foreground_the_signals() {
     let number = ask(&master, TIOCGPTN, 0).unwrap();
     let mut task = Task::new(in_thread(&thread, async {
         assert!(matches!(
-            open_with(OpenFlags::empty(), super::open_controlling),
+            open_with(OpenFlags::empty(), detached(), super::open_controlling),
             Err(Error::Errno(Errno::ENXIO))
         ));
         assert_eq!(ask(&slave, TIOCGPGRP, 0), Err(Errno::ENOTTY));
@@ -361,7 +362,7 @@ fn a_session_has_one_terminal_and_its_foreground_the_signals() {
         assert_eq!(ask(&slave, TIOCSPGRP, 4_000_000), Err(Errno::ESRCH));
         assert_eq!(ask(&slave, TIOCSPGRP, pid), Ok(pid));
         assert_eq!(ask(&slave, TIOCSCTTY, 0), Ok(0));
-        let tty = open_with(OpenFlags::empty(), super::open_controlling).unwrap();
+        let tty = open_with(OpenFlags::empty(), detached(), super::open_controlling).unwrap();
         assert_eq!(give(&tty, b"x"), Ok(1));
         drop(opened);
     }));

@@ -6,10 +6,9 @@ use isopod_fs::file::{OpenFile, OpenFlags, UserMemory, Whence};
 use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
 use isopod_hal::uaccess::{self, Fault};
 
-use crate::fail::{Fail, SysResult};
+use crate::fail::SysResult;
 use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
-use crate::poll;
 use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags};
 use crate::wait::retry;
@@ -208,12 +207,10 @@ pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysR
         }
         _ => loop {
             let mut memory = IoctlMemory::default();
-            // A terminal has processes in the background wait.
-            let operation = || file.ioctl(request, argument, &mut memory);
-            let outcome = poll::until_ready(&ctx.thread, &file, poll::FOREVER, operation).await;
+            let outcome = retry(|| file.ioctl(request, argument, &mut memory)).await;
             match (outcome, memory.fault) {
-                (Err(Fail::Errno(Errno::EFAULT)), Some(fault)) => ctx.memory.resolve(fault).await?,
-                (outcome, _) => return outcome,
+                (Err(Errno::EFAULT), Some(fault)) => ctx.memory.resolve(fault).await?,
+                (outcome, _) => return Ok(outcome?),
             }
         },
     }
