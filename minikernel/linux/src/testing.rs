@@ -35,13 +35,18 @@ pub fn install_kernel() {
 
 /// The only thread of a new process.
 pub fn thread() -> Arc<Thread> {
+    child(Weak::new())
+}
+
+/// The only thread of a new child of `parent`.
+pub fn child(parent: Weak<Process>) -> Arc<Thread> {
     install_kernel();
     let limits = Limits::new(1024);
     let memory =
         AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
     // Never the first process, which ignores signals that it does not handle.
     let pid = core::iter::repeat_with(|| process::allocate_pid().unwrap()).find(|&pid| pid != 1).unwrap();
-    let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
+    let process = Arc::new(Process::new(pid, parent, Arc::new(memory), limits));
     Thread::new(
         pid,
         process,
