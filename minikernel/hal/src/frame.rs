@@ -93,6 +93,25 @@ impl Frame {
         self.0 == other.0
     }
 
+    /// Whether the bytes of `range` are all zero.
+    ///
+    /// # Panics
+    /// The range does not lie in the page.
+    pub fn is_zero(&self, range: Range<usize>) -> bool {
+        let mut chunk = [0u8; 128];
+        let mut at = range.start;
+        while at < range.end {
+            let step = chunk.len().min(range.end - at);
+            self.read(at, &mut chunk[..step]);
+            // All of a chunk at once: the compiler makes vector code of it.
+            if chunk[..step].iter().fold(0, |all, byte| all | byte) != 0 {
+                return false;
+            }
+            at += step;
+        }
+        true
+    }
+
     /// Copies out `into.len()` bytes from `offset` on.
     ///
     /// # Panics

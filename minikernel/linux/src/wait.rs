@@ -8,6 +8,7 @@ use isopod_fs as fs;
 use isopod_fs::Errno;
 
 use crate::fail::Interrupted;
+use crate::memory_pressure;
 use crate::process::Thread;
 
 /// Does a file-system operation, again after each wait for the disk. Such waits are short and end by themselves; signals do not
@@ -18,6 +19,8 @@ pub async fn retry<T>(mut operation: impl FnMut() -> fs::Result<T>) -> Result<T,
     loop {
         match operation() {
             Ok(value) => return Ok(value),
+            // Caches give way before a call fails (design, decision 10).
+            Err(fs::Error::Errno(Errno::ENOMEM)) if memory_pressure::reclaim() => {}
             Err(fs::Error::Errno(errno)) => return Err(errno),
             Err(fs::Error::Wait(wait)) => {
                 waited = wait;

@@ -88,7 +88,7 @@ impl DiskInode {
                 return Err(CORRUPT);
             }
             let frame = image.source.page(offset / PAGE_SIZE as u64)?;
-            if clean || is_zero(&frame, length) {
+            if clean || frame.is_zero(length..PAGE_SIZE) {
                 return Ok((frame, false));
             }
         }
@@ -111,19 +111,4 @@ impl DiskInode {
         }
         Ok(frame)
     }
-}
-
-/// Whether a page is zero from `start` on.
-fn is_zero(frame: &Frame, start: usize) -> bool {
-    let mut bytes = [0; 256];
-    let mut offset = start;
-    while offset < PAGE_SIZE {
-        let step = bytes.len().min(PAGE_SIZE - offset);
-        frame.read(offset, &mut bytes[..step]);
-        if bytes[..step].iter().any(|byte| *byte != 0) {
-            return false;
-        }
-        offset += step;
-    }
-    true
 }

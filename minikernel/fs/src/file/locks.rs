@@ -144,6 +144,7 @@ impl LockTable {
         }
         whole.try_reserve(1).map_err(|_| Errno::ENOLCK)?;
         let before = whole.len();
+        let held = whole.iter().any(|(holder, _)| *holder == owner);
         whole.retain(|(holder, _)| *holder != owner);
         let mut result = Ok(());
         if let Some(kind) = kind {
@@ -153,7 +154,9 @@ impl LockTable {
                 whole.push((owner, kind));
             }
         }
-        let released = whole.len() < before || kind == Some(LockKind::Read);
+        // An own lock that went, or was exclusive and is now shared, may let others in. Who was refused and held nothing wakes
+        // nobody, least of all itself.
+        let released = whole.len() < before || (held && result.is_ok());
         drop(whole);
         if released {
             locks.released.wake_all();

@@ -151,6 +151,11 @@ pub trait FileOps: Any + Send + Sync + Debug {
         Err(Errno::ENOTTY.into())
     }
 
+    /// Whether there is anything to read or write; what is only waited for answers every read and write with EINVAL.
+    fn transfers(&self) -> bool {
+        true
+    }
+
     /// Whether the file has a position.
     fn seeking(&self) -> Seeking {
         Seeking::Never

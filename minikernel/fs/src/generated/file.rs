@@ -46,8 +46,8 @@ impl FileOps for OpenText {
         text.resize(length, 0);
         let taken = source.take(&mut text);
         if taken < length {
-            // The rest of the source must be brought in first: the text is taken as a whole.
-            return Err(Errno::EFAULT.into());
+            // The rest of the source must be brought in first: the text is taken as a whole, by another call.
+            return Ok(0);
         }
         self.file.write(self.process, &text)?;
         Ok(taken)

@@ -1,8 +1,10 @@
 //! Page faults: how each page of an area comes to be.
 
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use isopod_fs as fs;
+use isopod_fs::Inode;
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::Access;
 use isopod_hal::sync::Once;
@@ -10,6 +12,7 @@ use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::space::{AddressSpace, Inner};
 use super::{Backing, FileBacking, Vma, VmaFlags, page_down};
+use crate::memory_pressure;
 
 /// How much of a file is mapped around a read fault, in bytes, as far as it is in memory already (Linux's `fault_around_bytes`).
 const FAULT_AROUND: usize = 64 << 10;
@@ -84,27 +87,52 @@ fn without_write(access: Access) -> Access {
     access.difference(Access::WRITE)
 }
 
+/// A page of a file that a fault needs.
+struct Wanted {
+    inode: Arc<dyn Inode>,
+    index: u64,
+    /// It is to be written, and the writes are to reach the file.
+    for_write: bool,
+}
+
+impl Wanted {
+    /// True when it is still what `vma` maps at `page`.
+    fn fits(&self, page: usize, vma: &Vma) -> bool {
+        matches!(&vma.backing, Backing::File(file)
+            if Arc::ptr_eq(&file.inode, &self.inode) && page_index(file, vma, page) == self.index)
+    }
+
+    fn get(&self) -> fs::Result<Frame> {
+        if self.for_write { self.inode.page_for_write(self.index) } else { self.inode.page(self.index) }
+    }
+}
+
 impl AddressSpace {
     /// Provides the page at `address` for an access of `kind`, or says why not.
     pub fn fault(&self, address: usize, kind: FaultKind) -> Result<(), FaultError> {
-        let mut inner = self.inner.lock();
         let page = page_down(address);
-        if inner.areas.find(page).is_none() {
-            inner.grow_stack(page)?;
-        }
+        let wanted = self.inner.lock().wanted(page, kind)?;
+        // Asked for without the lock: a page that is to be written may replace another, which everybody who has that mapped must then let
+        // go of, this address space too.
+        let provided = match &wanted {
+            Some(wanted) => Some(wanted.get()?),
+            None => None,
+        };
+        let mut inner = self.inner.lock();
         let vma = inner.areas.find(page).ok_or(FaultError::NotMapped)?.clone();
         if !vma.access.contains(kind.needs()) {
             return Err(FaultError::NotAllowed);
         }
+        let provided = provided.filter(|_| wanted.is_some_and(|wanted| wanted.fits(page, &vma)));
         match inner.table.get(page) {
             // Another thread was faster, or the fault came from an old TLB entry.
             Some(mapped) if mapped.access.contains(kind.needs()) => Ok(()),
-            Some(_) if kind == FaultKind::Write => inner.unshare(page, &vma),
+            Some(_) if kind == FaultKind::Write => inner.unshare(page, &vma, provided),
             Some(_) => {
                 inner.table.protect_range(page..page + PAGE_SIZE, without_write(vma.access));
                 Ok(())
             }
-            None => inner.populate(page, &vma, kind),
+            None => inner.populate(page, &vma, kind, provided),
         }
     }
 
@@ -115,6 +143,7 @@ impl AddressSpace {
             match self.fault(page, kind) {
                 Ok(()) => page += PAGE_SIZE,
                 Err(FaultError::Wait(wait)) => wait.await,
+                Err(FaultError::Memory) if memory_pressure::reclaim() => {}
                 Err(error) => return Err(error),
             }
         }
@@ -141,34 +170,54 @@ impl Inner {
         Ok(())
     }
 
-    /// Fills a page that is not there.
-    fn populate(&mut self, page: usize, vma: &Vma, kind: FaultKind) -> Result<(), FaultError> {
-        match &vma.backing {
-            Backing::Anonymous if kind == FaultKind::Write => {
+    /// The page of a file that a fault of `kind` at `page` needs, if it needs one.
+    fn wanted(&mut self, page: usize, kind: FaultKind) -> Result<Option<Wanted>, FaultError> {
+        if self.areas.find(page).is_none() {
+            self.grow_stack(page)?;
+        }
+        let vma = self.areas.find(page).ok_or(FaultError::NotMapped)?;
+        let Backing::File(file) = &vma.backing else { return Ok(None) };
+        if !vma.access.contains(kind.needs()) {
+            return Err(FaultError::NotAllowed);
+        }
+        let shared = !vma.is_private();
+        if self.table.is_mapped(page) && !(shared && kind == FaultKind::Write) {
+            return Ok(None);
+        }
+        let for_write = shared && vma.access.contains(Access::WRITE);
+        Ok(Some(Wanted { inode: Arc::clone(&file.inode), index: page_index(file, vma, page), for_write }))
+    }
+
+    /// Fills a page that is not there. `provided` is the file's page; without one the area has just become another, and the program
+    /// faults again.
+    fn populate(
+        &mut self,
+        page: usize,
+        vma: &Vma,
+        kind: FaultKind,
+        provided: Option<Frame>,
+    ) -> Result<(), FaultError> {
+        match (&vma.backing, provided) {
+            (Backing::Anonymous, _) if kind == FaultKind::Write => {
                 self.install(page, Frame::zeroed()?, vma.access)?;
             }
-            Backing::Anonymous => {
+            (Backing::Anonymous, _) => {
                 self.install(page, zero_page()?, without_write(vma.access))?;
             }
-            Backing::File(file) if !vma.is_private() => {
-                let index = page_index(file, vma, page);
-                let writable = vma.access.contains(Access::WRITE);
-                let inode = &file.inode;
-                let frame = if writable { inode.page_for_write(index)? } else { inode.page(index)? };
+            (Backing::File(_), Some(frame)) if !vma.is_private() => {
                 self.install(page, frame, vma.access)?;
             }
-            Backing::File(file) if kind == FaultKind::Write => {
-                let source = file.inode.page(page_index(file, vma, page))?;
+            (Backing::File(_), Some(source)) if kind == FaultKind::Write => {
                 let copy = Frame::uninit()?;
                 copy.copy_from(&source);
                 self.install(page, copy, vma.access)?;
             }
-            Backing::File(file) => {
-                let frame = file.inode.page(page_index(file, vma, page))?;
+            (Backing::File(file), Some(frame)) => {
                 self.install(page, frame, without_write(vma.access))?;
                 self.map_around(page, vma, file)?;
             }
-            Backing::Kernel { frames, first, .. } => {
+            (Backing::File(_), None) => {}
+            (Backing::Kernel { frames, first, .. }, _) => {
                 let frame =
                     frames.get(first + (page - vma.start) / PAGE_SIZE).ok_or(FaultError::NoContent)?;
                 self.install(page, frame.clone(), vma.access)?;
@@ -193,10 +242,9 @@ impl Inner {
     }
 
     /// Makes a page writable that is mapped without that right: in place if nobody else has it, else as a copy.
-    fn unshare(&mut self, page: usize, vma: &Vma) -> Result<(), FaultError> {
+    fn unshare(&mut self, page: usize, vma: &Vma, provided: Option<Frame>) -> Result<(), FaultError> {
         if !vma.is_private() {
-            if let Backing::File(file) = &vma.backing {
-                let frame = file.inode.page_for_write(page_index(file, vma, page))?;
+            if let Some(frame) = provided {
                 self.install(page, frame, vma.access)?;
             }
             return Ok(());

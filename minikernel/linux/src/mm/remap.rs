@@ -4,6 +4,7 @@ use isopod_fs::Errno;
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::USER_END;
 
+use super::layout::LOWEST;
 use super::space::{AddressSpace, Inner};
 use super::{Placement, Vma, VmaFlags, page_up};
 
@@ -89,6 +90,9 @@ impl Inner {
         let target_end = to.checked_add(new).filter(|&end| end <= USER_END).ok_or(Errno::EINVAL)?;
         if !to.is_multiple_of(PAGE_SIZE) || (to < from + old && from < target_end) {
             return Err(Errno::EINVAL);
+        }
+        if to < LOWEST {
+            return Err(Errno::EPERM);
         }
         if self.touches_kernel_area(to..target_end) {
             return Err(Errno::EPERM);

@@ -399,6 +399,10 @@ impl FileOps for EpollFile {
         Err(Errno::EINVAL.into())
     }
 
+    fn transfers(&self) -> bool {
+        false
+    }
+
     fn seeking(&self) -> Seeking {
         Seeking::ZeroButStream
     }

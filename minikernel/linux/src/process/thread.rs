@@ -8,7 +8,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::{FileTable, FsContext, Identity, Process};
-use crate::signal::{SharedActions, SigSet, ThreadSignals};
+use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals};
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
@@ -164,8 +164,14 @@ impl Thread {
     /// Waits until the process is continued, or ends.
     pub async fn wait_for_continue(&self) {
         let process = &self.process;
-        let over = || !process.stopped.load(Ordering::Acquire) || self.must_end();
+        let over = || !process.stopped.load(Ordering::Acquire) || self.must_end() || self.is_killed();
         process.continued.until(|| over().then_some(())).await;
+    }
+
+    /// True when SIGKILL waits, which neither a mask nor a stop holds up.
+    fn is_killed(&self) -> bool {
+        self.process.pending.lock().set().contains(Signal::KILL)
+            || self.signals.lock().pending.set().contains(Signal::KILL)
     }
 
     /// True when the thread is to end at its next return to user code.

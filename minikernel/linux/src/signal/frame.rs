@@ -128,7 +128,7 @@ pub(super) async fn push(
     let fpu = top.wrapping_sub(fpu_size as u64) & !63;
     // As after a call: the stack is aligned to 16 bytes before the return address was pushed.
     let at = (fpu.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
-    if stack.contains(registers.rsp) && !switch && at < stack.base as u64 {
+    if (switch || stack.contains(registers.rsp)) && at < stack.base as u64 {
         return Err(Errno::EFAULT);
     }
     let mut image = alloc::vec![0; fpu_size];

@@ -26,7 +26,12 @@ pub fn send_to_process(process: &Process, signal: Signal, info: SigInfo) -> Resu
         let signals = thread.signals.lock();
         signals.awaited.contains(signal) || !signals.mask.contains(signal)
     };
-    if let Some(thread) = threads.iter().find(takes_it) {
+    if signal == Signal::KILL {
+        // Whichever thread is stopped must hear of it.
+        for thread in &threads {
+            thread.kick();
+        }
+    } else if let Some(thread) = threads.iter().find(takes_it) {
         thread.kick();
     }
     process.signalled.wake_all();
@@ -78,7 +83,10 @@ fn is_pointless(thread: &Thread, signal: Signal) -> bool {
 /// True for a signal from inside to the first process, which has no default actions (`pid_namespaces(7)`, "The namespace init process").
 fn is_immune(thread: &Thread, signal: Signal, info: &SigInfo) -> bool {
     let actions = alloc::sync::Arc::clone(&thread.actions.lock());
+    // A blocked signal waits all the same: the program may take it by sigwait(3) or signalfd(2), or catch it by then.
+    let blocked = thread.signals.lock().mask.contains(signal);
     thread.process().pid == 1
+        && !blocked
         && !info.is_from_host()
         && actions.get(signal).disposition == Disposition::Default
 }

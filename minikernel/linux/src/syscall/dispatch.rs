@@ -18,7 +18,7 @@ pub async fn handle(ctx: &mut Ctx) {
     let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
     ctx.call = number;
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
-    let result = if memory_pressure::may_proceed(ctx) {
+    let result = if memory_pressure::may_proceed(ctx, number) {
         table::dispatch(number, ctx, arguments).await
     } else {
         Err(Fail::Errno(Errno::ENOMEM))

@@ -101,6 +101,9 @@ pub async fn mmap(
     let backing = match file {
         Some(file) => {
             max_access = allowed(&file, shared)?;
+            if wanted.contains(Access::EXEC) && !max_access.contains(Access::EXEC) {
+                return Err(Errno::EPERM.into());
+            }
             if !max_access.contains(wanted) {
                 return Err(Errno::EACCES.into());
             }

@@ -163,6 +163,9 @@ pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -
         return Err(Errno::EBADF.into());
     }
     let segments = vectors(ctx, array, count).await?;
+    if file.ops().is_some_and(|ops| !ops.transfers()) {
+        return Err(Errno::EINVAL.into());
+    }
     // Unlike read(2), it does not ask the file when there is nothing to read.
     if segments.iter().all(|segment| segment.start == segment.end) {
         return Ok(0);
@@ -302,6 +305,15 @@ pub async fn copy_file_range(
     for (start, offset) in starts.iter_mut().zip([in_offset, out_offset]) {
         if let Some(offset) = offset.non_null() {
             *start = position(ctx.memory.read(offset).await?)?;
+        }
+    }
+    if Arc::ptr_eq(input.inode(), output.inode()) {
+        let from = starts[0].map_or_else(|| input.seek(0, Whence::Current), Ok);
+        let to = starts[1].map_or_else(|| output.seek(0, Whence::Current), Ok);
+        if let (Ok(from), Ok(to)) = (from, to)
+            && from.abs_diff(to) < count as u64
+        {
+            return Err(Errno::EINVAL.into());
         }
     }
     let done = copy(ctx, (&input, starts[0]), (&output, starts[1]), count.min(COUNT_MAX)).await?;
