@@ -126,7 +126,9 @@ impl RootError {
             Self::Read { source, .. } | Self::Content { source, .. } => match source.kind() {
                 io::ErrorKind::PermissionDenied => "run as a user who may read all of it",
                 io::ErrorKind::UnexpectedEof => "the file shrank while it was read; try again",
-                io::ErrorKind::NotFound => "name a directory or a file that is there; a relative path starts here",
+                io::ErrorKind::NotFound => {
+                    "name a directory or a file that is there; a relative path starts here"
+                }
                 io::ErrorKind::NotADirectory => "rootfs: takes the directory that is to be the root",
                 _ => "look whether the disk it is on is sound, and try again",
             },
