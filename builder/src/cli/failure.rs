@@ -27,8 +27,14 @@ impl Failure {
     }
 }
 
-/// A message without the numbers that Rust puts behind what the operating system says.
+/// A message without the numbers that Rust puts behind what the operating system says, and without control characters: registries and
+/// archives could drive the user's terminal with them.
 fn plain(message: &str) -> String {
+    let mut visible = String::with_capacity(message.len());
+    for c in message.chars() {
+        if c.is_control() && c != '\n' { visible.extend(c.escape_default()) } else { visible.push(c) }
+    }
+    let message = visible.as_str();
     let mut parts = message.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))

@@ -1,7 +1,8 @@
 //! `isopod run`
 
 use std::ffi::OsString;
-use std::io::Write as _;
+use std::fs::File;
+use std::io::{Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
@@ -153,7 +154,8 @@ fn linked(path: &Path) -> Result<Option<Application>, Failure> {
     let found = link::open(path)
         .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?;
     let Some(linked) = found else {
-        if !path.to_string_lossy().contains('/') {
+        // A word without a slash may be the name of an image, but not if an ELF file of that name is here.
+        if !path.to_string_lossy().contains('/') && !is_elf(path) {
             return Ok(None);
         }
         return Err(Failure::new(
@@ -192,4 +194,9 @@ fn keep(manifest: &Manifest, store: &Store) -> Result<PathBuf, Failure> {
 fn utf8(word: OsString) -> Result<String, Failure> {
     word.into_string()
         .map_err(|word| Failure::new(format!("the argument {} is not UTF-8", word.display()), None))
+}
+/// Whether the file begins as an ELF file does.
+fn is_elf(path: &Path) -> bool {
+    let mut magic = [0; 4];
+    File::open(path).and_then(|mut file| file.read_exact(&mut magic)).is_ok() && magic == *b"\x7fELF"
 }

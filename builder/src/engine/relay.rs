@@ -218,7 +218,12 @@ impl Relay {
 
     fn feed(&mut self) {
         let Some(stdin) = &mut self.stdin else { return };
-        let mut bytes = vec![0; self.conversation.stdin_room()];
+        let room = self.conversation.stdin_room();
+        if room == 0 {
+            // A signal or a new window size was queued first; a read of nothing would look like the end.
+            return;
+        }
+        let mut bytes = vec![0; room];
         match stdin.read(&mut bytes) {
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             // A terminal that hung up reads as an error: for the application that is an end like any other.

@@ -1,5 +1,7 @@
 //! What an image says of how to run it, and what the user says instead, become one manifest. The rules are Docker's.
 
+use std::collections::BTreeSet;
+
 use isopod_manifest::{Manifest, Port, Protocol, User};
 
 use super::signal;
@@ -181,7 +183,8 @@ fn volumes(image: &[String]) -> Vec<Vec<u8>> {
 }
 
 fn ports(exposed: &[String]) -> Result<Vec<Port>, CommandError> {
-    let mut ports = Vec::new();
+    // A set: however often a range is repeated, there are only so many ports.
+    let mut ports = BTreeSet::new();
     for text in exposed {
         let (numbers, protocol) = text.split_once('/').unwrap_or((text, "tcp"));
         let (first, last) = numbers.split_once('-').unwrap_or((numbers, numbers));
@@ -199,9 +202,7 @@ fn ports(exposed: &[String]) -> Result<Vec<Port>, CommandError> {
             _ => return Err(CommandError::Port(text.clone())),
         }
     }
-    ports.sort();
-    ports.dedup();
-    Ok(ports)
+    Ok(ports.into_iter().collect())
 }
 
 /// Refuses what the guest would refuse, while the user can still be told in their own words.

@@ -52,10 +52,13 @@ fn read<'a>(data: impl ReadRef<'a>) -> Option<Linked> {
     };
     let directory = BootDirectory::decode(bytes(SECTION)?)?;
     let root = section(ROOT)?;
+    let (start, size) = (root.sh_offset(LittleEndian), root.sh_size(LittleEndian));
+    // A file that was cut short still has its headers.
+    start.checked_add(size).filter(|&end| data.len().is_ok_and(|length| end <= length))?;
     Some(Linked {
         about: bytes(ABOUT)?.to_vec(),
         manifest: bytes(MANIFEST)?.to_vec(),
-        root: (root.sh_offset(LittleEndian), root.sh_size(LittleEndian)),
+        root: (start, size),
         end: directory.root.start.checked_add(directory.root.length)?,
     })
 }

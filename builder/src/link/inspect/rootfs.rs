@@ -66,13 +66,13 @@ impl RootImage {
     /// What the file system says, and [`io::ErrorKind::InvalidData`] for anything but EROFS.
     pub fn open(path: &Path, start: u64) -> io::Result<Self> {
         let file = Arc::new(File::open(path)?);
-        let block: [u8; 128] = read_array(&file, start + SUPERBLOCK)?;
+        let block: [u8; 128] = read_array(&file, start.checked_add(SUPERBLOCK).ok_or_else(damaged)?)?;
         let (magic, block_bits, root, inodes) =
             (word(&block, 0), block[12], half(&block, 14), word(&block, 40));
         if magic != MAGIC || 1 << block_bits.min(63) != BLOCK {
             return Err(damaged());
         }
-        let inodes = start + u64::from(inodes) * BLOCK;
+        let inodes = start.checked_add(u64::from(inodes) * BLOCK).ok_or_else(damaged)?;
         Ok(Self { file, start, inodes, root: u64::from(root) })
     }
 
@@ -90,8 +90,8 @@ impl RootImage {
             _ => (64, u64::from(word(&head, 8)) | u64::from(word(&head, 12)) << 32),
         };
         let address = word(&head, 16);
-        let behind = at + length + xattrs;
-        let blocks = self.start + u64::from(address) * BLOCK;
+        let behind = at.checked_add(length + xattrs).ok_or_else(damaged)?;
+        let blocks = self.start.checked_add(u64::from(address) * BLOCK).ok_or_else(damaged)?;
         let data = match format >> 1 & 7 {
             0 => Data::Flat { blocks, tail: blocks.checked_add(size / BLOCK * BLOCK).ok_or_else(damaged)? },
             2 => Data::Flat { blocks, tail: behind },
