@@ -1,0 +1,116 @@
+//! `isopod run -it`: the application has a terminal, whose lines it edits and whose size it knows.
+
+use std::io::{Read, Write};
+use std::process::{Child, ChildStdin, Command, Stdio};
+use std::sync::mpsc::{self, Receiver};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::packages;
+
+/// How long a guest may take to show what is expected.
+const LIMIT: Duration = Duration::from_secs(60);
+
+/// `isopod` on a pseudo terminal, which script(1) makes.
+struct Session {
+    child: Child,
+    keys: ChildStdin,
+    screen: Receiver<Vec<u8>>,
+    shown: String,
+}
+
+impl Session {
+    /// Runs busybox with these words on a terminal of 33 rows and 99 columns.
+    fn start(words: &str) -> Result<Self> {
+        let busybox = packages::program("busybox-static", "/bin/busybox")?;
+        let isopod = Isopod::shared().command(&[]);
+        let line = format!(
+            "stty rows 33 cols 99; exec {} run -it elf:{} {words}",
+            Isopod::program().display(),
+            busybox.display()
+        );
+        let mut child = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .envs(isopod.get_envs().filter_map(|(name, value)| Some((name, value?))))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .context("script(1) of bsdutils is needed")?;
+        let keys = child.stdin.take().context("no standard input")?;
+        let mut output = child.stdout.take().context("no standard output")?;
+        let (sender, screen) = mpsc::channel();
+        std::thread::spawn(move || {
+            let mut bytes = [0; 1024];
+            while let Ok(length @ 1..) = output.read(&mut bytes) {
+                if sender.send(bytes[..length].to_vec()).is_err() {
+                    break;
+                }
+            }
+        });
+        Ok(Self { child, keys, screen, shown: String::new() })
+    }
+
+    fn press(&mut self, keys: &str) -> Result<()> {
+        self.keys.write_all(keys.as_bytes())?;
+        Ok(self.keys.flush()?)
+    }
+
+    /// Waits until the screen shows `text` behind what was waited for before.
+    fn expect(&mut self, text: &str) -> Result<()> {
+        let end = Instant::now() + LIMIT;
+        loop {
+            if let Some(at) = self.shown.find(text) {
+                self.shown.drain(..at + text.len());
+                return Ok(());
+            }
+            let left = end.saturating_duration_since(Instant::now());
+            match self.screen.recv_timeout(left) {
+                Ok(bytes) => self.shown.push_str(&String::from_utf8_lossy(&bytes)),
+                Err(_) => bail!("the screen does not show {text:?}, but {:?}", self.shown),
+            }
+        }
+    }
+
+    fn status(mut self) -> Result<Option<i32>> {
+        Ok(self.child.wait()?.code())
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // A test that failed leaves a guest; one that has ended is none of this one's business any more.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+#[test]
+fn a_shell_has_lines_to_edit_and_ends_with_its_status() -> Result<()> {
+    let mut session = Session::start("sh")?;
+    session.expect("# ")?;
+    // The shell edits its own command line; what it prints says that the terminal edits lines again.
+    session.press("echo go; read word; echo \"<$word>\" $((40 + 2))\r")?;
+    session.expect("\r\ngo\r\n")?;
+    // A character is taken back on the screen and in the line.
+    session.press("helx\x7flo\r")?;
+    session.expect("helx\x08 \x08lo\r\n")?;
+    session.expect("<hello> 42\r\n")?;
+    session.press("echo on; read word < /dev/tty\r")?;
+    session.expect("\r\non\r\n")?;
+    session.press("\x03")?;
+    session.expect("^C")?;
+    session.expect("# ")?;
+    session.press("exit 7\r")?;
+    assert_eq!(session.status()?, Some(7));
+    Ok(())
+}
+
+#[test]
+fn the_terminal_has_the_users_size() -> Result<()> {
+    let mut session = Session::start("stty -a")?;
+    session.expect("rows 33; columns 99;")?;
+    session.expect("isig icanon iexten echo echoe echok")?;
+    assert_eq!(session.status()?, Some(0));
+    Ok(())
+}
