@@ -103,7 +103,9 @@ impl FileOps for End {
         argument: usize,
         memory: &mut dyn UserMemory,
     ) -> Result<usize> {
-        self.check_alive()?;
+        if self.check_alive().is_err() {
+            return Err(if request == ioctl::TIOCSPGRP { Errno::ENOTTY } else { Errno::EIO }.into());
+        }
         ioctl::terminal(&self.terminal, false, file, request, argument, memory)
     }
 }

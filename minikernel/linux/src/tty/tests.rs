@@ -127,6 +127,7 @@ fn pseudo_terminals_come_and_go() {
     assert_eq!(take(&again), Ok(Vec::new()));
     assert_eq!(give(&again, b"x"), Err(Errno::EIO));
     assert_eq!(ask(&again, TIOCGWINSZ, 0), Err(Errno::EIO));
+    assert_eq!(ask(&again, TIOCSPGRP, 0), Err(Errno::ENOTTY));
     assert!(again.ready().contains(Ready::HANG_UP | Ready::ERROR | Ready::READABLE | Ready::WRITABLE));
     assert!(!names().contains(&alloc::format!("{number}")));
 }
