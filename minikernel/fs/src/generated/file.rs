@@ -7,10 +7,10 @@ use core::fmt;
 use isopod_hal::{PAGE_SIZE, sync::SpinLock};
 
 use super::File;
+use crate::Result;
 use crate::file::{FileOps, OpenFile, Seeking};
 use crate::transfer::{Sink, Source};
 use crate::vfs::Process;
-use crate::{Errno, Result};
 
 /// A file and the text that its reader sees.
 pub(super) struct OpenText {

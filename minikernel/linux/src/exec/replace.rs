@@ -48,6 +48,7 @@ struct Prepared {
 /// execve(2): makes the calling thread run `program`. On success the registers are the new program's.
 pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let prepared = prepare(&ctx.thread, program).await?;
+    let files = Arc::new(ctx.thread.files().duplicate()?);
     end_other_threads(&ctx.thread).await;
     let thread = Arc::clone(&ctx.thread);
     let process = thread.process();
@@ -66,7 +67,6 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let actions = Arc::new(thread.actions.lock().duplicate());
     actions.reset_handlers();
     *thread.actions.lock() = actions;
-    let files = Arc::new(thread.files().duplicate());
     *thread.files.lock() = Arc::clone(&files);
     drop(files.remove_where(0..=usize::MAX, |descriptor| descriptor.close_on_exec));
     thread.signals.lock().stack = AlternateStack::default();

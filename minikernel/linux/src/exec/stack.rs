@@ -59,6 +59,7 @@ pub async fn build(
 ) -> Result<usize, Errno> {
     let top = space.layout().stack_top;
     let mut content = Content::new(top);
+    content.reserve(arguments)?;
     let auxiliary = content.fill(arguments, about);
     let pointer = content.start();
     let bottom = page_down(pointer).min(top - INITIAL);
@@ -95,6 +96,16 @@ struct Content {
 impl Content {
     fn new(top: usize) -> Self {
         Self { top, reversed: Vec::new(), arguments: 0..0, environment: 0..0 }
+    }
+
+    /// Makes room for everything that depends on what the program was given.
+    fn reserve(&mut self, given: &Strings<'_>) -> Result<(), Errno> {
+        /// The vectors' ends, the auxiliary vector, random bytes and the like.
+        const REST: usize = 1024;
+        let strings = given.arguments.iter().chain(given.environment);
+        // Each string with its NUL and its pointer.
+        let bytes: usize = strings.map(|string| string.len() + 1 + size_of::<u64>()).sum();
+        self.reversed.try_reserve_exact(bytes + given.path.len() + REST).map_err(|_| Errno::ENOMEM)
     }
 
     fn start(&self) -> usize {

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use isopod_fs::Errno;
 use isopod_hal::PAGE_SIZE;
 
+use super::map::MAX_AREAS;
 use super::space::AddressSpace;
 use super::{Backing, VmaFlags, page_up};
 
@@ -35,6 +36,9 @@ impl AddressSpace {
             return Ok(());
         }
         let mut inner = self.inner.lock();
+        if matches!(advice, Advice::Set(_) | Advice::Clear(_)) && inner.areas.len() + 2 > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
         let covered = inner.areas.covers(range.clone());
         match advice {
             Advice::Hint => {}

@@ -11,7 +11,7 @@ use super::space::{AddressSpace, Inner};
 use super::{Backing, Vma, VmaFlags, page_up};
 
 /// The most areas a process may have (`vm.max_map_count`).
-const MAX_AREAS: usize = 65_530;
+pub(super) const MAX_AREAS: usize = 65_530;
 
 /// Where a mapping is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,6 +106,10 @@ impl AddressSpace {
         }
         let range = user_range(start, length).ok_or(Errno::ENOMEM)?;
         let mut inner = self.inner.lock();
+        // A change splits an area at each end of the range at the most.
+        if inner.areas.len() + 2 > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
         let mut at = range.start;
         let mut outcome = Ok(());
         for vma in inner.areas.overlapping(range.clone()) {
@@ -143,7 +147,7 @@ impl AddressSpace {
 impl Inner {
     /// Takes areas and pages out.
     pub(super) fn unmap(&mut self, range: Range<usize>) {
-        if self.areas.carve(range.clone()).is_empty() {
+        if !self.areas.remove(range.clone()) {
             return;
         }
         self.evict(range);

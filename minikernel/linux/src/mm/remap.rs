@@ -72,7 +72,7 @@ impl AddressSpace {
 impl Inner {
     /// Lets the area end at `end`.
     fn extend(&mut self, vma: &Vma, end: usize) {
-        for part in self.areas.carve(vma.range()) {
+        if let Some(part) = self.areas.take_first(&vma.range()) {
             self.areas.insert(Vma { end, ..part });
         }
     }
@@ -103,7 +103,7 @@ impl Inner {
         self.unmap(to..target_end);
         let moved = old.min(new);
         self.table.move_range(from, to, moved).map_err(|_| Errno::ENOMEM)?;
-        let part = self.areas.carve(from..(from + old).max(from + PAGE_SIZE)).into_iter().next();
+        let part = self.areas.take_first(&(from..(from + old).max(from + PAGE_SIZE)));
         let Some(part) = part else { return Err(Errno::EFAULT) };
         if keep || old == 0 {
             self.areas.insert(part.clone());

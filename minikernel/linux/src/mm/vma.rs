@@ -250,30 +250,37 @@ impl VmaSet {
         self.areas.insert(vma.start, vma);
     }
 
-    /// Takes out all that overlaps `range`, split at its borders, and returns those parts in order.
-    pub fn carve(&mut self, range: Range<usize>) -> alloc::vec::Vec<Vma> {
-        let starts: alloc::vec::Vec<usize> = self.overlapping(range.clone()).map(|vma| vma.start).collect();
-        let mut parts = alloc::vec::Vec::with_capacity(starts.len());
-        for start in starts {
-            let Some(vma) = self.areas.remove(&start) else { continue };
-            if vma.start < range.start {
-                let left = vma.part(&(vma.start..range.start));
-                self.areas.insert(left.start, left);
-            }
-            if vma.end > range.end {
-                let right = vma.part(&(range.end..vma.end));
-                self.areas.insert(right.start, right);
-            }
-            let part = vma.part(&range);
-            self.bytes -= part.len();
-            parts.push(part);
+    /// Takes out all that overlaps `range`, split at its borders. True when there was something.
+    pub fn remove(&mut self, range: Range<usize>) -> bool {
+        let mut any = false;
+        while self.take_first(&range).is_some() {
+            any = true;
         }
-        parts
+        any
+    }
+
+    /// Takes out the first part that overlaps `range`, split at its borders.
+    pub fn take_first(&mut self, range: &Range<usize>) -> Option<Vma> {
+        let start = self.overlapping(range.clone()).next()?.start;
+        let vma = self.areas.remove(&start)?;
+        if vma.start < range.start {
+            let left = vma.part(&(vma.start..range.start));
+            self.areas.insert(left.start, left);
+        }
+        if vma.end > range.end {
+            let right = vma.part(&(range.end..vma.end));
+            self.areas.insert(right.start, right);
+        }
+        let part = vma.part(range);
+        self.bytes -= part.len();
+        Some(part)
     }
 
     /// Changes all that overlaps `range`, splitting at its borders and joining what then is alike.
     pub fn update(&mut self, range: Range<usize>, mut change: impl FnMut(&mut Vma)) {
-        for mut vma in self.carve(range) {
+        let mut left = range;
+        while let Some(mut vma) = self.take_first(&left) {
+            left.start = vma.end;
             change(&mut vma);
             self.insert(vma);
         }
@@ -364,13 +371,13 @@ mod tests {
             for (start, length, kind) in operations {
                 let range = start << 12..(start + length) << 12;
                 match kind {
-                    0 => { set.carve(range); model[start..start + length].fill(None); }
+                    0 => { set.remove(range); model[start..start + length].fill(None); }
                     1 => {
                         set.update(range, |vma| vma.access = Access::WRITE);
                         for page in &mut model[start..start + length] { *page = page.map(|_| Access::WRITE); }
                     }
                     _ => {
-                        set.carve(range);
+                        set.remove(range);
                         set.insert(anonymous(start..start + length, Access::READ));
                         model[start..start + length].fill(Some(Access::READ));
                     }

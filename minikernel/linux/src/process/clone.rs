@@ -94,7 +94,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
     if flags.contains(CloneFlags::PARENT_SETTID) {
         ctx.memory.write(request.parent_tid, &tid).await?;
     }
-    let thread = child(&ctx.thread, tid, flags);
+    let thread = child(&ctx.thread, tid, flags)?;
     if flags.contains(CloneFlags::CHILD_SETTID) {
         // As on Linux a bad address is the child's loss, not an error.
         let _ = ctx.memory.write(request.child_tid, &tid).await;
@@ -107,14 +107,14 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
 }
 
 /// The structures of a new thread of the same process, shared or copied as the flags say.
-fn child(parent: &Arc<Thread>, tid: u32, flags: CloneFlags) -> Arc<Thread> {
+fn child(parent: &Arc<Thread>, tid: u32, flags: CloneFlags) -> Result<Arc<Thread>, Errno> {
     let files = parent.files();
     let fs = parent.fs();
     let actions = Arc::clone(&parent.actions.lock());
     let thread = Thread::new(
         tid,
         Arc::clone(parent.process()),
-        if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()) },
+        if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()?) },
         if flags.contains(CloneFlags::FS) { fs } else { Arc::new(fs.duplicate()) },
         actions,
         parent.identity(),
@@ -125,5 +125,5 @@ fn child(parent: &Arc<Thread>, tid: u32, flags: CloneFlags) -> Arc<Thread> {
     // A thread starts without an alternate stack (sigaltstack(2)).
     signals.stack = AlternateStack::default();
     drop(signals);
-    thread
+    Ok(thread)
 }

@@ -22,7 +22,7 @@ pub struct FileTable {
     inner: SpinLock<Inner>,
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 struct Inner {
     slots: Vec<Option<Descriptor>>,
     /// No slot below is free.
@@ -36,9 +36,12 @@ impl FileTable {
     }
 
     /// An independent copy with the same open files, as fork makes it.
-    #[must_use]
-    pub fn duplicate(&self) -> Self {
-        Self { inner: SpinLock::new(self.inner.lock().clone()) }
+    pub fn duplicate(&self) -> Result<Self, Errno> {
+        let inner = self.inner.lock();
+        let mut slots = Vec::new();
+        slots.try_reserve_exact(inner.slots.len()).map_err(|_| Errno::ENOMEM)?;
+        slots.extend_from_slice(&inner.slots);
+        Ok(Self { inner: SpinLock::new(Inner { slots, first_free: inner.first_free }) })
     }
 
     /// The open file `fd`. `EBADF` when there is none, or when it only names a place (`O_PATH`).

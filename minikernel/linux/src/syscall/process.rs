@@ -190,6 +190,7 @@ async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec
         if used > room {
             return Err(Errno::E2BIG);
         }
+        strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         strings.push(string);
     }
 }

@@ -34,7 +34,7 @@ pub fn close_range(ctx: &mut Ctx, first: u32, last: u32, flags: Flags) -> SysRes
         return Err(Errno::EINVAL.into());
     }
     if flags.0 & UNSHARE != 0 {
-        let own = Arc::new(ctx.thread.files().duplicate());
+        let own = Arc::new(ctx.thread.files().duplicate()?);
         *ctx.thread.files.lock() = own;
     }
     let range = first as usize..=last as usize;
