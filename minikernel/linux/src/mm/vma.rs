@@ -261,6 +261,9 @@ impl VmaSet {
 
     /// Takes out the first part that overlaps `range`, split at its borders.
     pub fn take_first(&mut self, range: &Range<usize>) -> Option<Vma> {
+        if range.is_empty() {
+            return None;
+        }
         let start = self.overlapping(range.clone()).next()?.start;
         let vma = self.areas.remove(&start)?;
         if vma.start < range.start {
