@@ -102,8 +102,8 @@ fn time_under_counted_instructions() {
     // There a tick is an instruction is a nanosecond.
     let line = output.lines().find_map(|line| line.strip_prefix("tsc Some(")).unwrap();
     let frequency: u64 = line.split(')').next().unwrap().parse().unwrap();
-    // The PIT ticks every 838 ns; over the 20 ms between two samples that is some 40 in a million at each end.
-    assert!(frequency.abs_diff(1_000_000_000) < 100_000, "{line}");
+    // Two samples may be a microsecond off, and by the end of the self test the last ones lie 8 ms apart or more (`clock/calibration.rs`).
+    assert!(frequency.abs_diff(1_000_000_000) < 125_000, "{line}");
 }
 
 /// What the way to the kernel's main function and a system call may cost, in instructions. Firmware's share is some
