@@ -1,4 +1,4 @@
-//! The scheduler: an executor of futures, one run queue for each CPU.
+//! The scheduler: an executor of futures. One CPU runs today, and it has one run queue.
 //!
 //! A user thread is a future ([`crate::process::run`]); so is everything else that goes on in the kernel. A task that waits is
 //! simply not in the run queue; its waker puts it back. There is no kernel stack for a thread and nothing to switch.

@@ -49,30 +49,31 @@ pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
 
 /// sethostname(2)
 pub async fn sethostname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
-    if !ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_ADMIN) {
-        return Err(Errno::EPERM.into());
-    }
-    if length >= NAME_LENGTH {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut bytes = [0; NAME_LENGTH];
-    ctx.memory.read_bytes(name.address(), &mut bytes[..length]).await?;
-    kernel::set_hostname(&bytes[..length]);
+    kernel::set_hostname(new_name(ctx, name, length, &mut [0; NAME_LENGTH]).await?);
     Ok(0)
 }
 
 /// setdomainname(2)
 pub async fn setdomainname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
+    kernel::set_domain_name(new_name(ctx, name, length, &mut [0; NAME_LENGTH]).await?);
+    Ok(0)
+}
+
+/// Reads a new name of the machine, which only an administrator may give.
+async fn new_name<'a>(
+    ctx: &Ctx,
+    name: UserPtr<u8>,
+    length: usize,
+    room: &'a mut [u8; NAME_LENGTH],
+) -> Result<&'a [u8], Errno> {
     if !ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_ADMIN) {
-        return Err(Errno::EPERM.into());
+        return Err(Errno::EPERM);
     }
     if length >= NAME_LENGTH {
-        return Err(Errno::EINVAL.into());
+        return Err(Errno::EINVAL);
     }
-    let mut bytes = [0; NAME_LENGTH];
-    ctx.memory.read_bytes(name.address(), &mut bytes[..length]).await?;
-    kernel::set_domain_name(&bytes[..length]);
-    Ok(0)
+    ctx.memory.read_bytes(name.address(), &mut room[..length]).await?;
+    Ok(&room[..length])
 }
 
 /// reboot(2), as in a PID namespace: the first process ends, and with it the machine.
