@@ -110,10 +110,13 @@ fn sleeping(t: &mut Report) {
     );
     t.call("clock_nanosleep_unknown", sys!(SYS_clock_nanosleep, 99, 0, &span(0, 1), 0));
     // Sleeping threads do not wait for each other.
-    let start = now();
-    let threads: Vec<_> = (0..10).map(|_| std::thread::spawn(|| super::helpers::sleep_ms(100))).collect();
-    super::helpers::join_all(threads);
-    t.is("sleeps_run_side_by_side", now() - start < 900_000_000);
+    let side_by_side = || {
+        let start = now();
+        let threads: Vec<_> = (0..10).map(|_| std::thread::spawn(|| super::helpers::sleep_ms(100))).collect();
+        super::helpers::join_all(threads);
+        now() - start < 900_000_000
+    };
+    t.is("sleeps_run_side_by_side", (0..3).any(|_| side_by_side()));
 }
 
 fn accounting(t: &mut Report) {
@@ -122,15 +125,22 @@ fn accounting(t: &mut Report) {
         sys!(SYS_clock_gettime, clock, &mut time).expect("a clock");
         time.tv_sec * 1_000_000_000 + time.tv_nsec
     };
-    let (before, start) = (cpu(CLOCK_THREAD_CPUTIME_ID), now());
+    // The wall's interval encloses the processor's: whatever stops the machine between two readings counts in both.
+    let start = now();
+    let before = cpu(CLOCK_THREAD_CPUTIME_ID);
     while now() - start < 30_000_000 {
         std::hint::spin_loop();
     }
-    let (used, passed) = (cpu(CLOCK_THREAD_CPUTIME_ID) - before, now() - start);
+    let used = cpu(CLOCK_THREAD_CPUTIME_ID) - before;
+    let passed = now() - start;
     t.is("cpu_time_advances", used > 0 && used <= passed + 1_000_000);
-    let before = cpu(CLOCK_THREAD_CPUTIME_ID);
-    super::helpers::sleep_ms(50);
-    t.is("sleep_uses_no_cpu_time", cpu(CLOCK_THREAD_CPUTIME_ID) - before < 40_000_000);
+    // A busy host may stop the machine in the middle of the call before the sleep: one clean measurement of several proves it.
+    let sleeps = (0..5).map(|_| {
+        let before = cpu(CLOCK_THREAD_CPUTIME_ID);
+        super::helpers::sleep_ms(50);
+        cpu(CLOCK_THREAD_CPUTIME_ID) - before
+    });
+    t.is("sleep_uses_no_cpu_time", sleeps.min().is_some_and(|used| used < 10_000_000));
     let mut usage = sys::zeroed::<rusage>();
     t.call("getrusage", sys!(SYS_getrusage, RUSAGE_SELF, &mut usage));
     t.is("getrusage_time", usage.ru_utime.tv_sec + usage.ru_utime.tv_usec + usage.ru_stime.tv_usec > 0);
