@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
-use core::fmt::Debug;
+use core::fmt;
 use core::ops::Range;
 
 use isopod_hal::frame::Frame;
@@ -19,7 +19,7 @@ use crate::vfs::{Path, Process};
 use crate::{Errno, Result};
 
 /// A file system that can be mounted.
-pub trait FileSystem: Send + Sync + Debug {
+pub trait FileSystem: Send + Sync {
     /// Its type as in `/proc/mounts`, such as `tmpfs`.
     fn name(&self) -> &'static str;
 
@@ -105,7 +105,7 @@ pub enum Target {
 /// Implementations check their own limits and consistency only. Permissions, mount flags, name lengths, `.` and
 /// `..` are checked by [`vfs`](crate::vfs), which also makes sure that two changes of one directory never
 /// run at the same time. Whatever does not fit the type of the inode ends as the default here says.
-pub trait Inode: Any + Send + Sync + Debug {
+pub trait Inode: Any + Send + Sync {
     /// Attributes.
     fn metadata(&self) -> Result<Metadata>;
 
@@ -276,6 +276,19 @@ pub trait Inode: Any + Send + Sync + Debug {
     /// The names of all attributes, each ended by a NUL.
     fn xattr_names(&self) -> Result<Vec<u8>> {
         Ok(Vec::new())
+    }
+}
+
+// Not supertraits: every type behind a table of methods would bring the code that prints it into the kernel.
+impl fmt::Debug for dyn FileSystem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl fmt::Debug for dyn Inode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Inode")
     }
 }
 

@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::fmt;
 
 use isopod_hal::{PAGE_SIZE, sync::SpinLock};
 
@@ -55,11 +54,5 @@ impl FileOps for OpenText {
 
     fn seeking(&self) -> Seeking {
         Seeking::WithoutEnd
-    }
-}
-
-impl fmt::Debug for OpenText {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("OpenText").field("process", &self.process).finish_non_exhaustive()
     }
 }

@@ -4,7 +4,7 @@
 mod cache;
 mod read_ahead;
 
-use core::fmt::Debug;
+use core::fmt;
 use core::ops::Range;
 
 use isopod_hal::boot_memory::BootMemory;
@@ -15,7 +15,7 @@ use crate::{Errno, Result};
 pub use cache::{PageCache, PageDevice, PageRead, cached};
 
 /// Bytes that never change, in pages that can be mapped.
-pub trait PageSource: Send + Sync + Debug {
+pub trait PageSource: Send + Sync {
     /// How many bytes there are.
     fn size(&self) -> u64;
 
@@ -25,6 +25,13 @@ pub trait PageSource: Send + Sync + Debug {
 
     /// Starts to read these pages, if that takes time.
     fn prefetch(&self, _pages: Range<u64>) {}
+}
+
+// Not a supertrait: every type behind a table of methods would bring the code that prints it into the kernel.
+impl fmt::Debug for dyn PageSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("PageSource")
+    }
 }
 
 impl PageSource for BootMemory {

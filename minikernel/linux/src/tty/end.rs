@@ -2,7 +2,6 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::fmt;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, OpenRequest, Ready, UserMemory};
 use isopod_fs::{Errno, Result, Sink, Source};
@@ -119,11 +118,5 @@ impl Drop for End {
             state.exclusive = false;
         }
         self.terminal.settle(state);
-    }
-}
-
-impl fmt::Debug for End {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("End")
     }
 }

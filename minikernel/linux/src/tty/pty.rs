@@ -3,7 +3,6 @@
 use alloc::boxed::Box;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::fmt;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, OpenRequest, Ready, UserMemory};
 use isopod_fs::tmpfs::{Options, Tmpfs};
@@ -193,12 +192,6 @@ impl Drop for Master {
     }
 }
 
-impl fmt::Debug for Master {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Master")
-    }
-}
-
 /// The file system of `/dev/pts`; there is one, however often it is mounted.
 pub fn file_system() -> Result<Arc<dyn FileSystem>> {
     Ok(Arc::clone(devpts()?) as Arc<dyn FileSystem>)
@@ -220,12 +213,6 @@ fn devpts() -> Result<&'static Arc<Devpts>> {
 struct Devpts {
     nodes: Arc<Tmpfs>,
     root: Arc<Directory>,
-}
-
-impl fmt::Debug for Devpts {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Devpts")
-    }
 }
 
 impl FileSystem for Devpts {
