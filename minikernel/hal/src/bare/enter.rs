@@ -9,7 +9,7 @@ use super::{
     fpu,
     percpu::{self, PerCpu},
     registers::{cr2, rdmsr, wrmsr},
-    segments::{KERNEL_CODE, USER_BASE, USER_CODE, USER_STACK},
+    segments::{KERNEL_CODE, KERNEL_STACK, USER_BASE, USER_CODE, USER_STACK},
     vectors::PAGE_FAULT,
 };
 use crate::{
@@ -204,6 +204,8 @@ global_asm!(
     "pop rcx",
     "pop [rdi + {RFLAGS}]",
     "pop [rdi + {RSP}]",
+    "mov ecx, {KERNEL_STACK}",
+    "mov ss, ecx",
     "jmp leave_user",
 
     // Interrupts are off, the stack pointer is still the user's: it serves to address the registers, as no other
@@ -260,6 +262,7 @@ global_asm!(
     SCRATCH = const percpu::SCRATCH,
     USER_STACK = const USER_STACK,
     USER_CODE = const USER_CODE,
+    KERNEL_STACK = const KERNEL_STACK,
     SYSCALL = const SYSCALL,
     KERNEL_MXCSR = sym KERNEL_MXCSR,
 );

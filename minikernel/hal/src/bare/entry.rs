@@ -2,7 +2,7 @@
 
 use core::arch::global_asm;
 
-use super::percpu::STACK_SIZE;
+use super::{percpu::STACK_SIZE, segments::KERNEL_STACK};
 
 /// How the loader described the machine.
 pub(super) const PVH: u64 = 0;
@@ -62,9 +62,10 @@ global_asm!(
     "xor eax, eax",
     "mov ds, eax",
     "mov es, eax",
-    "mov ss, eax",
     "mov fs, eax",
     "mov gs, eax",
+    "mov eax, {KERNEL_STACK}",
+    "mov ss, eax",
     "mov rsp, offset boot_stack + {STACK_SIZE}",
     // The frame pointers end here.
     "xor ebp, ebp",
@@ -75,8 +76,9 @@ global_asm!(
     "boot_gdt:",
     ".quad 0",
     ".quad 0x00af9b000000ffff",
+    ".quad 0x00cf93000000ffff",
     "boot_gdt_pointer:",
-    ".word 15",
+    ".word 23",
     ".quad boot_gdt",
     ".popsection",
     // The tables that the kernel starts with, and whose upper part it keeps: nothing has to be built before paging
@@ -125,6 +127,7 @@ global_asm!(
     start = sym super::start::start,
     PVH = const PVH,
     LINUX = const LINUX,
+    KERNEL_STACK = const KERNEL_STACK,
     BASE = const super::layout::KERNEL_BASE,
     STACK_SIZE = const STACK_SIZE,
     // PAE, OSFXSR, OSXMMEXCPT.

@@ -2,8 +2,11 @@
 
 use core::arch::asm;
 
-/// The kernel's code segment; its stack segment follows, as `syscall` wants it.
+/// The kernel's code segment; `syscall` wants the stack segment behind it.
 pub(super) const KERNEL_CODE: u16 = 0x08;
+/// The kernel's stack segment, which `syscall` loads. A trap of user code leaves a null selector there, which serves as well; but an
+/// emulator keeps what it translated by the segment's size too and would translate the kernel once more, so the traps load it.
+pub(super) const KERNEL_STACK: u16 = 0x10;
 /// What `sysret` counts from: stack and code segment of user code follow.
 pub(super) const USER_BASE: u16 = 0x18;
 /// Selectors of user code, with its privilege level.
