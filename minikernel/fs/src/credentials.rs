@@ -18,16 +18,38 @@ bitflags! {
         const FOWNER = 1 << 3;
         /// Keep set-id bits over changes.
         const FSETID = 1 << 4;
-        /// Create device nodes.
-        const MKNOD = 1 << 27;
+        /// Send signals to anybody.
+        const KILL = 1 << 5;
+        /// Take any group.
+        const SETGID = 1 << 6;
+        /// Take any user's id.
+        const SETUID = 1 << 7;
+        /// Give capabilities away.
+        const SETPCAP = 1 << 8;
+        /// Change what is append-only or immutable.
+        const LINUX_IMMUTABLE = 1 << 9;
         /// Change the root directory.
         const SYS_CHROOT = 1 << 18;
+        /// Look into other processes.
+        const SYS_PTRACE = 1 << 19;
         /// Administer: mounts, `trusted.` attributes.
         const SYS_ADMIN = 1 << 21;
+        /// Restart the machine.
+        const SYS_BOOT = 1 << 22;
+        /// Raise priorities.
+        const SYS_NICE = 1 << 23;
         /// Exceed resource limits.
         const SYS_RESOURCE = 1 << 24;
+        /// Set the clock.
+        const SYS_TIME = 1 << 25;
+        /// Create device nodes.
+        const MKNOD = 1 << 27;
         /// Set file capabilities.
         const SETFCAP = 1 << 31;
+        /// Pass mandatory access control.
+        const MAC_OVERRIDE = 1 << 32;
+        /// Wake the machine by a timer.
+        const WAKE_ALARM = 1 << 35;
         // Capabilities that files do not ask for are held as well.
         const _ = !0;
     }

@@ -1,6 +1,6 @@
 //! How a system call ends when it does not succeed.
 
-use isopod_fs::Errno;
+use isopod_fs::{Errno, Error};
 
 /// What a system call returns: the value for `rax`, or why there is none.
 pub type SysResult = Result<usize, Fail>;
@@ -30,6 +30,15 @@ pub enum Restart {
 /// What a failed call leaves in `rax`: the negative error number.
 pub fn in_register(errno: Errno) -> u64 {
     -i64::from(errno.number()) as u64
+}
+
+/// The error number of a file's operation that waits for no disk.
+#[expect(clippy::needless_pass_by_value, reason = "its only use is as the function of a map_err")]
+pub fn errno(error: Error) -> Errno {
+    match error {
+        Error::Errno(errno) => errno,
+        Error::Wait(_) => Errno::EIO,
+    }
 }
 
 /// A signal arrived during a wait.

@@ -97,12 +97,12 @@ mod tests {
 
     fn add(file: &OpenFile, value: u64) -> core::result::Result<usize, Errno> {
         let credentials = testing::thread().identity().for_files();
-        file.write(&credentials, &mut Bytes::new(&value.to_le_bytes())).map_err(super::super::errno)
+        file.write(&credentials, &mut Bytes::new(&value.to_le_bytes())).map_err(crate::fail::errno)
     }
 
     fn take(file: &OpenFile) -> core::result::Result<u64, Errno> {
         let mut bytes = [0; 8];
-        file.read(&mut Buffer::new(&mut bytes)).map_err(super::super::errno)?;
+        file.read(&mut Buffer::new(&mut bytes)).map_err(crate::fail::errno)?;
         Ok(u64::from_le_bytes(bytes))
     }
 

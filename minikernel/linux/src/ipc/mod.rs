@@ -8,8 +8,9 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags};
-use isopod_fs::{DetachedInode, Errno, Error};
+use isopod_fs::{DetachedInode, Errno};
 
+use crate::fail::errno;
 use crate::kernel;
 
 /// An open file without a place in the tree, such as `anon_inode:[eventfd]`; `kind` is what stands in the brackets.
@@ -17,13 +18,4 @@ pub fn anonymous_file(kind: &str, flags: OpenFlags, ops: Box<dyn FileOps>) -> Re
     let inode = DetachedInode::anonymous();
     let path = kernel::namespace().detached(inode, alloc::format!("anon_inode:[{kind}]").as_bytes());
     OpenFile::anonymous(path, flags, Some(ops)).map_err(errno)
-}
-
-/// The error number of an operation that waits for no disk.
-#[expect(clippy::needless_pass_by_value, reason = "its only use is as the function of a map_err")]
-pub(crate) fn errno(error: Error) -> Errno {
-    match error {
-        Error::Errno(errno) => errno,
-        Error::Wait(_) => Errno::EIO,
-    }
 }

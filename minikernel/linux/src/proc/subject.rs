@@ -11,9 +11,6 @@ use isopod_fs::{Capabilities, Errno, Result};
 use crate::kernel;
 use crate::process::{self, Process, Thread};
 
-/// `CAP_SYS_PTRACE`
-const SYS_PTRACE: Capabilities = Capabilities::from_bits_retain(1 << 19);
-
 /// A process or one of its threads, which may end while someone still has its files open; or the machine.
 #[derive(Clone)]
 pub(super) struct Subject {
@@ -88,7 +85,7 @@ impl Subject {
             && [groups.real, groups.effective, groups.saved].iter().all(|id| *id == own.groups.file)
             && own.capabilities.effective.contains(other.capabilities.permitted)
             && target.process().dumpable.load(Relaxed);
-        if alike || own.capable(SYS_PTRACE) { Ok(()) } else { Err(Errno::EACCES.into()) }
+        if alike || own.capable(Capabilities::SYS_PTRACE) { Ok(()) } else { Err(Errno::EACCES.into()) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The machine as programs see it: names, limits, usage, randomness.
 
-use isopod_fs::Errno;
+use isopod_fs::{Capabilities, Errno};
 use isopod_hal::{clock, memory_stats};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -66,7 +66,7 @@ async fn new_name<'a>(
     length: usize,
     room: &'a mut [u8; NAME_LENGTH],
 ) -> Result<&'a [u8], Errno> {
-    if !ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_ADMIN) {
+    if !ctx.thread.identity().capable(Capabilities::SYS_ADMIN) {
         return Err(Errno::EPERM);
     }
     if length >= NAME_LENGTH {
@@ -78,7 +78,6 @@ async fn new_name<'a>(
 
 /// reboot(2), as in a PID namespace: the first process ends, and with it the machine.
 pub fn reboot(ctx: &mut Ctx, magic: u32, magic2: u32, command: u32) -> SysResult {
-    const SYS_BOOT: isopod_fs::Capabilities = isopod_fs::Capabilities::from_bits_retain(1 << 22);
     const MAGIC: u32 = 0xfee1_dead;
     const MAGIC2: [u32; 4] = [672_274_793, 85_072_278, 369_367_448, 537_993_216];
     const RESTART: u32 = 0x0123_4567;
@@ -87,7 +86,7 @@ pub fn reboot(ctx: &mut Ctx, magic: u32, magic2: u32, command: u32) -> SysResult
     const POWER_OFF: u32 = 0x4321_fedc;
     const CAD_ON: u32 = 0x89ab_cdef;
     const CAD_OFF: u32 = 0;
-    if !ctx.thread.identity().capable(SYS_BOOT) {
+    if !ctx.thread.identity().capable(Capabilities::SYS_BOOT) {
         return Err(Errno::EPERM.into());
     }
     if magic != MAGIC || !MAGIC2.contains(&magic2) {
@@ -176,7 +175,7 @@ fn set_limit(ctx: &Ctx, process: &Process, resource: u32, new: UserLimit) -> Res
     if resource as usize == Resource::OpenFiles as usize && new.hard > NR_OPEN {
         return Err(Errno::EPERM);
     }
-    let privileged = ctx.thread.identity().capable(isopod_fs::Capabilities::SYS_RESOURCE);
+    let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
     if new.hard > before.hard && !privileged {
         return Err(Errno::EPERM);
     }

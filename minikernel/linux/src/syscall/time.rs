@@ -14,9 +14,6 @@ use crate::sched;
 use crate::time::{self, Clock, Timespec, Timeval};
 use crate::wait::interruptible;
 
-/// `CAP_SYS_TIME`
-const SYS_TIME: Capabilities = Capabilities::from_bits_retain(1 << 25);
-
 /// The program's time zone, which the kernel only keeps: minutes west of Greenwich, then the kind of daylight saving time.
 static TIME_ZONE: AtomicU64 = AtomicU64::new(0);
 
@@ -54,7 +51,7 @@ pub async fn clock_settime(ctx: &mut Ctx, id: i32, from: UserPtr<Timespec>) -> S
 }
 
 fn set(ctx: &Ctx, ns: u64) -> SysResult {
-    if !ctx.thread.identity().capable(SYS_TIME) {
+    if !ctx.thread.identity().capable(Capabilities::SYS_TIME) {
         return Err(Errno::EPERM.into());
     }
     time::set_wall_clock(ns)?;
@@ -78,7 +75,7 @@ pub async fn settimeofday(ctx: &mut Ctx, from: UserPtr<Timeval>, zone: UserPtr<T
     const WEST_MAX: i32 = 15 * 60;
     let time = optional(ctx, from).await?.map(Timeval::to_ns).transpose()?;
     let zone = optional(ctx, zone).await?;
-    if !ctx.thread.identity().capable(SYS_TIME) {
+    if !ctx.thread.identity().capable(Capabilities::SYS_TIME) {
         return Err(Errno::EPERM.into());
     }
     if let Some([west, daylight]) = zone {

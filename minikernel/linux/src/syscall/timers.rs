@@ -208,7 +208,6 @@ pub fn timerfd_create(ctx: &mut Ctx, clock: i32, flags: Flags) -> SysResult {
     const BOOTTIME: i32 = 7;
     const REALTIME_ALARM: i32 = 8;
     const BOOTTIME_ALARM: i32 = 9;
-    const WAKE_ALARM: Capabilities = Capabilities::from_bits_retain(1 << 35);
     let flags = OpenFlags::from_bits_retain(flags.0);
     let alarm = matches!(clock, REALTIME_ALARM | BOOTTIME_ALARM);
     let clock = match clock {
@@ -219,7 +218,7 @@ pub fn timerfd_create(ctx: &mut Ctx, clock: i32, flags: Flags) -> SysResult {
     if !(OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) {
         return Err(Errno::EINVAL.into());
     }
-    if alarm && !ctx.thread.identity().capable(WAKE_ALARM) {
+    if alarm && !ctx.thread.identity().capable(Capabilities::WAKE_ALARM) {
         return Err(Errno::EPERM.into());
     }
     let file = new_timerfd(clock, flags & OpenFlags::NONBLOCK)?;

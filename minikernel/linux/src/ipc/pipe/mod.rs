@@ -188,16 +188,16 @@ pub fn new_pipe(
     let pipe = Pipe::new(false);
     let inode = DetachedInode::new(FileType::Fifo, 0o600, uid, gid);
     // Who opens /proc/self/fd/N comes to this pipe.
-    inode.state().attach(|| Ok(Arc::clone(&pipe))).map_err(super::errno)?;
+    inode.state().attach(|| Ok(Arc::clone(&pipe))).map_err(crate::fail::errno)?;
     let name = alloc::format!("pipe:[{}]", inode.number());
     let path = kernel::namespace().detached(inode, name.as_bytes());
     let open = |flags| {
         let ops = pipe.open(flags)?;
         OpenFile::anonymous(path.clone(), flags, Some(ops))
     };
-    let reader = open(flags & OpenFlags::NONBLOCK).map_err(super::errno)?;
+    let reader = open(flags & OpenFlags::NONBLOCK).map_err(crate::fail::errno)?;
     let writer = open(OpenFlags::WRONLY | flags & (OpenFlags::NONBLOCK | OpenFlags::DIRECT));
-    Ok((reader, writer.map_err(super::errno)?))
+    Ok((reader, writer.map_err(crate::fail::errno)?))
 }
 
 /// What every FIFO in the tree leads to.

@@ -17,11 +17,11 @@ fn pipe(flags: OpenFlags) -> (Arc<OpenFile>, Arc<OpenFile>) {
 }
 
 fn write(file: &OpenFile, bytes: &[u8]) -> core::result::Result<usize, Errno> {
-    file.write(&credentials(), &mut Bytes::new(bytes)).map_err(super::super::errno)
+    file.write(&credentials(), &mut Bytes::new(bytes)).map_err(crate::fail::errno)
 }
 
 fn read(file: &OpenFile, length: usize) -> core::result::Result<usize, Errno> {
-    file.read(&mut Buffer::new(&mut alloc::vec![0; length])).map_err(super::super::errno)
+    file.read(&mut Buffer::new(&mut alloc::vec![0; length])).map_err(crate::fail::errno)
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_pipe_without_readers_is_broken() {
 fn capacity_follows_fcntl() {
     let (reader, writer) = pipe(OpenFlags::empty());
     let pipe = Pipe::of(&reader).unwrap();
-    let errno = |result: Result<usize>| result.map_err(super::super::errno);
+    let errno = |result: Result<usize>| result.map_err(crate::fail::errno);
     assert_eq!(pipe.capacity(), 65_536);
     assert_eq!(errno(pipe.set_capacity(0, false)), Ok(4096));
     assert_eq!(errno(pipe.set_capacity(4097, false)), Ok(8192));
@@ -142,9 +142,9 @@ fn open(name: &[u8], flags: OpenFlags) -> core::result::Result<Arc<OpenFile>, Er
     };
     match view.mknod(&root, name, FileType::Fifo, 0o600, DeviceId::default()) {
         Ok(()) => {}
-        Err(error) => assert_eq!(super::super::errno(error), Errno::EEXIST),
+        Err(error) => assert_eq!(crate::fail::errno(error), Errno::EEXIST),
     }
-    view.open(&root, name, &OpenHow::new(flags, 0)).map_err(super::super::errno)
+    view.open(&root, name, &OpenHow::new(flags, 0)).map_err(crate::fail::errno)
 }
 
 #[test]

@@ -6,7 +6,7 @@ use isopod_fs::file::{Conflict, LockKind, LockOwner, LockRange, OpenFile, Whence
 use isopod_fs::{Errno, Error};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::fail::SysResult;
+use crate::fail::{SysResult, errno};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags};
@@ -40,7 +40,7 @@ pub async fn flock(ctx: &mut Ctx, fd: Fd, operation: Flags) -> SysResult {
     const NONBLOCK: u32 = 4;
     const UNLOCK: u32 = 8;
     let file = ctx.thread.files().get(fd.0)?;
-    file.check_not_path().map_err(|error| errno(&error))?;
+    file.check_not_path().map_err(errno)?;
     let kind = match operation.0 & !NONBLOCK {
         SHARED => Some(LockKind::Read),
         EXCLUSIVE => Some(LockKind::Write),
@@ -74,12 +74,12 @@ impl Flock {
         let whence = u32::try_from(self.whence).ok().and_then(Whence::from_raw);
         let base = match whence {
             Some(Whence::Set) => 0,
-            Some(Whence::Current) => file.seek(0, Whence::Current).map_err(|error| errno(&error))? as i64,
-            Some(Whence::End) => file.inode().metadata().map_err(|error| errno(&error))?.size as i64,
+            Some(Whence::Current) => file.seek(0, Whence::Current).map_err(errno)? as i64,
+            Some(Whence::End) => file.inode().metadata().map_err(errno)?.size as i64,
             _ => return Err(Errno::EINVAL),
         };
         let start = base.checked_add(self.start).ok_or(Errno::EOVERFLOW)?;
-        let range = LockRange::new(start, self.length).map_err(|error| errno(&error))?;
+        let range = LockRange::new(start, self.length).map_err(errno)?;
         let kind = match self.kind {
             F_RDLCK => Some(LockKind::Read),
             F_WRLCK => Some(LockKind::Write),
@@ -161,11 +161,6 @@ async fn lock_when_free(
         }
         outcome => outcome,
     };
-    outcome.map_err(|error| errno(&error))?;
+    outcome.map_err(errno)?;
     Ok(0)
-}
-
-/// The error of an operation that has nothing to wait for.
-fn errno(error: &Error) -> Errno {
-    error.errno().unwrap_or(Errno::EIO)
 }

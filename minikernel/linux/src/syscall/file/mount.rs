@@ -8,7 +8,7 @@ use isopod_fs::{Capabilities, Errno};
 use isopod_hal::PAGE_SIZE;
 
 use super::{AT_NO_FOLLOW, resolve};
-use crate::fail::SysResult;
+use crate::fail::{SysResult, errno};
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -46,10 +46,10 @@ pub async fn mount(
     let restrictions = MountFlags::from_bits_truncate(flags);
     let namespace = kernel::namespace();
     if flags & MS_REMOUNT != 0 {
-        namespace.remount(&at, restrictions).map_err(|error| errno(&error))?;
+        namespace.remount(&at, restrictions).map_err(errno)?;
     } else if flags & MS_BIND != 0 {
         let from = resolve(ctx, Fd::WORKING_DIR, source, 0).await?;
-        namespace.bind(&from, &at).map_err(|error| errno(&error))?;
+        namespace.bind(&from, &at).map_err(errno)?;
     } else if flags & MS_PROPAGATION != 0 {
         return Ok(0);
     } else if flags & MS_MOVE != 0 {
@@ -59,8 +59,8 @@ pub async fn mount(
         if read(ctx, kind).await? != b"tmpfs" {
             return Err(Errno::ENODEV.into());
         }
-        let file_system = Tmpfs::new(&options(&data)?).map_err(|error| errno(&error))?;
-        namespace.mount(file_system, &at, restrictions, &source).map_err(|error| errno(&error))?;
+        let file_system = Tmpfs::new(&options(&data)?).map_err(errno)?;
+        namespace.mount(file_system, &at, restrictions, &source).map_err(errno)?;
     }
     Ok(0)
 }
@@ -77,7 +77,7 @@ pub async fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> SysResult
     check_administrator(ctx)?;
     let follow = if flags.0 & NOFOLLOW != 0 { AT_NO_FOLLOW } else { 0 };
     let at = resolve(ctx, Fd::WORKING_DIR, target, follow).await?;
-    kernel::namespace().unmount(&at, flags.0 & DETACH != 0).map_err(|error| errno(&error))?;
+    kernel::namespace().unmount(&at, flags.0 & DETACH != 0).map_err(errno)?;
     Ok(0)
 }
 
@@ -118,10 +118,6 @@ fn size(text: &str, frames: u64) -> Result<u64, Errno> {
         _ => return Err(Errno::EINVAL),
     };
     number.checked_mul(factor).ok_or(Errno::EINVAL)
-}
-
-fn errno(error: &isopod_fs::Error) -> Errno {
-    error.errno().unwrap_or(Errno::EIO)
 }
 
 #[cfg(test)]
