@@ -162,15 +162,15 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
     let shown = |address: usize| if visible { address as u64 } else { 0 };
     let program = if visible { text_range(&memory) } else { 1..1 };
     let signals = thread.as_deref().map(signals).unwrap_or_default();
+    let nice = thread.as_deref().map_or(0, |thread| i64::from(thread.nice.load(Relaxed)));
     // Only the standard ones are shown.
     let [pending, blocked, ignored, caught] = signals.map(|set| set.bits() & 0x7fff_ffff);
+    // Flags and page faults, then times, of children as well.
+    text.put_numbers(&[0, 0, 0, 0, 0, times.user / NS_PER_TICK, times.system / NS_PER_TICK, 0, 0]);
+    // Priority and nice value.
+    put!(text, " {} {nice}", 20 + nice);
     #[rustfmt::skip]
     let fields = [
-        // Flags and page faults.
-        0, 0, 0, 0, 0,
-        times.user / NS_PER_TICK, times.system / NS_PER_TICK, 0, 0,
-        // Priority and nice value.
-        20, 0,
         process.thread_count() as u64, 0, process.started / NS_PER_TICK,
         sizes.size as u64, (sizes.resident / PAGE_SIZE) as u64,
         process.limits.lock().get(Resource::ResidentSet).soft,

@@ -8,6 +8,16 @@ use isopod_fs::{Capabilities, Credentials};
 /// Every capability there is (`CAP_LAST_CAP` is 40, `CAP_CHECKPOINT_RESTORE`).
 pub const ALL_CAPABILITIES: Capabilities = Capabilities::from_bits_retain((1 << 41) - 1);
 
+/// What the superuser may do with files (`CAP_FS_SET`).
+const FILE_CAPABILITIES: Capabilities = Capabilities::CHOWN
+    .union(Capabilities::DAC_OVERRIDE)
+    .union(Capabilities::DAC_READ_SEARCH)
+    .union(Capabilities::FOWNER)
+    .union(Capabilities::FSETID)
+    .union(Capabilities::LINUX_IMMUTABLE)
+    .union(Capabilities::MKNOD)
+    .union(Capabilities::MAC_OVERRIDE);
+
 /// Real, effective and saved id, and the one that counts for files.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct IdSet {
@@ -70,7 +80,7 @@ impl Identity {
     pub fn first(uid: u32, gid: u32, mut groups: Vec<u32>) -> Self {
         groups.sort_unstable();
         groups.dedup();
-        let held = if uid == 0 { ALL_CAPABILITIES } else { Capabilities::from_bits_retain(0) };
+        let held = if uid == 0 { ALL_CAPABILITIES } else { Capabilities::empty() };
         Self {
             users: IdSet::all(uid),
             groups: IdSet::all(gid),
@@ -78,9 +88,9 @@ impl Identity {
             capabilities: CapabilitySets {
                 effective: held,
                 permitted: held,
-                inheritable: Capabilities::from_bits_retain(0),
+                inheritable: Capabilities::empty(),
                 bounding: ALL_CAPABILITIES,
-                ambient: Capabilities::from_bits_retain(0),
+                ambient: Capabilities::empty(),
             },
             no_new_privileges: false,
             keep_capabilities: false,
@@ -99,11 +109,7 @@ impl Identity {
 
     /// What `access(2)` checks: the real ids, and the capabilities that go with them.
     pub fn real_for_files(&self) -> Credentials {
-        let held = if self.users.real == 0 {
-            self.capabilities.permitted
-        } else {
-            Capabilities::from_bits_retain(0)
-        };
+        let held = if self.users.real == 0 { self.capabilities.permitted } else { Capabilities::empty() };
         Credentials {
             uid: self.users.real,
             gid: self.groups.real,
@@ -117,23 +123,45 @@ impl Identity {
         self.capabilities.effective.contains(capabilities)
     }
 
-    /// The capabilities after the user ids changed from `before` (capabilities(7), "Effect of user ID changes on capabilities").
-    pub fn adjust_capabilities(&mut self, before: IdSet) {
-        let none = Capabilities::from_bits_retain(0);
+    /// Changes the real, effective or saved user, and the capabilities with them (capabilities(7), "Effect of user ID changes on
+    /// capabilities").
+    pub fn set_users(&mut self, users: IdSet) {
+        let before = core::mem::replace(&mut self.users, users);
         let sets = &mut self.capabilities;
-        let had_root = before.has(0);
-        if had_root && !self.users.has(0) {
+        if before.has(0) && !users.has(0) {
             if !self.keep_capabilities {
-                sets.permitted = none;
+                sets.permitted = Capabilities::empty();
+                sets.effective = Capabilities::empty();
             }
-            sets.ambient = none;
+            sets.ambient = Capabilities::empty();
         }
-        match (before.effective == 0, self.users.effective == 0) {
-            (true, false) => sets.effective = none,
+        match (before.effective == 0, users.effective == 0) {
+            (true, false) => sets.effective = Capabilities::empty(),
             (false, true) => sets.effective = sets.permitted,
             _ => {}
         }
-        sets.effective = sets.effective.intersection(sets.permitted);
+    }
+
+    /// Changes the user that counts for files. Whoever is the superuser for files has the capabilities that concern them, as far as they are
+    /// permitted; whoever no longer is has none of them (setfsuid(2); capabilities(7), as above).
+    pub fn set_file_user(&mut self, user: u32) {
+        let before = core::mem::replace(&mut self.users.file, user);
+        let sets = &mut self.capabilities;
+        match (before == 0, user == 0) {
+            (true, false) => sets.effective -= FILE_CAPABILITIES,
+            (false, true) => sets.effective |= sets.permitted & FILE_CAPABILITIES,
+            _ => {}
+        }
+    }
+
+    /// True when a process that acted as `before` and now acts as this must hide what it has in memory (`commit_creds`): it acts as another,
+    /// or may do more.
+    pub fn changes_sides(&self, before: &Self) -> bool {
+        let ids = |identity: &Self| {
+            let (users, groups) = (identity.users, identity.groups);
+            [users.effective, users.file, groups.effective, groups.file]
+        };
+        ids(self) != ids(before) || !before.capabilities.permitted.contains(self.capabilities.permitted)
     }
 }
 
@@ -144,22 +172,25 @@ mod tests {
     #[test]
     fn dropping_root_for_good_drops_all_capabilities() {
         let mut identity = Identity::first(0, 0, alloc::vec![]);
-        let before = identity.users;
-        identity.users = IdSet::all(33);
-        identity.adjust_capabilities(before);
+        identity.set_users(IdSet::all(33));
         assert!(identity.capabilities.permitted.is_empty() && identity.capabilities.effective.is_empty());
     }
 
     #[test]
     fn a_temporary_change_keeps_what_is_permitted() {
         let mut identity = Identity::first(0, 0, alloc::vec![]);
-        let before = identity.users;
-        identity.users.effective = 33;
-        identity.adjust_capabilities(before);
+        identity.set_users(IdSet { effective: 33, ..identity.users });
         assert!(identity.capabilities.effective.is_empty());
-        let before = identity.users;
-        identity.users.effective = 0;
-        identity.adjust_capabilities(before);
+        identity.set_users(IdSet { effective: 0, ..identity.users });
         assert_eq!(identity.capabilities.effective, ALL_CAPABILITIES);
+    }
+    #[test]
+    fn the_user_for_files_takes_their_capabilities_along() {
+        let mut identity = Identity::first(0, 0, alloc::vec![]);
+        identity.set_file_user(33);
+        assert_eq!(identity.capabilities.effective, ALL_CAPABILITIES - FILE_CAPABILITIES);
+        identity.capabilities.permitted -= Capabilities::CHOWN;
+        identity.set_file_user(0);
+        assert_eq!(identity.capabilities.effective, ALL_CAPABILITIES - Capabilities::CHOWN);
     }
 }

@@ -1,7 +1,7 @@
 //! The thread: what the scheduler runs.
 
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::task::Waker;
 
 use isopod_hal::clock;
@@ -13,10 +13,38 @@ use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals};
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
 
+/// How late a thread's sleeps may end, in nanoseconds (prctl(2), `PR_SET_TIMERSLACK`). It is kept and told; no sleep ends late for it.
+#[derive(Debug)]
+pub struct TimerSlack {
+    current: AtomicU64,
+    /// What 0 sets it back to: the creator's when the thread was made.
+    default: u64,
+}
+
+impl TimerSlack {
+    /// That of a thread whose creator has `slack`.
+    pub fn new(slack: u64) -> Self {
+        Self { current: AtomicU64::new(slack), default: slack }
+    }
+
+    /// The slack now.
+    pub fn get(&self) -> u64 {
+        self.current.load(Ordering::Relaxed)
+    }
+
+    /// Sets it, or sets it back.
+    pub fn set(&self, slack: u64) {
+        self.current.store(if slack == 0 { self.default } else { slack }, Ordering::Relaxed);
+    }
+}
+
+/// The first thread's timer slack.
+const TIMER_SLACK: u64 = 50_000;
+
 /// A thread.
 #[derive(Debug)]
 pub struct Thread {
-    tid: u32,
+    tid: AtomicU32,
     process: Arc<Process>,
     /// Open files; `CLONE_FILES` shares the table.
     pub files: SpinLock<Arc<FileTable>>,
@@ -25,7 +53,7 @@ pub struct Thread {
     /// What signals do; `CLONE_SIGHAND` shares it.
     pub actions: SpinLock<Arc<SharedActions>>,
     /// Who it acts for. Replaced as a whole when changed.
-    pub identity: SpinLock<Arc<Identity>>,
+    identity: SpinLock<Arc<Identity>>,
     /// Its own pending signals, mask and alternate stack.
     pub signals: SpinLock<ThreadSignals>,
     /// `set_tid_address(2)`: cleared and woken as a futex when the thread ends; 0 for none.
@@ -34,6 +62,10 @@ pub struct Thread {
     pub robust_list: AtomicUsize,
     /// `prctl(PR_SET_PDEATHSIG)`; 0 for none.
     pub parent_death_signal: AtomicU8,
+    /// `setpriority(2)`: -20 to 19.
+    pub nice: AtomicI8,
+    /// See [`TimerSlack`].
+    pub timer_slack: TimerSlack,
     pub(super) run_ticks: AtomicU64,
     pub(super) user_ticks: AtomicU64,
     /// The time-stamp counter when it was given the CPU; 0 while it has none.
@@ -44,8 +76,10 @@ pub struct Thread {
 }
 
 impl Thread {
-    /// A thread of `process` that has not started. What it shares with its creator is up to the caller.
+    /// A thread of `process` that has neither entered it nor started. It has its creator's nice value and timer slack; what it
+    /// shares with it is up to the caller.
     pub fn new(
+        creator: Option<&Self>,
         tid: u32,
         process: Arc<Process>,
         files: Arc<FileTable>,
@@ -53,8 +87,8 @@ impl Thread {
         actions: Arc<SharedActions>,
         identity: Arc<Identity>,
     ) -> Arc<Self> {
-        let thread = Arc::new(Self {
-            tid,
+        Arc::new(Self {
+            tid: AtomicU32::new(tid),
             process,
             files: SpinLock::new(files),
             fs: SpinLock::new(fs),
@@ -64,20 +98,24 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             parent_death_signal: AtomicU8::new(0),
+            nice: AtomicI8::new(creator.map_or(0, |creator| creator.nice.load(Ordering::Relaxed))),
+            timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
             name: SpinLock::new(([0; NAME_MAX + 1], 0)),
             exiting: AtomicBool::new(false),
             waker: Once::new(),
-        });
-        thread.process.enter(Arc::clone(&thread));
-        thread
+        })
     }
 
-    /// Its id.
+    /// Its id. Only execve changes it.
     pub fn tid(&self) -> u32 {
-        self.tid
+        self.tid.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_tid(&self, tid: u32) {
+        self.tid.store(tid, Ordering::Relaxed);
     }
 
     /// The process it belongs to.
@@ -93,6 +131,16 @@ impl Thread {
     /// The file-system context it uses now.
     pub fn fs(&self) -> Arc<FsContext> {
         Arc::clone(&self.fs.lock())
+    }
+
+    /// Lets it act for another. What the process has in memory may then be more than those it now acts for should see, and its parent's
+    /// death is none of their business (`commit_creds`; prctl(2), `PR_SET_DUMPABLE` and `PR_SET_PDEATHSIG`).
+    pub fn set_identity(&self, identity: Identity) {
+        let before = core::mem::replace(&mut *self.identity.lock(), Arc::new(identity));
+        if self.identity().changes_sides(&before) {
+            self.process.dumpable.store(false, Ordering::Relaxed);
+            self.parent_death_signal.store(0, Ordering::Relaxed);
+        }
     }
 
     /// Who it acts for now.

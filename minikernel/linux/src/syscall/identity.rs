@@ -8,33 +8,18 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
-use crate::process::{Ctx, Identity};
+use crate::process::{Ctx, IdSet, Identity};
 
 /// "Leave it as it is" in the setre and setres calls.
 const KEEP: u32 = u32::MAX;
 /// The most supplementary groups (`NGROUPS_MAX`).
 const GROUPS_MAX: usize = 65_536;
 
-const SETGID: Capabilities = Capabilities::from_bits_retain(1 << 6);
-const SETUID: Capabilities = Capabilities::from_bits_retain(1 << 7);
-const SETPCAP: Capabilities = Capabilities::from_bits_retain(1 << 8);
-
 /// Replaces the caller's identity with what `change` makes of it.
-fn change(ctx: &Ctx, change: impl FnOnce(&mut Identity) -> Result<(), Errno>) -> SysResult {
+pub(super) fn change(ctx: &Ctx, change: &mut dyn FnMut(&mut Identity) -> Result<(), Errno>) -> SysResult {
     let mut identity = (*ctx.thread.identity()).clone();
-    let before = identity.users;
     change(&mut identity)?;
-    identity.adjust_capabilities(before);
-    let old = ctx.thread.identity();
-    if old.users.effective != identity.users.effective
-        || old.users.file != identity.users.file
-        || old.groups.effective != identity.groups.effective
-        || old.groups.file != identity.groups.file
-    {
-        // Others may not look into a process that has changed sides (PR_SET_DUMPABLE of prctl(2)).
-        ctx.thread.process().dumpable.store(false, core::sync::atomic::Ordering::Relaxed);
-    }
-    *ctx.thread.identity.lock() = Arc::new(identity);
+    ctx.thread.set_identity(identity);
     Ok(0)
 }
 
@@ -61,15 +46,9 @@ pub fn getegid(ctx: &mut Ctx) -> SysResult {
 /// setuid(2)
 pub fn setuid(ctx: &mut Ctx, uid: u32) -> SysResult {
     valid(uid)?;
-    change(ctx, |identity| {
-        if identity.capable(SETUID) {
-            identity.users.real = uid;
-            identity.users.saved = uid;
-        } else if uid != identity.users.real && uid != identity.users.saved {
-            return Err(Errno::EPERM);
-        }
-        identity.users.effective = uid;
-        identity.users.file = uid;
+    change(ctx, &mut |identity| {
+        let users = set_effective(identity.users, identity.capable(Capabilities::SETUID), uid)?;
+        identity.set_users(users);
         Ok(())
     })
 }
@@ -77,15 +56,8 @@ pub fn setuid(ctx: &mut Ctx, uid: u32) -> SysResult {
 /// setgid(2)
 pub fn setgid(ctx: &mut Ctx, gid: u32) -> SysResult {
     valid(gid)?;
-    change(ctx, |identity| {
-        if identity.capable(SETGID) {
-            identity.groups.real = gid;
-            identity.groups.saved = gid;
-        } else if gid != identity.groups.real && gid != identity.groups.saved {
-            return Err(Errno::EPERM);
-        }
-        identity.groups.effective = gid;
-        identity.groups.file = gid;
+    change(ctx, &mut |identity| {
+        identity.groups = set_effective(identity.groups, identity.capable(Capabilities::SETGID), gid)?;
         Ok(())
     })
 }
@@ -95,14 +67,20 @@ fn valid(id: u32) -> Result<(), Errno> {
     if id == KEEP { Err(Errno::EINVAL) } else { Ok(()) }
 }
 
+/// The rule of setuid(2) and setgid(2).
+fn set_effective(before: IdSet, privileged: bool, id: u32) -> Result<IdSet, Errno> {
+    if privileged {
+        return Ok(IdSet::all(id));
+    }
+    if id != before.real && id != before.saved {
+        return Err(Errno::EPERM);
+    }
+    Ok(IdSet { effective: id, file: id, ..before })
+}
+
 /// The rule of setreuid(2) and setregid(2).
-fn set_real_effective(
-    ids: &mut crate::process::IdSet,
-    privileged: bool,
-    real: u32,
-    effective: u32,
-) -> Result<(), Errno> {
-    let before = *ids;
+fn set_real_effective(before: IdSet, privileged: bool, real: u32, effective: u32) -> Result<IdSet, Errno> {
+    let mut ids = before;
     if real != KEEP {
         if !privileged && real != before.real && real != before.effective {
             return Err(Errno::EPERM);
@@ -119,12 +97,12 @@ fn set_real_effective(
         ids.saved = ids.effective;
     }
     ids.file = ids.effective;
-    Ok(())
+    Ok(ids)
 }
 
 /// The rule of setresuid(2) and setresgid(2).
-fn set_all(ids: &mut crate::process::IdSet, privileged: bool, wanted: [u32; 3]) -> Result<(), Errno> {
-    let before = *ids;
+fn set_all(before: IdSet, privileged: bool, wanted: [u32; 3]) -> Result<IdSet, Errno> {
+    let mut ids = before;
     if !privileged && wanted.iter().any(|&id| id != KEEP && !before.has(id)) {
         return Err(Errno::EPERM);
     }
@@ -134,38 +112,42 @@ fn set_all(ids: &mut crate::process::IdSet, privileged: bool, wanted: [u32; 3]) 
         }
     }
     ids.file = ids.effective;
-    Ok(())
+    Ok(ids)
 }
 
 /// setreuid(2)
 pub fn setreuid(ctx: &mut Ctx, real: u32, effective: u32) -> SysResult {
-    change(ctx, |identity| {
-        let privileged = identity.capable(SETUID);
-        set_real_effective(&mut identity.users, privileged, real, effective)
+    change(ctx, &mut |identity| {
+        let privileged = identity.capable(Capabilities::SETUID);
+        identity.set_users(set_real_effective(identity.users, privileged, real, effective)?);
+        Ok(())
     })
 }
 
 /// setregid(2)
 pub fn setregid(ctx: &mut Ctx, real: u32, effective: u32) -> SysResult {
-    change(ctx, |identity| {
-        let privileged = identity.capable(SETGID);
-        set_real_effective(&mut identity.groups, privileged, real, effective)
+    change(ctx, &mut |identity| {
+        let privileged = identity.capable(Capabilities::SETGID);
+        identity.groups = set_real_effective(identity.groups, privileged, real, effective)?;
+        Ok(())
     })
 }
 
 /// setresuid(2)
 pub fn setresuid(ctx: &mut Ctx, real: u32, effective: u32, saved: u32) -> SysResult {
-    change(ctx, |identity| {
-        let privileged = identity.capable(SETUID);
-        set_all(&mut identity.users, privileged, [real, effective, saved])
+    change(ctx, &mut |identity| {
+        let privileged = identity.capable(Capabilities::SETUID);
+        identity.set_users(set_all(identity.users, privileged, [real, effective, saved])?);
+        Ok(())
     })
 }
 
 /// setresgid(2)
 pub fn setresgid(ctx: &mut Ctx, real: u32, effective: u32, saved: u32) -> SysResult {
-    change(ctx, |identity| {
-        let privileged = identity.capable(SETGID);
-        set_all(&mut identity.groups, privileged, [real, effective, saved])
+    change(ctx, &mut |identity| {
+        let privileged = identity.capable(Capabilities::SETGID);
+        identity.groups = set_all(identity.groups, privileged, [real, effective, saved])?;
+        Ok(())
     })
 }
 
@@ -201,9 +183,9 @@ async fn write_three(ctx: &Ctx, to: [UserPtr<u32>; 3], ids: [u32; 3]) -> SysResu
 /// setfsuid(2): returns the old value, also when nothing changed.
 pub fn setfsuid(ctx: &mut Ctx, uid: u32) -> SysResult {
     let old = ctx.thread.identity().users.file;
-    change(ctx, |identity| {
-        if uid != KEEP && (identity.users.has(uid) || uid == old || identity.capable(SETUID)) {
-            identity.users.file = uid;
+    change(ctx, &mut |identity| {
+        if uid != KEEP && (identity.users.has(uid) || identity.capable(Capabilities::SETUID)) {
+            identity.set_file_user(uid);
         }
         Ok(())
     })?;
@@ -213,8 +195,8 @@ pub fn setfsuid(ctx: &mut Ctx, uid: u32) -> SysResult {
 /// setfsgid(2): returns the old value, also when nothing changed.
 pub fn setfsgid(ctx: &mut Ctx, gid: u32) -> SysResult {
     let old = ctx.thread.identity().groups.file;
-    change(ctx, |identity| {
-        if gid != KEEP && (identity.groups.has(gid) || gid == old || identity.capable(SETGID)) {
+    change(ctx, &mut |identity| {
+        if gid != KEEP && (identity.groups.has(gid) || identity.capable(Capabilities::SETGID)) {
             identity.groups.file = gid;
         }
         Ok(())
@@ -238,7 +220,7 @@ pub async fn getgroups(ctx: &mut Ctx, size: i32, list: UserPtr<u32>) -> SysResul
 
 /// setgroups(2)
 pub async fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> SysResult {
-    if !ctx.thread.identity().capable(SETGID) {
+    if !ctx.thread.identity().capable(Capabilities::SETGID) {
         return Err(Errno::EPERM.into());
     }
     if size > GROUPS_MAX {
@@ -246,8 +228,9 @@ pub async fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> SysRes
     }
     let mut groups: Vec<u32> = ctx.memory.read_array(list, size).await?;
     groups.sort_unstable();
-    change(ctx, |identity| {
-        identity.supplementary = groups.into();
+    let groups: Arc<[u32]> = groups.into();
+    change(ctx, &mut |identity| {
+        identity.supplementary = Arc::clone(&groups);
         Ok(())
     })
 }
@@ -316,8 +299,8 @@ pub async fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u3
             .intersection(crate::process::ALL_CAPABILITIES)
     };
     let (effective, permitted, inheritable) = (set(0), set(1), set(2));
-    change(ctx, |identity| {
-        let may_add = identity.capable(SETPCAP);
+    change(ctx, &mut |identity| {
+        let may_add = identity.capable(Capabilities::SETPCAP);
         let sets = &mut identity.capabilities;
         let allowed = if may_add {
             sets.inheritable.union(sets.bounding)

@@ -26,6 +26,7 @@ mod path;
 mod pipe;
 mod poll;
 mod prctl;
+mod priority;
 mod process;
 mod signalfd;
 mod signals;

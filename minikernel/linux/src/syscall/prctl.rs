@@ -1,10 +1,10 @@
 //! prctl(2): one call for many small things.
 
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::{Capabilities, Errno};
 
+use super::identity;
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::{ALL_CAPABILITIES, Ctx, Identity};
@@ -29,9 +29,6 @@ const GET_TID_ADDRESS: i32 = 40;
 const SET_THP_DISABLE: i32 = 41;
 const GET_THP_DISABLE: i32 = 42;
 const CAP_AMBIENT: i32 = 47;
-
-/// The default timer slack in nanoseconds, which is all there is.
-const TIMER_SLACK: usize = 50_000;
 
 /// Does what `option` asks for.
 pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> SysResult {
@@ -80,14 +77,18 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             _ => Err(Errno::EINVAL.into()),
         },
         GET_KEEPCAPS => Ok(usize::from(ctx.thread.identity().keep_capabilities)),
-        SET_KEEPCAPS if first <= 1 => change(ctx, |identity| identity.keep_capabilities = first == 1),
+        SET_KEEPCAPS if first <= 1 => change(ctx, &mut |identity| identity.keep_capabilities = first == 1),
         SET_NO_NEW_PRIVS if first == 1 && no_more => {
-            change(ctx, |identity| identity.no_new_privileges = true)
+            change(ctx, &mut |identity| identity.no_new_privileges = true)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
-        GET_SECCOMP | GET_THP_DISABLE | SET_TIMERSLACK => Ok(0),
+        GET_SECCOMP | GET_THP_DISABLE => Ok(0),
         SET_THP_DISABLE if no_more => Ok(0),
-        GET_TIMERSLACK => Ok(TIMER_SLACK),
+        SET_TIMERSLACK => {
+            ctx.thread.timer_slack.set(first);
+            Ok(0)
+        }
+        GET_TIMERSLACK => Ok(ctx.thread.timer_slack.get() as usize),
         GET_TID_ADDRESS => {
             let address = ctx.thread.clear_child_tid.load(Ordering::Relaxed) as u64;
             ctx.memory.write(UserPtr::new(first as usize), &address).await?;
@@ -98,12 +99,11 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             Ok(usize::from(ctx.thread.identity().capabilities.bounding.contains(capability)))
         }
         CAPBSET_DROP => {
-            const SETPCAP: Capabilities = Capabilities::from_bits_retain(1 << 8);
-            if !ctx.thread.identity().capable(SETPCAP) {
+            if !ctx.thread.identity().capable(Capabilities::SETPCAP) {
                 return Err(Errno::EPERM.into());
             }
             let capability = single(first)?;
-            change(ctx, |identity| {
+            change(ctx, &mut |identity| {
                 identity.capabilities.bounding = identity.capabilities.bounding.difference(capability);
             })
         }
@@ -123,11 +123,12 @@ fn single(number: u64) -> Result<Capabilities, Errno> {
     }
 }
 
-fn change(ctx: &Ctx, change: impl FnOnce(&mut Identity)) -> SysResult {
-    let mut identity = (*ctx.thread.identity()).clone();
-    change(&mut identity);
-    *ctx.thread.identity.lock() = Arc::new(identity);
-    Ok(0)
+/// As [`identity::change`], for what cannot fail.
+fn change(ctx: &Ctx, change: &mut dyn FnMut(&mut Identity)) -> SysResult {
+    identity::change(ctx, &mut |identity| {
+        change(identity);
+        Ok(())
+    })
 }
 
 /// `PR_CAP_AMBIENT`
@@ -140,7 +141,7 @@ fn ambient(ctx: &Ctx, operation: u64, number: u64) -> SysResult {
         if number != 0 {
             return Err(Errno::EINVAL.into());
         }
-        return change(ctx, |identity| identity.capabilities.ambient = Capabilities::from_bits_retain(0));
+        return change(ctx, &mut |identity| identity.capabilities.ambient = Capabilities::empty());
     }
     let capability = single(number)?;
     let sets = ctx.thread.identity().capabilities;
@@ -149,8 +150,8 @@ fn ambient(ctx: &Ctx, operation: u64, number: u64) -> SysResult {
         RAISE if !sets.permitted.intersection(sets.inheritable).contains(capability) => {
             Err(Errno::EPERM.into())
         }
-        RAISE => change(ctx, |identity| identity.capabilities.ambient |= capability),
-        LOWER => change(ctx, |identity| {
+        RAISE => change(ctx, &mut |identity| identity.capabilities.ambient |= capability),
+        LOWER => change(ctx, &mut |identity| {
             identity.capabilities.ambient = identity.capabilities.ambient.difference(capability);
         }),
         _ => Err(Errno::EINVAL.into()),

@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, memory, pipe, poll, process, signalfd, signals, splice, system,
-    time, timers,
+    epoll, eventfd, file, futex, identity, memory, pipe, poll, priority, process, signalfd, signals, splice,
+    system, time, timers,
 };
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
@@ -186,8 +186,8 @@ system_calls! {
     135 personality(persona: u32) => now system::personality;
     137 statfs(path: UserPath, buf: UserPtr<file::stat::StatFs>) => wait file::stat::statfs;
     138 fstatfs(fd: Fd, buf: UserPtr<file::stat::StatFs>) => wait file::stat::fstatfs;
-    140 getpriority(which: i32, who: u32) => now process::getpriority;
-    141 setpriority(which: i32, who: u32, prio: i32) => now process::setpriority;
+    140 getpriority(which: i32, who: u32) => now priority::getpriority;
+    141 setpriority(which: i32, who: u32, prio: i32) => now priority::setpriority;
     143 sched_getparam(pid: u32, param: UserPtr<i32>) => wait process::sched_getparam;
     144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => wait process::sched_setscheduler;
     145 sched_getscheduler(pid: u32) => now process::sched_getscheduler;

@@ -1,0 +1,75 @@
+//! getpriority(2), setpriority(2). The nice value is kept and told; all threads share the CPU alike.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use isopod_fs::{Capabilities, Errno};
+
+use super::process::named_thread;
+use crate::fail::SysResult;
+use crate::process::{self, Ctx, Process, Resource, Thread};
+
+/// The highest and the lowest priority.
+const MIN: i32 = -20;
+const MAX: i32 = 19;
+
+/// The threads that the arguments name: one thread, a process group, or a user's; 0 is the caller's.
+fn targets(ctx: &Ctx, which: i32, who: u32) -> Result<Vec<Arc<Thread>>, Errno> {
+    const PROCESS: i32 = 0;
+    const GROUP: i32 = 1;
+    const USER: i32 = 2;
+    let threads = |wanted: &dyn Fn(&Process, &Thread) -> bool| -> Vec<Arc<Thread>> {
+        let all = process::processes().into_iter().flat_map(|process| process.threads());
+        all.filter(|thread| wanted(thread.process(), thread)).collect()
+    };
+    let found = match which {
+        PROCESS => alloc::vec![named_thread(ctx, who)?],
+        GROUP => {
+            let own = ctx.thread.process().group.load(Ordering::Relaxed);
+            let group = if who == 0 { own } else { who };
+            threads(&|process, _| process.group.load(Ordering::Relaxed) == group)
+        }
+        USER => {
+            let user = if who == 0 { ctx.thread.identity().users.real } else { who };
+            threads(&|_, thread| thread.identity().users.real == user)
+        }
+        _ => return Err(Errno::EINVAL),
+    };
+    if found.is_empty() { Err(Errno::ESRCH) } else { Ok(found) }
+}
+
+/// getpriority(2): the highest priority among them. The system call returns 20 minus the nice value.
+pub fn getpriority(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
+    let targets = targets(ctx, which, who)?;
+    let nice = targets.iter().map(|thread| thread.nice.load(Ordering::Relaxed)).min();
+    Ok((20 - i32::from(nice.unwrap_or(0))) as usize)
+}
+
+/// setpriority(2)
+pub fn setpriority(ctx: &mut Ctx, which: i32, who: u32, nice: i32) -> SysResult {
+    let nice = nice.clamp(MIN, MAX);
+    let mut outcome = Ok(0);
+    for target in targets(ctx, which, who)? {
+        if let Err(errno) = set(ctx, &target, nice) {
+            outcome = Err(errno.into());
+        }
+    }
+    outcome
+}
+
+/// Changes one thread's nice value: `EPERM` for other users' threads, `EACCES` beyond what `RLIMIT_NICE` leaves.
+fn set(ctx: &Ctx, target: &Thread, nice: i32) -> Result<(), Errno> {
+    let (own, other) = (ctx.thread.identity(), target.identity());
+    let privileged = own.capable(Capabilities::SYS_NICE);
+    if !privileged && ![other.users.real, other.users.effective].contains(&own.users.effective) {
+        return Err(Errno::EPERM);
+    }
+    let limit = target.process().limits.lock().get(Resource::Nice).soft;
+    let raises = nice < i32::from(target.nice.load(Ordering::Relaxed));
+    if raises && !privileged && (20 - nice) as u64 > limit {
+        return Err(Errno::EACCES);
+    }
+    target.nice.store(nice as i8, Ordering::Relaxed);
+    Ok(())
+}
