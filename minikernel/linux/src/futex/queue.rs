@@ -120,12 +120,7 @@ pub async fn wait(
         return Err(Errno::EINVAL);
     }
     let key = key(memory, address, scope).await?;
-    let place = loop {
-        match enqueue(key, address, expected, bits) {
-            Ok(place) => break place?,
-            Err(fault) => memory.resolve(fault).await?,
-        }
-    };
+    let place = attempt(memory, || enqueue(key, address, expected, bits)).await?;
     let woken = poll_fn(|context| {
         let mut state = place.0.state.lock();
         if state.key.is_none() {
@@ -143,13 +138,24 @@ pub async fn wait(
     })
 }
 
+/// What came of a look at the word, or the fault that prevented it.
+pub(super) type Attempt<T> = Result<Result<T, Errno>, uaccess::Fault>;
+
+/// Acts under a bucket's lock, where a page cannot be waited for, again after each fault.
+pub(super) async fn attempt<T>(
+    memory: &AddressSpace,
+    mut act: impl FnMut() -> Attempt<T>,
+) -> Result<T, Errno> {
+    loop {
+        match act() {
+            Ok(outcome) => return outcome,
+            Err(fault) => memory.resolve(fault).await?,
+        }
+    }
+}
+
 /// Looks at the word and takes a place, both under the bucket's lock.
-fn enqueue(
-    key: Key,
-    address: usize,
-    expected: u32,
-    bits: u32,
-) -> Result<Result<Place, Errno>, uaccess::Fault> {
+fn enqueue(key: Key, address: usize, expected: u32, bits: u32) -> Attempt<Place> {
     let mut bucket = lock(&key);
     if uaccess::user_load_u32(address)? != expected {
         return Ok(Err(Errno::EAGAIN));
@@ -236,16 +242,8 @@ pub async fn requeue(
     expected: Option<u32>,
 ) -> Result<(usize, usize), Errno> {
     let (source, target) = (key(memory, from, scope).await?, key(memory, to, scope).await?);
-    loop {
-        let outcome = try_requeue(source, target, from, (wakes, moves), expected);
-        match outcome {
-            Ok(done) => return done,
-            Err(fault) => memory.resolve(fault).await?,
-        }
-    }
+    attempt(memory, || try_requeue(source, target, from, (wakes, moves), expected)).await
 }
-
-type Requeued = Result<(usize, usize), Errno>;
 
 fn try_requeue(
     source: Key,
@@ -253,7 +251,7 @@ fn try_requeue(
     from: usize,
     (wakes, moves): (usize, usize),
     expected: Option<u32>,
-) -> Result<Requeued, uaccess::Fault> {
+) -> Attempt<(usize, usize)> {
     let mut pair = Pair::lock(&source, &target);
     if let Some(expected) = expected
         && uaccess::user_load_u32(from)? != expected
@@ -335,12 +333,7 @@ pub async fn wake_op(
     operation: WakeOp,
 ) -> Result<usize, Errno> {
     let (a, b) = (key(memory, first, scope).await?, key(memory, second, scope).await?);
-    loop {
-        match try_wake_op(a, b, second, (wakes, wakes_second), operation) {
-            Ok(woken) => return Ok(woken),
-            Err(fault) => memory.resolve(fault).await?,
-        }
-    }
+    attempt(memory, || try_wake_op(a, b, second, (wakes, wakes_second), operation)).await
 }
 
 fn try_wake_op(
@@ -349,21 +342,32 @@ fn try_wake_op(
     second: usize,
     (wakes, wakes_second): (usize, usize),
     operation: WakeOp,
-) -> Result<usize, uaccess::Fault> {
+) -> Attempt<usize> {
     let mut pair = Pair::lock(&a, &b);
     let mut old = uaccess::user_load_u32(second)?;
-    loop {
-        let found = uaccess::user_cmpxchg_u32(second, old, operation.apply(old))?;
-        if found == old {
-            break;
-        }
-        old = found;
-    }
+    exchange(second, &mut old, |old| Some(operation.apply(old)))?;
     let mut woken = pair.a().wake(a, wakes, u32::MAX);
     if operation.holds(old) {
         woken += pair.b().wake(b, wakes_second, u32::MAX);
     }
-    Ok(woken)
+    Ok(Ok(woken))
+}
+
+/// Replaces the word at `address`, which was `old` when it was looked at, by what `change` makes of it, if that is anything. `old` is then what was
+/// replaced.
+pub(super) fn exchange(
+    address: usize,
+    old: &mut u32,
+    change: impl Fn(u32) -> Option<u32>,
+) -> Result<(), uaccess::Fault> {
+    while let Some(new) = change(*old) {
+        let found = uaccess::user_cmpxchg_u32(address, *old, new)?;
+        if found == *old {
+            break;
+        }
+        *old = found;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -3,8 +3,10 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
+use isopod_fs::Errno;
 use isopod_hal::uaccess;
 
+use super::queue::{Attempt, attempt, exchange};
 use super::{Scope, wake};
 use crate::mm::{AddressSpace, UserPtr};
 use crate::process::Thread;
@@ -28,7 +30,7 @@ pub async fn clear_and_wake(memory: &Arc<AddressSpace>, address: usize) {
     }
 }
 
-/// Marks every robust futex that the thread holds, and wakes a waiter of each (`get_robust_list(2)`).
+/// Marks every robust futex that the thread holds, and wakes a waiter of each (`get_robust_list(2)`). The list ends where it cannot be read.
 pub async fn release_robust(thread: &Thread, memory: &Arc<AddressSpace>) {
     let head = thread.robust_list.load(Ordering::Relaxed);
     if head == 0 {
@@ -42,50 +44,44 @@ pub async fn release_robust(thread: &Thread, memory: &Arc<AddressSpace>) {
             break;
         }
         let next = memory.read(UserPtr::<u64>::new((entry & !PI) as usize)).await;
-        if entry != pending {
-            release(thread, memory, entry, offset).await;
+        // What is being changed may be on the list already; it is dealt with once.
+        if entry & !PI != pending & !PI && release(thread, memory, entry, offset, false).await.is_err() {
+            return;
         }
         let Ok(next) = next else { return };
         entry = next;
     }
-    if pending != 0 {
-        release(thread, memory, pending, offset).await;
+    if pending & !PI != 0 {
+        let _ = release(thread, memory, pending, offset, true).await;
     }
 }
 
-/// Marks one futex if the thread holds it.
-async fn release(thread: &Thread, memory: &Arc<AddressSpace>, entry: u64, offset: u64) {
+/// Marks one futex if the thread holds it. `pending` is true for the one that it was about to lock or unlock.
+async fn release(
+    thread: &Thread,
+    memory: &Arc<AddressSpace>,
+    entry: u64,
+    offset: u64,
+    pending: bool,
+) -> Result<(), Errno> {
     let address = (entry & !PI).wrapping_add(offset) as usize;
     if !address.is_multiple_of(size_of::<u32>()) {
-        return;
+        return Err(Errno::EINVAL);
     }
-    loop {
-        match mark(thread.tid(), address) {
-            Ok(Some(true)) => {
-                let _ = wake(memory, address, Scope::Shared, 1, u32::MAX).await;
-                return;
-            }
-            Ok(_) => return,
-            Err(fault) => {
-                if memory.resolve(fault).await.is_err() {
-                    return;
-                }
-            }
-        }
+    let word = attempt(memory, || mark(thread.tid(), address)).await?;
+    let held = word & TID_MASK == thread.tid();
+    // Without an owner it has been unlocked, but whoever did that, or was woken by it, may not have lived to tell the next
+    // (`handle_futex_death`).
+    let orphaned = pending && word & TID_MASK == 0;
+    if entry & PI == 0 && (held && word & WAITERS != 0 || orphaned) {
+        wake(memory, address, Scope::Shared, 1, u32::MAX).await?;
     }
+    Ok(())
 }
 
-/// Replaces the owner by the mark; `None` if the thread is not the owner, else whether somebody waits.
-fn mark(tid: u32, address: usize) -> Result<Option<bool>, uaccess::Fault> {
+/// Replaces the thread as the owner by the mark. Returns the word as it was.
+fn mark(tid: u32, address: usize) -> Attempt<u32> {
     let mut old = uaccess::user_load_u32(address)?;
-    loop {
-        if old & TID_MASK != tid {
-            return Ok(None);
-        }
-        let found = uaccess::user_cmpxchg_u32(address, old, old & WAITERS | OWNER_DIED)?;
-        if found == old {
-            return Ok(Some(old & WAITERS != 0));
-        }
-        old = found;
-    }
+    exchange(address, &mut old, |old| (old & TID_MASK == tid).then_some(old & WAITERS | OWNER_DIED))?;
+    Ok(Ok(old))
 }

@@ -82,13 +82,16 @@ fn non_negative(count: u32) -> Result<usize, Errno> {
 
 /// The time-out as a point of time since boot: `FUTEX_WAIT` takes a duration, the others a point of their clock.
 async fn deadline(
-    ctx: &Ctx,
+    ctx: &mut Ctx,
     timeout: UserPtr<Timespec>,
     absolute: bool,
     realtime: bool,
 ) -> Result<u64, Errno> {
     let Some(timeout) = timeout.non_null() else { return Ok(u64::MAX) };
     let time = ctx.memory.read(timeout).await?;
+    if let Some(deadline) = ctx.resume_until.take() {
+        return Ok(deadline);
+    }
     if !absolute {
         return time.deadline_from_now();
     }
@@ -103,9 +106,9 @@ async fn wait(ctx: &Ctx, word: usize, scope: Scope, expected: u32, bits: u32, de
     match futex::wait(&ctx.thread, &ctx.memory, word, scope, expected, bits, deadline).await? {
         FutexOp::Woken => Ok(0),
         FutexOp::TimedOut => Err(Errno::ETIMEDOUT.into()),
-        // With a time-out that is a duration, a call made again would wait anew: it ends as signal(7) says.
         FutexOp::Interrupted if deadline == u64::MAX => Err(Fail::Restart(Restart::UnlessHandled)),
-        FutexOp::Interrupted => Err(Fail::Restart(Restart::WithoutHandler)),
+        // With a time-out a handler ends it, whatever SA_RESTART says (`futex_wait`, ERESTART_RESTARTBLOCK).
+        FutexOp::Interrupted => Err(Fail::Restart(Restart::Until(deadline))),
     }
 }
 
