@@ -47,14 +47,17 @@ pub fn child(parent: Weak<Process>) -> Arc<Thread> {
     // Never the first process, which ignores signals that it does not handle.
     let pid = core::iter::repeat_with(|| process::allocate_pid().unwrap()).find(|&pid| pid != 1).unwrap();
     let process = Arc::new(Process::new(pid, parent, Arc::new(memory), limits));
-    Thread::new(
+    let thread = Thread::new(
+        None,
         pid,
         process,
         Arc::new(FileTable::new()),
         Arc::new(FsContext::new(kernel::root())),
         Arc::new(SharedActions::default()),
         Arc::new(Identity::first(0, 0, Vec::new())),
-    )
+    );
+    thread.process().enter(Arc::clone(&thread)).unwrap();
+    thread
 }
 
 /// Counts its wake-ups.

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
-use isopod_fs::file::OpenFile;
+use isopod_fs::file::WriteDenied;
 use isopod_fs::{Buffer, Errno, Inode};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
@@ -18,7 +18,7 @@ use crate::wait::retry;
 /// An ELF file, read as far as loading needs.
 #[derive(Debug)]
 pub struct ElfFile {
-    file: Arc<OpenFile>,
+    file: WriteDenied,
     header: Header,
     layout: Layout,
 }
@@ -56,7 +56,7 @@ pub async fn read(inode: &Arc<dyn Inode>, offset: u64, length: usize) -> Result<
 
 impl ElfFile {
     /// Reads the headers of `file`, of which `start` is the beginning.
-    pub async fn parse(file: Arc<OpenFile>, start: &[u8]) -> Result<Self, Errno> {
+    pub async fn parse(file: WriteDenied, start: &[u8]) -> Result<Self, Errno> {
         let header = elf::parse_header(start)?;
         let size = header.headers_size();
         let offset = usize::try_from(header.headers_offset).map_err(|_| Errno::ENOEXEC)?;
@@ -72,8 +72,13 @@ impl ElfFile {
     }
 
     /// The file itself.
-    pub fn file(&self) -> &Arc<OpenFile> {
+    pub fn file(&self) -> &WriteDenied {
         &self.file
+    }
+
+    /// The file, kept from being written to.
+    pub fn into_file(self) -> WriteDenied {
+        self.file
     }
 
     /// The stack may be executed.

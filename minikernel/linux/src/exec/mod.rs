@@ -5,10 +5,13 @@
 
 mod elf;
 mod image;
+mod open;
+mod privilege;
 mod replace;
 mod script;
 mod stack;
 mod vdso;
 
+pub use open::{open, open_path};
 pub use replace::{Program, execute, strings_max};
 pub use stack::STRING_MAX;

@@ -5,29 +5,30 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use isopod_fs::file::OpenFile;
-use isopod_fs::vfs::{OpenHow, Path};
-use isopod_fs::{Errno, S_ISGID, S_ISUID};
+use isopod_fs::Errno;
+use isopod_fs::file::WriteDenied;
 use isopod_hal::user::UserContext;
 
 use super::image::{self, ElfFile};
+use super::privilege::{self, Privilege};
 use super::stack::{self, About, Strings};
-use super::{script, vdso};
-use crate::kernel;
+use super::{open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
-use crate::process::{Ctx, Identity, Resource, Thread};
+use crate::process::{Ctx, Resource, Thread};
 use crate::signal::AlternateStack;
-use crate::syscall::with_view;
-use crate::wait::retry;
+use crate::{futex, kernel};
 
 /// How many interpreters may follow one another (`exec_binprm`: a script run by a script ... five times).
 const MAX_INTERPRETERS: usize = 5;
+
+/// The most stack of a program that must not trust its caller (`_STK_LIM`; execve(2), under "Effect on process attributes").
+const SECURE_STACK: u64 = 8 << 20;
 
 /// What to execute.
 #[derive(Debug)]
 pub struct Program {
     /// The open file.
-    pub file: Arc<OpenFile>,
+    pub file: WriteDenied,
     /// Its path as the caller named it; what a script's interpreter gets to open.
     pub path: Vec<u8>,
     /// The arguments, its own name first.
@@ -40,8 +41,8 @@ pub struct Program {
 struct Prepared {
     memory: Arc<AddressSpace>,
     user: UserContext,
-    identity: Identity,
-    executable: Path,
+    privilege: Privilege,
+    executable: WriteDenied,
     name: Vec<u8>,
 }
 
@@ -49,18 +50,25 @@ struct Prepared {
 pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let prepared = prepare(&ctx.thread, program).await?;
     let files = Arc::new(ctx.thread.files().duplicate()?);
-    end_other_threads(&ctx.thread).await;
+    end_other_threads(&ctx.thread).await?;
     let thread = Arc::clone(&ctx.thread);
     let process = thread.process();
+    futex::release_robust(&thread, &ctx.memory).await;
     ctx.memory = Arc::clone(&prepared.memory);
     prepared.memory.activate();
     let old = core::mem::replace(&mut *process.memory.lock(), prepared.memory);
     drop(old);
     ctx.user = prepared.user;
-    *process.executable.lock() = Some(prepared.executable);
-    process.dumpable.store(true, Ordering::Relaxed);
+    let old = process.executable.lock().replace(prepared.executable);
+    drop(old);
     thread.set_name(&prepared.name);
-    *thread.identity.lock() = Arc::new(prepared.identity);
+    let Privilege { identity, secure, dumpable } = prepared.privilege;
+    process.dumpable.store(dumpable, Ordering::Relaxed);
+    if secure {
+        thread.parent_death_signal.store(0, Ordering::Relaxed);
+        process.limits.lock().lower_soft(Resource::Stack, SECURE_STACK);
+    }
+    thread.set_identity(identity);
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     // What was shared with others is this process's own from now on.
@@ -92,7 +100,7 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
         if depth > MAX_INTERPRETERS {
             return Err(Errno::ELOOP);
         }
-        file = open(thread, &interpreter.path).await?;
+        file = open_path(thread, &interpreter.path).await?;
         let mut list = vec![interpreter.path.clone()];
         list.extend(interpreter.argument);
         list.push(core::mem::replace(&mut script_path, interpreter.path));
@@ -120,31 +128,27 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
         None => None,
     };
     memory.set_brk_start(loaded.end.checked_add(layout.brk_offset).ok_or(Errno::ENOMEM)?);
-    let (identity, secure) = new_identity(&thread.identity(), elf.file())?;
+    let privilege = privilege::of(thread, elf.file(), interpreter.as_ref().map(|elf| &***elf.file())).await?;
     let mut random = [0; 16];
     kernel::fill_random(&mut random);
     let about = About {
         program: loaded,
         interpreter: loaded_interpreter,
         vdso: vdso::map(&memory)?,
-        identity: &identity,
-        secure,
+        identity: &privilege.identity,
+        secure: privilege.secure,
         random,
     };
     let strings = Strings { arguments: &arguments, environment: &environment, path: &path };
     let pointer = stack::build(&memory, &strings, &about, elf.executable_stack()).await?;
     let entry = loaded_interpreter.unwrap_or(loaded).entry;
     let user = UserContext::new(entry as u64, pointer as u64).map_err(|_| Errno::ENOMEM)?;
-    Ok(Prepared { memory, user, identity, executable: elf.file().path().clone(), name })
-}
-
-async fn open(thread: &Arc<Thread>, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
-    retry(|| with_view(thread, |view| view.open(view.directory, path, &OpenHow::execute()))).await
+    Ok(Prepared { memory, user, privilege, executable: elf.into_file(), name })
 }
 
 /// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`.
 async fn open_interpreter(thread: &Arc<Thread>, path: &[u8]) -> Result<ElfFile, Errno> {
-    let file = open(thread, path).await?;
+    let file = open_path(thread, path).await?;
     let start = image::read(file.inode(), 0, script::LINE_MAX).await?;
     ElfFile::parse(file, &start).await.map_err(|errno| match errno {
         Errno::ENOEXEC => Errno::ELIBBAD,
@@ -156,44 +160,16 @@ fn base_name(path: &[u8]) -> &[u8] {
     path.rsplit(|&byte| byte == b'/').next().unwrap_or(path)
 }
 
-/// Who the program will be: set-id files change the effective ids, user 0 has all capabilities (capabilities(7),
-/// "Transformation of capabilities during `execve()`"). True when it gains rights.
-fn new_identity(old: &Identity, file: &OpenFile) -> Result<(Identity, bool), Errno> {
-    let mut new = old.clone();
-    let about = file.inode().metadata().map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
-    let honoured =
-        !old.no_new_privileges && !file.path().mount().flags().contains(isopod_fs::vfs::MountFlags::NOSUID);
-    if honoured && about.mode & S_ISUID != 0 {
-        new.users.effective = about.uid;
-    }
-    // Without the group's right to execute, the bit means something else.
-    if honoured && about.mode & S_ISGID != 0 && about.mode & 0o010 != 0 {
-        new.groups.effective = about.gid;
-    }
-    new.users.saved = new.users.effective;
-    new.users.file = new.users.effective;
-    new.groups.saved = new.groups.effective;
-    new.groups.file = new.groups.effective;
-    let none = isopod_fs::Capabilities::from_bits_retain(0);
-    let changed = new.users.effective != old.users.effective || new.groups.effective != old.groups.effective;
-    let sets = &mut new.capabilities;
-    if changed {
-        sets.ambient = none;
-    }
-    let root = new.users.real == 0 || new.users.effective == 0;
-    sets.permitted = if root { sets.inheritable.union(sets.bounding) } else { sets.ambient };
-    sets.effective = if new.users.effective == 0 { sets.permitted } else { sets.ambient };
-    new.keep_capabilities = false;
-    Ok((new, changed))
-}
-
-/// Ends every other thread of the process and waits until they have gone.
-async fn end_other_threads(thread: &Arc<Thread>) {
+/// Makes the calling thread the only one of its process, and its leader (`de_thread`). `EAGAIN` when the process ends or another thread has
+/// begun this before; then this one ends with the others.
+async fn end_other_threads(thread: &Arc<Thread>) -> Result<(), Errno> {
     let process = thread.process();
-    for other in process.threads() {
-        if other.tid() != thread.tid() {
-            other.end();
-        }
+    process.begin_exec(thread)?;
+    let alone = process.left.until(|| (process.thread_count() == 1 || thread.must_end()).then_some(()));
+    alone.await;
+    if thread.must_end() {
+        return Err(Errno::EAGAIN);
     }
-    process.left.until(|| (process.thread_count() == 1).then_some(())).await;
+    process.take_leadership(thread);
+    Ok(())
 }

@@ -26,7 +26,7 @@ pub(super) static PROCESS: [Row; 28] = [
     Row::guarded("environ", 0o400, memory::environment),
     Row::link("exe", |subject, _| {
         subject.check_access()?;
-        let path = subject.process()?.executable.lock().clone();
+        let path = subject.process()?.executable.lock().as_ref().map(|file| file.path().clone());
         Ok(Target::Path(path.ok_or(Errno::ENOENT)?))
     }),
     Row::numbers("fd", 0o500, &descriptors::LINKS),

@@ -91,13 +91,15 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
         return Err(Errno::EPERM);
     }
     let tid = allocate_pid()?;
-    if flags.contains(CloneFlags::PARENT_SETTID) {
-        ctx.memory.write(request.parent_tid, &tid).await?;
-    }
     let thread = child(&ctx.thread, tid, flags)?;
-    if flags.contains(CloneFlags::CHILD_SETTID) {
-        // As on Linux a bad address is the child's loss, not an error.
-        let _ = ctx.memory.write(request.child_tid, &tid).await;
+    thread.process().enter(Arc::clone(&thread))?;
+    for (flag, address) in
+        [(CloneFlags::PARENT_SETTID, request.parent_tid), (CloneFlags::CHILD_SETTID, request.child_tid)]
+    {
+        if flags.contains(flag) {
+            // The thread is there already: as on Linux (`kernel_clone`, `schedule_tail`) a bad address is no error.
+            let _ = ctx.memory.write(address, &tid).await;
+        }
     }
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid.address(), Ordering::Relaxed);
@@ -112,6 +114,7 @@ fn child(parent: &Arc<Thread>, tid: u32, flags: CloneFlags) -> Result<Arc<Thread
     let fs = parent.fs();
     let actions = Arc::clone(&parent.actions.lock());
     let thread = Thread::new(
+        Some(parent),
         tid,
         Arc::clone(parent.process()),
         if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()?) },

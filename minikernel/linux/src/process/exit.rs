@@ -46,6 +46,9 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     drop(core::mem::take(&mut *thread.files.lock()));
     if last {
         process.timers.clear();
+        // Its file may be written to again.
+        let executable = process.executable.lock().take();
+        drop(executable);
         tty::leave_session(&process);
         process.finish(code);
     }

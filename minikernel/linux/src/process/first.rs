@@ -4,13 +4,14 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::fmt;
 
-use isopod_fs::file::OpenFile;
-use isopod_fs::vfs::{OpenHow, Resolve};
+use isopod_fs::file::WriteDenied;
+use isopod_fs::vfs::Resolve;
 use isopod_fs::{Errno, Error};
 use isopod_manifest::Manifest;
 
 use super::{FileTable, FsContext, Identity, Limits, Process, Thread, allocate_pid, run};
-use crate::exec::Program;
+use crate::exec::{self, Program};
+use crate::fail::errno;
 use crate::host::{Host, HostStream, Stream};
 use crate::kernel;
 use crate::mm::{AddressSpace, Layout};
@@ -71,7 +72,7 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
     prepare_directories(&thread, manifest).await?;
     open_streams(&thread, manifest, host)?;
     let user = &manifest.user;
-    *thread.identity.lock() = Arc::new(Identity::first(user.uid, user.gid, user.groups.clone()));
+    thread.set_identity(Identity::first(user.uid, user.gid, user.groups.clone()));
     let process = Arc::clone(thread.process());
     match find_command(&thread, manifest).await {
         Ok((file, path)) => run::start_program(
@@ -118,14 +119,17 @@ fn first_thread(manifest: &Manifest) -> Result<Arc<Thread>, Errno> {
     let memory = AddressSpace::new(layout, 0, u64::MAX).map_err(|_| Errno::ENOMEM)?;
     let pid = allocate_pid()?;
     let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
-    Ok(Thread::new(
+    let thread = Thread::new(
+        None,
         pid,
         process,
         Arc::new(FileTable::new()),
         Arc::new(FsContext::new(kernel::root())),
         Arc::default(),
         Arc::new(Identity::first(0, 0, Vec::new())),
-    ))
+    );
+    thread.process().enter(Arc::clone(&thread))?;
+    Ok(thread)
 }
 
 /// Makes the volumes' directories and the working directory where the image lacks them, and enters the latter.
@@ -166,15 +170,14 @@ fn open_streams(thread: &Arc<Thread>, manifest: &Manifest, host: &Arc<dyn Host>)
     let (uid, gid) = (manifest.user.uid, manifest.user.gid);
     if manifest.terminal {
         let file = console::start(thread, host, manifest.stdin, uid);
-        let file = file.map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        let file = file.map_err(errno)?;
         for _ in 0..3 {
             files.insert(Arc::clone(&file), false, 0, u64::MAX)?;
         }
         return Ok(());
     }
     for stream in [Stream::Input, Stream::Output, Stream::Error] {
-        let file =
-            HostStream::open(host, stream, uid, gid).map_err(|error| error.errno().unwrap_or(Errno::EIO))?;
+        let file = HostStream::open(host, stream, uid, gid).map_err(errno)?;
         files.insert(file, false, 0, u64::MAX)?;
     }
     Ok(())
@@ -184,10 +187,12 @@ fn open_streams(thread: &Arc<Thread>, manifest: &Manifest, host: &Arc<dyn Host>)
 async fn find_command(
     thread: &Arc<Thread>,
     manifest: &Manifest,
-) -> Result<(Arc<OpenFile>, Vec<u8>), CommandError> {
+) -> Result<(WriteDenied, Vec<u8>), CommandError> {
     let name = manifest.args.first().map_or(&b""[..], Vec::as_slice);
     if name.contains(&b'/') {
-        let found = open(thread, name).await.map_err(|errno| CommandError { errno, path_searched: false })?;
+        let found = exec::open_path(thread, name)
+            .await
+            .map_err(|errno| CommandError { errno, path_searched: false })?;
         return Ok((found, name.to_vec()));
     }
     let path = manifest.env.iter().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH);
@@ -197,16 +202,14 @@ async fn find_command(
             [] => name.to_vec(),
             directory => [directory, b"/", name].concat(),
         };
-        match open(thread, &candidate).await {
+        match exec::open_path(thread, &candidate).await {
             Ok(file) => return Ok((file, candidate)),
             // A file that may not be executed is remembered; the search goes on.
             Err(Errno::EACCES) => outcome = Errno::EACCES,
-            Err(_) => {}
+            Err(Errno::ENOENT | Errno::ENOTDIR) => {}
+            // What the command's file could not be asked about is no reason to run another of its name.
+            Err(errno) => return Err(CommandError { errno, path_searched: true }),
         }
     }
     Err(CommandError { errno: outcome, path_searched: true })
-}
-
-async fn open(thread: &Arc<Thread>, path: &[u8]) -> Result<Arc<OpenFile>, Errno> {
-    retry(|| with_view(thread, |view| view.open(view.directory, path, &OpenHow::execute()))).await
 }

@@ -61,6 +61,12 @@ impl Limits {
         self.0[resource as usize]
     }
 
+    /// Sets the soft limit of one resource to `most` where it is above.
+    pub fn lower_soft(&mut self, resource: Resource, most: u64) {
+        let soft = &mut self.0[resource as usize].soft;
+        *soft = most.min(*soft);
+    }
+
     /// The limit with the ABI's number, if there is one.
     pub fn by_number(&self, number: usize) -> Option<Limit> {
         self.0.get(number).copied()

@@ -47,6 +47,14 @@ pub fn register(thread: &Arc<Thread>) {
     ids.processes.entry(thread.process().pid).or_insert_with(|| Arc::clone(thread.process()));
 }
 
+/// Makes a thread known by another id than before.
+pub(super) fn take_id(thread: &Arc<Thread>, id: u32) {
+    let mut ids = IDS.lock();
+    ids.threads.remove(&thread.tid());
+    thread.set_tid(id);
+    ids.threads.insert(id, Arc::downgrade(thread));
+}
+
 pub(super) fn forget_thread(tid: u32) {
     IDS.lock().threads.remove(&tid);
 }

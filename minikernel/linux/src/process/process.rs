@@ -5,7 +5,8 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, Ordering};
 
-use isopod_fs::vfs::Path;
+use isopod_fs::Errno;
+use isopod_fs::file::WriteDenied;
 use isopod_hal::clock;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
@@ -35,6 +36,14 @@ impl ExitStatus {
     }
 }
 
+#[derive(Debug, Default)]
+struct Threads {
+    /// Those that have not ended, by id.
+    running: BTreeMap<u32, Arc<Thread>>,
+    /// No other may start: one of them executes a program.
+    sealed: bool,
+}
+
 /// A process.
 #[derive(Debug)]
 pub struct Process {
@@ -53,7 +62,7 @@ pub struct Process {
     /// Replaced by execve.
     pub memory: SpinLock<Arc<AddressSpace>>,
     /// The file that runs, for `/proc/self/exe`.
-    pub executable: SpinLock<Option<Path>>,
+    pub executable: SpinLock<Option<WriteDenied>>,
     /// Resource limits.
     pub limits: SpinLock<Limits>,
     /// Signals sent to the process, for whichever thread takes them first.
@@ -80,7 +89,7 @@ pub struct Process {
     pub past_run_ticks: AtomicU64,
     /// See `past_run_ticks`.
     pub past_user_ticks: AtomicU64,
-    threads: SpinLock<BTreeMap<u32, Arc<Thread>>>,
+    threads: SpinLock<Threads>,
     /// Set once: all threads are to end, with this status for the process.
     ending: SpinLock<Option<ExitStatus>>,
     /// Fast look at `ending`.
@@ -131,29 +140,58 @@ impl Process {
 
     /// The threads that have not ended.
     pub fn threads(&self) -> Vec<Arc<Thread>> {
-        self.threads.lock().values().cloned().collect()
+        self.threads.lock().running.values().cloned().collect()
     }
 
     /// How many threads have not ended.
     pub fn thread_count(&self) -> usize {
-        self.threads.lock().len()
+        self.threads.lock().running.len()
     }
 
     /// The thread `tid` of this process.
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
-        self.threads.lock().get(&tid).cloned()
+        self.threads.lock().running.get(&tid).cloned()
     }
 
-    /// Adds a thread.
-    pub(super) fn enter(&self, thread: Arc<Thread>) {
-        self.threads.lock().insert(thread.tid(), thread);
+    /// Adds a thread. `EAGAIN` once the process ends or one of its threads executes a program.
+    pub fn enter(&self, thread: Arc<Thread>) -> Result<(), Errno> {
+        let mut threads = self.threads.lock();
+        if threads.sealed || self.is_ending() {
+            return Err(Errno::EAGAIN);
+        }
+        threads.running.insert(thread.tid(), thread);
+        Ok(())
+    }
+
+    /// `thread` is to be the only one: no other can start any more, and those that run end. `EAGAIN` when another thread was first.
+    pub fn begin_exec(&self, thread: &Thread) -> Result<(), Errno> {
+        let others: Vec<_> = {
+            let mut threads = self.threads.lock();
+            if core::mem::replace(&mut threads.sealed, true) {
+                return Err(Errno::EAGAIN);
+            }
+            threads.running.values().filter(|other| other.tid() != thread.tid()).cloned().collect()
+        };
+        for other in others {
+            other.end();
+        }
+        Ok(())
+    }
+
+    /// The only thread that is left takes the id of the first, and others may start again (execve(2), under "Effect on process attributes").
+    pub fn take_leadership(&self, thread: &Arc<Thread>) {
+        let mut threads = self.threads.lock();
+        threads.running.remove(&thread.tid());
+        super::pids::take_id(thread, self.pid);
+        threads.running.insert(self.pid, Arc::clone(thread));
+        threads.sealed = false;
     }
 
     /// Takes a thread out. True when it was the last.
     pub(super) fn leave(&self, thread: &Thread) -> bool {
         let mut threads = self.threads.lock();
-        let gone = threads.remove(&thread.tid());
-        let last = threads.is_empty();
+        let gone = threads.running.remove(&thread.tid());
+        let last = threads.running.is_empty();
         drop(threads);
         drop(gone);
         self.left.wake_all();

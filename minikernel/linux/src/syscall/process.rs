@@ -4,19 +4,18 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
-use isopod_fs::vfs::OpenHow;
-use isopod_fs::{Capabilities, Errno};
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFlags;
 use isopod_hal::cpu;
 use zerocopy::IntoBytes;
 
 use super::argument::{Fd, Flags, UserPath};
-use super::path::{at, with_view};
+use super::path::at;
 use crate::exec::{self, Program};
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
 use crate::sched;
-use crate::wait::retry;
 
 /// getpid(2)
 pub fn getpid(ctx: &mut Ctx) -> SysResult {
@@ -142,17 +141,8 @@ pub async fn execveat(
         return Err(Errno::ENOENT.into());
     }
     let start = at(ctx, dirfd, &name)?;
-    let mut how = OpenHow::execute();
-    if flags.0 & NO_FOLLOW != 0 {
-        how.flags |= isopod_fs::file::OpenFlags::NOFOLLOW;
-    }
-    let thread = Arc::clone(&ctx.thread);
-    let file = retry(|| {
-        with_view(&thread, |view| {
-            if name.is_empty() { view.open_path(start.clone(), &how) } else { view.open(&start, &name, &how) }
-        })
-    })
-    .await?;
+    let follow = if flags.0 & NO_FOLLOW != 0 { OpenFlags::NOFOLLOW } else { OpenFlags::empty() };
+    let file = exec::open(&ctx.thread, &start, &name, follow).await?;
     // What a script's interpreter can open, as Linux names it.
     let shown = match (dirfd, name.first()) {
         (Fd::WORKING_DIR, _) | (_, Some(b'/')) => name,
@@ -229,7 +219,7 @@ fn named_process(ctx: &Ctx, pid: u32) -> Result<Arc<Process>, Errno> {
 }
 
 /// The thread that `tid` names; 0 is the caller.
-fn named_thread(ctx: &Ctx, tid: u32) -> Result<Arc<Thread>, Errno> {
+pub(super) fn named_thread(ctx: &Ctx, tid: u32) -> Result<Arc<Thread>, Errno> {
     if tid == 0 {
         return Ok(Arc::clone(&ctx.thread));
     }
@@ -296,32 +286,6 @@ pub fn setsid(ctx: &mut Ctx) -> SysResult {
 pub async fn sched_yield(_: &mut Ctx) -> SysResult {
     sched::yield_now().await;
     Ok(0)
-}
-
-/// getpriority(2): the system call returns 20 minus the nice value.
-pub fn getpriority(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
-    check_priority_target(ctx, which, who)?;
-    Ok(20)
-}
-
-/// setpriority(2): accepted; all threads share the CPU alike.
-pub fn setpriority(ctx: &mut Ctx, which: i32, who: u32, priority: i32) -> SysResult {
-    const SYS_NICE: Capabilities = Capabilities::from_bits_retain(1 << 23);
-    check_priority_target(ctx, which, who)?;
-    if priority < 0 && !ctx.thread.identity().capable(SYS_NICE) {
-        return Err(Errno::EACCES.into());
-    }
-    Ok(0)
-}
-
-fn check_priority_target(ctx: &Ctx, which: i32, who: u32) -> Result<(), Errno> {
-    const PROCESS: i32 = 0;
-    const USER: i32 = 2;
-    match which {
-        PROCESS => named_thread(ctx, who).map(|_| ()),
-        1 | USER => Ok(()),
-        _ => Err(Errno::EINVAL),
-    }
 }
 
 /// Scheduling policies of `sched(7)`.

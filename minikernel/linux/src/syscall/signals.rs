@@ -277,7 +277,6 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
 
 /// kill(2): the sender's real or effective user must be the target's real or saved one, or it must be privileged.
 fn check_may_signal(ctx: &Ctx, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
-    const KILL: Capabilities = Capabilities::from_bits_retain(1 << 5);
     let own = ctx.thread.identity();
     let Some(other) = target.threads().first().map(|thread| thread.identity()) else { return Ok(()) };
     let related = [own.users.real, own.users.effective]
@@ -286,7 +285,7 @@ fn check_may_signal(ctx: &Ctx, target: &Process, signal: Option<Signal>) -> Resu
     let same_session = signal == Some(Signal::CONT)
         && target.session.load(core::sync::atomic::Ordering::Relaxed)
             == ctx.thread.process().session.load(core::sync::atomic::Ordering::Relaxed);
-    if related || same_session || own.capable(KILL) { Ok(()) } else { Err(Errno::EPERM) }
+    if related || same_session || own.capable(Capabilities::KILL) { Ok(()) } else { Err(Errno::EPERM) }
 }
 
 fn send(

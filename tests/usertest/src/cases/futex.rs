@@ -170,6 +170,23 @@ fn robust_lists(t: &mut Report) {
     .join()
     .expect("a thread");
     t.show("owner_died", format!("{:x}", entry.word.load(SeqCst)));
+    // A lock that its last owner gave up, and whose next one ended before it took it.
+    let orphan: &'static Entry = Box::leak(Box::new(Entry { next: 0, word: AtomicU32::new(0) }));
+    let waiter = std::thread::spawn(|| {
+        let limit = timespec { tv_sec: 2, tv_nsec: 0 };
+        sys!(SYS_futex, orphan.word.as_ptr(), FUTEX_WAIT, 0, &limit)
+    });
+    sleep_ms(60);
+    std::thread::spawn(move || {
+        let head =
+            Box::leak(Box::new(Head { next: 0, offset: 8, pending: std::ptr::from_ref(orphan) as usize }));
+        head.next = std::ptr::from_ref(head) as usize;
+        sys!(SYS_set_robust_list, std::ptr::from_ref(head), 24).expect("a list");
+    })
+    .join()
+    .expect("a thread");
+    t.call("pending_without_owner_wakes", waiter.join().expect("a thread"));
+    t.show("pending_without_owner_stays", orphan.word.load(SeqCst));
     let (mut head, mut length) = (0usize, 0usize);
     t.call("get_robust_list", sys!(SYS_get_robust_list, 0, &mut head, &mut length));
     t.show("get_robust_list_length", length);

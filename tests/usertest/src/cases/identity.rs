@@ -13,6 +13,9 @@ pub fn run(t: &mut Report) {
     scheduling(t);
     process_control(t);
     capabilities(t);
+    changes_of_user(t);
+    priorities(t);
+    timer_slack(t);
     information(t);
 }
 
@@ -140,6 +143,113 @@ fn capabilities(t: &mut Report) {
     });
     t.call("bounding_read", sys!(SYS_prctl, PR_CAPBSET_READ, 0, 0, 0, 0));
     t.call("bounding_read_bad", sys!(SYS_prctl, PR_CAPBSET_READ, 99, 0, 0, 0));
+}
+
+/// What is in force and what is permitted of the capabilities that concern files, and of one that does not.
+fn held() -> String {
+    // CAP_FS_SET, and CAP_KILL.
+    const SHOWN: [u32; 2] = [1 | 1 << 1 | 1 << 2 | 1 << 3 | 1 << 4 | 1 << 9 | 1 << 27 | 1 << 5, 1];
+    let header = [0x2008_0522u32, 0];
+    let mut data = [0u32; 6];
+    let _ = sys!(SYS_capget, &header, &mut data);
+    let set = |index: usize| u64::from(data[index] & SHOWN[0]) | u64::from(data[index + 3] & SHOWN[1]) << 32;
+    format!("{:x} of {:x}", set(0), set(1))
+}
+
+/// Calls `act` in a thread, whose identity is its own.
+fn in_thread<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> T {
+    std::thread::spawn(act).join().expect("a thread")
+}
+
+/// How capabilities follow the ids: capabilities(7), "Effect of user ID changes on capabilities".
+fn changes_of_user(t: &mut Report) {
+    const NONE: u32 = u32::MAX;
+    let steps = in_thread(|| {
+        let mut steps = vec![held()];
+        let _ = sys!(SYS_setfsuid, 1234);
+        steps.push(held());
+        let _ = sys!(SYS_setfsuid, 0);
+        steps.push(held());
+        steps
+    });
+    t.show("setfsuid_takes_file_capabilities", steps.join(", "));
+    let steps = in_thread(|| {
+        let _ = sys!(SYS_setresuid, NONE, 1234, NONE);
+        let without = held();
+        let _ = sys!(SYS_setresuid, NONE, 0, NONE);
+        [without, held()]
+    });
+    t.show("effective_user_and_back", steps.join(", "));
+    let steps = in_thread(|| {
+        let _ = sys!(SYS_prctl, PR_SET_KEEPCAPS, 1);
+        let _ = sys!(SYS_setresuid, 1234, 1234, 1234);
+        let kept = held();
+        [kept, format!("{:?}", sys!(SYS_setresuid, 0, 0, 0))]
+    });
+    t.show("all_users_with_keepcaps", steps.join(", "));
+    t.show(
+        "all_users",
+        in_thread(|| {
+            let _ = sys!(SYS_setuid, 1234);
+            held()
+        }),
+    );
+    let returned = in_thread(|| {
+        let _ = sys!(SYS_setresuid, 10, 20, 30);
+        [30, 10, 40, NONE].map(|user| sys!(SYS_setfsuid, user)).map(|old| old.unwrap_or(0))
+    });
+    t.show("setfsuid_unprivileged", format!("{returned:?}"));
+    let signal = in_thread(|| {
+        let mut signal = 0i32;
+        let _ = sys!(SYS_prctl, PR_SET_PDEATHSIG, SIGUSR1);
+        let _ = sys!(SYS_setfsgid, 1234);
+        let _ = sys!(SYS_prctl, PR_GET_PDEATHSIG, &mut signal);
+        signal
+    });
+    t.show("change_clears_pdeathsig", signal);
+    let _ = sys!(SYS_prctl, PR_SET_DUMPABLE, 1);
+    in_thread(|| sys!(SYS_setfsuid, 1234)).expect("it never fails");
+    t.call("change_clears_dumpable", sys!(SYS_prctl, PR_GET_DUMPABLE));
+    let _ = sys!(SYS_prctl, PR_SET_DUMPABLE, 1);
+    in_thread(|| sys!(SYS_setresuid, 1234, 0, 0)).expect("root may");
+    t.call("real_user_keeps_dumpable", sys!(SYS_prctl, PR_GET_DUMPABLE));
+}
+
+fn priorities(t: &mut Report) {
+    let get = || sys!(SYS_getpriority, PRIO_PROCESS, 0);
+    let results = in_thread(move || {
+        let set = |nice| sys!(SYS_setpriority, PRIO_PROCESS, 0, nice).and_then(|_| get());
+        let inherited = |nice| {
+            set(nice)?;
+            in_thread(get)
+        };
+        [set(5), set(100), set(-100), inherited(7)]
+    });
+    t.show("setpriority", format!("{results:?}"));
+    t.call("setpriority_spares_other_threads", get());
+    t.call("getpriority_group", sys!(SYS_getpriority, PRIO_PGRP, 0x3f_ffff));
+    t.call("getpriority_user_missing", sys!(SYS_getpriority, PRIO_USER, 54_321));
+    t.call("setpriority_bad", sys!(SYS_setpriority, 9, 0, 0));
+    t.call("setpriority_missing", sys!(SYS_setpriority, PRIO_PROCESS, 0x3f_ffff, 0));
+    let main = sys!(SYS_gettid).unwrap_or(0);
+    let results = in_thread(move || {
+        sys!(SYS_setresuid, 1234, 1234, 1234)?;
+        let set = |nice| sys!(SYS_setpriority, PRIO_PROCESS, 0, nice);
+        Ok::<_, sys::Errno>([set(3), set(3), set(2), sys!(SYS_setpriority, PRIO_PROCESS, main, 19)])
+    });
+    t.show("setpriority_unprivileged", format!("{results:?}"));
+}
+
+fn timer_slack(t: &mut Report) {
+    let set = |slack: u64| sys!(SYS_prctl, PR_SET_TIMERSLACK, slack);
+    let get = || sys!(SYS_prctl, PR_GET_TIMERSLACK);
+    let results = in_thread(move || {
+        let before = [set(7), get()];
+        let inherited = in_thread(move || [get(), set(9), set(0), get()]);
+        [before.to_vec(), inherited.to_vec(), vec![set(0), get()]].concat()
+    });
+    t.show("timer_slack", format!("{results:?}"));
+    t.call("timer_slack_spares_other_threads", get());
 }
 
 fn information(t: &mut Report) {

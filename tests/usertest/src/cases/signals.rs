@@ -276,6 +276,8 @@ fn alternate_stack(t: &mut Report) {
         .expect("a stack");
     let describe = |flags, size| stack_t { ss_sp: stack as *mut c_void, ss_flags: flags, ss_size: size };
     t.call("sigaltstack_too_small", sys!(SYS_sigaltstack, &describe(0, 1024), 0));
+    t.call("sigaltstack_almost", sys!(SYS_sigaltstack, &describe(0, 2047), 0));
+    t.call("sigaltstack_smallest", sys!(SYS_sigaltstack, &describe(0, 2048), 0));
     t.call("sigaltstack_bad_flag", sys!(SYS_sigaltstack, &describe(0x40, 32768), 0));
     t.call("sigaltstack", sys!(SYS_sigaltstack, &describe(0, 32768), 0));
     handle(SIGUSR1, SA_ONSTACK);

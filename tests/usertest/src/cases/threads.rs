@@ -5,7 +5,7 @@ use std::sync::{Arc, Barrier, Condvar, Mutex, mpsc};
 
 use libc::*;
 
-use super::helpers::join_all;
+use super::helpers::{NOWHERE, join_all, now};
 use crate::report::Report;
 
 /// Runs the group.
@@ -176,8 +176,9 @@ static RAN: AtomicU32 = AtomicU32::new(0);
 /// The raw thread's number, until the kernel clears it at its end.
 static CHILD: AtomicU32 = AtomicU32::new(0);
 
-/// A thread without the C library: the child stores a word and ends; the kernel clears its number and wakes a futex.
-fn raw_clone(t: &mut Report) {
+/// Makes a thread without the C library: it stores a word and ends; the kernel writes its number to `parent` and, at its end, clears it at
+/// `child`.
+fn clone_raw(parent: usize, child: usize) -> isize {
     let stack = sys!(SYS_mmap, 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         .expect("a stack");
     let flags = CLONE_VM
@@ -202,11 +203,15 @@ fn raw_clone(t: &mut Report) {
             "2:",
             in("r9") RAN.as_ptr(),
             inlateout("rax") SYS_clone as isize => result,
-            in("rdi") flags, in("rsi") stack + 65536, in("rdx") CHILD.as_ptr(), in("r10") CHILD.as_ptr(), in("r8") 0,
+            in("rdi") flags, in("rsi") stack + 65536, in("rdx") parent, in("r10") child, in("r8") 0,
             lateout("rcx") _, lateout("r11") _,
         );
     }
-    t.is("clone", result > 0);
+    result
+}
+
+fn raw_clone(t: &mut Report) {
+    t.is("clone", clone_raw(CHILD.as_ptr() as usize, CHILD.as_ptr() as usize) > 0);
     loop {
         let tid = CHILD.load(SeqCst);
         if tid == 0 {
@@ -216,6 +221,13 @@ fn raw_clone(t: &mut Report) {
     }
     t.show("clone_ran", RAN.load(SeqCst));
     t.show("clone_cleared_tid", CHILD.load(SeqCst));
+    RAN.store(0, SeqCst);
+    t.is("clone_bad_parent_tid", clone_raw(NOWHERE, NOWHERE) > 0);
+    let end = now() + 2_000_000_000;
+    while RAN.load(SeqCst) == 0 && now() < end {
+        std::thread::yield_now();
+    }
+    t.show("clone_bad_parent_tid_ran", RAN.load(SeqCst));
 }
 
 /// The structure of `clone3`: its words in order.
