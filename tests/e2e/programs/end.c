@@ -1,8 +1,10 @@
 /* Ends in the way that its argument names. */
+#define _GNU_SOURCE
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 static volatile sig_atomic_t got;
@@ -29,6 +31,16 @@ int main(int argc, char **argv)
 	if (!strcmp(how, "kill")) {
 		/* PID 1 is immune to a signal without a handler that comes from inside. */
 		kill(getpid(), atoi(argv[2]));
+		puts("still here");
+		return 3;
+	}
+	if (!strcmp(how, "forge")) {
+		/* A signal that claims to come from outside: no sender, and every byte that means nothing set. */
+		siginfo_t info;
+		memset(&info, 0xff, sizeof info);
+		info.si_code = SI_USER;
+		info.si_pid = 0;
+		syscall(SYS_rt_sigqueueinfo, getpid(), atoi(argv[2]), &info);
 		puts("still here");
 		return 3;
 	}

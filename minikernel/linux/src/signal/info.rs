@@ -23,14 +23,15 @@ pub struct SigInfo {
     pub errno: i32,
     /// Why: one of the `SI_` constants, or what the signal's fault was.
     pub code: i32,
-    padding: i32,
+    /// 1 for what the host sent, which no program can pretend; padding in the ABI.
+    host: i32,
     /// The union: for `kill` pid, uid and value; for faults the address; for timers id, overrun and value.
     pub fields: [u64; 14],
 }
 
 impl SigInfo {
     fn new(signal: Signal, code: i32) -> Self {
-        Self { signal: i32::from(signal.number()), errno: 0, code, padding: 0, fields: [0; 14] }
+        Self { signal: i32::from(signal.number()), errno: 0, code, host: 0, fields: [0; 14] }
     }
 
     /// From the kernel itself.
@@ -47,12 +48,18 @@ impl SigInfo {
 
     /// From the host: the sender has no id here, which reads as 0, as it does across PID namespaces.
     pub fn host(signal: Signal) -> Self {
-        Self::user(signal, SI_USER, 0, 0)
+        Self { host: 1, ..Self::user(signal, SI_USER, 0, 0) }
     }
 
-    /// True for what [`SigInfo::host`] made; no process in the guest has the id 0.
+    /// True for what [`SigInfo::host`] made.
     pub fn is_from_host(&self) -> bool {
-        self.code == SI_USER && self.fields[0] as u32 == 0
+        self.host != 0
+    }
+
+    /// What a program made up, as it is sent with `signal` (`rt_sigqueueinfo(2)`).
+    #[must_use]
+    pub fn made_up(self, signal: i32) -> Self {
+        Self { signal, host: 0, ..self }
     }
 
     /// A fault at `address`.

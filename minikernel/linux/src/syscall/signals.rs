@@ -339,8 +339,7 @@ async fn own_info(
     info: UserPtr<SigInfo>,
     tgid: u32,
 ) -> Result<(Signal, SigInfo), Errno> {
-    let mut found = ctx.memory.read(info).await?;
-    found.signal = number.0;
+    let found = ctx.memory.read(info).await?.made_up(number.0);
     if (found.code >= 0 || found.code == signal::SI_TKILL) && tgid != ctx.thread.process().pid {
         return Err(Errno::EPERM);
     }
