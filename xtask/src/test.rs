@@ -12,10 +12,13 @@ pub struct Arguments {
     /// Leave out lint
     #[arg(long)]
     no_lint: bool,
+    /// Give what is random more of it: fuzz targets, damaged images and calls, for as long as a night has
+    #[arg(long)]
+    all: bool,
 }
 
 /// One part of the run.
-type Part = (&'static str, fn() -> Result<()>);
+type Part = (&'static str, fn(&Arguments) -> Result<()>);
 
 /// Runs all parts in order; the first that fails ends the run.
 pub fn run(arguments: &Arguments) -> Result<()> {
@@ -24,17 +27,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     }
     let mut parts: Vec<Part> = Vec::new();
     if !arguments.no_lint {
-        parts.push(("lint", lint::run));
+        parts.push(("lint", |_| lint::run()));
     }
-    parts.push(("unit tests", unit_tests));
-    parts.push(("doc tests", doc_tests));
-    parts.push(("generated documentation", docs::check));
-    parts.push(("fuzz targets", || fuzz::run(&fuzz::Arguments::brief())));
+    parts.push(("unit tests", |_| unit_tests()));
+    parts.push(("doc tests", |_| doc_tests()));
+    parts.push(("generated documentation", |_| docs::check()));
+    parts.push(("fuzz targets", |arguments| fuzz::run(&fuzz::Arguments::all_targets(arguments.all))));
     parts.push(("end-to-end tests", end_to_end_tests));
     let mut times = Vec::new();
     for (name, part) in parts {
         let start = Instant::now();
-        part()?;
+        part(arguments)?;
         times.push(format!("{name} {:.0} s", start.elapsed().as_secs_f64()));
     }
     println!("test: all green ({})", times.join(", "));
@@ -48,9 +51,13 @@ fn unit_tests() -> Result<()> {
 }
 
 /// The tests that boot virtual machines through the program `isopod`.
-fn end_to_end_tests() -> Result<()> {
+fn end_to_end_tests(arguments: &Arguments) -> Result<()> {
     process::run(workspace::cargo().args(["build", "--package", "isopod"]))?;
-    process::run(workspace::cargo().args(["nextest", "run", "--package", "isopod-e2e", "--no-fail-fast"]))
+    let mut tests = workspace::cargo();
+    if arguments.all {
+        tests.env("ISOPOD_TEST_ALL", "1");
+    }
+    process::run(tests.args(["nextest", "run", "--package", "isopod-e2e", "--no-fail-fast"]))
 }
 
 /// Examples in the documentation, which nextest cannot run.

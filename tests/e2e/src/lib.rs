@@ -5,6 +5,7 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod elf;
 pub mod image;
 pub mod isopod;
 pub mod packages;
@@ -15,3 +16,9 @@ pub mod tree;
 mod command;
 
 pub use command::{Finished, run_limited, succeed};
+
+/// How often a test with random input repeats it: `brief` times for every change, `long` times where `ISOPOD_TEST_ALL` is set, as
+/// `cargo xtask test --all` does.
+pub fn longer(brief: u64, long: u64) -> u64 {
+    if std::env::var_os("ISOPOD_TEST_ALL").is_some() { long } else { brief }
+}

@@ -6,13 +6,15 @@
 //!
 //! `usertest` runs all groups, `usertest NAME..` the groups named, `usertest --list` names them. It works in a new
 //! folder below `$TMPDIR` or `/tmp`, expects to be root, and needs no network and no other process.
-//! `usertest --tree FOLDER` describes every file in a folder instead.
+//! `usertest --tree FOLDER` describes every file in a folder instead, `usertest --fuzz SEED MILLISECONDS` makes random
+//! calls ([`fuzz`]).
 
 // First, so that the macro `sys!` is known to the others.
 #[macro_use]
 mod sys;
 
 mod cases;
+mod fuzz;
 mod report;
 mod tree;
 
@@ -33,6 +35,12 @@ fn main() {
         && option == "--tree"
     {
         return tree::print(folder);
+    }
+    if let [option, seed, milliseconds] = arguments.as_slice()
+        && option == "--fuzz"
+    {
+        let number = |word: &String| word.parse().expect("a number");
+        std::process::exit(fuzz::run(number(seed), number(milliseconds)));
     }
     // Descriptors that a starter left open would shift the numbers that cases print.
     let _ = sys!(SYS_close_range, 3, u32::MAX, 0);
