@@ -129,7 +129,14 @@ impl Outcome {
     /// behind it, and neither a backtrace nor a panic.
     #[track_caller]
     pub fn expect_refusal(&self, message: &str) -> &Self {
-        self.expect_status(125);
+        self.expect_failure(&[125], message)
+    }
+
+    /// As [`Outcome::expect_refusal`], with one of these statuses: a command that cannot be run ends with 126 or 127.
+    #[track_caller]
+    pub fn expect_failure(&self, statuses: &[i32], message: &str) -> &Self {
+        let found = self.status.is_some_and(|status| statuses.contains(&status));
+        assert!(found, "one of the statuses {statuses:?} was expected\n{}", self.report());
         let lines: Vec<_> = self.stderr.lines().collect();
         let hints: Vec<_> = (0..lines.len()).filter(|&index| lines[index].starts_with("hint: ")).collect();
         assert!(hints.len() == 1, "{} hints\n{}", hints.len(), self.report());

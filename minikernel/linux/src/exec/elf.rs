@@ -5,9 +5,11 @@
 
 use alloc::vec::Vec;
 
-use elf::abi::{EM_X86_64, ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR};
+use elf::abi::{
+    ELFMAGIC, EM_X86_64, ET_DYN, ET_EXEC, PF_R, PF_W, PF_X, PT_GNU_STACK, PT_INTERP, PT_LOAD, PT_PHDR,
+};
 use elf::endian::LittleEndian;
-use elf::file::{Class, FileHeader, parse_ident};
+use elf::file::{Class, FileHeader};
 use elf::parse::ParsingTable;
 use elf::segment::ProgramHeader;
 use isopod_fs::Errno;
@@ -23,6 +25,10 @@ pub const HEADER_SIZE: usize = 64;
 const PROGRAM_HEADER_SIZE: u16 = 56;
 /// The most bytes of program headers (`fs/binfmt_elf.c`, `load_elf_phdrs`).
 const MAX_HEADERS: usize = 65_536;
+/// The end of the last page of the largest file.
+const LAST_OFFSET: u64 = i64::MAX as u64 & !(PAGE_SIZE as u64 - 1);
+/// An alignment beyond this cannot be meant: the program is loaded without it, as Linux does where there is no room.
+const MAX_ALIGNMENT: u64 = USER_END as u64 / 4;
 /// Bytes of the ELF identification.
 const IDENT: usize = 16;
 
@@ -59,7 +65,7 @@ pub struct Segment {
 /// What the program headers say.
 #[derive(Debug, Clone, Default)]
 pub struct Layout {
-    /// What to load; never empty, by rising address.
+    /// What to load, in the order of the file; never empty.
     pub segments: Vec<Segment>,
     /// Where in the file the interpreter's path is, and its length with the terminating NUL.
     pub interpreter: Option<(u64, usize)>,
@@ -72,10 +78,13 @@ pub struct Layout {
 /// Reads the fixed header. `ENOEXEC` for whatever this machine cannot run.
 pub fn parse_header(bytes: &[u8]) -> Result<Header, Errno> {
     let (ident, tail) = bytes.get(..HEADER_SIZE).ok_or(Errno::ENOEXEC)?.split_at(IDENT);
-    let ident = parse_ident::<LittleEndian>(ident).map_err(|_| Errno::ENOEXEC)?;
+    if !ident.starts_with(&ELFMAGIC) {
+        return Err(Errno::ENOEXEC);
+    }
+    // Linux looks at nothing else of the identification, nor does this: the machine tells class and order.
+    let ident = (LittleEndian, Class::ELF64, 0, 0);
     let header = FileHeader::parse_tail(ident, tail).map_err(|_| Errno::ENOEXEC)?;
-    let runnable = header.class == Class::ELF64
-        && header.e_machine == EM_X86_64
+    let runnable = header.e_machine == EM_X86_64
         && matches!(header.e_type, ET_EXEC | ET_DYN)
         && header.e_phentsize == PROGRAM_HEADER_SIZE
         && header.e_phnum != 0
@@ -118,8 +127,7 @@ pub fn parse_layout(header: &Header, bytes: &[u8]) -> Result<Layout, Errno> {
             _ => {}
         }
     }
-    if layout.segments.is_empty() || layout.segments.windows(2).any(|pair| pair[0].address >= pair[1].address)
-    {
+    if layout.segments.is_empty() {
         return Err(Errno::ENOEXEC);
     }
     layout.headers_address = layout.headers_address.or_else(|| layout.find_headers(header));
@@ -132,7 +140,7 @@ fn segment(entry: &ProgramHeader) -> Result<Segment, Errno> {
     let file_end = entry.p_offset.checked_add(entry.p_filesz).ok_or(Errno::ENOEXEC)?;
     let sound = entry.p_filesz <= entry.p_memsz
         && end <= USER_END as u64
-        && i64::try_from(file_end).is_ok()
+        && file_end <= LAST_OFFSET
         && entry.p_vaddr % page == entry.p_offset % page;
     if !sound {
         return Err(Errno::EINVAL);
@@ -141,7 +149,11 @@ fn segment(entry: &ProgramHeader) -> Result<Segment, Errno> {
     access.set(Access::READ, entry.p_flags & (PF_R | PF_W | PF_X) != 0);
     access.set(Access::WRITE, entry.p_flags & PF_W != 0);
     access.set(Access::EXEC, entry.p_flags & PF_X != 0);
-    let alignment = if entry.p_align.is_power_of_two() { entry.p_align.max(page) } else { page };
+    let alignment = if entry.p_align.is_power_of_two() && entry.p_align <= MAX_ALIGNMENT {
+        entry.p_align.max(page)
+    } else {
+        page
+    };
     Ok(Segment {
         address: entry.p_vaddr,
         memory_size: entry.p_memsz,
@@ -166,11 +178,9 @@ impl Layout {
 
     /// First and last page address of the whole program: `None` when that is more than the user half.
     pub fn span(&self) -> Option<(usize, usize)> {
-        let first = self.segments.first()?;
-        let last = self.segments.last()?;
-        let start = page_down(first.address as usize);
-        let end = page_up((last.address + last.memory_size) as usize)?;
-        Some((start, end))
+        let start = self.segments.iter().map(|segment| segment.address).min()?;
+        let end = self.segments.iter().map(|segment| segment.address + segment.memory_size).max()?;
+        Some((page_down(start as usize), page_up(end as usize)?))
     }
 
     /// The largest alignment any segment wants.

@@ -86,16 +86,21 @@ impl ElfFile {
         self.layout.executable_stack
     }
 
-    /// The path of the interpreter it asks for.
+    /// The path of the interpreter it asks for; errors are those of `load_elf_binary`.
     pub async fn interpreter(&self) -> Result<Option<Vec<u8>>, Errno> {
         let Some((offset, length)) = self.layout.interpreter else { return Ok(None) };
+        i64::try_from(offset).map_err(|_| Errno::EINVAL)?;
         let mut path = read(self.file.inode(), offset, length).await?;
+        if path.len() != length {
+            return Err(Errno::EIO);
+        }
         // It must end with a NUL where the header says.
-        if path.len() != length || path.pop() != Some(0) {
+        if path.pop() != Some(0) {
             return Err(Errno::ENOEXEC);
         }
         path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(path.len()));
-        Ok(Some(path))
+        // The kernel opens an empty name as the working directory, which is no program.
+        if path.is_empty() { Err(Errno::EACCES) } else { Ok(Some(path)) }
     }
 
     /// Maps all segments into `space`. A program that can lie anywhere goes to `base`, or where mappings go.

@@ -12,7 +12,7 @@ use isopod_hal::user::UserContext;
 use super::image::{self, ElfFile};
 use super::privilege::{self, Privilege};
 use super::stack::{self, About, Strings};
-use super::{open_path, script, vdso};
+use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
 use crate::process::{Ctx, Resource, Thread};
 use crate::signal::AlternateStack;
@@ -146,10 +146,13 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     Ok(Prepared { memory, user, privilege, executable: elf.into_file(), name })
 }
 
-/// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`.
+/// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`, one that is too short for any `EIO`.
 async fn open_interpreter(thread: &Arc<Thread>, path: &[u8]) -> Result<ElfFile, Errno> {
     let file = open_path(thread, path).await?;
     let start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+    if start.len() < elf::HEADER_SIZE {
+        return Err(Errno::EIO);
+    }
     ElfFile::parse(file, &start).await.map_err(|errno| match errno {
         Errno::ENOEXEC => Errno::ELIBBAD,
         other => other,

@@ -26,8 +26,13 @@ pub fn parse(start: &[u8]) -> Option<Result<Interpreter, Errno>> {
     let name_end = text.iter().position(is_blank).unwrap_or(text.len());
     // A name that goes on beyond the part that counts would be another name.
     let cut = end.is_none() && start.len() >= LINE_MAX && name_end == text.len();
-    if name_end == 0 || cut {
+    let ends_with_line = end.is_some_and(|end| line[end] == b'\n');
+    if cut || name_end == 0 && ends_with_line {
         return Some(Err(Errno::ENOEXEC));
+    }
+    // Where the file ends before the name begins, Linux opens an empty name: the working directory, which is no program.
+    if name_end == 0 {
+        return Some(Err(Errno::EACCES));
     }
     let (path, rest) = text.split_at(name_end);
     let argument = rest.trim_ascii();
@@ -56,7 +61,8 @@ mod tests {
     #[test]
     fn no_name_no_script() {
         assert_eq!(parse(b"#!\n"), Some(Err(Errno::ENOEXEC)));
-        assert_eq!(parse(b"#!   "), Some(Err(Errno::ENOEXEC)));
+        assert_eq!(parse(b"#!   "), Some(Err(Errno::EACCES)));
+        assert_eq!(parse(&[b"#!".as_slice(), &[b' '; LINE_MAX]].concat()), Some(Err(Errno::ENOEXEC)));
         assert_eq!(parse(b"\x7fELF"), None);
         let mut long = b"#!/".to_vec();
         long.resize(LINE_MAX, b'a');

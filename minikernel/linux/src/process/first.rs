@@ -90,26 +90,36 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
 
 /// Says why the command cannot be run.
 fn report(manifest: &Manifest, error: &CommandError) {
-    let name =
-        alloc::string::String::from_utf8_lossy(manifest.args.first().map_or(b"", Vec::as_slice)).into_owned();
     let reason = match (error.errno, error.path_searched) {
         (Errno::ENOENT, true) => "not found in $PATH",
         (errno, _) => errno.description(),
     };
-    kernel::log(alloc::format!("isopod: cannot run {name}: {reason}\n").as_bytes());
+    say(manifest.args.first().map_or(b"", Vec::as_slice), reason, error.errno);
 }
 
 /// What the manifest says of a program that was found but could not be loaded.
 pub(super) fn report_unloadable(path: &[u8], errno: Errno) -> u8 {
-    let name = alloc::string::String::from_utf8_lossy(path);
-    let hint = match errno {
+    let reason = match errno {
         Errno::ENOENT => "it exists, but its interpreter does not",
         Errno::ENOEXEC => "it is no program for this machine and no script with #!",
         Errno::ELIBBAD => "its interpreter is no program for this machine",
         other => other.description(),
     };
-    kernel::log(alloc::format!("isopod: cannot run {name}: {hint}\n").as_bytes());
+    say(path, reason, errno);
     CommandError { errno, path_searched: false }.status()
+}
+
+/// Tells the user what cannot be run, why, and what to do about it.
+fn say(name: &[u8], reason: &str, errno: Errno) {
+    let hint = match errno {
+        Errno::ENOENT => "see what the image has: isopod run SOURCE ls /bin",
+        Errno::EACCES => "chmod +x it where the image is built, or run it as another user (-u)",
+        Errno::EUCLEAN | Errno::EIO => "the image is damaged: build or pull it again",
+        Errno::ENOMEM => "give the VM more memory with -m, or build the program again if it is damaged",
+        _ => "build the program for x86-64 Linux again, or name another command",
+    };
+    let name = alloc::string::String::from_utf8_lossy(name);
+    kernel::log(alloc::format!("isopod: cannot run {name}: {reason}\nhint: {hint}\n").as_bytes());
 }
 
 /// A process without memory yet, acting as the superuser, at the root.
