@@ -21,10 +21,17 @@ const FLAGS: &str = include_str!("../minikernel/rustc-flags");
 /// What the kernel is made of, seen from the workspace.
 const SOURCES: [&str; 4] = ["minikernel", "manifest", "Cargo.toml", "Cargo.lock"];
 
+/// What makes it the file that hypervisors load, seen from this package.
+const LINKING: [&str; 4] =
+    ["src/link/directory.rs", "src/link/image.rs", "src/link/kernel.rs", "src/link/symbols.rs"];
+
 fn main() {
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
     for source in SOURCES {
         println!("cargo::rerun-if-changed={}", workspace.join(source).display());
+    }
+    for source in LINKING {
+        println!("cargo::rerun-if-changed={source}");
     }
     let target_dir = target_dir();
     let mut cargo = Command::new(variable("CARGO"));
@@ -40,10 +47,19 @@ fn main() {
     assert!(status.success(), "the guest kernel does not build: see cargo's messages above");
 
     let kernel = target_dir.join(TARGET).join("kernel/isopod-kernel");
-    let bytes = fs::read(&kernel).expect("cargo wrote the kernel");
-    let digest = Sha256::digest(&bytes).iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"));
+    println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel));
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
-    println!("cargo::rustc-env=ISOPOD_KERNEL_DIGEST={digest}");
+}
+
+/// Stands for the kernel and for the code that links it: another of either gives another file.
+fn key(kernel: &Path) -> String {
+    let mut hash = Sha256::new();
+    for file in LINKING.map(Path::new).iter().chain([&kernel]) {
+        let bytes =
+            fs::read(file).unwrap_or_else(|error| panic!("{} cannot be read: {error}", file.display()));
+        hash.update(bytes);
+    }
+    hash.finalize().iter().fold(String::new(), |hex, byte| hex + &format!("{byte:02x}"))
 }
 
 /// The kernel's target directory, beside those of the outer build's profiles: `OUT_DIR` is `TARGET/PROFILE/build/NAME/out`.

@@ -11,9 +11,9 @@ use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::cli::{self, Application, Boot, Failure, MachineOptions, SessionOptions};
 use crate::link::{self, Overrides, Session};
-use crate::prepare::Program;
+use crate::prepare::{Prepared, Program};
 use crate::source::Reference;
-use crate::store::{CachedRoot, Store};
+use crate::store::Store;
 use metadata::Settings;
 use package::{Built, Selection};
 
@@ -90,7 +90,7 @@ impl Run {
         let session = self.session.session()?;
         let store = Store::open()?;
         let built = self.selection.build()?;
-        let root = root(&built, self.args, &store)?;
+        let root = prepared(&built, self.args, &store)?.keep(&store)?;
         let manifest = link::manifest(&root.info, &session)?;
         let application = Application { info: root.info, boot: Boot::Disk(root.image) };
         cli::start(&application, manifest, &self.machine, built.settings.memory, &store)
@@ -107,13 +107,13 @@ impl Build {
             name.into()
         });
         let output = cli::create(&path)?;
-        let root = root(&built, self.args, &store)?;
-        cli::write(&root, &Session::default(), output, &path)
+        let prepared = prepared(&built, self.args, &store)?;
+        cli::write(&prepared, &Session::default(), output, &path)
     }
 }
 
 /// The root of what was built, with `args` in place of the package's unless they are empty.
-fn root(built: &Built, args: Vec<String>, store: &Store) -> Result<CachedRoot, Failure> {
+fn prepared(built: &Built, args: Vec<String>, store: &Store) -> Result<Prepared, Failure> {
     let Settings { args: own_args, env, files, .. } = &built.settings;
     let mut program = Program::find(&built.program)?;
     for (to, from) in files {
@@ -122,5 +122,5 @@ fn root(built: &Built, args: Vec<String>, store: &Store) -> Result<CachedRoot, F
     let env = env.iter().map(|(name, value)| (name.clone(), Some(value.clone()))).collect();
     let command = if args.is_empty() { own_args.clone() } else { args };
     Overrides { command, env, ..Overrides::default() }.apply(&mut program.config)?;
-    Ok(program.root(&Reference::Elf(built.program.clone()), store)?)
+    Ok(program.prepare(&Reference::Elf(built.program.clone()), store)?)
 }

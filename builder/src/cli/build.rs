@@ -9,10 +9,11 @@ use isopod_manifest::{Channel, Manifest, Root};
 use super::options::{OverrideOptions, SourceOptions};
 use super::{Bars, Failure, say};
 use crate::kernel;
-use crate::link::{self, Output, Payload, Session};
-use crate::prepare::{self, Pull};
+use crate::link::{self, LinkError, Output, Payload, RootBytes, Session};
+use crate::prepare::{self, PrepareError, Prepared, Pull};
+use crate::root::erofs;
 use crate::source::Reference;
-use crate::store::{CachedRoot, Store};
+use crate::store::{Store, StoreError};
 
 /// Write an application as one file that hypervisors boot directly
 ///
@@ -56,10 +57,10 @@ impl Build {
         let output = create(&self.output)?;
         let store = Store::open()?;
         let pull = self.from.pull(Pull::Always);
-        let mut root = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
-        overrides.apply(&mut root.info.config)?;
+        let mut prepared = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
+        overrides.apply(&mut prepared.info.config)?;
         let session = Session { hostname: self.hostname, stdin: self.interactive, ..Session::default() };
-        write(&root, &session, output, &self.output)
+        write(&prepared, &session, output, &self.output)
     }
 }
 
@@ -68,29 +69,55 @@ pub(crate) fn create(path: &Path) -> Result<Output, Failure> {
     Output::create(path).map_err(|error| cannot_write(path, &error))
 }
 
-/// Links `root` and puts the image in place as `path`.
+/// Links what was prepared and puts the image in place as `path`.
 pub(crate) fn write(
-    root: &CachedRoot,
+    prepared: &Prepared,
     session: &Session,
     output: Output,
     path: &Path,
 ) -> Result<(), Failure> {
-    let manifest =
-        Manifest { root: Root::Memory, channel: Channel::Console, ..link::manifest(&root.info, session)? };
-    prepare::check(&root.image, 0, &manifest)?;
-    let about = serde_json::to_vec(&root.info)
+    let manifest = Manifest {
+        root: Root::Memory,
+        channel: Channel::Console,
+        ..link::manifest(&prepared.info, session)?
+    };
+    let about = serde_json::to_vec(&prepared.info)
         .map_err(|error| Failure::new(format!("cannot describe the image: {error}"), None))?;
-    let erofs = File::open(&root.image)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", root.image.display()), None))?;
-    let manifest = manifest.encode();
-    let payload = Payload { manifest: &manifest, root: &erofs, about: &about };
-    link::write(kernel::ELF, Some(&payload), output.file()).map_err(|error| match error {
-        link::LinkError::Io(error) => cannot_write(path, &error),
-        other => other.into(),
-    })?;
+    match &prepared.root {
+        prepare::Root::Cached(image) => {
+            let image = File::open(image).map_err(StoreError::io("open", image))?;
+            link(RootBytes::File(&image), &manifest, &about, &output, path)
+        }
+        // Straight from the layers: in the cache it would serve only `run`, which writes it when it needs it.
+        prepare::Root::Tree { tree, .. } => {
+            let image = erofs::Image::plan(tree).map_err(PrepareError::from)?;
+            link(RootBytes::Tree(&image), &manifest, &about, &output, path)
+        }
+    }?;
     let size = output.file().metadata().map_or(0, |about| about.len());
     output.commit().map_err(|error| cannot_write(path, &error))?;
     say(format_args!("wrote {} ({})", path.display(), indicatif::HumanBytes(size)));
+    Ok(())
+}
+
+/// Writes the image into `output`, and looks whether it will start.
+fn link(
+    root: RootBytes<'_>,
+    manifest: &Manifest,
+    about: &[u8],
+    output: &Output,
+    path: &Path,
+) -> Result<(), Failure> {
+    let failed = |error| match error {
+        LinkError::Io(error) => cannot_write(path, &error),
+        other => other.into(),
+    };
+    let size = root.size().map_err(LinkError::Io).map_err(failed)?;
+    output.check_room(size).map_err(LinkError::Io).map_err(failed)?;
+    let payload = Payload { manifest: &manifest.encode(), root, about };
+    let start = link::write(kernel::ELF, Some(&payload), output.file()).map_err(failed)?;
+    let written = output.file().try_clone().map_err(LinkError::Io).map_err(failed)?;
+    prepare::check(written, start, manifest)?;
     Ok(())
 }
 

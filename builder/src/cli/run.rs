@@ -71,7 +71,8 @@ impl Run {
         } else {
             let reference: Reference = source.parse()?;
             let pull = self.from.pull(Pull::Missing);
-            let root = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
+            let prepared = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
+            let root = prepared.keep(&store)?;
             Application { info: root.info, boot: Boot::Disk(root.image) }
         };
         overrides.apply(&mut application.info.config)?;
@@ -92,7 +93,8 @@ pub(crate) fn start(
         Boot::Disk(image) => (image, 0, Root::Disk),
         Boot::Linked { file, linked } => (file, linked.root.0, Root::Memory),
     };
-    if let Err(error) = prepare::check(image, offset, &manifest)
+    let file = File::open(image).map_err(StoreError::io("open", image))?;
+    if let Err(error) = prepare::check(file, offset, &manifest)
         && !error.is_for_the_guest()
     {
         return Err(error.into());

@@ -3,6 +3,7 @@
 use std::io;
 
 use super::LIMIT;
+use crate::root::RootError;
 use crate::store::StoreError;
 
 /// Why an image could not be linked.
@@ -24,6 +25,9 @@ pub enum LinkError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The root cannot be made.
+    #[error(transparent)]
+    Root(#[from] RootError),
     /// Reading the root or writing the image failed.
     #[error(transparent)]
     Io(io::Error),
@@ -40,6 +44,7 @@ impl LinkError {
                 Some("`isopod run SOURCE` keeps the root on a disk, where it can be larger".to_owned())
             }
             Self::Store(error) => error.hint(),
+            Self::Root(error) => Some(error.hint().to_owned()),
             Self::Io(_) => None,
         }
     }

@@ -14,7 +14,7 @@
 //! the entry point and every other program header are the kernel's.
 
 use std::fs::File;
-use std::io::{self, BufWriter, Write as _};
+use std::io::{self, BufWriter, Seek as _, Write as _};
 
 use object::Endianness;
 use object::elf;
@@ -25,6 +25,7 @@ use super::LinkError;
 use super::directory::{BootDirectory, Extent, SIZE};
 use super::kernel::{Kernel, PAGE, Section, loaded};
 use super::symbols;
+use crate::root::{RootError, erofs};
 
 /// The section that describes the image to Isopod itself. Not loaded.
 pub(super) const ABOUT: &[u8] = b".isopod.image";
@@ -44,10 +45,42 @@ pub const LIMIT: u64 = 2 << 30;
 pub struct Payload<'a> {
     /// The encoded manifest.
     pub manifest: &'a [u8],
-    /// The EROFS image, read from its start.
-    pub root: &'a File,
+    /// The EROFS image.
+    pub root: RootBytes<'a>,
     /// What `isopod run FILE` wants to know of the image, in a section that is not loaded.
     pub about: &'a [u8],
+}
+
+/// Where the bytes of a root come from.
+#[derive(Debug)]
+pub enum RootBytes<'a> {
+    /// A finished one, read from its start.
+    File(&'a File),
+    /// A tree, of which it is written now. The bytes are the same.
+    Tree(&'a erofs::Image<'a>),
+}
+
+impl RootBytes<'_> {
+    /// How many bytes there are.
+    ///
+    /// # Errors
+    /// When the file does not tell.
+    pub fn size(&self) -> io::Result<u64> {
+        match self {
+            Self::File(file) => Ok(file.metadata()?.len()),
+            Self::Tree(image) => Ok(image.size()),
+        }
+    }
+
+    fn write(&self, out: &File, len: u64) -> Result<(), LinkError> {
+        match self {
+            Self::File(file) => copy_all(file, out, len).map_err(LinkError::Io),
+            Self::Tree(image) => image.write(out).map(drop).map_err(|error| match error {
+                RootError::Write(error) => LinkError::Io(error),
+                error => LinkError::Root(error),
+            }),
+        }
+    }
 }
 
 /// A part of the new file that the kernel does not have.
@@ -60,12 +93,12 @@ struct Part<'a> {
 }
 
 /// Writes the ELF `kernel` joined with its symbol table and `payload` to `out`; without a payload it is a kernel that finds its
-/// manifest and root elsewhere. The same input always gives the same bytes.
+/// manifest and root elsewhere. The same input always gives the same bytes. Returns where the root begins, which comes last.
 ///
 /// # Errors
-/// [`LinkError::TooLarge`] for a root that no machine could load, [`LinkError::Kernel`] for a kernel that is not one of ours, and
-/// [`LinkError::Io`] from reading the root and writing `out`.
-pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result<(), LinkError> {
+/// [`LinkError::TooLarge`] for a root that no machine could load, [`LinkError::Kernel`] for a kernel that is not one of ours,
+/// [`LinkError::Root`] for contents that cannot be read, and [`LinkError::Io`] from writing `out`.
+pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result<u64, LinkError> {
     let symbols = symbols::table(kernel)?;
     let kernel = Kernel::parse(kernel)?;
     let mut place = Place { next: kernel.end };
@@ -74,7 +107,7 @@ pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result
     let mut parts = vec![Part { name: SYMBOLS, extent: directory.symbols, bytes: Some(&symbols) }];
     if let Some(Payload { manifest, root, about }) = payload {
         directory.manifest = place.take(manifest.len() as u64)?;
-        directory.root = place.take(root.metadata().map_err(LinkError::Io)?.len())?;
+        directory.root = place.take(root.size().map_err(LinkError::Io)?)?;
         let unloaded = Extent { start: 0, length: about.len() as u64 };
         parts.insert(0, Part { name: ABOUT, extent: unloaded, bytes: Some(about) });
         parts.push(Part { name: MANIFEST, extent: directory.manifest, bytes: Some(manifest) });
@@ -86,9 +119,10 @@ pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result
     write_head(&kernel, &directory, &parts, &mut buffer)?;
     buffer.flush().map_err(LinkError::Io)?;
     drop(buffer);
-    payload
-        .map_or(Ok(()), |payload| copy_all(payload.root, out, directory.root.length))
-        .map_err(LinkError::Io)
+    let mut end = out;
+    let start = end.stream_position().map_err(LinkError::Io)?;
+    payload.map_or(Ok(()), |payload| payload.root.write(out, directory.root.length))?;
+    Ok(start)
 }
 
 /// The guest-physical memory behind the kernel.

@@ -13,6 +13,6 @@ mod symbols;
 
 pub use command::{CommandError, Overrides, Session, manifest};
 pub use error::LinkError;
-pub use image::{LIMIT, Payload, write};
+pub use image::{LIMIT, Payload, RootBytes, write};
 pub use open::{Linked, open};
 pub use output::Output;

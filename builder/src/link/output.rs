@@ -60,6 +60,22 @@ impl Output {
         }
     }
 
+    /// Makes sure that there is room for `bytes`, so that a disk is not filled only to be told that it is full.
+    ///
+    /// # Errors
+    /// [`io::ErrorKind::StorageFull`], or what keeps that from being found out.
+    pub fn check_room(&self, bytes: u64) -> io::Result<()> {
+        let about = rustix::fs::fstatvfs(self.file())?;
+        let free = about.f_bavail.saturating_mul(about.f_frsize);
+        // Some network file systems do not tell their size.
+        if about.f_blocks > 0 && free < bytes {
+            let (needed, free) = (bytes.div_ceil(1 << 20), free >> 20);
+            let reason = format!("{needed} MiB are needed there, and {free} MiB are free");
+            return Err(io::Error::new(io::ErrorKind::StorageFull, reason));
+        }
+        Ok(())
+    }
+
     /// Puts the whole file in place.
     ///
     /// # Errors

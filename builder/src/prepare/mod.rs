@@ -1,13 +1,14 @@
-//! From a reference to a finished root: found in the store where it was made before, made and kept there otherwise.
+//! From a reference to a root: found in the store where it was made before, otherwise made, to be kept there or linked.
 
 mod program;
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::link::inspect::{Files, InspectError, Needs, RootImage, inspect};
 use crate::root::{RootError, Tree, erofs};
 use crate::source::{self, ImageConfig, ImageReference, Options, Progress, Reference, SourceError};
-use crate::store::{CachedRoot, Digest, DigestWriter, RootInfo, Store, StoreError};
+use crate::store::{self, Cached, CachedRoot, Digest, RootInfo, Store, StoreError};
 
 pub use program::Program;
 
@@ -72,25 +73,48 @@ impl PrepareError {
     }
 }
 
-/// Prepares the root that `reference` stands for.
+/// What is known of a root before all of it is written.
+#[derive(Debug)]
+pub struct Prepared {
+    /// What is to be known of it.
+    pub info: RootInfo,
+    /// Its bytes.
+    pub root: Root,
+}
+
+/// The bytes of a root.
+#[derive(Debug)]
+pub enum Root {
+    /// In the store.
+    Cached(PathBuf),
+    /// Of this tree, to be written. The key stands for it in the store; without one its own bytes do.
+    Tree {
+        /// The tree.
+        tree: Tree,
+        /// What the root is found by later.
+        key: Option<Digest>,
+    },
+}
+
+/// Finds or makes the root that `reference` stands for, and writes nothing of it: who needs its bytes elsewhere need not write
+/// them twice.
 ///
 /// # Errors
-/// Whatever keeps it from being found, read or written.
+/// Whatever keeps it from being found or read.
 pub fn prepare(
     reference: &Reference,
     options: &Options,
     pull: Pull,
     store: &Store,
     progress: &dyn Progress,
-) -> Result<CachedRoot, PrepareError> {
+) -> Result<Prepared, PrepareError> {
     match reference {
         Reference::Image(image) => from_image(image, options, pull, store, progress),
         Reference::RootFs(dir) => {
             // Nothing cheaper than reading it tells whether a directory is still the same.
-            let tree = Tree::from_directory(dir)?;
-            finish(&tree, None, about(reference, ImageConfig::default()), store)
+            Prepared::new(Tree::from_directory(dir)?, None, reference, ImageConfig::default())
         }
-        Reference::Elf(file) => Program::find(file)?.root(reference, store),
+        Reference::Elf(file) => Program::find(file)?.prepare(reference, store),
     }
 }
 
@@ -100,7 +124,7 @@ fn from_image(
     pull: Pull,
     store: &Store,
     progress: &dyn Progress,
-) -> Result<CachedRoot, PrepareError> {
+) -> Result<Prepared, PrepareError> {
     let offline = || source::resolve(image, &Options { offline: true, ..options.clone() }, store, progress);
     let asked = || source::resolve(image, options, store, progress);
     let resolved = match pull {
@@ -109,53 +133,66 @@ fn from_image(
         // What keeps the store from answering does not matter when the registry can.
         Pull::Missing => offline().or_else(|_| asked())?,
     };
-    if let Some(root) = store.root(&resolved.key) {
-        return Ok(root);
+    match store.root(&resolved.key) {
+        Cached::Whole(root) => return Ok(root.into()),
+        Cached::Damaged => progress.notice("the image's root is damaged in the cache, and written again"),
+        Cached::Missing => {}
     }
     let fetched = source::fetch(&resolved, store, progress)?;
     let tree = Tree::from_layers(&fetched.layers)?;
-    finish(&tree, Some(resolved.key), about(&Reference::Image(image.clone()), fetched.config), store)
+    Prepared::new(tree, Some(resolved.key), &Reference::Image(image.clone()), fetched.config)
 }
 
-fn about(reference: &Reference, config: ImageConfig) -> RootInfo {
-    RootInfo { source: reference.to_string(), config, ..RootInfo::default() }
+impl From<CachedRoot> for Prepared {
+    fn from(root: CachedRoot) -> Self {
+        Self { info: root.info, root: Root::Cached(root.image) }
+    }
 }
 
-/// Writes `tree` into the store; without a `key` its own bytes stand for it.
-fn finish(
-    tree: &Tree,
-    key: Option<Digest>,
-    about: RootInfo,
-    store: &Store,
-) -> Result<CachedRoot, PrepareError> {
-    let names = |path: &[u8]| -> Result<Vec<u8>, PrepareError> {
-        let read = tree.read_path(path, NAMES_MAX);
-        let path = || Path::new("/").join(String::from_utf8_lossy(path).trim_start_matches('/'));
-        Ok(read.map_err(|source| PrepareError::Read { path: path(), source })?.unwrap_or_default())
-    };
-    let about = RootInfo { passwd: names(b"/etc/passwd")?, group: names(b"/etc/group")?, ..about };
-    let image = store.temp()?;
-    erofs::write(tree, image.as_file())?;
-    let key = match key {
-        Some(key) => key,
-        None => digest_of(image.path()).map_err(StoreError::io("read", image.path()))?,
-    };
-    Ok(store.put_root(&key, image, &about)?)
+impl Prepared {
+    fn new(
+        tree: Tree,
+        key: Option<Digest>,
+        reference: &Reference,
+        config: ImageConfig,
+    ) -> Result<Self, PrepareError> {
+        let names = |path: &[u8]| -> Result<Vec<u8>, PrepareError> {
+            let read = tree.read_path(path, NAMES_MAX);
+            let path = || Path::new("/").join(String::from_utf8_lossy(path).trim_start_matches('/'));
+            Ok(read.map_err(|source| PrepareError::Read { path: path(), source })?.unwrap_or_default())
+        };
+        let (passwd, group) = (names(b"/etc/passwd")?, names(b"/etc/group")?);
+        let info = RootInfo { source: reference.to_string(), config, passwd, group };
+        Ok(Self { info, root: Root::Tree { tree, key } })
+    }
+
+    /// The root in the store, written there if it is not there yet.
+    ///
+    /// # Errors
+    /// Whatever keeps it from being written.
+    pub fn keep(self, store: &Store) -> Result<CachedRoot, PrepareError> {
+        let (tree, key) = match self.root {
+            Root::Cached(image) => return Ok(CachedRoot { image, info: self.info }),
+            Root::Tree { tree, key } => (tree, key),
+        };
+        let planned = erofs::Image::plan(&tree)?;
+        store.check_room(planned.size())?;
+        let image = store.temp()?;
+        planned.write(image.as_file())?;
+        let key = match key {
+            Some(key) => key,
+            None => store::digest_of(image.path()).map_err(StoreError::io("read", image.path()))?,
+        };
+        Ok(store.put_root(&key, image, &self.info)?)
+    }
 }
 
-fn digest_of(path: &Path) -> std::io::Result<Digest> {
-    let mut file = std::fs::File::open(path)?;
-    let mut writer = DigestWriter::new(std::io::sink());
-    std::io::copy(&mut file, &mut writer)?;
-    Ok(writer.finish().0)
-}
-
-/// Looks whether the program that a manifest names would start from `root`.
+/// Looks whether the program that a manifest names would start from the root that begins at the byte `start` of `file`.
 ///
 /// # Errors
 /// An [`InspectError`] that names the file and what it lacks.
-pub fn check(root: &Path, start: u64, manifest: &isopod_manifest::Manifest) -> Result<Needs, InspectError> {
-    let image = RootImage::open(root, start);
+pub fn check(file: File, start: u64, manifest: &isopod_manifest::Manifest) -> Result<Needs, InspectError> {
+    let image = RootImage::open(file, start);
     let image = image.map_err(|error| InspectError::Io { path: b"/".to_vec(), error })?;
     let files: &dyn Files = &image;
     inspect(files, &manifest.args, &manifest.env, &manifest.working_dir)

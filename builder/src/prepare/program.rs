@@ -6,11 +6,11 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-use super::{PrepareError, finish};
+use super::{PrepareError, Prepared};
 use crate::link::inspect::{Host, inspect};
 use crate::root::{Content, Kind, Meta, Timestamp, Tree};
 use crate::source::{ImageConfig, Reference};
-use crate::store::{CachedRoot, Digest, RootInfo, Store};
+use crate::store::{Cached, Digest, Store};
 
 /// Rises when the same program would give another root than before.
 const VERSION: u32 = 1;
@@ -89,11 +89,11 @@ impl Program {
         Ok(())
     }
 
-    /// The finished root. It is made anew only when a file has changed.
+    /// The root. It is made anew only when a file has changed.
     ///
     /// # Errors
-    /// When a file cannot be read or the root not be written.
-    pub fn root(self, reference: &Reference, store: &Store) -> Result<CachedRoot, PrepareError> {
+    /// When a file cannot be read, or no root can hold it.
+    pub fn prepare(self, reference: &Reference, store: &Store) -> Result<Prepared, PrepareError> {
         let mut found = Vec::new();
         for (place, path) in self.files {
             let real = path.canonicalize().and_then(|real| real.metadata().map(|about| (real, about)));
@@ -101,8 +101,8 @@ impl Program {
             found.push((place, real, about));
         }
         let key = key(&found, &self.config);
-        if let Some(root) = store.root(&key) {
-            return Ok(root);
+        if let Cached::Whole(root) = store.root(&key) {
+            return Ok(root.into());
         }
         let mut tree = Tree::new();
         for (path, mode) in [("/dev", 0o755), ("/proc", 0o555), ("/sys", 0o555), ("/tmp", 0o1777)] {
@@ -116,8 +116,7 @@ impl Program {
             let meta = Meta { mtime, ..Meta::with_mode((about.mode() & 0o777) as u16) };
             tree.insert(&place, meta, Kind::File(Content::host_file(path, about.len())))?;
         }
-        let about = RootInfo { source: reference.to_string(), config: self.config, ..RootInfo::default() };
-        finish(&tree, Some(key), about, store)
+        Prepared::new(tree, Some(key), reference, self.config)
     }
 }
 
@@ -155,7 +154,8 @@ mod tests {
         let root = || {
             let mut program = Program::find(Path::new("/bin/sh")).unwrap();
             program.add(&extra, Path::new("/etc/extra")).unwrap();
-            program.root(&Reference::Elf("/bin/sh".into()), &store).unwrap().image
+            let prepared = program.prepare(&Reference::Elf("/bin/sh".into()), &store).unwrap();
+            prepared.keep(&store).unwrap().image
         };
         let first = root();
         assert_eq!(root(), first);

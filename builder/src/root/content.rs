@@ -132,21 +132,13 @@ pub(super) enum Opened<'a> {
 }
 
 impl Opened<'_> {
-    /// The file that holds the bytes and where they begin in it; `None` for bytes in memory.
-    pub(super) fn file(&self) -> Option<(&File, u64)> {
-        match self {
-            Self::Bytes(_) => None,
-            Self::Shared { file, offset } => Some((file, *offset)),
-            Self::Owned(file) => Some((file, 0)),
-        }
-    }
-
     /// Fills `buffer` with the bytes at `physical` (see [`Extent`]).
     pub(super) fn read_exact_at(&self, buffer: &mut [u8], physical: u64) -> io::Result<()> {
-        if let Some((file, offset)) = self.file() {
-            return file.read_exact_at(buffer, offset + physical);
-        }
-        let Self::Bytes(bytes) = self else { return Ok(()) };
+        let bytes = match self {
+            Self::Shared { file, offset } => return file.read_exact_at(buffer, offset + physical),
+            Self::Owned(file) => return file.read_exact_at(buffer, physical),
+            Self::Bytes(bytes) => bytes,
+        };
         let from = usize::try_from(physical).unwrap_or(usize::MAX);
         let part = bytes.get(from..).and_then(|rest| rest.get(..buffer.len()));
         buffer.copy_from_slice(part.ok_or(io::ErrorKind::UnexpectedEof)?);

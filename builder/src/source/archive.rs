@@ -150,7 +150,7 @@ fn inflate(path: &Path, store: &Store) -> Result<Option<NamedTempFile>, SourceEr
         if n == 0 {
             return Ok(Some(temp));
         }
-        store.check_room()?;
+        store.check_room(n as u64)?;
         io::Write::write_all(&mut temp, &buffer[..n])
             .map_err(StoreError::io("inflate an archive into", store.cache_dir()))?;
     }

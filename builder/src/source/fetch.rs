@@ -8,7 +8,7 @@ use std::thread;
 use super::ingest::Ingest;
 use super::progress::{Activity, Progress};
 use super::{Blob, Image, Layer, Resolved, SourceError};
-use crate::store::Store;
+use crate::store::{Cached, Store};
 
 /// How many layers are on their way at once. More would make better use of a far registry, but not of the
 /// CPUs or the disk.
@@ -24,20 +24,23 @@ pub fn fetch(image: &Resolved, store: &Store, progress: &dyn Progress) -> Result
     let mut seen = HashSet::new();
     let mut missing = Vec::new();
     for blob in image.layers.iter().filter(|blob| seen.insert(blob.diff_id)) {
-        if store.layer(&blob.diff_id).is_some() {
-            progress.start(Activity::Cached, &short(blob), Some(blob.size));
-        } else {
-            missing.push(blob);
+        match store.layer(&blob.diff_id)? {
+            Cached::Whole(_) => drop(progress.start(Activity::Cached, &short(blob), Some(blob.size))),
+            Cached::Missing => missing.push(blob),
+            Cached::Damaged => {
+                progress.notice(&format!("layer {} is damaged in the cache, and fetched again", short(blob)));
+                missing.push(blob);
+            }
         }
     }
     // The largest first, so that none of them is left to run alone at the end.
     missing.sort_by_key(|blob| std::cmp::Reverse(blob.size));
     ingest(image, &missing, store, progress)?;
 
-    let layer = |blob: &Blob| match store.layer(&blob.diff_id) {
-        Some(tar) => Ok(Layer { diff_id: blob.diff_id, tar }),
+    let layer = |blob: &Blob| match store.layer(&blob.diff_id)? {
+        Cached::Whole(tar) => Ok(Layer { diff_id: blob.diff_id, tar }),
         // Someone emptied the cache meanwhile.
-        None => Err(SourceError::Missing { place: "the cache".to_owned(), what: blob.diff_id.to_string() }),
+        _ => Err(SourceError::Missing { place: "the cache".to_owned(), what: blob.diff_id.to_string() }),
     };
     let layers = image.layers.iter().map(layer).collect::<Result<_, _>>()?;
     Ok(Image { key: image.key, config: image.config.clone(), layers })

@@ -119,7 +119,7 @@ fn write(
     let mut next_check = 0;
     for buffer in full {
         if out.written() >= next_check {
-            store.check_room()?;
+            store.check_room(ROOM_CHECK)?;
             next_check += ROOM_CHECK;
         }
         out.write_all(&buffer).map_err(StoreError::io("write a layer to", store.cache_dir()))?;

@@ -11,14 +11,16 @@ pub enum StoreError {
     NoHome,
     /// The file system is as full as the cache may make it.
     #[error(
-        "no room left for the cache in {}: {} MiB are free, and {} MiB must stay so",
-        path.display(), free >> 20, super::RESERVE >> 20
+        "no room left for the cache in {}: {} MiB are free, {} MiB are needed, and {} MiB must stay free",
+        path.display(), free >> 20, bytes.div_ceil(1 << 20), super::RESERVE >> 20
     )]
     Full {
         /// The cache.
         path: PathBuf,
         /// What is free, in bytes.
         free: u64,
+        /// What was to be written, in bytes.
+        bytes: u64,
     },
     /// The operating system refused.
     #[error("cannot {action} {}: {source}", path.display())]

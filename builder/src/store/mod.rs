@@ -4,6 +4,7 @@
 //! CACHE/blobs/sha256/HEX    manifests and configurations, by the digest of their bytes
 //! CACHE/layers/sha256/HEX   inflated layers (tar), by the digest of their uncompressed bytes (`diff_id`)
 //! CACHE/roots/HEX.erofs     finished roots, and HEX.json: what is to be known of each without opening it
+//! CACHE/kernels/HEX.elf     guest kernels as hypervisors load them, by what they were linked from
 //! CACHE/tags/HEX            what a tag resolved to last, by the digest of the reference's text
 //! CACHE/tmp/                files being written
 //! STATE/                    running machines
@@ -13,10 +14,16 @@
 //! a file, two builds at once at worst do the same work twice, and a killed one leaves the cache intact. Each
 //! temporary file is locked by the process that writes it (`flock(2)`); the kernel drops the lock with the
 //! process, and [`Store::at`] sweeps files that nobody holds.
+//!
+//! Nothing that is found here is trusted for its name: small files are held to their digests or read as what they
+//! are, large ones to a stamp that lies beside them, and layers, where that does not hold, to their digests again.
 
 mod digest;
 mod error;
+mod kernel;
+mod layer;
 mod root;
+mod stamp;
 mod tags;
 mod temp;
 
@@ -29,6 +36,7 @@ use tempfile::NamedTempFile;
 
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use error::StoreError;
+pub use layer::digest_of;
 pub use root::{CachedRoot, RootInfo};
 
 /// How much of the file system the cache leaves free, in bytes.
@@ -65,8 +73,8 @@ impl Store {
 
     fn with(cache: PathBuf, state: PathBuf) -> Result<Self, StoreError> {
         let store = Self { cache, state };
-        let made =
-            ["blobs/sha256", "layers/sha256", "roots", "tags", "tmp"].map(|name| store.cache.join(name));
+        let made = ["blobs/sha256", "layers/sha256", "roots", "kernels", "tags", "tmp"]
+            .map(|name| store.cache.join(name));
         for dir in made.iter().chain([&store.state]) {
             fs::create_dir_all(dir).map_err(StoreError::io("create the directory", dir))?;
         }
@@ -84,9 +92,10 @@ impl Store {
         &self.cache
     }
 
-    /// A manifest or configuration, verified when it was written; `None` when it is not here.
-    pub fn blob(&self, digest: &Digest) -> Option<PathBuf> {
-        existing(self.blob_path(digest))
+    /// The bytes of a manifest or configuration; `None` when it is not here, or damaged.
+    pub fn blob(&self, digest: &Digest) -> Option<Vec<u8>> {
+        let bytes = fs::read(self.blob_path(digest)).ok()?;
+        (Digest::of(&bytes) == *digest).then_some(bytes)
     }
 
     /// Keeps a manifest or configuration and returns its digest.
@@ -95,26 +104,10 @@ impl Store {
     /// [`StoreError::Io`], a full disk among others.
     pub fn put_blob(&self, bytes: &[u8]) -> Result<Digest, StoreError> {
         let digest = Digest::of(bytes);
-        let path = self.blob_path(&digest);
-        if !path.is_file() {
-            self.write_whole(bytes, &path)?;
+        if self.blob(&digest).is_none() {
+            self.write_whole(bytes, &self.blob_path(&digest))?;
         }
         Ok(digest)
-    }
-
-    /// An inflated layer (a tar file) by the digest of its uncompressed bytes; `None` when it is not here.
-    pub fn layer(&self, diff_id: &Digest) -> Option<PathBuf> {
-        existing(self.layer_path(diff_id))
-    }
-
-    /// Keeps an inflated layer whose content the caller has found to have the digest `diff_id`.
-    ///
-    /// # Errors
-    /// [`StoreError::Io`] when the file cannot be put in place.
-    pub fn put_layer(&self, diff_id: &Digest, tar: NamedTempFile) -> Result<PathBuf, StoreError> {
-        let path = self.layer_path(diff_id);
-        temp::persist(tar, &path)?;
-        Ok(path)
     }
 
     /// A new temporary file on the cache's file system. Dropped, it is deleted; `persist` renames it.
@@ -125,19 +118,23 @@ impl Store {
         temp::create(&self.temp_dir())
     }
 
-    /// Makes sure that the cache's file system has room for more, and some left for everybody else: a layer's
-    /// real size is known only once it is inflated, and a hostile one inflates a thousandfold.
+    /// Makes sure that the cache's file system has room for `bytes` more, and some left for everybody else. A
+    /// layer's real size is known only once it is inflated, and a hostile one inflates a thousandfold.
     ///
     /// # Errors
-    /// [`StoreError::Full`] when less than [`RESERVE`] is free; [`StoreError::Io`] when that cannot be found
+    /// [`StoreError::Full`] when less than [`RESERVE`] would be left; [`StoreError::Io`] when that cannot be found
     /// out.
-    pub fn check_room(&self) -> Result<(), StoreError> {
+    pub fn check_room(&self, bytes: u64) -> Result<(), StoreError> {
         let stat = rustix::fs::statvfs(&self.cache)
             .map_err(|errno| StoreError::io("examine the file system of", &self.cache)(errno.into()))?;
         let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-        if free < RESERVE { Err(StoreError::Full { path: self.cache.clone(), free }) } else { Ok(()) }
+        if free < RESERVE.saturating_add(bytes) {
+            return Err(StoreError::Full { path: self.cache.clone(), free, bytes });
+        }
+        Ok(())
     }
 
+    /// Writes a small file that its readers can tell from a damaged one, so that nothing waits for the disk.
     fn write_whole(&self, bytes: &[u8], path: &Path) -> Result<(), StoreError> {
         let mut file = self.temp()?;
         file.write_all(bytes).map_err(StoreError::io("write", path))?;
@@ -151,21 +148,26 @@ impl Store {
     fn blob_path(&self, digest: &Digest) -> PathBuf {
         self.cache.join("blobs/sha256").join(digest.hex())
     }
-
-    fn layer_path(&self, diff_id: &Digest) -> PathBuf {
-        self.cache.join("layers/sha256").join(diff_id.hex())
-    }
 }
 
-fn existing(path: PathBuf) -> Option<PathBuf> {
-    path.is_file().then_some(path)
+/// What the store knows of something large.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Cached<T> {
+    /// It is here as it was put here.
+    Whole(T),
+    /// It was here, but is no longer what it was: it is as good as missing.
+    Damaged,
+    /// It is not here.
+    Missing,
 }
 
 /// The cache and state directories for the environment `var` reads. Relative paths count as unset, as the XDG
-/// base directory specification asks; `ISOPOD_HOME` alone may be relative.
+/// base directory specification asks; `ISOPOD_HOME` alone may be relative, to the current directory.
 fn directories(var: impl Fn(&str) -> Option<OsString>) -> Result<(PathBuf, PathBuf), StoreError> {
     let set = |name: &str| var(name).filter(|value| !value.is_empty()).map(PathBuf::from);
     if let Some(home) = set("ISOPOD_HOME") {
+        // Command lines that are printed, and processes that are started elsewhere, name files in it.
+        let home = std::path::absolute(&home).map_err(StoreError::io("find the directory", &home))?;
         return Ok((home.join("cache"), home.join("state")));
     }
     let base = |name: &str, default: &str| {
@@ -196,6 +198,12 @@ mod tests {
     }
 
     #[test]
+    fn a_relative_isopod_home_counts_from_the_current_directory() {
+        let (cache, _) = from(&[("ISOPOD_HOME", "i")]).unwrap();
+        assert_eq!(cache, std::env::current_dir().unwrap().join("i/cache"));
+    }
+
+    #[test]
     fn relative_xdg_directories_are_ignored() {
         let (cache, _) = from(&[("XDG_CACHE_HOME", "c"), ("HOME", "/h")]).unwrap();
         assert_eq!(cache, Path::new("/h/.cache/isopod"));
@@ -208,8 +216,11 @@ mod tests {
         let digest = Digest::of(b"hello");
         assert_eq!(store.blob(&digest), None);
         assert_eq!(store.put_blob(b"hello").unwrap(), digest);
-        assert_eq!(fs::read(store.blob(&digest).unwrap()).unwrap(), b"hello");
+        assert_eq!(store.blob(&digest).unwrap(), b"hello");
+        fs::write(store.blob_path(&digest), "hullo").unwrap();
+        assert_eq!(store.blob(&digest), None, "damaged");
         assert_eq!(store.put_blob(b"hello").unwrap(), digest);
+        assert_eq!(store.blob(&digest).unwrap(), b"hello", "mended");
         assert_eq!(fs::read_dir(store.temp_dir()).unwrap().count(), 0, "no temporary file is left");
     }
 

@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
-use super::{Digest, Store, StoreError, temp};
+use super::stamp::{self, Lasts};
+use super::{Cached, Digest, Store, StoreError, temp};
 use crate::source::ImageConfig;
 
 /// What is written in front of each description; a description of another version is not used, and its root
 /// built again.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// A finished root in the store.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedRoot {
     /// The EROFS image.
     pub image: PathBuf,
@@ -43,11 +44,21 @@ struct Versioned<T> {
 }
 
 impl Store {
-    /// A finished root; `None` when it is not here, or was described by another version of Isopod.
-    pub fn root(&self, key: &Digest) -> Option<CachedRoot> {
+    /// A finished root; missing, too, when it was described by another version of Isopod.
+    pub fn root(&self, key: &Digest) -> Cached<CachedRoot> {
         let (image, about) = self.root_paths(key);
-        let about: Versioned<RootInfo> = serde_json::from_slice(&fs::read(about).ok()?).ok()?;
-        (about.version == VERSION && image.is_file()).then_some(CachedRoot { image, info: about.about })
+        let Ok(json) = fs::read(about) else { return Cached::Missing };
+        let about: Versioned<RootInfo> = match serde_json::from_slice(&json) {
+            Ok(about) => about,
+            Err(_) => return Cached::Damaged,
+        };
+        if about.version != VERSION {
+            return Cached::Missing;
+        }
+        if !stamp::holds(&image, Lasts::UntilChanged) {
+            return Cached::Damaged;
+        }
+        Cached::Whole(CachedRoot { image, info: about.about })
     }
 
     /// Keeps a finished root. The same key always stands for the same bytes, so to be overtaken by another
@@ -65,7 +76,8 @@ impl Store {
         let json = serde_json::to_vec(&Versioned { version: VERSION, about })
             .map_err(|error| StoreError::io("describe", &about_path)(error.into()))?;
         // The image comes first: a root counts as present once its description is.
-        temp::persist(image, &path)?;
+        temp::persist_durably(image, &path)?;
+        self.stamp(&path, Lasts::UntilChanged)?;
         self.write_whole(&json, &about_path)?;
         Ok(CachedRoot { image: path, info: about.clone() })
     }
@@ -83,6 +95,12 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
+    fn put(store: &Store, key: &Digest, about: &RootInfo) -> CachedRoot {
+        let mut image = store.temp().unwrap();
+        image.write_all(b"erofs").unwrap();
+        store.put_root(key, image, about).unwrap()
+    }
+
     #[test]
     fn a_root_is_found_once_it_is_described() {
         let home = tempfile::tempdir().unwrap();
@@ -90,28 +108,31 @@ mod tests {
         let key = Digest::of(b"key");
         let about =
             RootInfo { source: "elf:/bin/true".into(), passwd: vec![0xff, b'\n'], ..RootInfo::default() };
-        assert!(store.root(&key).is_none());
-        let mut image = store.temp().unwrap();
-        image.write_all(b"erofs").unwrap();
-        store.put_root(&key, image, &about).unwrap();
-
-        let found = store.root(&key).unwrap();
+        assert_eq!(store.root(&key), Cached::Missing);
+        put(&store, &key, &about);
+        let Cached::Whole(found) = store.root(&key) else { panic!("it was put here") };
         assert_eq!(found.info, about);
         assert_eq!(fs::read(found.image).unwrap(), b"erofs");
     }
 
     #[test]
-    fn descriptions_of_other_versions_and_damaged_ones_are_not_used() {
+    fn damaged_images_and_descriptions_of_other_versions_are_not_used() {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path()).unwrap();
         let key = Digest::of(b"key");
-        store.put_root(&key, store.temp().unwrap(), &RootInfo::default()).unwrap();
+        let root = put(&store, &key, &RootInfo::default());
         let (_, about) = store.root_paths(&key);
         let json = fs::read_to_string(&about).unwrap();
-        assert!(store.root(&key).is_some());
-        fs::write(&about, json.replace("\"version\":1", "\"version\":2")).unwrap();
-        assert!(store.root(&key).is_none());
+        assert_eq!(store.root(&key), Cached::Whole(root.clone()));
+        fs::write(&about, json.replace(&format!("\"version\":{VERSION}"), "\"version\":0")).unwrap();
+        assert_eq!(store.root(&key), Cached::Missing);
         fs::write(&about, &json[..json.len() / 2]).unwrap();
-        assert!(store.root(&key).is_none());
+        assert_eq!(store.root(&key), Cached::Damaged);
+        put(&store, &key, &RootInfo::default());
+        fs::write(&root.image, "erofz").unwrap();
+        assert_eq!(store.root(&key), Cached::Damaged);
+        fs::remove_file(&root.image).unwrap();
+        assert_eq!(store.root(&key), Cached::Damaged);
+        assert_eq!(store.root(&Digest::of(b"other")), Cached::Missing);
     }
 }

@@ -19,14 +19,18 @@ pub(super) fn create(dir: &Path) -> Result<NamedTempFile, StoreError> {
     Ok(file)
 }
 
-/// Gives a whole file its name. Its bytes reach the disk first, so that a power cut cannot leave the name
-/// without them.
+/// Gives a whole file its name.
 pub(super) fn persist(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
-    file.as_file().sync_data().map_err(StoreError::io("write", path))?;
     let file = file.persist(path).map_err(|error| StoreError::io("put in place", path)(error.error))?;
     // A lock on a finished file would say nothing.
     let _ = file.unlock();
     Ok(())
+}
+
+/// As [`persist`], but the bytes reach the disk first, so that a power cut cannot leave the name without them.
+pub(super) fn persist_durably(file: NamedTempFile, path: &Path) -> Result<(), StoreError> {
+    file.as_file().sync_data().map_err(StoreError::io("write", path))?;
+    persist(file, path)
 }
 
 /// Deletes what killed processes left in `dir`. Whatever cannot be examined or deleted stays: the next sweep

@@ -30,6 +30,6 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
     let diff_id: Digest = format!("sha256:{}", "0".repeat(64)).parse().expect("a digest");
     if let Ok(tree) = Tree::from_layers(&[Layer { diff_id, tar: path() }]) {
         let out = std::fs::File::options().write(true).open("/dev/null").expect("the null device");
-        let _ = erofs::write(&tree, &out);
+        let _ = erofs::Image::plan(&tree).and_then(|image| image.write(&out));
     }
 });

@@ -72,7 +72,7 @@ fn linked(manifest: &[u8], root: &[u8]) -> (tempfile::NamedTempFile, Vec<u8>) {
     source.write_all(root).unwrap();
     source.seek(SeekFrom::Start(0)).unwrap();
     let mut out = tempfile::NamedTempFile::new().unwrap();
-    let payload = Payload { manifest, root: &source, about: b"about" };
+    let payload = Payload { manifest, root: RootBytes::File(&source), about: b"about" };
     write(&kernel(), Some(&payload), out.as_file()).unwrap();
     let mut bytes = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();
@@ -135,7 +135,8 @@ fn a_root_that_no_machine_could_load_is_refused() {
     root.set_len(LIMIT).unwrap();
     let out = tempfile::tempfile().unwrap();
     let error =
-        write(&kernel(), Some(&Payload { manifest: b"m", root: &root, about: b"" }), &out).unwrap_err();
+        write(&kernel(), Some(&Payload { manifest: b"m", root: RootBytes::File(&root), about: b"" }), &out)
+            .unwrap_err();
     assert_eq!(
         error.to_string(),
         "the root takes 2048 MiB, but an image that is loaded into memory can hold at most 2048 MiB with its kernel"
@@ -184,7 +185,7 @@ proptest! {
         }
         bytes.truncate(cut.unwrap_or(usize::MAX));
         let root = tempfile::tempfile().unwrap();
-        let payload = Payload { manifest: b"m", root: &root, about: b"" };
+        let payload = Payload { manifest: b"m", root: RootBytes::File(&root), about: b"" };
         let _ = write(&bytes, Some(&payload), &tempfile::tempfile().unwrap());
     }
 }

@@ -2,7 +2,6 @@
 
 use std::fs::File;
 use std::io;
-use std::path::Path;
 use std::sync::Arc;
 
 use super::{Entry, Files, ReadAt};
@@ -60,12 +59,12 @@ enum Data {
 const HOLE: u32 = u32::MAX;
 
 impl RootImage {
-    /// Opens the image that starts at the byte `start` of the file at `path`.
+    /// Opens the image that starts at the byte `start` of `file`.
     ///
     /// # Errors
     /// What the file system says, and [`io::ErrorKind::InvalidData`] for anything but EROFS.
-    pub fn open(path: &Path, start: u64) -> io::Result<Self> {
-        let file = Arc::new(File::open(path)?);
+    pub fn open(file: File, start: u64) -> io::Result<Self> {
+        let file = Arc::new(file);
         let block: [u8; 128] = read_array(&file, start.checked_add(SUPERBLOCK).ok_or_else(damaged)?)?;
         let (magic, block_bits, root, inodes) =
             (word(&block, 0), block[12], half(&block, 14), word(&block, 40));

@@ -60,28 +60,50 @@ pub struct Stats {
     pub inodes: u64,
 }
 
-/// Writes `tree` to `out`, front to back, from its current position on.
-///
-/// # Errors
-/// Contents that cannot be read, an output that cannot be written, or a tree that is too large for the format.
-pub fn write(tree: &Tree, out: &File) -> Result<Stats, RootError> {
-    let plan = Plan::new(tree)?;
-    let mut out = Output::new(out);
-    write_metadata(&plan, &mut out).map_err(RootError::Write)?;
-    for &id in plan.order() {
-        if let Kind::File(content) = &tree.node(id).kind {
-            write_data(content, plan.body(id), &mut out).map_err(|error| match error {
-                CopyError::Read(source) => RootError::Content { path: plan.path(id), source },
-                CopyError::Write(error) => RootError::Write(error),
-            })?;
-        }
+/// A file system that is planned: its size is known, and its bytes follow from the tree.
+#[derive(Debug)]
+pub struct Image<'t> {
+    tree: &'t Tree,
+    plan: Plan<'t>,
+}
+
+impl<'t> Image<'t> {
+    /// Decides where everything will lie.
+    ///
+    /// # Errors
+    /// A tree that is too large for the format.
+    pub fn plan(tree: &'t Tree) -> Result<Self, RootError> {
+        Ok(Self { tree, plan: Plan::new(tree)? })
     }
-    out.finish().map_err(RootError::Write)?;
-    Ok(Stats {
-        bytes: plan.blocks() * BLOCK,
-        metadata_bytes: plan.data_start() * BLOCK,
-        inodes: plan.order().len() as u64,
-    })
+
+    /// How many bytes it will have, a multiple of [`BLOCK`].
+    pub fn size(&self) -> u64 {
+        self.plan.blocks() * BLOCK
+    }
+
+    /// Writes it to `out`, front to back, from its current position on.
+    ///
+    /// # Errors
+    /// Contents that cannot be read, or an output that cannot be written.
+    pub fn write(&self, out: &File) -> Result<Stats, RootError> {
+        output::write(out, |out| {
+            write_metadata(&self.plan, out).map_err(RootError::Write)?;
+            for &id in self.plan.order() {
+                if let Kind::File(content) = &self.tree.node(id).kind {
+                    write_data(content, self.plan.body(id), out).map_err(|error| match error {
+                        CopyError::Read(source) => RootError::Content { path: self.plan.path(id), source },
+                        CopyError::Write(error) => RootError::Write(error),
+                    })?;
+                }
+            }
+            Ok(())
+        })?;
+        Ok(Stats {
+            bytes: self.size(),
+            metadata_bytes: self.plan.data_start() * BLOCK,
+            inodes: self.plan.order().len() as u64,
+        })
+    }
 }
 
 /// Writes all that lies before the files' data.

@@ -136,7 +136,7 @@ fn an_attribute_without_a_place_is_an_error() {
     let mut meta = meta(0o600);
     meta.xattrs.insert(b"strange.a"[..].into(), b""[..].into());
     tree.insert(b"dir/f", meta, Kind::Fifo).unwrap();
-    let error = super::super::erofs::write(&tree, &tempfile::tempfile().unwrap()).unwrap_err();
+    let error = write(&tree, &tempfile::tempfile().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "`dir/f`: the extended attribute `strange.a` cannot be stored");
 }
 
@@ -200,7 +200,7 @@ fn file_data_begins_at_blocks_behind_all_metadata() {
         tree.insert(&[b'f', number + 100], meta(0o644), Kind::File(Content::bytes(data))).unwrap();
     }
     let image = NamedTempFile::new().unwrap();
-    let stats = super::super::erofs::write(&tree, image.as_file()).unwrap();
+    let stats = write(&tree, image.as_file()).unwrap();
     let bytes = std::fs::read(image.path()).unwrap();
     let data = &bytes[stats.metadata_bytes as usize..];
     assert_eq!(data.len(), 100 * 8192);
@@ -216,7 +216,7 @@ fn contents_that_vanish_are_named() {
     let mut tree = Tree::new();
     let gone = Content::host_file("/nonexistent/file".into(), 10);
     tree.insert(b"a/b/c", meta(0o644), Kind::File(gone)).unwrap();
-    let error = super::super::erofs::write(&tree, &tempfile::tempfile().unwrap()).unwrap_err();
+    let error = write(&tree, &tempfile::tempfile().unwrap()).unwrap_err();
     assert!(error.to_string().contains("`a/b/c`"), "{error}");
 }
 

@@ -13,7 +13,8 @@ use std::process::Command;
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::{Device, Kind, Meta, NodeId, Timestamp, Tree, printable};
+use super::erofs::{Image, Stats};
+use super::{Device, Kind, Meta, NodeId, RootError, Timestamp, Tree, printable};
 use crate::source::Layer;
 use crate::store::Digest;
 
@@ -77,10 +78,14 @@ fn assert_same(ours: &Listing, theirs: &Listing) {
     assert!(lines.is_empty(), "{}", lines.join("\n"));
 }
 
+fn write(tree: &Tree, out: &File) -> Result<Stats, RootError> {
+    Image::plan(tree).and_then(|image| image.write(out))
+}
+
 /// The image of a tree.
 fn image(tree: &Tree) -> NamedTempFile {
     let file = NamedTempFile::new().unwrap();
-    let stats = super::erofs::write(tree, file.as_file()).unwrap();
+    let stats = write(tree, file.as_file()).unwrap();
     assert_eq!(file.as_file().metadata().unwrap().len(), stats.bytes);
     file
 }

@@ -9,7 +9,6 @@ mod session;
 #[cfg(test)]
 mod tests;
 
-use std::fs;
 use std::io::Read;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -60,10 +59,7 @@ impl Repository {
     /// cannot be asked now.
     fn tagged(&self, store: &Store, progress: &dyn Progress) -> Result<(Digest, Vec<u8>), SourceError> {
         let name = self.reference.to_string();
-        let known = match store.tag(&name) {
-            Some(digest) => stored(digest, store)?.map(|bytes| (digest, bytes)),
-            None => None,
-        };
+        let known = store.tag(&name).and_then(|digest| Some((digest, store.blob(&digest)?)));
         match (self.current(&name, known.as_ref(), store), known) {
             (Ok(Some(current)), _) | (Ok(None), Some(current)) => Ok(current),
             (Ok(None), None) => Err(SourceError::Missing { place: self.place(), what: name }),
@@ -99,7 +95,7 @@ impl Repository {
 
     /// A manifest or index by its digest.
     fn manifest(&self, digest: Digest, store: &Store) -> Result<Vec<u8>, SourceError> {
-        if let Some(bytes) = stored(digest, store)? {
+        if let Some(bytes) = store.blob(&digest) {
             return Ok(bytes);
         }
         let reference = RegistryReference { digest: Some(digest), ..self.reference.clone() };
@@ -118,7 +114,7 @@ impl Repository {
         if kind == Kind::Manifest {
             return self.manifest(digest, store);
         }
-        if let Some(bytes) = stored(digest, store)? {
+        if let Some(bytes) = store.blob(&digest) {
             return Ok(bytes);
         }
         if descriptor.size > layout::MAX_DOCUMENT {
@@ -171,11 +167,4 @@ impl Origin for Repository {
     fn activity(&self) -> Activity {
         Activity::Download
     }
-}
-
-/// A document from the store. Damaged ones, after a fault of the disk perhaps, are fetched again.
-fn stored(digest: Digest, store: &Store) -> Result<Option<Vec<u8>>, SourceError> {
-    let Some(path) = store.blob(&digest) else { return Ok(None) };
-    let bytes = fs::read(&path).map_err(SourceError::read(&path))?;
-    Ok((Digest::of(&bytes) == digest).then_some(bytes))
 }

@@ -1,5 +1,7 @@
 //! Pulling from a registry that behaves, and from one that does not.
 
+use std::fs;
+use std::path::Path;
 use std::thread;
 
 use super::connection::Connection;
@@ -65,6 +67,39 @@ fn what_is_in_the_store_is_not_fetched_again() {
     let asked = registry.requests().len();
     store.pull(&registry.name(&format!("app@{}", image.digest())), &Options::default()).unwrap();
     assert_eq!(registry.requests().len(), asked, "a digest needs no network");
+}
+
+#[test]
+fn what_is_damaged_in_the_store_is_fetched_again() {
+    let registry = TestRegistry::start(Login::None);
+    let image = TestImage::small("app");
+    registry.push("app", "1", &image);
+    let store = TestStore::new();
+    let pull = || store.pull(&registry.name("app:1"), &Options::default()).unwrap();
+    let layer = pull().layers[0].tar.clone();
+    let blobs = store.home.path().join("cache/blobs/sha256");
+    // A few bytes changed, cut short, and gone.
+    let flip = |path: &Path| {
+        let mut bytes = fs::read(path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(path, bytes).unwrap();
+    };
+    let damages: [&dyn Fn(&Path); 3] =
+        [&flip, &|path| fs::File::options().write(true).open(path).unwrap().set_len(100).unwrap(), &|path| {
+            fs::remove_file(path).unwrap();
+        }];
+    for damage in damages {
+        damage(&layer);
+        for blob in fs::read_dir(&blobs).unwrap() {
+            damage(&blob.unwrap().path());
+        }
+        assert_same(&pull(), &image);
+        for blob in fs::read_dir(&blobs).unwrap() {
+            let path = blob.unwrap().path();
+            assert_eq!(path.file_name().unwrap(), &*Digest::of(&fs::read(&path).unwrap()).hex());
+        }
+    }
 }
 
 #[test]

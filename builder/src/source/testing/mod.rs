@@ -175,8 +175,9 @@ impl TestStore {
 
     /// How many layers the store holds, and how many temporary files.
     pub fn count(&self) -> (usize, usize) {
-        let files = |dir: &str| fs::read_dir(self.home.path().join("cache").join(dir)).unwrap().count();
-        (files("layers/sha256"), files("tmp"))
+        let names = |dir: &str| fs::read_dir(self.home.path().join("cache").join(dir)).unwrap().flatten();
+        let is_layer = |entry: &fs::DirEntry| entry.path().extension().is_none();
+        (names("layers/sha256").filter(is_layer).count(), names("tmp").count())
     }
 }
 
