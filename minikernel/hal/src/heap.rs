@@ -5,14 +5,16 @@
 //! kernel asks [`reserve_low`] where a call begins, and waits, evicts or refuses before the reserve runs out, so that
 //! no such allocation fails.
 
+use core::sync::atomic::Ordering;
+
 use crate::memory::memory;
 #[cfg(isopod_bare)]
 mod allocator;
 
 /// Whether ordinary allocations have nothing left and the reserve has been touched.
+#[inline]
 pub fn reserve_low() -> bool {
-    let buddy = memory().buddy.lock();
-    buddy.free_frames() < buddy.reserve()
+    memory().low.load(Ordering::Relaxed)
 }
 
 /// Whether the reserve is whole. Frames that are given back fill it before anything else, so there is nothing to do

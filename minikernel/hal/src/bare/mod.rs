@@ -33,7 +33,7 @@ pub(crate) use fpu::{fpu_forget, fpu_layout, fpu_sync};
 pub(crate) use ioapic::{configure_ioapics, route_gsi};
 pub(crate) use power::off as power_off;
 pub(crate) use random::hardware_random;
-pub(crate) use registers::tsc;
+pub(crate) use registers::{rough_tsc, tsc};
 pub(crate) use serial::write as serial_write;
 pub(crate) use space::{flush, leave_root, load_root};
 pub(crate) use start::{loaded, memory_spans};

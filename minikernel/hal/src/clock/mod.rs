@@ -106,6 +106,12 @@ pub fn tsc() -> u64 {
     machine::tsc()
 }
 
+/// The time-stamp counter, which may be read some instructions too early or too late: for sums of many times.
+#[inline]
+pub fn rough_tsc() -> u64 {
+    machine::rough_tsc()
+}
+
 /// Ticks of the time-stamp counter in nanoseconds, at the rate known now; for CPU time. 0 where it is not known yet.
 pub fn ticks_to_ns(ticks: u64) -> u64 {
     machine::rate().map_or(0, |rate| rate.scale(ticks))

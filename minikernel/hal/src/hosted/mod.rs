@@ -54,6 +54,10 @@ pub(crate) fn tsc() -> u64 {
     monotonic_ns()
 }
 
+pub(crate) fn rough_tsc() -> u64 {
+    tsc()
+}
+
 pub(crate) fn monotonic_ns() -> u64 {
     static START: OnceLock<Instant> = OnceLock::new();
     START.get_or_init(Instant::now).elapsed().as_nanos() as u64

@@ -5,7 +5,10 @@ pub(crate) mod buddy;
 pub(crate) mod slab;
 pub(crate) mod spans;
 
-use core::fmt;
+use core::{
+    fmt,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use crate::{
     machine,
@@ -40,17 +43,22 @@ pub(crate) enum Purpose {
 pub(crate) struct Memory {
     pub(crate) spans: Spans,
     pub(crate) buddy: SpinLock<Buddy>,
+    /// Less is free than the reserve. Kept beside the allocator, as every system call asks.
+    pub(crate) low: AtomicBool,
 }
 
 impl Memory {
     pub(crate) fn new(spans: &Spans) -> Self {
-        Self { spans: *spans, buddy: SpinLock::new(Buddy::new(spans)) }
+        Self { spans: *spans, buddy: SpinLock::new(Buddy::new(spans)), low: AtomicBool::new(false) }
     }
 
     /// Takes `count` contiguous frames, `count` at least 1; the number of the first.
     #[inline]
     pub(crate) fn allocate(&self, count: usize, purpose: Purpose) -> Result<u32, OutOfMemory> {
-        self.buddy.lock().allocate(count, purpose).ok_or(OutOfMemory)
+        let mut buddy = self.buddy.lock();
+        let taken = buddy.allocate(count, purpose);
+        self.low.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
+        taken.ok_or(OutOfMemory)
     }
 
     /// Gives back `count` contiguous frames.
@@ -59,8 +67,10 @@ impl Memory {
     /// The caller owns all of them, from [`Memory::allocate`], and uses them no more.
     #[inline]
     pub(crate) unsafe fn free(&self, first: u32, count: usize) {
+        let mut buddy = self.buddy.lock();
         // SAFETY: the caller's promise is the same.
-        unsafe { self.buddy.lock().free(first, count) }
+        unsafe { buddy.free(first, count) };
+        self.low.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
     }
 }
 
