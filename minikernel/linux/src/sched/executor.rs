@@ -30,6 +30,7 @@ impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
             RUN_QUEUE.lock().push_back(self);
+            preempt::note_change();
         }
     }
 

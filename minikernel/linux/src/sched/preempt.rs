@@ -1,6 +1,6 @@
 //! Time slices: a user thread that computes gives way when others wait.
 
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use isopod_hal::clock;
 
@@ -12,14 +12,32 @@ const SLICE_NS: u64 = 3_000_000;
 /// When the slice of the running task ends; 0 while nobody has asked.
 static SLICE_END: AtomicU64 = AtomicU64::new(0);
 
+/// A task or a timer has come, or the timer may have to be armed for another reason, since this was last looked at.
+static CHANGED: AtomicBool = AtomicBool::new(true);
+
 /// A task has been given the CPU.
 pub(super) fn begin_slice() {
     SLICE_END.store(0, Ordering::Relaxed);
+    note_change();
+}
+
+/// Has [`before_user`] look at what there is.
+pub(super) fn note_change() {
+    CHANGED.store(true, Ordering::Release);
 }
 
 /// To be called before user code runs: arms the timer for whatever comes first, the end of the slice if others wait, or the next timer.
-/// Nobody else to run and no timer: no interrupt.
+/// Nobody else to run and no timer: no interrupt. Nothing new since the last time: nothing to do, as after most system calls.
+#[inline]
 pub fn before_user() {
+    if CHANGED.load(Ordering::Relaxed) {
+        arm();
+    }
+}
+
+fn arm() {
+    // Taken before the look: what comes after it is for the next time.
+    CHANGED.swap(false, Ordering::AcqRel);
     if executor::has_ready() && SLICE_END.load(Ordering::Relaxed) == 0 {
         SLICE_END.store(clock::monotonic_ns() + SLICE_NS, Ordering::Relaxed);
     }

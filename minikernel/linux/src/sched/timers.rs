@@ -47,6 +47,7 @@ impl Future for Sleep {
             let key = *self.key.get_or_insert_with(|| (deadline, NEXT_ID.fetch_add(1, Ordering::Relaxed)));
             // Entered anew at each poll: the waker may have changed, and an early wake-up may have taken the entry.
             TIMERS.lock().insert(key, context.waker().clone());
+            preempt::note_change();
         }
         Poll::Pending
     }
@@ -88,6 +89,7 @@ pub fn next_deadline() -> Option<u64> {
 /// The hardware timer has interrupted: wakes everything whose time has come. It may have been early, and is not armed any more in any case.
 pub fn timer_interrupt() {
     ARMED.store(u64::MAX, Ordering::Relaxed);
+    preempt::note_change();
     expire();
 }
 
