@@ -60,6 +60,21 @@ pub fn child(parent: Weak<Process>) -> Arc<Thread> {
     thread
 }
 
+/// A second thread of the same process.
+pub fn sibling(thread: &Arc<Thread>) -> Arc<Thread> {
+    let sibling = Thread::new(
+        Some(thread),
+        process::allocate_pid().unwrap(),
+        Arc::clone(thread.process()),
+        thread.files(),
+        thread.fs(),
+        Arc::clone(&thread.actions.lock()),
+        thread.identity(),
+    );
+    thread.process().enter(Arc::clone(&sibling)).unwrap();
+    sibling
+}
+
 /// Counts its wake-ups.
 #[derive(Default)]
 pub struct Wakes(AtomicUsize);

@@ -11,7 +11,7 @@ use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use zerocopy::{Immutable, IntoBytes};
 
-use crate::process;
+use crate::process::{self, Thread};
 use crate::signal::{self, SI_TIMER, SI_TKILL, SI_USER, SigInfo, SigSet, Signal};
 
 /// The signals that a file lets through.
@@ -54,7 +54,7 @@ impl FileOps for SignalFile {
             let put = sink.put(Record::new(&info).as_bytes());
             if put < size_of::<Record>() {
                 // The copy was cut: the signal waits again, to be met by the next try.
-                thread.signals.lock().pending.push(signal, info);
+                put_back(&thread, signal, info);
                 return Ok(done);
             }
             done += put;
@@ -77,6 +77,14 @@ impl FileOps for SignalFile {
 
     fn seeking(&self) -> Seeking {
         Seeking::ZeroButStream
+    }
+}
+
+/// A signal that could not be handed over waits again, if need be without its information.
+fn put_back(thread: &Thread, signal: Signal, info: SigInfo) {
+    let mut signals = thread.signals.lock();
+    if !signals.pending.push(signal, info, None) {
+        signals.pending.mark(signal);
     }
 }
 

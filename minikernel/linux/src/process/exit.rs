@@ -6,14 +6,14 @@ use core::sync::atomic::Ordering;
 use isopod_fs::file::LockOwner;
 
 use super::{ExitStatus, Process, Thread, pids};
-use crate::signal::Signal;
+use crate::signal::{SigSet, Signal, retarget};
 use crate::{futex, tty};
 
 /// Ends the whole process with `status` (`exit_group(2)`): every thread leaves at its next return to user code or wait.
 pub fn exit_group(process: &Process, status: ExitStatus) {
     process.begin_end(status);
     for thread in process.threads() {
-        thread.kick();
+        thread.notice();
     }
 }
 
@@ -39,6 +39,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     process.past_user_ticks.fetch_add(thread.user_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
     pids::forget_thread(thread.tid());
     let last = process.leave(&thread);
+    retarget(&thread, SigSet::from_bits(!0));
     if last {
         release_locks(&thread);
     }

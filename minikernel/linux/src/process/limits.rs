@@ -1,5 +1,7 @@
 //! Resource limits: `getrlimit(2)`.
 
+use isopod_hal::memory_stats;
+
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
 
@@ -50,6 +52,9 @@ impl Limits {
         limits[Resource::Core as usize].soft = 0;
         limits[Resource::OpenFiles as usize] = Limit { soft: open_files, hard: open_files };
         limits[Resource::LockedMemory as usize] = Limit { soft: 8 << 20, hard: 8 << 20 };
+        // What `fork_init` of Linux gives a machine of this size.
+        let signals = memory_stats().total_frames as u64 / 64;
+        limits[Resource::PendingSignals as usize] = Limit { soft: signals, hard: signals };
         limits[Resource::MessageQueue as usize] = Limit { soft: 819_200, hard: 819_200 };
         limits[Resource::Nice as usize] = Limit { soft: 0, hard: 0 };
         limits[Resource::RealTimePriority as usize] = Limit { soft: 0, hard: 0 };

@@ -53,16 +53,17 @@ impl Ctx {
 
     /// Blocks `mask` instead of what is blocked, until the call has ended and its signals have been dealt with (`sigsuspend(2)`, `ppoll(2)`).
     pub fn replace_mask(&self, mask: SigSet) {
-        let mut signals = self.thread.signals.lock();
-        signals.saved_mask = Some(signals.mask);
-        signals.mask = mask.difference(SigSet::UNSTOPPABLE);
+        let before = self.thread.set_mask(mask);
+        self.thread.signals.lock().saved_mask = Some(before);
+        // The old one must be put back, whether or not a signal comes.
+        self.thread.set_work();
     }
 
-    /// Takes back [`replace_mask`](Self::replace_mask) when no signal ended the wait.
+    /// Takes back [`replace_mask`](Self::replace_mask) if no handler took the mask over.
     pub fn restore_mask(&self) {
-        let mut signals = self.thread.signals.lock();
-        if let Some(mask) = signals.saved_mask.take() {
-            signals.mask = mask;
+        let saved = self.thread.signals.lock().saved_mask.take();
+        if let Some(mask) = saved {
+            self.thread.set_mask(mask);
         }
     }
 }
@@ -117,20 +118,33 @@ async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
 }
 
 async fn live(mut ctx: Ctx) {
-    while !ctx.thread.must_end() {
-        step(&mut ctx).await;
-        signal::deliver(&mut ctx).await;
+    while signal::attend(&mut ctx).await {
+        if let Some(trap) = run(&mut ctx) {
+            serve(&mut ctx, trap).await;
+        }
     }
     let Ctx { thread, exit_code, .. } = ctx;
     exit::finish(thread, exit_code).await;
 }
 
-/// Runs user code until it needs the kernel, and serves it.
-async fn step(ctx: &mut Ctx) {
-    sched::before_user();
-    let begin = clock::tsc();
-    let trap = ctx.user.run();
-    ctx.thread.user_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
+/// Runs user code, and makes the calls that need not wait, until there is something else to do: for the trap that it returns, if any.
+fn run(ctx: &mut Ctx) -> Option<Trap> {
+    loop {
+        sched::before_user();
+        let begin = clock::rough_tsc();
+        let trap = ctx.user.run();
+        ctx.thread.add_user_ticks(clock::rough_tsc().saturating_sub(begin));
+        if trap != Trap::Syscall || !syscall::make_at_once(ctx) {
+            return Some(trap);
+        }
+        if ctx.thread.has_work() {
+            return None;
+        }
+    }
+}
+
+/// Does what user code left for.
+async fn serve(ctx: &mut Ctx, trap: Trap) {
     match trap {
         Trap::Syscall => syscall::handle(ctx).await,
         Trap::PageFault { address, write, exec, .. } => {

@@ -8,7 +8,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::{FileTable, FsContext, Identity, Process};
-use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals};
+use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
@@ -72,6 +72,8 @@ pub struct Thread {
     pub(super) running_since: AtomicU64,
     name: SpinLock<([u8; NAME_MAX + 1], usize)>,
     exiting: AtomicBool,
+    /// There may be something to do before it goes on with user code: a signal, a stop, its end. What all calls look at.
+    work: AtomicBool,
     waker: Once<Waker>,
 }
 
@@ -105,6 +107,7 @@ impl Thread {
             running_since: AtomicU64::new(0),
             name: SpinLock::new(([0; NAME_MAX + 1], 0)),
             exiting: AtomicBool::new(false),
+            work: AtomicBool::new(true),
             waker: Once::new(),
         })
     }
@@ -158,6 +161,12 @@ impl Thread {
         (run, self.user_ticks.load(Ordering::Relaxed))
     }
 
+    /// Counts time in user code. Only the thread itself does, so that no other count can come between.
+    #[inline]
+    pub(super) fn add_user_ticks(&self, ticks: u64) {
+        self.user_ticks.store(self.user_ticks.load(Ordering::Relaxed).wrapping_add(ticks), Ordering::Relaxed);
+    }
+
     /// True while it has a CPU.
     pub fn has_cpu(&self) -> bool {
         self.running_since.load(Ordering::Relaxed) != 0
@@ -182,16 +191,53 @@ impl Thread {
         self.waker.get_or_init(|| waker);
     }
 
-    /// Makes the thread's task run, so that it notices what has changed: a signal, the end of its process.
-    pub fn kick(&self) {
+    /// The thread, which is the caller's, has something to do before it goes on with user code.
+    pub fn set_work(&self) {
+        self.work.store(true, Ordering::Release);
+    }
+
+    /// True when there may be something to do.
+    #[inline]
+    pub fn has_work(&self) -> bool {
+        self.work.load(Ordering::Acquire)
+    }
+
+    /// Takes the mark that there may be something to do, and returns it.
+    pub fn take_work(&self) -> bool {
+        self.has_work() && self.work.swap(false, Ordering::AcqRel)
+    }
+
+    /// Makes the thread notice what has been changed about it or its process: its wait ends, or user code is left, if that is to be.
+    pub fn notice(&self) {
+        self.set_work();
         if let Some(waker) = self.waker.get() {
             waker.wake_by_ref();
         }
     }
 
-    /// True when a wait must end: a signal that is not blocked is pending, or the thread is to end.
+    /// The signals that it blocks.
+    pub fn mask(&self) -> SigSet {
+        self.signals.lock().mask
+    }
+
+    /// Changes which signals it blocks; returns which it blocked before. What it no longer blocks may wait for it already, and what it
+    /// blocks now is for others to take.
+    pub fn set_mask(&self, mask: SigSet) -> SigSet {
+        let mask = mask.difference(SigSet::UNSTOPPABLE);
+        let before = core::mem::replace(&mut self.signals.lock().mask, mask);
+        if !before.difference(mask).is_empty() {
+            self.set_work();
+        }
+        retarget(self, mask.difference(before));
+        before
+    }
+
+    /// True when a wait must end: a signal that is not blocked is pending, or the thread is to stop or end.
     pub fn is_interrupted(&self) -> bool {
-        if self.must_end() {
+        if !self.has_work() {
+            return false;
+        }
+        if self.must_end() || self.process.stopped.load(Ordering::Acquire) {
             return true;
         }
         let (own, mask) = {
@@ -230,6 +276,6 @@ impl Thread {
     /// The thread is to end; it notices at its next return to user code or wait.
     pub fn end(&self) {
         self.exiting.store(true, Ordering::Release);
-        self.kick();
+        self.notice();
     }
 }

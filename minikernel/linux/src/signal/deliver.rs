@@ -5,13 +5,28 @@ use core::sync::atomic::Ordering;
 use isopod_fs::Errno;
 
 use super::action::{ActionFlags, DefaultEffect, Disposition};
-use super::{Action, SigInfo, SigSet, Signal, frame, take};
+use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process};
 use crate::report;
 
+/// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
+pub async fn attend(ctx: &mut Ctx) -> bool {
+    // The mark is taken before anything is looked at: whoever changes something after that sets it anew.
+    while ctx.thread.take_work() {
+        if ctx.thread.process().stopped.load(Ordering::Acquire) {
+            ctx.thread.wait_for_continue().await;
+        }
+        if ctx.thread.must_end() {
+            return false;
+        }
+        deliver(ctx).await;
+    }
+    true
+}
+
 /// Deals with every signal that is pending and not blocked, then decides what becomes of an interrupted call.
-pub async fn deliver(ctx: &mut Ctx) {
+async fn deliver(ctx: &mut Ctx) {
     while let Some((signal, info)) = next(ctx) {
         let action = ctx.thread.actions.lock().get(signal);
         match action.disposition {
@@ -30,15 +45,12 @@ pub async fn deliver(ctx: &mut Ctx) {
     }
     settle_interrupted(ctx, None);
     // A mask that a call set only while it waited ends with the call, unless a handler took it over.
-    let mut signals = ctx.thread.signals.lock();
-    if let Some(mask) = signals.saved_mask.take() {
-        signals.mask = mask;
-    }
+    ctx.restore_mask();
 }
 
 /// Takes the next signal for this thread.
 fn next(ctx: &Ctx) -> Option<(Signal, SigInfo)> {
-    let wanted = SigSet::from_bits(!0).difference(ctx.thread.signals.lock().mask);
+    let wanted = SigSet::from_bits(!0).difference(ctx.thread.mask());
     take(&ctx.thread, wanted)
 }
 
@@ -53,12 +65,11 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         kill_process(ctx.thread.process(), Signal::SEGV);
         return;
     }
-    let mut signals = ctx.thread.signals.lock();
-    let mut mask = signals.mask.union(action.mask);
+    let mut mask = ctx.thread.mask().union(action.mask);
     if !action.flags.contains(ActionFlags::NO_DEFER) {
         mask.insert(signal);
     }
-    signals.mask = mask.difference(SigSet::UNSTOPPABLE);
+    ctx.thread.set_mask(mask);
 }
 
 async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
@@ -71,7 +82,7 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
         DefaultEffect::Ignore | DefaultEffect::Continue => {}
         DefaultEffect::Terminate | DefaultEffect::Core => kill_process(process, signal),
         DefaultEffect::Stop => {
-            process.stopped.store(true, Ordering::Release);
+            send::stop(process);
             ctx.thread.wait_for_continue().await;
         }
     }

@@ -120,12 +120,14 @@ pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
     let action = ctx.thread.actions.lock().get(signal);
     let mut signals = ctx.thread.signals.lock();
     let caught = matches!(action.disposition, Disposition::Handler(_)) && !signals.mask.contains(signal);
-    if caught && signals.pending.push(signal, info) {
-        drop(signals);
+    let waits =
+        caught && (signals.pending.set().contains(signal) || signals.pending.push(signal, info, None));
+    drop(signals);
+    if waits {
+        ctx.thread.set_work();
         ctx.last_fault = Some(fault);
         return;
     }
-    drop(signals);
     report::fault(ctx, signal, fault);
     kill_process(ctx.thread.process(), signal);
 }

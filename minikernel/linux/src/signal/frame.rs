@@ -149,7 +149,7 @@ pub(super) async fn push(
             ..MachineContext::of(&registers)
         },
         mask: mask.bits(),
-        info: *info,
+        info: info.shown(),
     };
     ctx.memory.write(UserPtr::<Frame>::new(at as usize), &frame).await?;
     let base = UserPtr::<Frame>::new(at as usize).address() as u64;
@@ -179,15 +179,13 @@ pub async fn return_from_handler(ctx: &mut Ctx) -> SysResult {
         ctx.user.fpu.restore_from(&image).map_err(|_| Errno::EFAULT)?;
     }
     frame.machine.apply(&mut ctx.user.regs);
-    let mut signals = ctx.thread.signals.lock();
-    signals.mask = SigSet::from_bits(frame.mask).difference(SigSet::UNSTOPPABLE);
+    ctx.thread.set_mask(SigSet::from_bits(frame.mask));
     let stack = frame.stack;
-    signals.stack = AlternateStack {
+    ctx.thread.signals.lock().stack = AlternateStack {
         base: stack.base as usize,
         size: if stack.flags & SS_DISABLE != 0 { 0 } else { stack.size as usize },
         auto_disarm: stack.flags & SS_AUTODISARM != 0,
     };
-    drop(signals);
     // Not a call that could be made again.
     ctx.restart = None;
     Ok(frame.machine.rax as usize)

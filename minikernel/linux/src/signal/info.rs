@@ -62,6 +62,17 @@ impl SigInfo {
         Self { signal, host: 0, ..self }
     }
 
+    /// As programs see it.
+    #[must_use]
+    pub fn shown(self) -> Self {
+        Self { host: 0, ..self }
+    }
+
+    /// The id of the POSIX timer that sent it, if one did.
+    pub fn timer_id(&self) -> Option<i32> {
+        (self.code == SI_TIMER).then_some(self.fields[0] as i32)
+    }
+
     /// A fault at `address`.
     pub fn fault(signal: Signal, code: i32, address: u64) -> Self {
         let mut info = Self::new(signal, code);

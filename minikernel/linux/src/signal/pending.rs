@@ -2,16 +2,20 @@
 
 use alloc::collections::VecDeque;
 
-use super::{SigInfo, SigSet, Signal};
-
-/// The most queued real-time signals for a thread or a process; Linux limits them by `RLIMIT_SIGPENDING`.
-const QUEUE_MAX: usize = 16_384;
+use super::{Charge, SI_USER, SigInfo, SigSet, Signal};
 
 /// The signals that have been sent and not yet dealt with.
 #[derive(Debug, Default)]
 pub struct PendingSignals {
     set: SigSet,
-    queue: VecDeque<SigInfo>,
+    queue: VecDeque<Queued>,
+}
+
+#[derive(Debug)]
+struct Queued {
+    info: SigInfo,
+    /// Counted as long as it waits; `None` for a POSIX timer's, which counts as long as the timer.
+    _charge: Option<Charge>,
 }
 
 impl PendingSignals {
@@ -20,18 +24,33 @@ impl PendingSignals {
         self.set
     }
 
-    /// Adds a signal. A standard signal that waits already is dropped, a real-time signal is queued behind its like.
-    /// False when the queue is full.
-    pub fn push(&mut self, signal: Signal, info: SigInfo) -> bool {
-        if self.set.contains(signal) && !signal.is_real_time() {
-            return true;
-        }
-        if self.queue.len() >= QUEUE_MAX || self.queue.try_reserve(1).is_err() {
+    /// Adds a signal behind its like. False when there is no memory.
+    #[must_use]
+    pub fn push(&mut self, signal: Signal, info: SigInfo, charge: Option<Charge>) -> bool {
+        if self.queue.try_reserve(1).is_err() {
             return false;
         }
         self.set.insert(signal);
-        self.queue.push_back(info);
+        self.queue.push_back(Queued { info, _charge: charge });
         true
+    }
+
+    /// Adds a signal of which nothing more is known.
+    pub fn mark(&mut self, signal: Signal) {
+        self.set.insert(signal);
+    }
+
+    /// True while what a POSIX timer sent waits.
+    pub fn has_timer(&self, id: i32) -> bool {
+        self.queue.iter().any(|queued| queued.info.timer_id() == Some(id))
+    }
+
+    /// Throws away what a POSIX timer sent.
+    pub fn discard_timer(&mut self, signal: Signal, id: i32) {
+        self.queue.retain(|queued| queued.info.timer_id() != Some(id));
+        if !self.queue.iter().any(|queued| queued.info.signal == i32::from(signal.number())) {
+            self.set.remove(signal);
+        }
     }
 
     /// Takes the first signal that is in `wanted`: synchronous faults first, then by number (`signal(7)`, "Real-time signals").
@@ -39,11 +58,14 @@ impl PendingSignals {
         let ready = self.set.intersection(wanted);
         let signal = ready.intersection(SigSet::SYNCHRONOUS).first().or_else(|| ready.first())?;
         let number = i32::from(signal.number());
-        let position = self.queue.iter().position(|info| info.signal == number)?;
-        let info = self.queue.remove(position)?;
-        if !self.queue.iter().any(|info| info.signal == number) {
+        let mut like = self.queue.iter().enumerate().filter(|(_, queued)| queued.info.signal == number);
+        let (position, more) = (like.next().map(|(position, _)| position), like.next().is_some());
+        if !more {
             self.set.remove(signal);
         }
+        let queued = position.and_then(|position| self.queue.remove(position));
+        // `collect_signal` knows no better either.
+        let info = queued.map_or(SigInfo::user(signal, SI_USER, 0, 0), |queued| queued.info);
         Some((signal, info))
     }
 
@@ -51,7 +73,7 @@ impl PendingSignals {
     pub fn discard(&mut self, signal: Signal) {
         if self.set.contains(signal) {
             self.set.remove(signal);
-            self.queue.retain(|info| info.signal != i32::from(signal.number()));
+            self.queue.retain(|queued| queued.info.signal != i32::from(signal.number()));
         }
     }
 }
@@ -100,7 +122,7 @@ mod tests {
         let signal = Signal::new(number).unwrap();
         let mut info = SigInfo::kernel(signal);
         info.fields[1] = value;
-        assert!(pending.push(signal, info));
+        assert!(pending.push(signal, info, None));
     }
 
     fn take(pending: &mut PendingSignals) -> Option<(u8, u64)> {
@@ -108,16 +130,22 @@ mod tests {
     }
 
     #[test]
-    fn standard_signals_merge_and_real_time_signals_queue() {
+    fn signals_come_by_number_and_then_by_age() {
         let mut pending = PendingSignals::default();
         push(&mut pending, 40, 1);
         push(&mut pending, 10, 2);
         push(&mut pending, 40, 3);
-        push(&mut pending, 10, 4);
         push(&mut pending, 35, 5);
         let order: alloc::vec::Vec<_> = core::iter::from_fn(|| take(&mut pending)).collect();
         assert_eq!(order, [(10, 2), (35, 5), (40, 1), (40, 3)]);
         assert!(pending.set().is_empty());
+    }
+
+    #[test]
+    fn a_signal_without_its_information_is_taken_once() {
+        let mut pending = PendingSignals::default();
+        pending.mark(Signal::TERM);
+        assert_eq!((take(&mut pending), take(&mut pending)), (Some((15, 0)), None));
     }
 
     #[test]

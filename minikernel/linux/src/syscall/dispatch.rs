@@ -3,6 +3,7 @@
 use alloc::string::String;
 
 use isopod_fs::Errno;
+use isopod_hal::heap;
 
 use super::argument::put;
 use super::{Call, CallInfo, table, unknown};
@@ -10,36 +11,74 @@ use crate::fail::{Fail, Restart, SysResult, in_register};
 use crate::process::Ctx;
 use crate::{kernel, memory_pressure};
 
-/// Makes the system call that the registers ask for.
-pub async fn handle(ctx: &mut Ctx) {
+/// The number and the arguments of the system call that the registers ask for.
+#[inline]
+fn asked(ctx: &mut Ctx) -> (u64, [u64; 6]) {
     let registers = &ctx.user.regs;
     // Only the lower half counts (`do_syscall_64`).
-    let number = u64::from(registers.rax as u32);
+    ctx.call = u64::from(registers.rax as u32);
     let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
-    ctx.call = number;
+    (ctx.call, arguments)
+}
+
+/// Makes the system call that the registers ask for, if it is one that never waits and nothing else is to be done about it. False if
+/// [`handle`] must.
+pub fn make_at_once(ctx: &mut Ctx) -> bool {
+    if heap::reserve_low() || kernel::tracing() {
+        return false;
+    }
+    let (number, arguments) = asked(ctx);
+    match table::dispatch_now(number, ctx, arguments) {
+        Some(result) => {
+            ctx.user.regs.rax = settle(ctx, result);
+            true
+        }
+        None => false,
+    }
+}
+
+/// Makes the system call that the registers ask for.
+pub async fn handle(ctx: &mut Ctx) {
+    let (number, arguments) = asked(ctx);
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
-        table::dispatch(number, ctx, arguments).await
+        match table::dispatch_now(number, ctx, arguments) {
+            Some(result) => result,
+            None => table::dispatch(number, ctx, arguments).await,
+        }
     } else {
         Err(Fail::Errno(Errno::ENOMEM))
     };
-    let value = match result {
-        Ok(value) => value as u64,
-        Err(Fail::Errno(errno)) => {
-            if errno == Errno::ENOSYS {
-                unknown::count(number);
-            }
-            in_register(errno)
-        }
-        Err(Fail::Restart(restart)) => {
-            ctx.restart = Some(restart);
-            in_register(Errno::EINTR)
-        }
-    };
+    let value = settle(ctx, result);
     if kernel::tracing() {
         trace(ctx, number, arguments, result, value);
     }
     ctx.user.regs.rax = value;
+}
+
+/// What a call's result leaves in `rax`, and behind.
+#[inline]
+fn settle(ctx: &mut Ctx, result: SysResult) -> u64 {
+    match result {
+        Ok(value) => value as u64,
+        Err(fail) => settle_failed(ctx, fail),
+    }
+}
+
+fn settle_failed(ctx: &mut Ctx, fail: Fail) -> u64 {
+    match fail {
+        Fail::Errno(errno) => {
+            if errno == Errno::ENOSYS {
+                unknown::count(ctx.call);
+            }
+            in_register(errno)
+        }
+        Fail::Restart(restart) => {
+            ctx.restart = Some(restart);
+            ctx.thread.set_work();
+            in_register(Errno::EINTR)
+        }
+    }
 }
 
 /// Prints the call as strace does.

@@ -39,7 +39,7 @@ mod unknown;
 
 pub(crate) use argument::put;
 pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
-pub use dispatch::handle;
+pub use dispatch::{handle, make_at_once};
 pub use path::{PATH_MAX, with_view};
 pub use table::{CALLS, CallInfo, Parameter};
 pub use unknown::{UnknownCalls, unknown_calls};

@@ -87,10 +87,7 @@ pub async fn rt_sigaction(
     };
     if new.is_some() && actions.ignores(signal) {
         // What waits and would now be ignored is thrown away (POSIX, "Signal Actions").
-        ctx.thread.process().pending.lock().discard(signal);
-        for thread in ctx.thread.process().threads() {
-            thread.signals.lock().pending.discard(signal);
-        }
+        signal::discard(ctx.thread.process(), signal);
     }
     if let Some(old) = old.non_null() {
         ctx.memory.write(old, &UserAction::from(before)).await?;
@@ -120,7 +117,7 @@ pub async fn rt_sigprocmask(
     const UNBLOCK: i32 = 1;
     const SET: i32 = 2;
     check_size(size)?;
-    let before = ctx.thread.signals.lock().mask;
+    let before = ctx.thread.mask();
     if let Some(set) = set.non_null() {
         let set = SigSet::from_bits(ctx.memory.read(set).await?);
         let mask = match how {
@@ -129,7 +126,7 @@ pub async fn rt_sigprocmask(
             SET => set,
             _ => return Err(Errno::EINVAL.into()),
         };
-        ctx.thread.signals.lock().mask = mask.difference(SigSet::UNSTOPPABLE);
+        ctx.thread.set_mask(mask);
     }
     if let Some(old) = old.non_null() {
         ctx.memory.write(old, &before.bits()).await?;
@@ -191,11 +188,13 @@ pub async fn rt_sigtimedwait(
     thread.signals.lock().awaited = wanted;
     let poll = core::future::poll_fn(|_| take().map_or(core::task::Poll::Pending, core::task::Poll::Ready));
     let outcome = interruptible(&thread, sched::timeout_at(deadline, poll)).await;
-    thread.signals.lock().awaited = SigSet::EMPTY;
+    // What came for the whole process and was not taken is for others again.
+    let awaited = core::mem::take(&mut thread.signals.lock().awaited);
+    signal::retarget(&thread, awaited);
     match outcome {
         Ok(Some((signal, found))) => {
             if let Some(info) = info.non_null() {
-                ctx.memory.write(info, &found).await?;
+                ctx.memory.write(info, &found.shown()).await?;
             }
             Ok(usize::from(signal.number()))
         }
@@ -218,16 +217,15 @@ pub async fn sigaltstack(
         if before.contains(pointer) {
             return Err(Errno::EPERM.into());
         }
+        let auto_disarm = wanted.flags & signal::SS_AUTODISARM != 0;
         let stack = match wanted.flags & !signal::SS_AUTODISARM {
-            signal::SS_DISABLE => AlternateStack::default(),
+            signal::SS_DISABLE => AlternateStack { auto_disarm, ..AlternateStack::default() },
             0 | signal::SS_ONSTACK if (wanted.size as usize) < signal::MIN_STACK => {
                 return Err(Errno::ENOMEM.into());
             }
-            0 | signal::SS_ONSTACK => AlternateStack {
-                base: wanted.base as usize,
-                size: wanted.size as usize,
-                auto_disarm: wanted.flags & signal::SS_AUTODISARM != 0,
-            },
+            0 | signal::SS_ONSTACK => {
+                AlternateStack { base: wanted.base as usize, size: wanted.size as usize, auto_disarm }
+            }
             _ => return Err(Errno::EINVAL.into()),
         };
         ctx.thread.signals.lock().stack = stack;

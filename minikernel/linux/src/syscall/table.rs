@@ -38,9 +38,12 @@ pub struct Parameter {
     pub kind: &'static str,
 }
 
+/// The arm of a call that never waits in [`dispatch_now`], and of one that may in [`dispatch`]; elsewhere they are unknown.
 macro_rules! call {
-    (now $handler:path, $($argument:expr),*) => { $handler($($argument),*) };
-    (wait $handler:path, $($argument:expr),*) => { $handler($($argument),*).await };
+    (now now $handler:path, $($argument:expr),*) => { Some($handler($($argument),*)) };
+    (now wait $handler:path, $($argument:expr),*) => { None };
+    (wait now $handler:path, $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
+    (wait wait $handler:path, $($argument:expr),*) => { $handler($($argument),*).await };
 }
 
 macro_rules! system_calls {
@@ -62,12 +65,23 @@ macro_rules! system_calls {
             },
         }),*];
 
-        /// Calls the handler of call `number`.
+        /// Calls the handler of call `number` if it is one that never waits.
+        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> Option<SysResult> {
+            match number {
+                $($number => {
+                    let mut _registers = registers.into_iter();
+                    call!(now $kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
+                })*
+                _ => None,
+            }
+        }
+
+        /// Calls the handler of call `number` if it is one that may wait.
         pub(super) async fn dispatch(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> SysResult {
             match number {
                 $($number => {
                     let mut _registers = registers.into_iter();
-                    call!($kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
+                    call!(wait $kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
                 })*
                 _ => Err(Fail::Errno(Errno::ENOSYS)),
             }

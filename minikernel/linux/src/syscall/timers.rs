@@ -11,7 +11,7 @@ use super::file::open::install;
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
-use crate::signal::Signal;
+use crate::signal::{self, Charge, Signal};
 use crate::time::{Clock, Interval, Notice, Schedule, Target, TimerFile, Timespec, Timeval, new_timerfd};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -148,11 +148,13 @@ pub async fn timer_create(
         return Err(Errno::EOPNOTSUPP.into());
     }
     let process = ctx.thread.process();
+    let user = ctx.thread.identity().users.real;
+    let charge = Charge::new(user, signal::limit(&ctx.thread)).ok_or(Errno::EAGAIN)?;
     let (target, signal) = match &event {
         Some(event) => event.target(ctx)?,
         None => (Target::Process(Arc::downgrade(process)), Signal::ALRM),
     };
-    let new = process.timers.create(clock, |id| {
+    let new = process.timers.create(clock, charge, |id| {
         let value = event.map_or(id as u64, |event| event.value);
         Notice { target, signal, posix: Some((id, value)) }
     })?;

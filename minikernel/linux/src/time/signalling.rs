@@ -12,7 +12,7 @@ use isopod_hal::sync::SpinLock;
 use super::alarm::{Alarm, Schedule};
 use super::clock::Clock;
 use crate::process::{Process, Thread};
-use crate::signal::{self, SI_TIMER, SigInfo, Signal};
+use crate::signal::{self, SigInfo, Signal};
 
 /// How soon a timer looks again whose signal has not been taken, or was ignored: a tick of Linux.
 const PATIENCE_NS: u64 = 4_000_000;
@@ -28,44 +28,6 @@ pub enum Target {
     Nobody,
 }
 
-impl Target {
-    /// Sends the signal; true if it waits now to be taken.
-    fn send(&self, signal: Signal, info: SigInfo) -> bool {
-        // A queue that is full loses it, as on Linux; the next expiry tries again.
-        match self {
-            Self::Process(process) => process.upgrade().is_some_and(|process| {
-                signal::send_to_process(&process, signal, info).is_ok() && Self::waits(&process, None, signal)
-            }),
-            Self::Thread(thread) => thread.upgrade().is_some_and(|thread| {
-                signal::send_to_thread(&thread, signal, info).is_ok()
-                    && Self::waits(thread.process(), Some(&thread), signal)
-            }),
-            Self::Nobody => false,
-        }
-    }
-
-    fn waits(process: &Process, thread: Option<&Thread>, signal: Signal) -> bool {
-        let pending = match thread {
-            Some(thread) => thread.signals.lock().pending.set(),
-            None => process.pending.lock().set(),
-        };
-        pending.contains(signal)
-    }
-
-    /// True while a signal sent to this target has not been taken.
-    fn has_pending(&self, signal: Signal) -> bool {
-        match self {
-            Self::Process(process) => {
-                process.upgrade().is_some_and(|process| Self::waits(&process, None, signal))
-            }
-            Self::Thread(thread) => {
-                thread.upgrade().is_some_and(|thread| Self::waits(thread.process(), Some(&thread), signal))
-            }
-            Self::Nobody => false,
-        }
-    }
-}
-
 /// What a timer sends.
 #[derive(Debug, Clone)]
 pub struct Notice {
@@ -75,6 +37,60 @@ pub struct Notice {
     pub signal: Signal,
     /// For a POSIX timer, its id and the program's value.
     pub posix: Option<(i32, u64)>,
+}
+
+impl Notice {
+    /// Sends the signal; true if it waits now to be taken.
+    fn send(&self) -> bool {
+        let (process, thread) = self.receiver();
+        let Some(process) = process else { return false };
+        match self.posix {
+            Some((id, value)) => {
+                let info = SigInfo::timer(self.signal, id, 0, value);
+                signal::send_of_timer(&process, thread.as_deref(), self.signal, info);
+            }
+            // An interval timer's is a standard signal of the kernel's, which is never refused.
+            None => drop(signal::send_to_process(&process, self.signal, SigInfo::kernel(self.signal))),
+        }
+        self.waits()
+    }
+
+    /// Takes back the signal of a POSIX timer that has been set anew or deleted (`posixtimer_deliver_signal`).
+    fn take_back(&self) {
+        let (Some(process), thread) = self.receiver() else { return };
+        if let Some((id, _)) = self.posix {
+            signal::with_pending(&process, thread.as_deref(), |pending| {
+                pending.discard_timer(self.signal, id);
+            });
+        }
+    }
+
+    /// True while the signal that was sent has not been taken.
+    fn waits(&self) -> bool {
+        let (process, thread) = self.receiver();
+        let Some(process) = process else { return false };
+        signal::with_pending(&process, thread.as_deref(), |pending| match self.posix {
+            Some((id, _)) => pending.has_timer(id),
+            None => pending.set().contains(self.signal),
+        })
+    }
+
+    /// The process, if somebody is told and is still there, and the thread, if it is one.
+    fn receiver(&self) -> (Option<Arc<Process>>, Option<Arc<Thread>>) {
+        match &self.target {
+            Target::Process(process) => (process.upgrade(), None),
+            Target::Thread(thread) => {
+                let thread = thread.upgrade();
+                (thread.as_ref().map(|thread| Arc::clone(thread.process())), thread)
+            }
+            Target::Nobody => (None, None),
+        }
+    }
+
+    /// True when the signal that was taken is the one that this sends.
+    fn is(&self, signal: Signal, info: &SigInfo) -> bool {
+        signal == self.signal && self.posix.is_none_or(|(id, _)| info.timer_id() == Some(id))
+    }
 }
 
 /// A timer that sends a signal.
@@ -107,10 +123,13 @@ impl SignalTimer {
         let mut state = self.state.lock();
         let before = state.left();
         state.schedule = schedule;
-        state.sent = None;
+        let sent = state.sent.take();
         state.overrun = 0;
         state.alarm.clear();
         drop(state);
+        if sent.is_some() {
+            self.notice.take_back();
+        }
         self.run();
         before
     }
@@ -127,7 +146,7 @@ impl SignalTimer {
 
     /// Its signal has been taken: `info` gets the overrun if it is its own.
     pub fn taken(self: &Arc<Self>, signal: Signal, info: &mut SigInfo) {
-        if signal != self.notice.signal {
+        if !self.notice.is(signal, info) {
             return;
         }
         let mut state = self.state.lock();
@@ -138,10 +157,7 @@ impl SignalTimer {
         state.schedule.advance(now);
         let overrun = state.overrun;
         drop(state);
-        if let Some((id, value)) = self.notice.posix
-            && info.code == SI_TIMER
-            && info.fields[0] as u32 == id as u32
-        {
+        if let Some((id, value)) = self.notice.posix {
             let overrun = i32::try_from(overrun).unwrap_or(i32::MAX);
             *info = SigInfo::timer(signal, id, overrun, value);
         }
@@ -157,14 +173,14 @@ impl SignalTimer {
             let now = state.schedule.clock.now();
             let passed = state.schedule.advance(now);
             let mut patient = state.sent.is_some();
-            if passed > 0 && !(patient && self.notice.target.has_pending(self.notice.signal)) {
+            if passed > 0 && !(patient && self.notice.waits()) {
                 // The last expiry that has passed; those before it could not be told.
                 let last = match state.schedule.next {
                     Some(next) => next - state.schedule.interval,
                     None => now,
                 };
                 drop(state);
-                let sent = self.notice.target.send(self.notice.signal, self.info());
+                let sent = self.notice.send();
                 state = self.state.lock();
                 state.sent = sent.then_some(last);
                 patient = !sent;
@@ -182,19 +198,16 @@ impl SignalTimer {
         }
     }
 
-    fn info(&self) -> SigInfo {
-        match self.notice.posix {
-            Some((id, value)) => SigInfo::timer(self.notice.signal, id, 0, value),
-            None => SigInfo::kernel(self.notice.signal),
-        }
-    }
-
     /// Stops it for good.
     pub fn stop(&self) {
         let mut state = self.state.lock();
         state.schedule.next = None;
-        state.sent = None;
         state.alarm.clear();
+        let sent = state.sent.take();
+        drop(state);
+        if sent.is_some() {
+            self.notice.take_back();
+        }
     }
 }
 
@@ -219,6 +232,8 @@ impl Wake for SignalTimer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec::Vec;
+
     use crate::sched;
     use crate::testing;
     use isopod_hal::clock::monotonic_ns;
@@ -230,7 +245,7 @@ mod tests {
 
     fn blocked() -> Arc<Thread> {
         let thread = testing::thread();
-        thread.signals.lock().mask = crate::signal::SigSet::only(Signal::USR1);
+        thread.set_mask(crate::signal::SigSet::only(Signal::USR1));
         thread
     }
 
@@ -282,6 +297,25 @@ mod tests {
         timer.stop();
         pass(300_000);
         assert!(take(&thread).is_none());
+    }
+
+    #[test]
+    fn two_timers_of_one_signal_are_told_apart() {
+        let thread = blocked();
+        let timers = [timer(&thread, Some((1, 10))), timer(&thread, Some((2, 20)))];
+        for timer in &timers {
+            timer.set(Schedule::new(Clock::Monotonic, 10_000, 10_000, false));
+        }
+        pass(1_000_000);
+        let mut first = take(&thread).unwrap();
+        // Only the one whose signal was taken sends another.
+        for timer in &timers {
+            timer.taken(Signal::USR1, &mut first);
+        }
+        pass(1_000_000);
+        let mut values: Vec<_> = core::iter::from_fn(|| take(&thread)).map(|info| info.fields[1]).collect();
+        values.sort_unstable();
+        assert_eq!(values, [10, 20]);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use isopod_hal::sync::SpinLock;
 use super::clock::{Clock, CpuKind};
 use super::signalling::{Notice, SignalTimer, Target};
 use crate::process::Process;
-use crate::signal::{SigInfo, Signal};
+use crate::signal::{Charge, SigInfo, Signal};
 
 /// Which of its interval timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,9 +50,17 @@ pub struct ProcessTimers {
 #[derive(Debug, Default)]
 struct Inner {
     intervals: [Option<Arc<SignalTimer>>; 3],
-    posix: BTreeMap<i32, (Clock, Arc<SignalTimer>)>,
+    posix: BTreeMap<i32, PosixTimer>,
     /// Id of the next POSIX timer; ids are not used again soon.
     next_id: i32,
+}
+
+#[derive(Debug)]
+struct PosixTimer {
+    clock: Clock,
+    timer: Arc<SignalTimer>,
+    /// The place of its signal in the queue.
+    _charge: Charge,
 }
 
 impl ProcessTimers {
@@ -69,8 +77,13 @@ impl ProcessTimers {
         (clock, Arc::clone(timer))
     }
 
-    /// Makes a POSIX timer; `notice` says what it sends, given its id. `EAGAIN` when there are too many.
-    pub fn create(&self, clock: Clock, notice: impl FnOnce(i32) -> Notice) -> Result<i32, Errno> {
+    /// Makes a POSIX timer, which counts as a signal that waits; `notice` says what it sends, given its id. `EAGAIN` when there are too many.
+    pub fn create(
+        &self,
+        clock: Clock,
+        charge: Charge,
+        notice: impl FnOnce(i32) -> Notice,
+    ) -> Result<i32, Errno> {
         let mut inner = self.inner.lock();
         let id = inner.next_id;
         if inner.posix.contains_key(&id) {
@@ -78,21 +91,23 @@ impl ProcessTimers {
         }
         inner.next_id = id.checked_add(1).unwrap_or(0);
         let timer = SignalTimer::new(clock.clone(), notice(id));
-        inner.posix.insert(id, (clock, timer));
+        inner.posix.insert(id, PosixTimer { clock, timer, _charge: charge });
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(id)
     }
 
     /// The POSIX timer `id` and its clock, or `EINVAL`.
     pub fn posix(&self, id: i32) -> Result<(Clock, Arc<SignalTimer>), Errno> {
-        self.inner.lock().posix.get(&id).cloned().ok_or(Errno::EINVAL)
+        let inner = self.inner.lock();
+        let found = inner.posix.get(&id).ok_or(Errno::EINVAL)?;
+        Ok((found.clock.clone(), Arc::clone(&found.timer)))
     }
 
     /// Deletes the POSIX timer `id`, or `EINVAL`.
     pub fn delete(&self, id: i32) -> Result<(), Errno> {
-        let (_, timer) = self.inner.lock().posix.remove(&id).ok_or(Errno::EINVAL)?;
+        let removed = self.inner.lock().posix.remove(&id).ok_or(Errno::EINVAL)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
-        timer.stop();
+        removed.timer.stop();
         Ok(())
     }
 
@@ -103,7 +118,7 @@ impl ProcessTimers {
         }
         let timers: alloc::vec::Vec<_> = {
             let inner = self.inner.lock();
-            let posix = inner.posix.values().map(|(_, timer)| timer);
+            let posix = inner.posix.values().map(|posix| &posix.timer);
             inner.intervals.iter().flatten().chain(posix).cloned().collect()
         };
         for timer in timers {
@@ -124,9 +139,9 @@ impl ProcessTimers {
     /// Deletes the POSIX timers; interval timers survive an execve (execve(2)).
     pub fn forget_posix(&self) {
         let posix = core::mem::take(&mut self.inner.lock().posix);
-        for (_, timer) in posix.into_values() {
+        for posix in posix.into_values() {
             self.count.fetch_sub(1, Ordering::Relaxed);
-            timer.stop();
+            posix.timer.stop();
         }
     }
 }
@@ -142,8 +157,9 @@ mod tests {
         let process = thread.process();
         let (clock, _) = process.timers.interval(process, Interval::Profiling);
         let notice = |_| Notice { target: Target::Nobody, signal: Signal::ALRM, posix: None };
-        let id = process.timers.create(clock, notice).unwrap();
-        assert_eq!(process.timers.create(Clock::Monotonic, notice).unwrap(), id + 1);
+        let charge = || Charge::new(0, u64::MAX).unwrap();
+        let id = process.timers.create(clock, charge(), notice).unwrap();
+        assert_eq!(process.timers.create(Clock::Monotonic, charge(), notice).unwrap(), id + 1);
         process.timers.delete(id).unwrap();
         assert_eq!(process.timers.delete(id), Err(Errno::EINVAL));
         process.timers.clear();

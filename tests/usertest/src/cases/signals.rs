@@ -72,6 +72,7 @@ pub fn run(t: &mut Report) {
     masks(t);
     flags(t);
     queues(t);
+    limited(t);
     waiting(t);
     interrupted(t);
     alternate_stack(t);
@@ -183,6 +184,37 @@ fn queues(t: &mut Report) {
             info
         }),
     );
+}
+
+/// With no signal allowed to wait, those of the kernel and of kill(2) come all the same, but not all that is known of them.
+fn limited(t: &mut Report) {
+    let real_time = 40;
+    handle(real_time, 0);
+    handle(SIGUSR1, 0);
+    mask(SIG_BLOCK, bit(real_time) | bit(SIGUSR1));
+    let mut limit = sys::zeroed::<rlimit>();
+    let _ = sys!(SYS_getrlimit, RLIMIT_SIGPENDING, &mut limit);
+    let _ = sys!(SYS_setrlimit, RLIMIT_SIGPENDING, &rlimit { rlim_cur: 0, ..limit });
+    let pid = sys!(SYS_getpid).unwrap_or(0);
+    let mut info = [0u8; 128];
+    info[8..12].copy_from_slice(&SI_QUEUE.to_le_bytes());
+    let (now, mut found) = (timespec { tv_sec: 0, tv_nsec: 0 }, sys::zeroed::<siginfo_t>());
+    let mut take = |signal| {
+        let taken = sys!(SYS_rt_sigtimedwait, &bit(signal), &mut found, &now, 8);
+        // SAFETY: of what was sent, these two fields are always there.
+        taken.map(|_| (found.si_code, unsafe { found.si_pid() } as usize == pid))
+    };
+    t.call("over_limit_sigqueue", sys!(SYS_rt_sigqueueinfo, pid, real_time, &info));
+    t.call("over_limit_tgkill", raise_here(real_time));
+    t.show("over_limit_nothing_waits", format!("{:?}", take(real_time)));
+    t.call("over_limit_kill", sys!(SYS_kill, pid, real_time));
+    t.show("over_limit_kill_is_taken", format!("{:?}", take(real_time)));
+    t.call("over_limit_standard_tgkill", raise_here(SIGUSR1));
+    t.show("over_limit_standard_tgkill_is_taken", format!("{:?}", take(SIGUSR1)));
+    t.call("over_limit_standard_kill", sys!(SYS_kill, pid, SIGUSR1));
+    t.show("over_limit_standard_kill_is_taken", format!("{:?}", take(SIGUSR1)));
+    let _ = sys!(SYS_setrlimit, RLIMIT_SIGPENDING, &limit);
+    mask(SIG_SETMASK, 0);
 }
 
 fn waiting(t: &mut Report) {

@@ -42,6 +42,7 @@ pub fn run(t: &mut Report) {
     intervals(t);
     alarms(t);
     posix(t);
+    queued(t);
     descriptors(t);
 }
 
@@ -111,6 +112,53 @@ fn posix(t: &mut Report) {
     event.sigev_notify = SIGEV_NONE;
     t.call("create_silent", sys!(SYS_timer_create, CLOCK_REALTIME, &event, &mut id));
     t.call("delete_silent", sys!(SYS_timer_delete, id));
+}
+
+/// Timers whose signal waits: each has a place of its own in the queue, and not more than one.
+fn queued(t: &mut Report) {
+    let set = 1u64 << (SIGUSR1 - 1);
+    let _ = sys!(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8);
+    let mut event = sys::zeroed::<sigevent>();
+    event.sigev_notify = SIGEV_SIGNAL;
+    event.sigev_signo = SIGUSR1;
+    let create = |event: &sigevent| {
+        let mut id = -1i32;
+        sys!(SYS_timer_create, CLOCK_MONOTONIC, event, &mut id).map(|_| id)
+    };
+    let (now, mut info) = (ms(0), sys::zeroed::<siginfo_t>());
+    let mut take = || sys!(SYS_rt_sigtimedwait, &set, &mut info, &now, 8).map(|_| info.si_code);
+    let timers = [create(&event), create(&event)].map(|id| id.unwrap_or(-1));
+    for id in timers {
+        let _ = sys!(SYS_timer_settime, id, 0, &timer(1, 0), 0);
+    }
+    sleep_ms(20);
+    let taken = [take(), take(), take()];
+    t.show("each_timer_has_its_signal", format!("{taken:?}"));
+    let id = timers[0];
+    let _ = sys!(SYS_timer_settime, id, 0, &timer(1, 1), 0);
+    sleep_ms(50);
+    t.is("missed_expiries_are_one_signal", take().is_ok());
+    let overrun = sys!(SYS_timer_getoverrun, id);
+    t.is("missed_expiries_are_counted", overrun.is_ok_and(|count| count >= 5));
+    let _ = sys!(SYS_timer_settime, id, 0, &timer(0, 0), 0);
+    t.show("disarmed_sends_nothing", format!("{:?}", take()));
+    let _ = sys!(SYS_timer_settime, id, 0, &timer(1, 0), 0);
+    sleep_ms(20);
+    let _ = sys!(SYS_timer_settime, id, 0, &timer(0, 0), 0);
+    t.show("disarmed_takes_its_signal_back", format!("{:?}", take()));
+    let _ = sys!(SYS_timer_settime, id, 0, &timer(1, 0), 0);
+    sleep_ms(20);
+    let _ = sys!(SYS_timer_delete, id);
+    t.show("deleted_takes_its_signal_back", format!("{:?}", take()));
+    let _ = sys!(SYS_timer_delete, timers[1]);
+    let mut limit = sys::zeroed::<rlimit>();
+    let _ = sys!(SYS_getrlimit, RLIMIT_SIGPENDING, &mut limit);
+    t.is("signals_are_limited", limit.rlim_cur < RLIM_INFINITY);
+    let none = rlimit { rlim_cur: 0, ..limit };
+    let _ = sys!(SYS_setrlimit, RLIMIT_SIGPENDING, &none);
+    t.show("timers_are_limited", format!("{:?}", create(&event)));
+    let _ = sys!(SYS_setrlimit, RLIMIT_SIGPENDING, &limit);
+    let _ = sys!(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8);
 }
 
 fn descriptors(t: &mut Report) {
