@@ -92,7 +92,10 @@ fn says_what_there_is_to_choose_from() {
     fs::write(package.path().join("src/main.rs"), "fn main() { nothing() }\n").unwrap();
     let text = message(&["run", "--bin", "app"]);
     assert!(text.contains("cannot find function `nothing`"), "{text}");
-    assert!(text.ends_with("isopod: the program does not build: see cargo's messages above\n"), "{text}");
+    assert!(
+        text.ends_with("isopod: the program does not build\nhint: see cargo's messages above\n"),
+        "{text}"
+    );
 }
 
 #[test]

@@ -8,8 +8,8 @@
 //! | 16 | 4 | CRC-32 (IEEE 802.3) of the body, little endian |
 //! | 20 | .. | the body: the manifest in CBOR (RFC 8949), fields as an array by index |
 //!
-//! Fields may be added at the end of a structure without a new version: a decoder skips what it does not know and
-//! takes the default for what is absent. The version rises when an old kernel would run something wrong if it went on.
+//! Fields may be added at the end of a structure without a new version, if they have a default: a decoder skips what it
+//! does not know and takes the default for what is absent. The version rises when an old kernel would run something wrong if it went on.
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -200,6 +200,55 @@ mod tests {
         assert_eq!(Manifest::decode(&empty.encode()), Err(DecodeError::Invalid("args")));
     }
 
+    /// A manifest whose body `fill` writes.
+    fn enveloped(fill: impl FnOnce(&mut minicbor::Encoder<&mut Vec<u8>>)) -> Vec<u8> {
+        let mut body = Vec::new();
+        fill(&mut minicbor::Encoder::new(&mut body));
+        let mut bytes = MAGIC.to_vec();
+        bytes.extend_from_slice(&VERSION.to_le_bytes());
+        bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
+        bytes.extend_from_slice(&crc32(&body).to_le_bytes());
+        bytes.extend_from_slice(&body);
+        bytes
+    }
+
+    /// The first `count` fields of a manifest, as an older Isopod would have written them.
+    fn first_fields(count: u64) -> Vec<u8> {
+        enveloped(|e| {
+            e.array(count).unwrap();
+            e.array(1).unwrap().bytes(b"/bin/true").unwrap();
+            e.array(0).unwrap().bytes(b"/").unwrap();
+            e.array(1).unwrap().u32(7).unwrap();
+            e.u8(15).unwrap().str("isopod").unwrap();
+        })
+    }
+
+    #[test]
+    fn absent_fields_have_their_defaults() {
+        let user = crate::User { uid: 7, gid: 0, groups: Vec::new() };
+        let expected = Manifest { args: vec![b"/bin/true".to_vec()], user, ..Manifest::default() };
+        assert_eq!(Manifest::decode(&first_fields(6)), Ok(expected));
+    }
+
+    #[test]
+    fn what_every_manifest_has_must_be_there() {
+        let without_host_name = enveloped(|e| {
+            e.array(1).unwrap().array(1).unwrap().bytes(b"/bin/true").unwrap();
+        });
+        assert!(matches!(Manifest::decode(&without_host_name), Err(DecodeError::Malformed(_))));
+    }
+
+    #[test]
+    fn fields_of_a_newer_isopod_are_skipped() {
+        let mut body = minicbor::to_vec(sample()).unwrap();
+        // An array of 14 becomes one of 16.
+        assert_eq!(body[0], 0x8e);
+        body[0] += 2;
+        minicbor::Encoder::new(&mut body).str("new").unwrap().array(1).unwrap().u8(1).unwrap();
+        let bytes = enveloped(|e| e.writer_mut().extend_from_slice(&body));
+        assert_eq!(Manifest::decode(&bytes), Ok(sample()));
+    }
+
     proptest! {
         #[test]
         fn never_panics(bytes: Vec<u8>) {
@@ -208,12 +257,7 @@ mod tests {
 
         #[test]
         fn never_panics_behind_a_valid_envelope(body: Vec<u8>) {
-            let mut bytes = MAGIC.to_vec();
-            bytes.extend_from_slice(&VERSION.to_le_bytes());
-            bytes.extend_from_slice(&(body.len() as u32).to_le_bytes());
-            bytes.extend_from_slice(&crc32(&body).to_le_bytes());
-            bytes.extend_from_slice(&body);
-            let _ = Manifest::decode(&bytes);
+            let _ = Manifest::decode(&enveloped(|e| e.writer_mut().extend_from_slice(&body)));
         }
     }
 }

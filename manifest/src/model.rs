@@ -7,20 +7,21 @@ use minicbor::{Decode, Encode};
 
 use crate::DecodeError;
 
-/// What to run and how.
+/// What to run and how. A manifest that ends before a field with a default was written by an Isopod that did not know it: the field
+/// then has the value that [`Manifest::default`] gives it. New fields come at the end and must have one.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 pub struct Manifest {
     /// The command: the program's path or name (looked up in `PATH`), then its arguments. Never empty.
     #[cbor(n(0), with = "bytes_list")]
     pub args: Vec<Vec<u8>>,
     /// The environment, `KEY=VALUE` each.
-    #[cbor(n(1), with = "bytes_list")]
+    #[cbor(n(1), default, with = "bytes_list")]
     pub env: Vec<Vec<u8>>,
     /// The working directory, absolute. Created when the root does not have it, as container engines do.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub working_dir: Vec<u8>,
     /// Who runs it.
-    #[n(3)]
+    #[cbor(n(3), default)]
     pub user: User,
     /// The signal that asks the application to end, 1 to 64 (`signal(7)`).
     #[n(4)]
@@ -29,28 +30,29 @@ pub struct Manifest {
     #[n(5)]
     pub hostname: String,
     /// Where the root file system is.
-    #[n(6)]
+    #[cbor(n(6), default)]
     pub root: Root,
     /// How the guest talks to the host.
-    #[n(7)]
+    #[cbor(n(7), default)]
     pub channel: Channel,
-    /// Paths that hold data of their own, absolute; an empty tmpfs directory until a disk is attached.
-    #[cbor(n(8), with = "bytes_list")]
+    /// Paths that hold data of their own, absolute. They are made where the root lacks them; what is written there stays in the
+    /// machine's memory, as all that is written, and what the image has there is seen.
+    #[cbor(n(8), default, with = "bytes_list")]
     pub volumes: Vec<Vec<u8>>,
     /// Ports that the image says it listens on.
-    #[n(9)]
+    #[cbor(n(9), default)]
     pub ports: Vec<Port>,
     /// Print each system call, as strace does.
-    #[n(10)]
+    #[cbor(n(10), default)]
     pub trace: bool,
     /// Standard input, output and error are one terminal.
-    #[n(11)]
+    #[cbor(n(11), default)]
     pub terminal: bool,
     /// Standard input is passed; otherwise it is `/dev/null`.
-    #[n(12)]
+    #[cbor(n(12), default)]
     pub stdin: bool,
     /// What the program may use.
-    #[n(13)]
+    #[cbor(n(13), default)]
     pub resources: Resources,
 }
 
@@ -61,10 +63,10 @@ pub struct User {
     #[n(0)]
     pub uid: u32,
     /// Primary group id.
-    #[n(1)]
+    #[cbor(n(1), default)]
     pub gid: u32,
     /// Supplementary group ids.
-    #[n(2)]
+    #[cbor(n(2), default)]
     pub groups: Vec<u32>,
 }
 

@@ -138,7 +138,10 @@ impl Selection {
                 Some(found) => Ok(Program { flag, name: found }),
                 None => Err(Failure::new(
                     format!("the package {name} has no {} `{asked}`", &flag[2..]),
-                    (!names.is_empty()).then(|| format!("it has {}", list(names.iter().copied()))),
+                    match &names[..] {
+                        [] => "it has none: choose another package with -p".to_owned(),
+                        names => format!("it has {}", list(names.iter().copied())),
+                    },
                 )),
             },
             (None, [only]) => Ok(Program { flag, name: only }),
@@ -167,8 +170,12 @@ impl Selection {
         }
         command.args(self.features.iter().flat_map(|features| ["--features", features]));
 
-        let failed =
-            |error: std::io::Error| Failure::new(format!("cannot run {}: {error}", cargo.display()), None);
+        let failed = |error: std::io::Error| {
+            Failure::new(
+                format!("cannot run {}: {error}", cargo.display()),
+                "install cargo, or name it in CARGO",
+            )
+        };
         let mut child = command.stdout(Stdio::piped()).spawn().map_err(failed)?;
         let mut executable = None;
         for message in
@@ -181,10 +188,13 @@ impl Selection {
             }
         }
         if !child.wait().map_err(failed)?.success() {
-            return Err(Failure::new("the program does not build: see cargo's messages above", None));
+            return Err(Failure::new("the program does not build", "see cargo's messages above"));
         }
         let built = executable.map(cargo_metadata::camino::Utf8PathBuf::into_std_path_buf);
-        built.ok_or_else(|| Failure::new(format!("cargo built no executable for {}", program.name), None))
+        built.ok_or_else(|| {
+            let hint = "choose another with --bin or --example";
+            Failure::new(format!("cargo built no executable for {}", program.name), hint)
+        })
     }
 }
 

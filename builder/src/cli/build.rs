@@ -81,8 +81,9 @@ pub(crate) fn write(
         channel: Channel::Console,
         ..link::manifest(&prepared.info, session)?
     };
-    let about = serde_json::to_vec(&prepared.info)
-        .map_err(|error| Failure::new(format!("cannot describe the image: {error}"), None))?;
+    let about = serde_json::to_vec(&prepared.info).map_err(|error| {
+        Failure::new(format!("cannot describe the image: {error}"), "report this: it is a fault of Isopod")
+    })?;
     match &prepared.root {
         prepare::Root::Cached(image) => {
             let image = File::open(image).map_err(StoreError::io("open", image))?;

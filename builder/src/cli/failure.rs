@@ -12,18 +12,17 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
-    hint: Option<String>,
+    hint: String,
 }
 
 impl Failure {
     /// An error that no other room has a type for.
-    pub fn new(message: impl Into<String>, hint: impl Into<Option<String>>) -> Self {
-        Self { message: plain(&message.into()), hint: hint.into() }
+    pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
+        Self { message: plain(&message.into()), hint: plain(&hint.into()) }
     }
 
     pub fn print(&self) {
-        let hint = self.hint.as_ref().map_or(String::new(), |hint| format!("\nhint: {hint}"));
-        say(format_args!("{}{hint}", self.message));
+        say(format_args!("{}\nhint: {}", self.message, self.hint));
     }
 }
 
@@ -45,8 +44,7 @@ macro_rules! failure_from {
     ($($error:ty),*) => {$(
         impl From<$error> for Failure {
             fn from(error: $error) -> Self {
-                let hint: Option<String> = error.hint().into();
-                Self::new(error.to_string(), hint)
+                Self::new(error.to_string(), error.hint())
             }
         }
     )*};

@@ -69,8 +69,10 @@ impl OverrideOptions {
         let mut env = Vec::new();
         for file in &self.env_file {
             let text = std::fs::read_to_string(file);
-            let text =
-                text.map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display()), None))?;
+            let text = text.map_err(|error| {
+                let what = format!("cannot read {}: {error}", file.display());
+                Failure::new(what, "name a text file that is there and that you may read")
+            })?;
             env.extend(env_lines(&text).map_err(|line| {
                 let what = format!("{} has a line that is no variable: {line}", file.display());
                 Failure::new(what, "each line is KEY=VALUE, or KEY for the value of yours".to_owned())

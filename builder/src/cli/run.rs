@@ -64,9 +64,10 @@ impl Run {
         let mut words = self.words.into_iter().map(utf8);
         let source = words.next().unwrap_or_else(|| Ok(String::new()))?;
         let overrides = self.application.overrides(words.collect::<Result<_, _>>()?)?;
-        let session = self.session.session()?;
+        let mut session = self.session.session()?;
         let store = Store::open()?;
-        let mut application = if let Some(application) = linked(Path::new(&source))? {
+        let mut application = if let Some((application, built)) = linked(Path::new(&source))? {
+            session = session.or(&built);
             application
         } else {
             let reference: Reference = source.parse()?;
@@ -106,7 +107,9 @@ pub(crate) fn start(
         let manifest = keep(&Manifest { root, channel: Channel::Console, ..manifest }, store)?;
         let line = vm.command_line(&manifest, store.state_dir())?;
         let written = writeln!(std::io::stdout(), "{line}");
-        written.map_err(|error| Failure::new(format!("cannot print the command: {error}"), None))?;
+        written.map_err(|error| {
+            Failure::new(format!("cannot print the command: {error}"), "see where standard output leads")
+        })?;
         return Ok(0);
     }
     let manifest = Manifest { root, channel: Channel::Framed, ..manifest };
@@ -140,8 +143,8 @@ fn machine(
     })
 }
 
-/// The image at `path`, if `isopod build` wrote one there. A name without a slash may as well be an image in a registry.
-fn linked(path: &Path) -> Result<Option<Application>, Failure> {
+/// The image at `path`, if `isopod build` wrote one there, and what it was linked with. A name without a slash may as well be an image in a registry.
+fn linked(path: &Path) -> Result<Option<(Application, Manifest)>, Failure> {
     let starts_as_a_path = ["/", "./", "../"].iter().any(|start| path.to_string_lossy().starts_with(start));
     if starts_as_a_path && !path.exists() {
         return Err(Failure::new(
@@ -153,8 +156,10 @@ fn linked(path: &Path) -> Result<Option<Application>, Failure> {
     if !path.is_file() {
         return Ok(None);
     }
-    let found = link::open(path)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", path.display()), None))?;
+    let found = link::open(path).map_err(|error| {
+        let what = format!("cannot read {}: {error}", path.display());
+        Failure::new(what, "make it readable for you, or build it again")
+    })?;
     let Some(linked) = found else {
         // A word without a slash may be the name of an image, but not if an ELF file of that name is here.
         if !path.to_string_lossy().contains('/') && !is_elf(path) {
@@ -165,15 +170,17 @@ fn linked(path: &Path) -> Result<Option<Application>, Failure> {
             format!("to run a program of this host: isopod run elf:{}", path.display()),
         ));
     };
-    let info = serde_json::from_slice(&linked.about).map_err(|error| {
+    let strange = |error: &dyn std::error::Error| {
         Failure::new(
             format!("{} cannot be understood: {error}", path.display()),
-            "it was built by another version of Isopod: build it again".to_owned(),
+            "it was built by another version of Isopod: build it again",
         )
-    })?;
+    };
+    let info = serde_json::from_slice(&linked.about).map_err(|error| strange(&error))?;
+    let manifest = Manifest::decode(&linked.manifest).map_err(|error| strange(&error))?;
     // A command line that is printed must work in any directory.
     let file = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    Ok(Some(Application { info, boot: Boot::Linked { file, linked } }))
+    Ok(Some((Application { info, boot: Boot::Linked { file, linked } }, manifest)))
 }
 
 /// Writes the manifest where a command line can name it. It may hold secrets: only its owner may read it.
@@ -194,8 +201,9 @@ fn keep(manifest: &Manifest, store: &Store) -> Result<PathBuf, Failure> {
 }
 
 fn utf8(word: OsString) -> Result<String, Failure> {
-    word.into_string()
-        .map_err(|word| Failure::new(format!("the argument {} is not UTF-8", word.display()), None))
+    word.into_string().map_err(|word| {
+        Failure::new(format!("the argument {} is not UTF-8", word.display()), "write it in UTF-8")
+    })
 }
 /// Whether the file begins as an ELF file does.
 fn is_elf(path: &Path) -> bool {

@@ -40,7 +40,7 @@ pub enum EngineError {
         last_words: String,
     },
     /// The machine's memory does not hold what is to be loaded.
-    #[error("the image needs {} MiB of memory to be loaded, but the machine has {} MiB", need >> 20, have >> 20)]
+    #[error("the image needs {} MiB of memory to be loaded, but the machine has {} MiB", mebibytes(*need), have >> 20)]
     Memory {
         /// How much it needs at least, in bytes.
         need: u64,
@@ -57,22 +57,27 @@ pub enum EngineError {
 
 impl EngineError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::NoQemu(_) => Some(
-                "install QEMU (Debian and Ubuntu: apt install qemu-system-x86; Fedora: dnf install qemu-system-x86-core)".to_owned(),
-            ),
-            Self::Kvm(_) => Some("--accel auto uses KVM where it works and emulation elsewhere".to_owned()),
-            Self::Died { .. } => Some(
-                "more memory (-m) may help; --print-cmd shows the command that starts the machine".to_owned(),
-            ),
-            Self::Memory { need, .. } => Some(format!("give it more with -m {}M", (need >> 20).next_power_of_two())),
-            Self::Protocol { .. } => {
-                Some("the image may have been linked by another version of Isopod: build it again".to_owned())
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::NoQemu(_) => {
+                "install QEMU (Debian and Ubuntu: apt install qemu-system-x86; Fedora: dnf install \
+                 qemu-system-x86-core)"
             }
-            Self::Store(error) => error.hint(),
-            Self::Start { .. } | Self::Io(..) => None,
-        }
+            Self::Start { .. } => "see whether it runs by itself; otherwise install QEMU again",
+            Self::Kvm(_) => "--accel auto uses KVM where it works and emulation elsewhere",
+            Self::Died { .. } => {
+                "more memory (-m) may help; --print-cmd shows the command that starts the machine"
+            }
+            Self::Memory { need, .. } => {
+                return format!("give it more with -m {}M", mebibytes(*need).next_power_of_two());
+            }
+            Self::Protocol { .. } => {
+                "the image may have been linked by another version of Isopod: build it again"
+            }
+            Self::Store(error) => return error.hint(),
+            Self::Io(..) => "see whether this user may open more files and start more processes (ulimit -a)",
+        };
+        hint.to_owned()
     }
 
     /// For `map_err`: an [`EngineError::Io`] about `action`.
@@ -85,4 +90,9 @@ impl EngineError {
 fn quoted(last_words: &str) -> String {
     let text = last_words.trim();
     if text.is_empty() { String::new() } else { format!("; the last it said:\n{text}") }
+}
+
+/// A need in mebibytes: a part of one counts, or the figures could be the same.
+fn mebibytes(need: u64) -> u64 {
+    need.div_ceil(1 << 20)
 }

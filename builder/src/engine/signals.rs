@@ -1,4 +1,4 @@
-//! Signals as bytes in a pipe, to be polled beside everything else.
+//! Signals as bytes in a pair of sockets, to be polled beside everything else.
 
 use std::io::{self, Read as _};
 use std::os::fd::{AsFd, BorrowedFd};
@@ -12,7 +12,7 @@ use signal_hook::low_level;
 #[derive(Debug)]
 pub(super) struct Signals {
     arrived: UnixStream,
-    /// The other end, held open so that the pipe has no end while no signal is caught.
+    /// The other end, held open so that the stream has no end while no signal is caught.
     handler: UnixStream,
     registered: Vec<SigId>,
 }
@@ -42,7 +42,7 @@ impl Signals {
         Ok(caught)
     }
 
-    /// How many arrived since the last call.
+    /// How many arrived since the last call, of more than 64 the first: the rest is there at the next call.
     pub fn take(&mut self) -> usize {
         let mut bytes = [0; 64];
         self.arrived.read(&mut bytes).unwrap_or(0)

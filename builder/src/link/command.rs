@@ -1,6 +1,7 @@
 //! What an image says of how to run it, and what the user says instead, become one manifest. The rules are Docker's.
 
 use std::collections::BTreeSet;
+use std::slice;
 
 use isopod_manifest::{Manifest, Port, Protocol, User};
 
@@ -8,6 +9,9 @@ use super::signal;
 use crate::root::passwd::{self, UserError};
 use crate::source::ImageConfig;
 use crate::store::RootInfo;
+
+/// The longest path that a system call takes, without the NUL behind it.
+const PATH_MAX: usize = 4095;
 
 /// The search path of an image that sets none, as Docker sets it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -86,6 +90,9 @@ pub enum CommandError {
     /// A NUL byte ends a string for every program (`execve(2)`).
     #[error("{0} contains a NUL byte")]
     Nul(&'static str),
+    /// A path that no system call takes (`PATH_MAX`, `path_resolution(7)`).
+    #[error("{0} is longer than 4095 bytes")]
+    DirTooLong(&'static str),
     /// More than a manifest may hold.
     #[error("the command and environment take {0} bytes, {max} at the most", max = isopod_manifest::MAX_SIZE)]
     TooLong(usize),
@@ -93,17 +100,20 @@ pub enum CommandError {
 
 impl CommandError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub fn hint(&self) -> String {
+        match self {
             Self::Nothing(_) => "name a program behind the source: isopod run SOURCE /bin/sh".to_owned(),
-            Self::User(error) => return error.hint(),
+            Self::User(error) => error.hint(),
             Self::Signal(_) => {
                 "signals are named as in signal(7), SIGTERM for example, or numbered 1 to 64".to_owned()
             }
             Self::WorkingDir(dir) => format!("say where it starts: -w /{dir}"),
             Self::Port(_) => "a port is NUMBER, NUMBER/tcp, NUMBER/udp or a range FIRST-LAST".to_owned(),
-            Self::Hostname(_) | Self::Nul(_) | Self::TooLong(_) => return None,
-        })
+            Self::Hostname(_) => "choose a shorter one with --hostname".to_owned(),
+            Self::Nul(_) => "take it out of the image's configuration".to_owned(),
+            Self::DirTooLong(_) => "choose a shorter one, or a symbolic link to it, with -w".to_owned(),
+            Self::TooLong(_) => "put what is long into a file of the image".to_owned(),
+        }
     }
 }
 
@@ -118,6 +128,15 @@ pub struct Session {
     pub terminal: bool,
     /// Each system call is printed.
     pub trace: bool,
+}
+
+impl Session {
+    /// This session, with what `built` was linked with where nothing else is said.
+    #[must_use]
+    pub fn or(self, built: &Manifest) -> Self {
+        let hostname = self.hostname.or_else(|| Some(built.hostname.clone()));
+        Self { hostname, stdin: self.stdin || built.stdin, ..self }
+    }
 }
 
 /// The manifest for a root. Where the root lies and how the guest talks to its host stay as in [`Manifest::default`].
@@ -207,18 +226,20 @@ fn ports(exposed: &[String]) -> Result<Vec<Port>, CommandError> {
 
 /// Refuses what the guest would refuse, while the user can still be told in their own words.
 fn check(manifest: &Manifest) -> Result<(), CommandError> {
-    let lists = [
-        ("the command", &manifest.args),
-        ("the environment", &manifest.env),
-        ("a volume", &manifest.volumes),
-    ];
-    for (what, list) in lists {
+    for (what, list) in [("the command", &manifest.args), ("the environment", &manifest.env)] {
         if list.iter().any(|item| item.contains(&0)) {
             return Err(CommandError::Nul(what));
         }
     }
-    if manifest.working_dir.contains(&0) {
-        return Err(CommandError::Nul("the working directory"));
+    let dirs =
+        [("the working directory", slice::from_ref(&manifest.working_dir)), ("a volume", &manifest.volumes)];
+    for (what, dirs) in dirs {
+        if dirs.iter().any(|dir| dir.contains(&0)) {
+            return Err(CommandError::Nul(what));
+        }
+        if dirs.iter().any(|dir| dir.len() > PATH_MAX) {
+            return Err(CommandError::DirTooLong(what));
+        }
     }
     let size = manifest.encode().len();
     if size > isopod_manifest::MAX_SIZE { Err(CommandError::TooLong(size)) } else { Ok(()) }

@@ -35,17 +35,14 @@ pub enum LinkError {
 
 impl LinkError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        match self {
-            Self::Kernel(_) => {
-                Some("this build of Isopod is broken: build it again from clean sources".to_owned())
-            }
-            Self::TooLarge { .. } => {
-                Some("`isopod run SOURCE` keeps the root on a disk, where it can be larger".to_owned())
-            }
-            Self::Store(error) => error.hint(),
-            Self::Root(error) => Some(error.hint().to_owned()),
-            Self::Io(_) => None,
-        }
+    pub fn hint(&self) -> String {
+        let hint = match self {
+            Self::Kernel(_) => "this build of Isopod is broken: build it again from clean sources",
+            Self::TooLarge { .. } => "`isopod run SOURCE` keeps the root on a disk, where it can be larger",
+            Self::Store(error) => return error.hint(),
+            Self::Root(error) => return error.hint(),
+            Self::Io(_) => "see whether the disks of the cache and of the output are sound and have room",
+        };
+        hint.to_owned()
     }
 }

@@ -41,6 +41,16 @@ pub enum PrepareError {
     /// The program cannot be started.
     #[error(transparent)]
     Inspect(#[from] InspectError),
+    /// A file is to go where a directory is.
+    #[error("{} cannot be put at {}: {} needs a directory there", from.display(), place.display(), below.display())]
+    Place {
+        /// The file of the host.
+        from: PathBuf,
+        /// Its place in the root.
+        place: PathBuf,
+        /// What is at or below that place.
+        below: PathBuf,
+    },
     /// The program's file cannot be read.
     #[error("cannot read {}: {source}", path.display())]
     Read {
@@ -51,6 +61,13 @@ pub enum PrepareError {
     },
 }
 
+impl PrepareError {
+    /// For `map_err`: a [`PrepareError::Read`] of `path`.
+    fn read(path: &Path) -> impl FnOnce(std::io::Error) -> Self {
+        move |source| Self::Read { path: path.to_owned(), source }
+    }
+}
+
 impl From<SourceError> for PrepareError {
     fn from(error: SourceError) -> Self {
         Self::Source(Box::new(error))
@@ -59,16 +76,20 @@ impl From<SourceError> for PrepareError {
 
 impl PrepareError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         match self {
             Self::Source(error) => error.hint(),
-            Self::Root(error) => Some(error.hint().to_owned()),
+            Self::Root(error) => error.hint(),
             Self::Store(error) => error.hint(),
             Self::Inspect(error) => error.hint(),
+            Self::Place { .. } => "choose another place for it in the root".to_owned(),
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::NotFound => {
-                Some("a path is seen from the directory that you are in".to_owned())
+                "a path is seen from the directory that you are in".to_owned()
             }
-            Self::Read { .. } => None,
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
+                "make it readable for you".to_owned()
+            }
+            Self::Read { .. } => "look whether the disk it is on is sound, and try again".to_owned(),
         }
     }
 }

@@ -111,15 +111,23 @@ pub enum NodeProblem {
     /// An attribute outside the namespaces of xattr(7), or too large.
     #[error("the extended attribute `{0}` cannot be stored")]
     Xattr(String),
-    /// The data is scattered over too large a file.
-    #[error("its data is scattered over so many places that {0} bytes would be needed to store it")]
+    /// See `XATTRS_MAX` of the tree.
+    #[error("its extended attributes take {0} bytes, more than {max}", max = super::tree::XATTRS_MAX)]
+    Xattrs(usize),
+    /// See `ALL_XATTRS_MAX` of the tree.
+    #[error("the extended attributes of all files take more than {} MiB", super::tree::ALL_XATTRS_MAX >> 20)]
+    AllXattrs,
+    /// Data is scattered over too large files.
+    #[error(
+        "its data, with that of other sparse files, is so scattered that {0} bytes more would be needed to store it"
+    )]
     Scattered(u64),
 }
 
 impl RootError {
     /// What the user can do about it.
-    pub fn hint(&self) -> &'static str {
-        match self {
+    pub fn hint(&self) -> String {
+        let hint = match self {
             Self::Tar { .. } | Self::Entry { .. } => {
                 "the image is broken or was made to do harm; build or pull it again from a source you trust"
             }
@@ -132,7 +140,9 @@ impl RootError {
                 io::ErrorKind::NotADirectory => "rootfs: takes the directory that is to be the root",
                 _ => "look whether the disk it is on is sound, and try again",
             },
-            Self::Write(source) if source.kind() == io::ErrorKind::StorageFull => {
+            Self::Write(source)
+                if matches!(source.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) =>
+            {
                 "make room on the file system of the cache, or set ISOPOD_HOME to another"
             }
             Self::Node { problem: NodeProblem::Scattered(_), .. } => {
@@ -141,6 +151,7 @@ impl RootError {
             Self::Node { .. } => "leave it out of the source, or mend it there",
             Self::Write(_) => "look whether the disk of the cache is sound, or set ISOPOD_HOME to another",
             Self::TooLarge => "leave out what the application does not need",
-        }
+        };
+        hint.to_owned()
     }
 }

@@ -35,13 +35,13 @@ pub enum UserError {
 
 impl UserError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         let (file, kind) = match self {
             Self::UnknownUser(_) => ("passwd", "user"),
             Self::UnknownGroup(_) => ("group", "group"),
-            Self::Range(_) => return None,
+            Self::Range(_) => return "give another number or a name with -u USER[:GROUP]".to_owned(),
         };
-        Some(format!("names are looked up in the image's own /etc/{file}; give the {kind}'s number instead"))
+        format!("names are looked up in the image's own /etc/{file}; give the {kind}'s number instead")
     }
 }
 

@@ -41,20 +41,20 @@ impl StoreError {
     }
 
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         match self {
-            Self::NoHome => Some("set ISOPOD_HOME to a directory that can be written to".to_owned()),
-            Self::Full { path, .. } => Some(make_room(path)),
+            Self::NoHome => "set ISOPOD_HOME to a directory that can be written to".to_owned(),
+            Self::Full { path, .. } => make_room(path),
             Self::Io { source, path, .. } => match source.kind() {
-                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => Some(make_room(path)),
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => make_room(path),
                 io::ErrorKind::PermissionDenied
                 | io::ErrorKind::ReadOnlyFilesystem
                 | io::ErrorKind::NotADirectory => {
-                    Some("set ISOPOD_HOME to a directory that can be written to".to_owned())
+                    "set ISOPOD_HOME to a directory that can be written to".to_owned()
                 }
-                _ => Some(
-                    "check the file system it is on, or set ISOPOD_HOME to a directory on another".to_owned(),
-                ),
+                _ => {
+                    "check the file system it is on, or set ISOPOD_HOME to a directory on another".to_owned()
+                }
             },
         }
     }

@@ -35,7 +35,9 @@ fn download(name: &str) -> Result<PathBuf> {
     })?;
     cache::once(&format!("packages/{name}.deb"), |path| {
         let folder = tempfile::tempdir()?;
-        succeed(apt_get(&state).args(["download", name]).current_dir(folder.path()))?;
+        let fetch = || succeed(apt_get(&state).args(["download", name]).current_dir(folder.path()));
+        // Mirrors drop versions that lists of some days ago still name.
+        fetch().or_else(|_| succeed(apt_get(&state).arg("update")).and_then(|_| fetch()))?;
         let file = fs::read_dir(folder.path())?.next().context("apt-get left no file")??;
         fs::copy(file.path(), path)?;
         Ok(())

@@ -7,7 +7,7 @@ use anyhow::Result;
 use isopod_e2e::image::{Image, Layout, base_layer};
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::registry::Registry;
-use isopod_e2e::{programs, succeed};
+use isopod_e2e::{packages, programs, succeed};
 
 /// An image that says hello.
 fn hello() -> Result<Layout> {
@@ -43,6 +43,22 @@ fn archives_and_folders() -> Result<()> {
     }
     // A plain folder says nothing of what to run.
     isopod.run(&["run", &rootfs, "/hello"])?.expect_stdout("hello\n").expect_status(0);
+    Ok(())
+}
+
+#[test]
+fn a_linked_file_keeps_what_it_was_built_with() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let place = |name: &str| folder.path().join(name).display().to_string();
+    let isopod = Isopod::with_home(&folder.path().join("home")).input(b"typed\n");
+    let shell = format!("elf:{}", packages::program("busybox-static", "bin/busybox")?.display());
+    let words = ["--", "sh", "-c", "read line; echo $HOSTNAME $line"];
+    let file = place("app.elf");
+    let build = ["build", "-i", "--hostname", "built", "-o", &file, &shell];
+    isopod.run(&[&build, &words[..]].concat())?.expect_status(0);
+    isopod.run(&["run", &file])?.expect_stdout("built typed\n").expect_status(0);
+    let renamed = isopod.run(&["run", "--hostname", "renamed", &file])?;
+    renamed.expect_stdout("renamed typed\n").expect_status(0);
     Ok(())
 }
 

@@ -101,3 +101,13 @@ fn settings_that_cannot_be_obeyed_are_named() {
         assert!(matches!(error(&root, Overrides::default()), CommandError::Port(_)), "{port}");
     }
 }
+
+#[test]
+fn directories_that_no_system_call_takes_are_refused() {
+    let mut root = image(&["/e"], &[]);
+    root.config.working_dir = "/d".repeat(2048);
+    let error = manifest(&root, &Session::default()).unwrap_err();
+    assert!(matches!(error, CommandError::DirTooLong("the working directory")), "{error}");
+    root.config.working_dir.pop();
+    assert!(manifest(&root, &Session::default()).is_ok());
+}

@@ -81,8 +81,8 @@ pub enum InspectError {
 
 impl InspectError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
-        Some(match self {
+    pub fn hint(&self) -> String {
+        match self {
             Self::NotFound { .. } => {
                 "the name is looked up in the image's PATH; see what is there: isopod run SOURCE ls /bin"
                     .to_owned()
@@ -113,8 +113,11 @@ impl InspectError {
                 "install the package that has it in the image; LD_LIBRARY_PATH and RUNPATH are looked at too"
                     .to_owned()
             }
-            Self::TooManyScripts { .. } | Self::Io { .. } => return None,
-        })
+            Self::TooManyScripts { .. } => {
+                "name a program, not a script, in the first line of one of them".to_owned()
+            }
+            Self::Io { .. } => "make it readable; if it is in a cache, run or build the source again".to_owned(),
+        }
     }
 
     /// Whether the guest would refuse the program in the same words as any Linux (exit status 126 or 127), so that a run need not be

@@ -76,7 +76,7 @@ fn scripts_lead_to_their_interpreter() {
     assert_eq!(message(&files, "/run"), "/run needs the interpreter /bin/sh, which is not there");
     let dos = look(&files, "/dos").unwrap_err();
     assert_eq!(dos.to_string(), "/dos needs the interpreter /bin/sh\\r, which is not there");
-    assert!(dos.hint().unwrap().contains("DOS line ends"));
+    assert!(dos.hint().contains("DOS line ends"));
     assert!(message(&files, "/loop").contains("interpreted by a script"));
     assert!(message(&files, "/text").contains("neither an ELF nor a script"));
 }

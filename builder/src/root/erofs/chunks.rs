@@ -1,7 +1,6 @@
 //! Sparse files: divided into chunks of equal size, of which those without data are not stored.
 
 use super::super::content::{Content, Extent};
-use super::super::error::NodeProblem;
 use super::{BLOCK, BLOCK_BITS};
 
 /// The block address of a chunk that is a hole.
@@ -14,8 +13,9 @@ const BITS_MAX: u32 = 31;
 const WORTHWHILE: u64 = 64 * 1024;
 /// The largest map that is written.
 const MAP_MAX: u64 = 64 << 20;
-/// The most bytes that are spent on map and zeros beyond a file's data. An archive of a few kilobytes could ask for terabytes.
-const OVERHEAD_MAX: u64 = 1 << 30;
+/// The most bytes that are spent on maps and zeros beyond the data of a tree's sparse files. An archive of a few kilobytes could ask
+/// for terabytes.
+pub(super) const OVERHEAD_MAX: u64 = 1 << 30;
 
 /// How a sparse file is divided.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -29,10 +29,11 @@ pub(super) struct Chunks {
 }
 
 impl Chunks {
-    /// The division that takes least room; `None` where the file had better be stored whole.
-    pub(super) fn of(content: &Content) -> Result<Option<Self>, NodeProblem> {
+    /// The division that takes least room, `None` where the file had better be stored whole; and how many bytes it takes beyond the
+    /// file's data.
+    pub(super) fn of(content: &Content) -> (Option<Self>, u64) {
         if !content.is_sparse() || content.len() < WORTHWHILE {
-            return Ok(None);
+            return (None, 0);
         }
         let extents = content.extents();
         let data: u64 = extents.iter().map(|extent| extent.len).sum();
@@ -40,10 +41,9 @@ impl Chunks {
         let best = all.filter(|chunks| chunks.map_bytes() <= MAP_MAX).min_by_key(Self::cost);
         let cost = best.as_ref().map_or(u64::MAX, Self::cost);
         let whole = content.len().next_multiple_of(BLOCK);
-        if whole.min(cost) - data > OVERHEAD_MAX {
-            return Err(NodeProblem::Scattered(cost));
-        }
-        Ok(best.filter(|_| cost <= whole - WORTHWHILE))
+        let best = best.filter(|_| cost <= whole - WORTHWHILE);
+        let taken = if best.is_some() { cost } else { whole };
+        (best, taken - data)
     }
 
     fn divide(bits: u32, len: u64, extents: &[Extent]) -> Self {
@@ -140,27 +140,27 @@ mod tests {
 
     #[test]
     fn a_terabyte_of_nothing_takes_four_bytes() {
-        let chunks = Chunks::of(&content(1 << 40, &[])).unwrap().unwrap();
+        let chunks = Chunks::of(&content(1 << 40, &[])).0.unwrap();
         assert_eq!((chunks.count, chunks.stored_blocks), (1, 0));
     }
 
     #[test]
     fn data_at_both_ends_of_a_terabyte_stays_small() {
         let content = content(1 << 40, &[(0, 4096), ((1 << 40) - 5000, 5000)]);
-        let chunks = Chunks::of(&content).unwrap().unwrap();
+        let chunks = Chunks::of(&content).0.unwrap();
         assert!(chunks.cost() < 16 << 20, "{chunks:?}");
     }
 
     #[test]
     fn small_holes_are_written_as_zeros() {
-        assert_eq!(Chunks::of(&content(100_000, &[(0, 90_000)])), Ok(None));
-        assert_eq!(Chunks::of(&content(10_000, &[])), Ok(None));
+        assert_eq!(Chunks::of(&content(100_000, &[(0, 90_000)])), (None, 102_400 - 90_000));
+        assert_eq!(Chunks::of(&content(10_000, &[])), (None, 0));
     }
 
     #[test]
-    fn what_would_explode_is_refused() {
+    fn what_would_explode_is_counted() {
         let data: Vec<_> = (0..100_000).map(|i| (i << 43, 1)).collect();
-        assert!(matches!(Chunks::of(&content(i64::MAX as u64, &data)), Err(NodeProblem::Scattered(_))));
+        assert!(Chunks::of(&content(i64::MAX as u64, &data)).1 > OVERHEAD_MAX);
     }
 
     proptest! {

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::super::error::{NodeProblem, RootError};
 use super::super::printable;
 use super::super::tree::{Kind, NodeId, Timestamp, Tree};
-use super::chunks::Chunks;
+use super::chunks::{self, Chunks};
 use super::inode::{self, Inode, Layout};
 use super::{BLOCK, SLOT, dirent, superblock, xattr};
 
@@ -51,11 +51,11 @@ impl<'t> Plan<'t> {
         let mut places = Vec::new();
         places.resize_with(tree.table_len(), || None);
         let mut plan = Self { tree, order, places, epoch, data_start: 0, blocks: 0 };
-        let mut end = superblock::END;
+        let (mut end, mut overhead) = (superblock::END, 0);
         for index in 0..plan.order.len() {
             let id = plan.order[index];
             let (place, place_end) =
-                plan.place_inode(id, end).map_err(|problem| plan.refused(id, problem))?;
+                plan.place_inode(id, end, &mut overhead).map_err(|problem| plan.refused(id, problem))?;
             plan.places[id.index()] = Some(place);
             end = place_end;
         }
@@ -67,8 +67,9 @@ impl<'t> Plan<'t> {
         Ok(plan)
     }
 
-    /// Places an inode at or after the byte `from`, with all that lies behind it, and tells where that ends.
-    fn place_inode(&self, id: NodeId, from: u64) -> Result<(Place, u64), NodeProblem> {
+    /// Places an inode at or after the byte `from`, with all that lies behind it, and tells where that ends. What a sparse file takes
+    /// beyond its data is added to `overhead`.
+    fn place_inode(&self, id: NodeId, from: u64, overhead: &mut u64) -> Result<(Place, u64), NodeProblem> {
         let node = self.tree.node(id);
         let size = self.size(id);
         let compact = inode::is_compact(&node.meta, self.links(id), size, self.epoch);
@@ -80,14 +81,21 @@ impl<'t> Plan<'t> {
         let head = inode + xattrs as u64;
         let tail = size % BLOCK;
         let (body, behind) = match &node.kind {
-            Kind::File(content) => match Chunks::of(content)? {
-                Some(chunks) => {
-                    let map = chunks.map_bytes();
-                    (Body::Chunks { start: 0, chunks }, map)
+            Kind::File(content) => {
+                let (chunks, more) = Chunks::of(content);
+                *overhead = overhead.saturating_add(more);
+                if *overhead > chunks::OVERHEAD_MAX {
+                    return Err(NodeProblem::Scattered(*overhead));
                 }
-                None if size == 0 => (Body::None, 0),
-                None => (Body::Blocks { start: 0, inline_tail: false }, 0),
-            },
+                match chunks {
+                    Some(chunks) => {
+                        let map = chunks.map_bytes();
+                        (Body::Chunks { start: 0, chunks }, map)
+                    }
+                    None if size == 0 => (Body::None, 0),
+                    None => (Body::Blocks { start: 0, inline_tail: false }, 0),
+                }
+            }
             Kind::Directory(_) | Kind::Symlink(_) if head + tail <= BLOCK => match size / BLOCK {
                 0 => (Body::Inline, tail),
                 _ => (Body::Blocks { start: 0, inline_tail: tail > 0 }, tail),

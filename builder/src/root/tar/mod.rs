@@ -11,7 +11,6 @@ mod pax;
 mod sparse;
 
 use std::io::{self, BufReader, Read, Seek, SeekFrom};
-use std::sync::Arc;
 
 use ::tar::{EntryType, Header};
 
@@ -79,7 +78,6 @@ pub struct Reader<R> {
     contents_end: u64,
     /// Where the next header begins.
     next: u64,
-    globals: Arc<Pax>,
 }
 
 impl<R: Read + Seek> Reader<R> {
@@ -91,16 +89,7 @@ impl<R: Read + Seek> Reader<R> {
         let len = input.seek(SeekFrom::End(0))?;
         input.rewind()?;
         let input = BufReader::with_capacity(BUFFER, input);
-        Ok(Self {
-            input,
-            position: 0,
-            len,
-            header: 0,
-            name: Vec::new(),
-            contents_end: 0,
-            next: 0,
-            globals: Arc::default(),
-        })
+        Ok(Self { input, position: 0, len, header: 0, name: Vec::new(), contents_end: 0, next: 0 })
     }
 
     /// The next entry; `None` at the archive's end.
@@ -127,17 +116,16 @@ impl<R: Read + Seek> Reader<R> {
             };
             match header.entry_type() {
                 EntryType::XHeader => local = Pax::parse(&self.extension(&header)?)?,
+                // What it says of all entries behind it, container engines ignore (git writes a comment so). As in Go, it is an
+                // entry of its own, which takes the extensions before it.
                 EntryType::XGlobalHeader => {
-                    let globals = Pax::parse(&self.extension(&header)?)?;
-                    self.globals = globals.after(&self.globals)?.into();
+                    Pax::parse(&self.extension(&header)?)?;
+                    (local, long_path, long_link, extended) = (Pax::default(), None, None, false);
                     continue;
                 }
                 EntryType::GNULongName => long_path = Some(until_nul(self.extension(&header)?)),
                 EntryType::GNULongLink => long_link = Some(until_nul(self.extension(&header)?)),
-                _ => {
-                    let local = local.with_globals(Arc::clone(&self.globals));
-                    return self.member(&header, &local, long_path, long_link).map(Some);
-                }
+                _ => return self.member(&header, &local, long_path, long_link).map(Some),
             }
             extended = true;
         }

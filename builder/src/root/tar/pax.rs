@@ -1,12 +1,11 @@
 //! Extended headers, [POSIX pax](https://pubs.opengroup.org/onlinepubs/9799919799/utilities/pax.html#tag_20_94_13_03).
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ::tar::Header;
 
+use super::TarProblem;
 use super::header;
-use super::{EXTENSION_MAX, TarProblem};
 use crate::root::tree::{Meta, Timestamp, Xattrs};
 
 /// Extended attributes by star, GNU tar and every container engine: the value as it is.
@@ -17,13 +16,12 @@ const LIBARCHIVE_XATTR: &[u8] = b"LIBARCHIVE.xattr.";
 /// Keys that version 0.0 of sparse files repeats; their order counts.
 const REPEATED: [&[u8]; 2] = [b"GNU.sparse.offset", b"GNU.sparse.numbytes"];
 
-/// The records of an extended header, and those of the global headers before it.
+/// The records of an extended header.
 #[derive(Debug, Default)]
 pub(super) struct Pax {
     records: BTreeMap<Vec<u8>, Vec<u8>>,
     /// Keys and values of [`REPEATED`] records, in their order.
     repeated: Vec<(&'static [u8], Vec<u8>)>,
-    globals: Option<Arc<Self>>,
 }
 
 impl Pax {
@@ -47,24 +45,9 @@ impl Pax {
         Ok(pax)
     }
 
-    /// This global header together with those `before` it. What they repeat is about one file, and not taken over.
-    pub(super) fn after(mut self, before: &Self) -> Result<Self, TarProblem> {
-        for (key, value) in &before.records {
-            self.records.entry(key.clone()).or_insert_with(|| value.clone());
-        }
-        let size: usize = self.records.iter().map(|(key, value)| key.len() + value.len()).sum();
-        if size as u64 > EXTENSION_MAX { Err(TarProblem::ExtensionTooLarge) } else { Ok(self) }
-    }
-
-    /// This header with the global ones behind it.
-    pub(super) fn with_globals(self, globals: Arc<Self>) -> Self {
-        Self { globals: Some(globals), ..self }
-    }
-
     /// The value of `key`. An empty one means that the plain header's counts.
     pub(super) fn get(&self, key: &[u8]) -> Option<&[u8]> {
-        let global = || self.globals.as_ref()?.records.get(key);
-        self.records.get(key).or_else(global).map(Vec::as_slice).filter(|value| !value.is_empty())
+        self.records.get(key).map(Vec::as_slice).filter(|value| !value.is_empty())
     }
 
     /// Keys and values of the records that version 0.0 of sparse files repeats, in their order.
@@ -77,12 +60,10 @@ impl Pax {
         self.get(key).map(|value| decimal(value).ok_or(TarProblem::Number(what))).transpose()
     }
 
-    /// The records with keys that begin with `prefix`, by the rest of the key; global ones first.
+    /// The records with keys that begin with `prefix`, by the rest of the key.
     fn below<'a>(&'a self, prefix: &'static [u8]) -> impl Iterator<Item = (&'a [u8], &'a [u8])> {
-        [self.globals.as_deref(), Some(self)].into_iter().flatten().flat_map(move |pax| {
-            let from = pax.records.range(prefix.to_vec()..);
-            from.map_while(move |(key, value)| Some((key.strip_prefix(prefix)?, &**value)))
-        })
+        let from = self.records.range(prefix.to_vec()..);
+        from.map_while(move |(key, value)| Some((key.strip_prefix(prefix)?, &**value)))
     }
 
     fn xattrs(&self) -> Result<Xattrs, TarProblem> {
@@ -228,27 +209,7 @@ mod tests {
     fn an_empty_value_gives_way_to_the_plain_header_and_later_records_win() {
         let pax = Pax::parse(b"9 path=a\n9 path=b\n").unwrap();
         assert_eq!(pax.get(b"path"), Some(&b"b"[..]));
-        let local = Pax::parse(b"8 path=\n").unwrap().with_globals(pax.into());
-        assert_eq!(local.get(b"path"), None);
-    }
-
-    #[test]
-    fn global_records_replace_older_ones() {
-        let older = Pax::parse(b"9 path=a\n8 uid=1\n").unwrap();
-        let globals = Pax::parse(b"9 path=c\n").unwrap().after(&older).unwrap();
-        let pax = Pax::default().with_globals(globals.into());
-        assert_eq!((pax.get(b"path"), pax.get(b"uid")), (Some(&b"c"[..]), Some(&b"1"[..])));
-    }
-
-    #[test]
-    fn global_headers_cannot_grow_without_end() {
-        let record = |key: char| {
-            let value = "v".repeat(600_000);
-            Pax::parse(format!("600011 k{key}={value}\n").as_bytes())
-        };
-        let first = record('a').unwrap();
-        assert!(matches!(record('b').unwrap().after(&first), Err(TarProblem::ExtensionTooLarge)));
-        assert!(record('a').unwrap().after(&first).is_ok());
+        assert_eq!(Pax::parse(b"8 path=\n").unwrap().get(b"path"), None);
     }
 
     #[test]

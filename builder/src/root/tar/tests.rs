@@ -102,19 +102,23 @@ fn long_names_of_both_kinds_and_fine_times_are_read() {
 }
 
 #[test]
-fn global_headers_count_until_overridden() {
+fn global_headers_are_passed_over_with_what_extends_them() {
     let mut builder = Builder::new(Vec::new());
     let global = b"10 uid=42\n10 gid=43\n";
-    builder.append(&header("g", EntryType::XGlobalHeader, global.len() as u64), &global[..]).unwrap();
+    let header_of_all = header("g", EntryType::XGlobalHeader, global.len() as u64);
+    builder.append(&header_of_all, &global[..]).unwrap();
     builder.append(&header("a", EntryType::Regular, 0), &b""[..]).unwrap();
     builder.append_pax_extensions([("uid", &b"7"[..])]).unwrap();
     builder.append(&header("b", EntryType::Regular, 0), &b""[..]).unwrap();
+    builder.append_pax_extensions([("uid", &b"8"[..])]).unwrap();
+    builder.append(&header_of_all, &global[..]).unwrap();
+    builder.append(&header("c", EntryType::Regular, 0), &b""[..]).unwrap();
     let ids: Vec<_> = entries(&builder.into_inner().unwrap())
         .unwrap()
         .iter()
         .map(|entry| (entry.meta.uid, entry.meta.gid))
         .collect();
-    assert_eq!(ids, [(42, 43), (7, 43)]);
+    assert_eq!(ids, [(0, 0), (7, 0), (0, 0)]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use erofs_rs::backend::SliceImage;
 use proptest::prelude::*;
 
 use super::*;
-use crate::root::{Content, Extent};
+use crate::root::{Content, Extent, NodeProblem};
 
 /// What `erofs-rs` finds in an image.
 pub(super) fn read_back(image: &NamedTempFile) -> Listing {
@@ -138,6 +138,24 @@ fn an_attribute_without_a_place_is_an_error() {
     tree.insert(b"dir/f", meta, Kind::Fifo).unwrap();
     let error = write(&tree, &tempfile::tempfile().unwrap()).unwrap_err();
     assert_eq!(error.to_string(), "`dir/f`: the extended attribute `strange.a` cannot be stored");
+}
+
+#[test]
+fn many_sparse_files_together_are_bounded_too() {
+    let len = 1 << 40;
+    let mut tree = Tree::new();
+    let insert = |tree: &mut Tree, number: u32| {
+        let ends = [(0, 4096), (len - 5000, 5000)];
+        let extents = ends.map(|(logical, len)| Extent { logical, physical: 0, len });
+        let file = Content::host_file("sparse".into(), len).with_extents(Some(extents.into()));
+        tree.insert(format!("{number}").as_bytes(), meta(0o644), Kind::File(file)).unwrap();
+    };
+    insert(&mut tree, 0);
+    let one = Image::plan(&tree).unwrap().size();
+    assert!(one < 16 << 20);
+    (1..1 << 10).for_each(|number| insert(&mut tree, number));
+    let error = Image::plan(&tree).unwrap_err();
+    assert!(matches!(error, RootError::Node { problem: NodeProblem::Scattered(_), .. }), "{error}");
 }
 
 #[test]

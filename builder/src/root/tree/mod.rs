@@ -23,6 +23,10 @@ pub(super) const PATH_MAX: usize = 4095;
 const NAMES_MAX: usize = 2_000_000;
 /// The most device nodes a tree takes; real images have a few dozen.
 const DEVICES_MAX: usize = 65_536;
+/// The most bytes that the extended attributes of one node have, names included: half as many as the format has place for.
+pub(super) const XATTRS_MAX: usize = 128 << 10;
+/// The most bytes that the extended attributes of all nodes have: a layer of few bytes could claim gigabytes.
+pub(super) const ALL_XATTRS_MAX: usize = 64 << 20;
 
 /// A file tree. It always has a root directory.
 #[derive(Debug)]
@@ -32,6 +36,8 @@ pub struct Tree {
     free: Vec<NodeId>,
     names: usize,
     devices: usize,
+    /// Bytes of all extended attributes.
+    xattrs: usize,
     /// The layer being merged, counted from 1; 0 where there are no layers.
     layer: u16,
 }
@@ -46,7 +52,7 @@ impl Tree {
     /// A tree with nothing but its root, a directory with mode 755.
     pub fn new() -> Self {
         let root = Node { meta: Meta::with_mode(0o755), kind: Kind::directory(), names: 1 };
-        Self { nodes: vec![root], free: Vec::new(), names: 0, devices: 0, layer: 0 }
+        Self { nodes: vec![root], free: Vec::new(), names: 0, devices: 0, xattrs: 0, layer: 0 }
     }
 
     /// The node `id`.
@@ -91,7 +97,7 @@ impl Tree {
         if !matches!(kind, Kind::Directory(_)) {
             return Err(NodeProblem::RootNotDirectory);
         }
-        self.nodes[0].meta = meta;
+        self.set_meta(NodeId::ROOT, meta)?;
         self.touch(NodeId::ROOT);
         Ok(NodeId::ROOT)
     }
@@ -118,7 +124,7 @@ impl Tree {
             if let Some(old) = self.child(directory, name)
                 && matches!(self.node(old).kind, Kind::Directory(_))
             {
-                self.nodes[old.index()].meta = meta;
+                self.set_meta(old, meta)?;
                 self.touch(old);
                 return Ok(old);
             }
@@ -162,7 +168,7 @@ impl Tree {
                 continue;
             }
             // A free place holds nothing that takes memory.
-            node.meta = Meta::default();
+            self.xattrs -= std::mem::take(&mut node.meta).xattr_bytes();
             match std::mem::replace(&mut node.kind, Kind::Fifo) {
                 Kind::Directory(directory) => {
                     doomed.extend(directory.entries.into_values().map(|entry| entry.node));
@@ -211,13 +217,28 @@ impl Tree {
             }
             self.devices += 1;
         }
-        let node = Node { meta, kind, names: 0 };
-        if let Some(id) = self.free.pop() {
-            self.nodes[id.index()] = node;
-            return Ok(id);
+        let id = self.free.pop().unwrap_or_else(|| {
+            self.nodes.push(Node { meta: Meta::default(), kind: Kind::Fifo, names: 0 });
+            NodeId(self.nodes.len() as u32 - 1)
+        });
+        self.nodes[id.index()].kind = kind;
+        self.set_meta(id, meta)?;
+        Ok(id)
+    }
+
+    /// Gives a node other metadata.
+    fn set_meta(&mut self, id: NodeId, meta: Meta) -> Result<(), NodeProblem> {
+        let (old, new) = (self.node(id).meta.xattr_bytes(), meta.xattr_bytes());
+        if new > XATTRS_MAX {
+            return Err(NodeProblem::Xattrs(new));
         }
-        self.nodes.push(node);
-        Ok(NodeId(self.nodes.len() as u32 - 1))
+        let all = self.xattrs - old + new;
+        if all > ALL_XATTRS_MAX {
+            return Err(NodeProblem::AllXattrs);
+        }
+        self.xattrs = all;
+        self.nodes[id.index()].meta = meta;
+        Ok(())
     }
 
     fn name(&mut self, directory: NodeId, name: &[u8], node: NodeId) -> Result<(), NodeProblem> {
@@ -292,5 +313,21 @@ mod tests {
         let b = tree.lookup(b"b").unwrap();
         assert_eq!(tree.link(NodeId::ROOT, b"c", b), Err(NodeProblem::TooManyNames(NAMES_MAX)));
         assert_eq!(tree.link(NodeId::ROOT, b"a", b), Ok(()));
+    }
+
+    #[test]
+    fn extended_attributes_are_bounded_and_count_as_long_as_they_are_there() {
+        let with = |len| {
+            let xattrs = [(b"user.a"[..].into(), vec![0; len - 6].into())].into();
+            Meta { xattrs, ..Meta::default() }
+        };
+        let mut tree = Tree { xattrs: ALL_XATTRS_MAX - 1000, ..Tree::new() };
+        let mut insert = |path: &[u8], meta: Meta| tree.try_insert(path, meta, Kind::directory()).map(drop);
+        assert_eq!(insert(b"a", with(XATTRS_MAX + 1)), Err(NodeProblem::Xattrs(XATTRS_MAX + 1)));
+        assert_eq!(insert(b"a", with(600)), Ok(()));
+        assert_eq!(insert(b"b", with(600)), Err(NodeProblem::AllXattrs));
+        assert_eq!(insert(b"a", with(1000)), Ok(()), "in place of what was there");
+        tree.remove(NodeId::ROOT, b"a");
+        assert_eq!(tree.xattrs, ALL_XATTRS_MAX - 1000);
     }
 }

@@ -50,6 +50,11 @@ impl Meta {
     pub fn with_mode(mode: u16) -> Self {
         Self { mode: mode & 0o7777, ..Self::default() }
     }
+
+    /// Bytes of the extended attributes, names included.
+    pub(super) fn xattr_bytes(&self) -> usize {
+        self.xattrs.iter().map(|(name, value)| name.len() + value.len()).sum()
+    }
 }
 
 /// The number of a device node, makedev(3).

@@ -11,7 +11,7 @@ const LISTED: usize = 40;
 
 impl SourceError {
     /// What the user can do about it.
-    pub fn hint(&self) -> Option<String> {
+    pub fn hint(&self) -> String {
         let hint: Cow<str> = match self {
             Self::Unreachable { reason, registry } => match reason {
                 Unreachable::Refused => "check the port, and that the registry runs".into(),
@@ -71,10 +71,10 @@ impl SourceError {
             Self::Client(_) => {
                 "install the package ca-certificates, or name a file of certificates in SSL_CERT_FILE".into()
             }
-            Self::Cancelled => return None,
+            Self::Cancelled => "see what is wrong with the other layer".into(),
             Self::Store(error) => return error.hint(),
         };
-        Some(hint.into_owned())
+        hint.into_owned()
     }
 }
 

@@ -113,7 +113,7 @@ fn images_are_told_apart_by_name_and_platform() {
     for reference in [format!("oci:{path}"), format!("oci:{path}:3")] {
         let error = error(&reference);
         assert!(matches!(error, SourceError::NoName { .. }), "{error}");
-        assert!(error.hint().unwrap().contains("app:1") && error.hint().unwrap().contains('2'));
+        assert!(error.hint().contains("app:1") && error.hint().contains('2'));
     }
     let options = Options { platform: "linux/arm64".parse().unwrap(), ..Options::default() };
     let store = TestStore::new();
@@ -143,7 +143,7 @@ fn saved_images_are_read_by_name() {
     assert_pulls(&format!("docker-archive:{path}:app:2"), &two);
     assert_pulls(&format!("docker-archive:{path}:docker.io/library/app:1"), &one);
     let error = error(&format!("docker-archive:{path}"));
-    assert!(error.hint().unwrap().contains("app:1, app:2"), "{error}");
+    assert!(error.hint().contains("app:1, app:2"), "{error}");
     fs::write(&file, Packing::Gzip.pack(&saved(&[(&one, "app:1")]))).unwrap();
     assert_pulls(&format!("docker-archive:{path}"), &one);
 }

@@ -165,7 +165,7 @@ fn a_download_that_makes_no_progress_is_given_up() {
     registry.fault("app", &layer(&image), Fault::Cut { after: 0, times: usize::MAX });
     let error = pull_error(&registry, "app:1");
     assert!(matches!(error, SourceError::Cut { attempts: 5, .. }), "{error}");
-    assert!(error.hint().is_some());
+    assert!(!error.hint().is_empty());
 }
 
 #[test]
@@ -268,7 +268,7 @@ fn what_is_missing_is_told_with_what_there_is() {
     registry.push("app", "1.0", &TestImage::small("one"));
     registry.push("app", "2.0", &TestImage::small("two"));
     let error = pull_error(&registry, "app:3");
-    assert!(error.hint().unwrap().contains("1.0, 2.0"), "{:?}", error.hint());
+    assert!(error.hint().contains("1.0, 2.0"), "{:?}", error.hint());
     assert!(matches!(error, SourceError::NoTag { tag, .. } if tag == "3"));
     assert!(matches!(pull_error(&registry, "none:1"), SourceError::NoRepository { .. }));
     let digest = Digest::of(b"none");
@@ -312,7 +312,7 @@ fn the_platform_asked_for_is_chosen_from_an_index() {
     for name in ["app:1", "app:arm"] {
         let error = pull(name, "linux/riscv64").unwrap_err();
         assert!(matches!(error, SourceError::NoPlatform { .. }), "{error}");
-        let hint = error.hint().unwrap();
+        let hint = error.hint();
         assert!(hint.contains("linux/arm64") && !hint.contains("unknown"), "{hint}");
     }
 }
@@ -371,7 +371,7 @@ fn who_may_not_read_is_told_so() {
         registry.push("app", "1", &TestImage::small("app"));
         let error = pull_error(&registry, "app:1");
         assert!(matches!(error, SourceError::Unauthorized { credentials: None, .. }), "{error}");
-        assert!(error.to_string().contains("anonymous") && error.hint().unwrap().contains("login"));
+        assert!(error.to_string().contains("anonymous") && error.hint().contains("login"));
 
         let ImageReference::Registry(reference) = image_reference(&registry.name("app:1")) else { panic!() };
         let read = |password: &str| {
