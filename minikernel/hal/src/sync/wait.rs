@@ -10,6 +10,7 @@ use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
 use super::SpinLock;
+use crate::OutOfMemory;
 
 /// Wakers in the order in which they came.
 #[derive(Debug)]
@@ -107,9 +108,14 @@ impl WaitQueue {
         Listener { id: self.insert(waker, true), queue: self }
     }
 
-    /// As [`WaitQueue::listen`], for a listener that keeps the queue alive.
-    pub fn listen_owned(self: alloc::sync::Arc<Self>, waker: &Waker) -> Listener<alloc::sync::Arc<Self>> {
-        Listener { id: self.insert(waker, true), queue: self }
+    /// As [`WaitQueue::listen`], for a listener that keeps the queue alive. It can fail: how many of them stand in a queue is for a
+    /// program to decide.
+    pub fn listen_owned(
+        self: alloc::sync::Arc<Self>,
+        waker: &Waker,
+    ) -> Result<Listener<alloc::sync::Arc<Self>>, OutOfMemory> {
+        self.inner.lock().entries.try_reserve(1).map_err(|_| OutOfMemory)?;
+        Ok(Listener { id: self.insert(waker, true), queue: self })
     }
 
     fn insert(&self, waker: &Waker, listener: bool) -> u64 {

@@ -5,23 +5,24 @@ use alloc::vec::Vec;
 use core::future::poll_fn;
 use core::task::{Poll, Waker};
 
+use isopod_fs::Errno;
 use isopod_fs::file::OpenFile;
 use isopod_hal::sync::wait::{Listener, WaitQueue};
 
 use super::NEVER;
-use crate::fail::Interrupted;
+use crate::fail::{Fail, Interrupted, Restart, SysResult};
 use crate::process::Thread;
 use crate::sched;
 use crate::wait::interruptible;
 
 /// Waits until `look` counts something, at most until `deadline` (nanoseconds since boot), and returns its last count. `look` is asked at
-/// first and after each change of one of `files`.
+/// first and after each change of one of `files`. A call that a signal ends is made again only if no handler ran. `ENOMEM`.
 pub async fn wait_for_any(
     thread: &Thread,
-    files: &[Arc<OpenFile>],
+    files: &[Option<Arc<OpenFile>>],
     deadline: u64,
     mut look: impl FnMut() -> usize,
-) -> Result<usize, Interrupted> {
+) -> SysResult {
     let count = look();
     if count > 0 || deadline == NEVER {
         return Ok(count);
@@ -29,13 +30,18 @@ pub async fn wait_for_any(
     let mut ears = Ears::default();
     let found = poll_fn(|context| {
         // First listen, then look, so that no change falls between.
-        ears.listen(files, context.waker());
+        if let Err(errno) = ears.listen(files, context.waker()) {
+            return Poll::Ready(Err(errno));
+        }
         match look() {
             0 => Poll::Pending,
-            count => Poll::Ready(count),
+            count => Poll::Ready(Ok(count)),
         }
     });
-    Ok(interruptible(thread, sched::timeout_at(deadline, found)).await?.unwrap_or(0))
+    match interruptible(thread, sched::timeout_at(deadline, found)).await {
+        Ok(found) => Ok(found.unwrap_or(Ok(0))?),
+        Err(Interrupted) => Err(Fail::Restart(Restart::WithoutHandler)),
+    }
 }
 
 /// Listeners at the queues of files.
@@ -47,14 +53,17 @@ struct Ears {
 
 impl Ears {
     /// Has `waker` woken when one of `files` changes.
-    fn listen(&mut self, files: &[Arc<OpenFile>], waker: &Waker) {
+    fn listen(&mut self, files: &[Option<Arc<OpenFile>>], waker: &Waker) -> Result<(), Errno> {
         if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
-            return;
+            return Ok(());
+        }
+        self.listeners.clear();
+        self.listeners.try_reserve_exact(files.len()).map_err(|_| Errno::ENOMEM)?;
+        for queue in files.iter().flatten().filter_map(|file| file.wait_queue()) {
+            self.listeners.push(queue.listen_owned(waker).map_err(|_| Errno::ENOMEM)?);
         }
         self.waker = Some(waker.clone());
-        self.listeners.clear();
-        let queues = files.iter().filter_map(|file| file.wait_queue());
-        self.listeners.extend(queues.map(|queue| queue.listen_owned(waker)));
+        Ok(())
     }
 }
 
@@ -70,12 +79,13 @@ mod tests {
     #[test]
     fn any_of_the_files_ends_the_wait() {
         let thread = testing::thread();
-        let files: Vec<_> = (0..3).map(|_| new_eventfd(0, false, OpenFlags::empty()).unwrap()).collect();
-        let look = || files.iter().filter(|file| file.ready().contains(Ready::READ)).count();
+        let files: Vec<_> =
+            (0..3).map(|_| Some(new_eventfd(0, false, OpenFlags::empty()).unwrap())).collect();
+        let look = || files.iter().flatten().filter(|file| file.ready().contains(Ready::READ)).count();
         let mut task = Task::new(wait_for_any(&thread, &files, FOREVER, look));
         assert!(task.poll().is_pending());
         let credentials = thread.identity().for_files();
-        files[1].write(&credentials, &mut Bytes::new(&1u64.to_le_bytes())).unwrap();
+        files[1].as_ref().unwrap().write(&credentials, &mut Bytes::new(&1u64.to_le_bytes())).unwrap();
         assert_eq!((task.wakes(), task.poll()), (1, Poll::Ready(Ok(1))));
     }
 

@@ -1,6 +1,5 @@
 //! The sets of descriptors of select(2).
 
-use alloc::vec;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
@@ -27,10 +26,12 @@ impl DescriptorSet {
         Self(words)
     }
 
-    /// The empty set of as many words.
-    #[must_use]
-    pub fn cleared(&self) -> Self {
-        Self(vec![0; self.0.len()])
+    /// The empty set of as many words. `ENOMEM`.
+    pub fn cleared(&self) -> Result<Self, Errno> {
+        let mut words = Vec::new();
+        words.try_reserve_exact(self.0.len()).map_err(|_| Errno::ENOMEM)?;
+        words.resize(self.0.len(), 0);
+        Ok(Self(words))
     }
 
     /// In the ABI's form.
@@ -48,13 +49,6 @@ impl DescriptorSet {
     fn contains(&self, fd: i32) -> bool {
         self.0.get(fd as usize / WORD).is_some_and(|word| word >> (fd as usize % WORD) & 1 == 1)
     }
-
-    /// Its descriptors, rising.
-    fn iter(&self) -> impl Iterator<Item = i32> {
-        let bits = |word: u64| (0..WORD).filter(move |bit| word >> bit & 1 == 1);
-        let words = self.0.iter().enumerate();
-        words.flat_map(move |(index, &word)| bits(word).map(move |bit| (index * WORD + bit) as i32))
-    }
 }
 
 /// What makes a descriptor of each set count as ready: to read, to write, exceptional (select(2), section "Correspondence between select
@@ -68,23 +62,25 @@ const READY: [Ready; 3] = [
 /// The three sets of a select.
 pub type Sets = [Option<DescriptorSet>; 3];
 
-/// Every descriptor that is in one of the sets, rising.
+/// Every descriptor that is in one of the sets, rising. `ENOMEM`.
 pub fn all(sets: &Sets) -> Result<Vec<i32>, Errno> {
-    let mut union = Vec::new();
-    for set in sets.iter().flatten() {
-        union.try_reserve(set.0.len()).map_err(|_| Errno::ENOMEM)?;
-        union.resize(set.0.len().max(union.len()), 0);
-        union.iter_mut().zip(&set.0).for_each(|(word, other)| *word |= other);
+    let longest = sets.iter().flatten().map(|set| set.0.len()).max().unwrap_or(0);
+    let mut found = Vec::new();
+    for index in 0..longest {
+        let word = |set: &DescriptorSet| set.0.get(index).copied().unwrap_or(0);
+        let union = sets.iter().flatten().fold(0, |union, set| union | word(set));
+        found.try_reserve(union.count_ones() as usize).map_err(|_| Errno::ENOMEM)?;
+        found.extend((0..WORD).filter(|bit| union >> bit & 1 == 1).map(|bit| (index * WORD + bit) as i32));
     }
-    Ok(DescriptorSet(union).iter().collect())
+    Ok(found)
 }
 
-/// Those of `sets` that are ready, and how many bits are set in all.
-pub fn ready(sets: &Sets, states: impl Iterator<Item = (i32, Ready)>) -> (Sets, usize) {
-    let mut found = sets.each_ref().map(|set| set.as_ref().map(DescriptorSet::cleared));
+/// Puts those of `sets` that are ready into `found`, sets of the same lengths. Returns how many bits are set in all.
+pub fn ready(sets: &Sets, states: impl Iterator<Item = (i32, Ready)>, found: &mut Sets) -> usize {
+    found.iter_mut().flatten().for_each(|set| set.0.fill(0));
     let mut count = 0;
     for (fd, state) in states {
-        for ((wanted, found), meaning) in sets.iter().zip(&mut found).zip(READY) {
+        for ((wanted, found), meaning) in sets.iter().zip(&mut *found).zip(READY) {
             if let (Some(wanted), Some(found)) = (wanted, found)
                 && wanted.contains(fd)
                 && state.intersects(meaning)
@@ -94,20 +90,22 @@ pub fn ready(sets: &Sets, states: impl Iterator<Item = (i32, Ready)>) -> (Sets, 
             }
         }
     }
-    (found, count)
+    count
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use alloc::vec;
 
     #[test]
     fn descriptors_beyond_the_limit_do_not_count() {
         let set = DescriptorSet::new(vec![!0, !0], 70);
-        assert_eq!(set.iter().count(), 70);
+        let listed = |set: &DescriptorSet| all(&[Some(set.clone()), None, None]).unwrap();
+        assert_eq!(listed(&set).len(), 70);
         assert_eq!((set.contains(69), set.contains(70), set.contains(500)), (true, false, false));
-        assert_eq!(DescriptorSet::new(vec![!0], 64).iter().last(), Some(63));
-        assert_eq!(DescriptorSet::new(vec![], 0).iter().count(), 0);
+        assert_eq!(listed(&DescriptorSet::new(vec![!0], 64)).last(), Some(&63));
+        assert_eq!(listed(&DescriptorSet::new(vec![], 0)), []);
     }
 
     #[test]
@@ -116,6 +114,8 @@ mod tests {
         let sets = [set(0b111), set(0b011), None];
         assert_eq!(all(&sets), Ok(vec![0, 1, 2]));
         let states = [(0, Ready::READABLE), (1, Ready::ERROR), (2, Ready::WRITABLE | Ready::PRIORITY)];
-        assert_eq!(ready(&sets, states.into_iter()), ([set(0b011), set(0b010), None], 3));
+        let mut found = [set(0b111), set(0), None];
+        assert_eq!(ready(&sets, states.into_iter(), &mut found), 3);
+        assert_eq!(found, [set(0b011), set(0b010), None]);
     }
 }

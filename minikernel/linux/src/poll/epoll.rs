@@ -202,12 +202,20 @@ impl Epoll {
         if state.items.contains_key(&key(fd, file)) {
             return Err(Errno::EEXIST);
         }
+        // Room for all of them: who wakes an item cannot fail.
+        let items = state.items.len() + 1;
+        state.candidates.try_reserve(items).map_err(|_| Errno::ENOMEM)?;
         state.items.insert(key(fd, file), Arc::clone(&item));
         drop(state);
-        *item.listener.lock() = Some(queue.listen_owned(&Waker::from(Arc::clone(&item))));
+        let Ok(listener) = queue.listen_owned(&Waker::from(Arc::clone(&item))) else {
+            self.inner.lock().items.remove(&key(fd, file));
+            return Err(Errno::ENOMEM);
+        };
+        *item.listener.lock() = Some(listener);
         if let Some((_, inner)) = &nesting {
             let mut watchers = inner.watchers.lock();
             watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             watchers.push(Arc::downgrade(self));
         }
         drop(nesting);
@@ -314,25 +322,31 @@ impl Epoll {
         if Arc::ptr_eq(inner, self) {
             return Err(Errno::ELOOP);
         }
-        let below = inner.depth_below(self, 1).ok_or(Errno::ELOOP)?;
+        let below = inner.depth_below(self, 1)?;
         let above = self.height_above(0).ok_or(Errno::ELOOP)?;
         if above + below > NESTS_MAX { Err(Errno::ELOOP) } else { Ok(()) }
     }
 
-    /// The longest chain of instances from this one, at `level`, down; `None` when `sought` is in it, or it is too long.
-    fn depth_below(&self, sought: &Arc<Self>, level: usize) -> Option<usize> {
+    /// The longest chain of instances from this one, at `level`, down. `ELOOP` when `sought` is in it, or it is too long.
+    fn depth_below(&self, sought: &Arc<Self>, level: usize) -> Result<usize, Errno> {
         if level > NESTS_MAX {
-            return None;
+            return Err(Errno::ELOOP);
         }
-        let files: Vec<_> = self.inner.lock().items.values().filter_map(|item| item.file.upgrade()).collect();
+        let mut nested = Vec::new();
+        for file in self.inner.lock().items.values().filter_map(|item| item.file.upgrade()) {
+            if let Some(inner) = Self::of(&file) {
+                nested.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                nested.push(Arc::clone(inner));
+            }
+        }
         let mut deepest = level;
-        for inner in files.iter().filter_map(|file| Self::of(file)) {
-            if Arc::ptr_eq(inner, sought) {
-                return None;
+        for inner in nested {
+            if Arc::ptr_eq(&inner, sought) {
+                return Err(Errno::ELOOP);
             }
             deepest = deepest.max(inner.depth_below(sought, level + 1)?);
         }
-        Some(deepest)
+        Ok(deepest)
     }
 
     /// The longest chain of instances that watch this one, which has `level` below it; `None` when it is too long.

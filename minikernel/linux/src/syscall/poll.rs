@@ -120,10 +120,9 @@ async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64
     }
     let mut entries = ctx.memory.read_array(fds, count).await?;
     let table = ctx.thread.files();
-    let watched: Vec<_> = entries.iter().map(|entry| file(&table, entry.fd)).collect();
-    let files: Vec<_> = watched.iter().flatten().cloned().collect();
+    let files = watched(entries.iter().map(|entry| file(&table, entry.fd)))?;
     let outcome = wait_for_any(&ctx.thread, &files, deadline, || {
-        for (entry, file) in entries.iter_mut().zip(&watched) {
+        for (entry, file) in entries.iter_mut().zip(&files) {
             entry.revents = match file {
                 Some(file) => {
                     let asked = Ready::from_bits_truncate(entry.events.into());
@@ -140,7 +139,17 @@ async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64
         let revents = fds.element(index).address() + core::mem::offset_of!(PollFd, revents);
         ctx.memory.write(UserPtr::new(revents), &entry.revents).await?;
     }
-    outcome.map_err(|_| Fail::Restart(Restart::WithoutHandler))
+    outcome
+}
+
+/// As many files as a program says.
+fn watched(
+    files: impl ExactSizeIterator<Item = Option<Arc<OpenFile>>>,
+) -> Result<Vec<Option<Arc<OpenFile>>>, Errno> {
+    let mut watched = Vec::new();
+    watched.try_reserve_exact(files.len()).map_err(|_| Errno::ENOMEM)?;
+    watched.extend(files);
+    Ok(watched)
 }
 
 /// The file behind a descriptor, unless that only names a place.
@@ -201,20 +210,20 @@ async fn select_until(ctx: &Ctx, count: i32, pointers: [UserPtr<u64>; 3], deadli
             *set = Some(DescriptorSet::new(words, count));
         }
     }
-    let mut watched = Vec::new();
-    for fd in bitmap::all(&sets)? {
-        watched.push((fd, table.get(fd)?));
+    let descriptors = bitmap::all(&sets)?;
+    let files = watched(descriptors.iter().map(|&fd| table.get(fd).ok()))?;
+    if files.iter().any(Option::is_none) {
+        return Err(Errno::EBADF.into());
     }
-    let files: Vec<_> = watched.iter().map(|(_, file)| Arc::clone(file)).collect();
-    let mut found = sets.each_ref().map(|set| set.as_ref().map(DescriptorSet::cleared));
-    let outcome = wait_for_any(&ctx.thread, &files, deadline, || {
-        let states = watched.iter().map(|(fd, file)| (*fd, file.ready()));
-        let (ready, count) = bitmap::ready(&sets, states);
-        found = ready;
-        count
+    let mut found: Sets = [None, None, None];
+    for (found, set) in found.iter_mut().zip(&sets) {
+        *found = set.as_ref().map(DescriptorSet::cleared).transpose()?;
+    }
+    let count = wait_for_any(&ctx.thread, &files, deadline, || {
+        let ready = files.iter().flatten().map(|file| file.ready());
+        bitmap::ready(&sets, descriptors.iter().copied().zip(ready), &mut found)
     })
-    .await;
-    let count = outcome.map_err(|_| Fail::Restart(Restart::WithoutHandler))?;
+    .await?;
     for (set, pointer) in found.iter().zip(pointers) {
         if let Some(set) = set {
             ctx.memory.write_bytes(pointer.address(), set.as_words().as_bytes()).await?;
@@ -225,8 +234,8 @@ async fn select_until(ctx: &Ctx, count: i32, pointers: [UserPtr<u64>; 3], deadli
 
 /// How many descriptors Linux's table would have room for: those beyond are not looked at, whatever the program says.
 fn table_size(table: &FileTable) -> usize {
-    match table.numbers().last() {
-        Some(&highest) if highest >= 64 => (highest as usize + 1).next_power_of_two().max(256),
+    match table.highest() {
+        Some(highest) if highest >= 64 => (highest + 1).next_power_of_two().max(256),
         _ => 64,
     }
 }

@@ -27,6 +27,11 @@ pub fn run(t: &mut Report) {
 }
 
 fn polling(t: &mut Report, [reader, writer]: [i32; 2]) {
+    let many = [pollfd { fd: writer, events: POLLOUT, revents: 0 }; 1000];
+    t.call("thousand_times_the_same", sys!(SYS_poll, &many, 1000, -1));
+    t.show("thousand_ready", many.iter().filter(|entry| entry.revents == POLLOUT).count());
+    let many = [pollfd { fd: reader, events: POLLIN, revents: 0 }; 1000];
+    t.call("thousand_not_ready", sys!(SYS_poll, &many, 1000, 1));
     let entry = |fd, events| pollfd { fd, events, revents: -1 };
     let mut entries =
         [entry(reader, POLLIN), entry(writer, POLLOUT), entry(-1, POLLIN), entry(CLOSED, POLLIN)];
