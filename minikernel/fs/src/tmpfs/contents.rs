@@ -2,6 +2,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::ops::Range;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame};
@@ -14,14 +15,6 @@ use crate::{Errno, Result};
 
 const PAGE: u64 = PAGE_SIZE as u64;
 
-/// A page that differs from the lower file's.
-#[derive(Debug)]
-enum Page {
-    Own(Frame),
-    /// A hole where the lower file has data.
-    Hole,
-}
-
 /// What a page of the contents is.
 #[derive(Debug)]
 pub(super) enum Found {
@@ -31,31 +24,56 @@ pub(super) enum Found {
     Hole,
 }
 
-/// Contents of any size, most of which may be holes.
+/// Contents of any size, most of which may be holes. What an operation costs is decided by what is there, never by its range.
 #[derive(Debug)]
 pub(super) struct Contents {
     size: u64,
-    pages: BTreeMap<u64, Page>,
-    /// How many of `pages` are own ones.
-    own: u64,
+    /// Pages of its own.
+    pages: BTreeMap<u64, Frame>,
     lower: Option<Lower>,
 }
 
-/// The part of the lower file that is still visible.
+/// The lower file.
 #[derive(Debug)]
 struct Lower {
     inode: Arc<dyn Inode>,
-    /// Pages before this one are the lower file's, except for those in `pages`. Bytes after the end of the lower file
-    /// are zero in its last page, and where it was cut shorter, the last page was copied.
-    pages: u64,
+    /// Which of its pages are still part of the contents, rising and apart, but for those over which there is an own one. Bytes after
+    /// the end of the lower file are zero in its last page, and where it was cut shorter, the last page was copied.
+    shown: Vec<Range<u64>>,
+    /// How many pages of `shown` are hidden by own ones.
+    hidden: u64,
+}
+
+impl Lower {
+    /// The first run of shown pages that ends after `index`.
+    fn run_after(&self, index: u64) -> Option<&Range<u64>> {
+        self.shown.get(self.shown.partition_point(|run| run.end <= index))
+    }
+
+    fn shows(&self, index: u64) -> bool {
+        self.run_after(index).is_some_and(|run| run.start <= index)
+    }
+
+    /// Shows nothing in `pages` any more.
+    fn hide(&mut self, pages: &Range<u64>) -> Result<()> {
+        let first = self.shown.partition_point(|run| run.end <= pages.start);
+        let end = self.shown.partition_point(|run| run.start < pages.end);
+        let Some(run) = self.shown.get(first).filter(|_| first < end).cloned() else { return Ok(()) };
+        let last = self.shown[end - 1].end;
+        let rest = [run.start..pages.start, pages.end..last];
+        self.shown.try_reserve(1)?;
+        self.shown.splice(first..end, rest.into_iter().filter(|run| !run.is_empty()));
+        Ok(())
+    }
 }
 
 impl Contents {
     /// The contents of `lower` (and its size), or none.
     pub(super) fn new(lower: Option<(Arc<dyn Inode>, u64)>) -> Self {
         let size = lower.as_ref().map_or(0, |(_, size)| *size);
-        let lower = lower.map(|(inode, size)| Lower { inode, pages: size.div_ceil(PAGE) });
-        Self { size, pages: BTreeMap::new(), own: 0, lower }
+        let shown = core::iter::once(0..size.div_ceil(PAGE)).filter(|run| !run.is_empty());
+        let lower = lower.map(|(inode, _)| Lower { inode, shown: shown.collect(), hidden: 0 });
+        Self { size, pages: BTreeMap::new(), lower }
     }
 
     pub(super) fn size(&self) -> u64 {
@@ -64,62 +82,56 @@ impl Contents {
 
     /// How many pages are of its own: what counts against the limit.
     pub(super) fn own_pages(&self) -> u64 {
-        self.own
+        self.pages.len() as u64
     }
 
     /// How many pages are no holes.
     pub(super) fn data_pages(&self) -> u64 {
-        let lower = self.lower_pages();
-        self.own + lower - self.pages.range(..lower).count() as u64
+        let shown = self
+            .lower
+            .as_ref()
+            .map_or(0, |lower| lower.shown.iter().map(|run| run.end - run.start).sum::<u64>() - lower.hidden);
+        self.own_pages() + shown
     }
 
-    fn lower_pages(&self) -> u64 {
-        self.lower.as_ref().map_or(0, |lower| lower.pages)
+    fn shows_lower(&self, index: u64) -> bool {
+        self.lower.as_ref().is_some_and(|lower| lower.shows(index))
     }
 
     /// Has the lower file's pages in `pages` read, if they are used.
     pub(super) fn prefetch(&self, pages: Range<u64>) {
         if let Some(lower) = &self.lower
-            && pages.start < lower.pages
+            && let Some(run) = lower.run_after(pages.start)
+            && run.start < pages.end
         {
-            lower.inode.prefetch(pages.start..pages.end.min(lower.pages));
+            lower.inode.prefetch(pages.start.max(run.start)..pages.end.min(run.end));
         }
     }
 
     /// The page with this index.
     pub(super) fn find(&self, index: u64) -> Result<Found> {
         match (self.pages.get(&index), &self.lower) {
-            (Some(Page::Own(frame)), _) => Ok(Found::Frame(frame.clone())),
-            (None, Some(lower)) if index < lower.pages => lower.inode.page(index).map(Found::Frame),
+            (Some(frame), _) => Ok(Found::Frame(frame.clone())),
+            (None, Some(lower)) if lower.shows(index) => lower.inode.page(index).map(Found::Frame),
             _ => Ok(Found::Hole),
         }
     }
 
     /// The page with this index as one of the file's own, and whether another one was shown there so far.
     pub(super) fn own(&mut self, index: u64, shared: &Shared) -> Result<(Frame, bool)> {
-        match self.find(index)? {
-            Found::Frame(frame) if self.is_own(index) => Ok((frame, false)),
-            Found::Frame(lower) => {
-                let frame = new_page(shared, Some(&lower))?;
-                self.put(index, frame.clone());
-                Ok((frame, true))
-            }
-            Found::Hole => {
-                let frame = new_page(shared, None)?;
-                self.put(index, frame.clone());
-                Ok((frame, false))
-            }
+        if let Some(frame) = self.pages.get(&index) {
+            return Ok((frame.clone(), false));
         }
-    }
-
-    fn is_own(&self, index: u64) -> bool {
-        matches!(self.pages.get(&index), Some(Page::Own(_)))
-    }
-
-    fn put(&mut self, index: u64, frame: Frame) {
-        if !matches!(self.pages.insert(index, Page::Own(frame)), Some(Page::Own(_))) {
-            self.own += 1;
+        let lower = match self.find(index)? {
+            Found::Frame(frame) => Some(frame),
+            Found::Hole => None,
+        };
+        let frame = new_page(shared, lower.as_ref())?;
+        self.pages.insert(index, frame.clone());
+        if let Some(hidden) = self.lower.as_mut().filter(|_| lower.is_some()) {
+            hidden.hidden += 1;
         }
+        Ok((frame, lower.is_some()))
     }
 
     /// Writes what `source` has, from `offset` on. Returns how much, and which pages of the lower file were replaced.
@@ -178,7 +190,7 @@ impl Contents {
     fn clear_tail(&mut self) {
         let (index, start) = page_of(self.size);
         if start > 0
-            && let Some(Page::Own(frame)) = self.pages.get(&index)
+            && let Some(frame) = self.pages.get(&index)
         {
             frame.clear(start..PAGE_SIZE);
         }
@@ -207,26 +219,26 @@ impl Contents {
                 }
             }
         }
-        let kept = size.div_ceil(PAGE);
-        self.discard(kept..u64::MAX, shared);
-        if let Some(lower) = &mut self.lower {
-            lower.pages = lower.pages.min(kept);
-        }
+        self.discard(&(size.div_ceil(PAGE)..u64::MAX), shared)?;
         self.size = size;
         Ok(first_gone..old_pages)
     }
 
-    /// Frees own pages in the range, and forgets holes.
-    fn discard(&mut self, range: Range<u64>, shared: &Shared) {
-        let mut freed = 0;
-        let mut rest = self.pages.split_off(&range.start);
-        let mut after = rest.split_off(&range.end);
-        for page in rest.into_values() {
-            freed += u64::from(matches!(page, Page::Own(_)));
+    /// Makes the pages holes.
+    fn discard(&mut self, pages: &Range<u64>, shared: &Shared) -> Result<()> {
+        if let Some(lower) = &mut self.lower {
+            // Own pages go first from the count, as long as it is known what they hide.
+            let hidden = self.pages.range(pages.clone()).filter(|(index, _)| lower.shows(**index)).count();
+            lower.hide(pages)?;
+            lower.hidden -= hidden as u64;
         }
+        let before = self.pages.len();
+        let mut rest = self.pages.split_off(&pages.start);
+        let mut after = rest.split_off(&pages.end);
+        drop(rest);
         self.pages.append(&mut after);
-        self.own -= freed;
-        shared.give_pages(freed);
+        shared.give_pages((before - self.pages.len()) as u64);
+        Ok(())
     }
 
     /// fallocate(2). Returns the pages that mappings must let go of.
@@ -253,41 +265,34 @@ impl Contents {
     /// Gives every hole in the range (bytes) a page; all or none.
     fn reserve(&mut self, range: &Range<u64>, shared: &Shared) -> Result<()> {
         let pages = range.start / PAGE..range.end.div_ceil(PAGE);
-        let taken =
-            self.pages.range(pages.clone()).filter(|(_, page)| matches!(page, Page::Own(_))).count() as u64;
-        let lower = self.lower_pages();
-        let lower_data = lower.min(pages.end).saturating_sub(pages.start)
-            - self.pages.range(pages.start..lower.clamp(pages.start, pages.end)).count() as u64;
         // Refused before a single page is zeroed when there cannot be room for all.
-        let holes = pages.end - pages.start - taken - lower_data;
+        let mut holes = 0;
+        let mut at = self.next_hole(pages.start);
+        while at < pages.end {
+            let end = self.next_data(at).unwrap_or(u64::MAX).min(pages.end);
+            holes += end - at;
+            at = self.next_hole(end);
+        }
         shared.take_pages(holes)?;
         shared.give_pages(holes);
-        let mut added = alloc::vec::Vec::new();
-        for index in pages {
-            let hole = match self.pages.get(&index) {
-                Some(Page::Own(_)) => false,
-                Some(Page::Hole) => true,
-                None => index >= lower,
-            };
-            if !hole {
-                continue;
-            }
-            let outcome = match added.try_reserve(1) {
-                Ok(()) => new_page(shared, None),
-                Err(error) => Err(error.into()),
-            };
-            match outcome {
+        let mut added = Vec::new();
+        added.try_reserve_exact(holes as usize)?;
+        let mut at = self.next_hole(pages.start);
+        while at < pages.end {
+            match new_page(shared, None) {
                 Ok(frame) => {
-                    self.put(index, frame);
-                    added.push(index);
+                    self.pages.insert(at, frame);
+                    added.push(at);
                 }
                 Err(error) => {
-                    for index in added {
-                        self.punch_page(index, shared);
+                    for index in &added {
+                        self.pages.remove(index);
                     }
+                    shared.give_pages(added.len() as u64);
                     return Err(error);
                 }
             }
+            at = self.next_hole(at + 1);
         }
         Ok(())
     }
@@ -314,19 +319,36 @@ impl Contents {
             }
         }
         if !whole.is_empty() {
-            self.discard(whole.clone(), shared);
-            for index in whole.start..whole.end.min(self.lower_pages()) {
-                self.pages.insert(index, Page::Hole);
-            }
+            self.discard(&whole, shared)?;
         }
         Ok(touched)
     }
 
-    /// Makes one own page a hole again.
-    fn punch_page(&mut self, index: u64, shared: &Shared) {
-        self.discard(index..index + 1, shared);
-        if index < self.lower_pages() {
-            self.pages.insert(index, Page::Hole);
+    /// The first page at or after `index` that is no hole.
+    fn next_data(&self, index: u64) -> Option<u64> {
+        let own = self.pages.range(index..).next().map(|(own, _)| *own);
+        let lower =
+            self.lower.as_ref().and_then(|lower| lower.run_after(index)).map(|run| run.start.max(index));
+        own.into_iter().chain(lower).min()
+    }
+
+    /// The first page at or after `index` that is a hole.
+    fn next_hole(&self, mut index: u64) -> u64 {
+        loop {
+            let run = self.lower.as_ref().and_then(|lower| lower.run_after(index));
+            if let Some(run) = run.filter(|run| run.start <= index) {
+                index = run.end;
+            }
+            let start = index;
+            for own in self.pages.range(index..).map(|(own, _)| *own) {
+                if own != index {
+                    break;
+                }
+                index += 1;
+            }
+            if index == start && !self.shows_lower(index) {
+                return index;
+            }
         }
     }
 
@@ -335,25 +357,14 @@ impl Contents {
         if offset >= self.size {
             return Err(Errno::ENXIO.into());
         }
-        let is_data = |index| match self.pages.get(&index) {
-            Some(Page::Own(_)) => true,
-            Some(Page::Hole) => false,
-            None => index < self.lower_pages(),
+        let index = offset / PAGE;
+        let found = match extent {
+            Extent::Data => {
+                self.next_data(index).filter(|found| found * PAGE < self.size).ok_or(Errno::ENXIO)?
+            }
+            Extent::Hole => self.next_hole(index),
         };
-        let mut index = offset / PAGE;
-        let end = self.size.div_ceil(PAGE);
-        while index < end && is_data(index) != (extent == Extent::Data) {
-            index = match self.pages.range(index + 1..).next() {
-                // Between the lower file's pages and the next own one there is nothing.
-                Some((next, _)) if extent == Extent::Data && index + 1 >= self.lower_pages() => *next,
-                None if extent == Extent::Data && index + 1 >= self.lower_pages() => end,
-                _ => index + 1,
-            };
-        }
-        match extent {
-            Extent::Data if index >= end => Err(Errno::ENXIO.into()),
-            _ => Ok(offset.max(index * PAGE).min(self.size)),
-        }
+        Ok(found.saturating_mul(PAGE).max(offset).min(self.size))
     }
 }
 

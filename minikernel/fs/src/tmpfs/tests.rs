@@ -65,6 +65,10 @@ fn fails<T: core::fmt::Debug>(result: Result<T>, errno: Errno) {
 struct Observer(SpinLock<Vec<Range<u64>>>);
 
 impl MappingObserver for Observer {
+    fn id(&self) -> u64 {
+        1
+    }
+
     fn invalidate(&self, pages: Range<u64>) {
         self.0.lock().push(pages);
     }
@@ -245,8 +249,7 @@ fn pages_are_shared_with_the_lower_file_until_they_are_written() {
     let (lower, upper) = layers();
     let (below, data) = (lower.root().lookup(b"data").unwrap(), upper.root().lookup(b"data").unwrap());
     let observer = Arc::new(Observer::default());
-    let registered: Arc<dyn MappingObserver> = observer.clone();
-    data.state().observe(&registered);
+    let _registered = data.state().observe(1, || observer.clone()).unwrap();
     write(&data, PAGE as u64 + 1, b"x").unwrap();
     assert!(data.page(0).unwrap().same(&below.page(0).unwrap()));
     assert!(!data.page(1).unwrap().same(&below.page(1).unwrap()));
@@ -265,6 +268,102 @@ fn pages_are_shared_with_the_lower_file_until_they_are_written() {
     data.truncate(3 * PAGE as u64).unwrap();
     assert!(read(&data).iter().all(|byte| *byte == 0));
     assert_eq!(read(&below), [1; 3 * PAGE]);
+}
+
+/// A lower file system whose only file says that it is as large as a file can be.
+#[derive(Debug, Default)]
+struct Endless(crate::InodeState);
+
+impl Endless {
+    const SIZE: u64 = (1 << 63) - PAGE as u64;
+}
+
+impl Inode for Endless {
+    fn metadata(&self) -> Result<Metadata> {
+        let about = crate::DetachedInode::new(FileType::Regular, 0o644, 0, 0).metadata()?;
+        Ok(Metadata { inode: 1, size: Self::SIZE, ..about })
+    }
+
+    fn state(&self) -> &crate::InodeState {
+        &self.0
+    }
+
+    fn page(&self, _: u64) -> Result<isopod_hal::frame::Frame> {
+        Ok(isopod_hal::frame::Frame::zeroed()?)
+    }
+}
+
+impl FileSystem for Endless {
+    fn name(&self) -> &'static str {
+        "endless"
+    }
+
+    fn root(&self) -> Arc<dyn Inode> {
+        Arc::new(Self::default())
+    }
+
+    fn statistics(&self) -> Result<Statistics> {
+        Ok(Statistics::default())
+    }
+}
+
+#[test]
+fn a_lower_file_of_any_size_is_never_walked() {
+    const FAR: u64 = 1 << 60;
+    let lower: Arc<dyn FileSystem> = Arc::new(Endless::default());
+    let root = overlay(&lower, &small()).unwrap().root();
+    let end = Endless::SIZE;
+    assert_eq!(root.seek_extent(FAR, Extent::Data).unwrap(), FAR);
+    assert_eq!(root.seek_extent(5, Extent::Hole).unwrap(), end);
+    root.allocate(AllocateMode::ReserveKeepSize, 0..end).unwrap();
+    write(&root, FAR, b"own").unwrap();
+    root.allocate(AllocateMode::PunchHole, PAGE as u64..FAR).unwrap();
+    assert_eq!(root.seek_extent(7, Extent::Hole).unwrap(), PAGE as u64);
+    assert_eq!(root.seek_extent(PAGE as u64, Extent::Data).unwrap(), FAR);
+    fails(root.allocate(AllocateMode::ReserveKeepSize, 0..end), Errno::ENOSPC);
+    root.allocate(AllocateMode::PunchHole, 0..end).unwrap();
+    fails(root.seek_extent(0, Extent::Data), Errno::ENXIO);
+    assert_eq!(root.metadata().unwrap().blocks, 0);
+    root.truncate(3).unwrap();
+    assert_eq!(read(&root), [0; 3]);
+}
+
+proptest::proptest! {
+    /// Against an array of pages: what is data, what is a hole, and how many there are of each.
+    #[test]
+    fn extents_are_those_of_an_array_of_pages(
+        operations in proptest::collection::vec((0u64..12, 1u64..6, 0u8..4), 1..40)
+    ) {
+        let lower: Arc<dyn FileSystem> = Arc::new(Endless::default());
+        let root = overlay(&lower, &small()).unwrap().root();
+        let bytes = |pages: u64| pages * PAGE as u64;
+        root.truncate(bytes(8)).unwrap();
+        root.truncate(bytes(20)).unwrap();
+        let mut model = [true; 20];
+        model[8..].fill(false);
+        for (start, length, kind) in operations {
+            let (range, pages) = (bytes(start)..bytes(start + length), start as usize..(start + length) as usize);
+            match kind {
+                0 => { write(&root, range.start, &[1]).unwrap(); model[start as usize] = true; }
+                1 => { root.allocate(AllocateMode::Reserve, range).unwrap(); model[pages].fill(true); }
+                2 => { root.allocate(AllocateMode::PunchHole, range).unwrap(); model[pages].fill(false); }
+                _ => {
+                    root.truncate(range.start).unwrap();
+                    root.truncate(bytes(20)).unwrap();
+                    model[start as usize..].fill(false);
+                }
+            }
+            let blocks = model.iter().filter(|data| **data).count() as u64 * 8;
+            proptest::prop_assert_eq!(root.metadata().unwrap().blocks, blocks);
+            for from in 0..20 {
+                for (extent, wanted) in [(Extent::Data, true), (Extent::Hole, false)] {
+                    let next = (from..20).find(|page| model[*page] == wanted).or((!wanted).then_some(20));
+                    let found = root.seek_extent(bytes(from as u64), extent).ok();
+                    proptest::prop_assert_eq!(found, next.map(|page| bytes(page as u64)));
+                }
+            }
+        }
+    }
 }
 
 #[test]

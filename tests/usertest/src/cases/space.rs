@@ -11,6 +11,7 @@ pub fn run(t: &mut Report) {
     holes(t);
     allocation(t);
     anonymous_files(t);
+    endless(t);
 }
 
 fn truncation(t: &mut Report) {
@@ -80,6 +81,30 @@ fn allocation(t: &mut Report) {
     t.call("fallocate_directory", sys!(SYS_fallocate, fd, 0, 0, 10));
     close(fd);
     t.call("fallocate_closed", sys!(SYS_fallocate, CLOSED, 0, 0, 10));
+}
+
+/// A file as large as one can be, which nothing may look at page by page.
+fn endless(t: &mut Report) {
+    const PUNCH: i32 = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    const FAR: i64 = 1 << 60;
+    let fd = sys!(SYS_memfd_create, c"endless", 0).expect("a file") as i32;
+    let seek = |offset: i64, whence| sys!(SYS_lseek, fd, offset, whence);
+    t.call("endless_truncate", sys!(SYS_ftruncate, fd, i64::MAX));
+    t.show("endless_size", fstat(fd).st_size);
+    t.call("endless_no_data", seek(0, SEEK_DATA));
+    t.call("endless_hole", seek(5, SEEK_HOLE));
+    t.call("endless_write", sys!(SYS_pwrite64, fd, b"data", 4, FAR));
+    t.show("endless_blocks", fstat(fd).st_blocks);
+    t.call("endless_data", seek(1, SEEK_DATA));
+    t.call("endless_hole_after", seek(FAR + 2, SEEK_HOLE));
+    t.call("endless_no_more_data", seek(FAR + 4096, SEEK_DATA));
+    t.call("endless_punch", sys!(SYS_fallocate, fd, PUNCH, 0, FAR));
+    t.call("endless_data_stays", seek(0, SEEK_DATA));
+    t.call("endless_punch_all", sys!(SYS_fallocate, fd, PUNCH, 0, i64::MAX));
+    t.call("endless_data_gone", seek(0, SEEK_DATA));
+    t.show("endless_punched_blocks", fstat(fd).st_blocks);
+    t.call("endless_cut", sys!(SYS_ftruncate, fd, 1));
+    close(fd);
 }
 
 fn anonymous_files(t: &mut Report) {
