@@ -31,7 +31,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     };
     let devices = probe(boot);
     host::connect(devices.consoles.first().cloned(), manifest.channel == Channel::Framed, manifest.stdin);
-    log::set_sink(|text| to_host(Kind::Log, text));
+    log::set_sink(host::log);
     sched::spawn(async move {
         let status = match run(boot, manifest, devices).await {
             Ok(status) => status,
@@ -45,12 +45,6 @@ pub fn start(boot: &'static BootInfo) -> ! {
     sched::run()
 }
 
-fn to_host(kind: Kind, bytes: &[u8]) {
-    if let Some(host) = host::current() {
-        host.send(kind, bytes);
-    }
-}
-
 /// Mounts the root and runs the manifest's command; its exit status, or what stands in the way.
 async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
@@ -59,7 +53,7 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
         namespace: namespace.map_err(|errno| alloc::format!("cannot mount /dev: {errno}"))?,
         page_cache: root.page_cache,
         random: devices.random,
-        log: |text| to_host(Kind::Log, text),
+        log: host::log,
         hostname: manifest.hostname.clone().into_bytes(),
         command_line: boot.command_line,
         trace: manifest.trace,
@@ -73,8 +67,11 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
 /// Tells the host how it ended, waits until it knows, and switches the machine off.
 async fn end(status: u8) {
     if let Some(host) = host::current() {
-        host.send(Kind::Exit, &[status]);
+        let sent = host.send(Kind::Exit, &[status]);
         host.drained().await;
+        if !sent {
+            host.send_polled(Kind::Exit, &[status]);
+        }
     }
     power::off(status)
 }

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 
 use isopod_drivers::console::CharDevice;
 use isopod_fs::{Result, Sink};
+use isopod_hal::clock;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_manifest::channel::{self, Frame, Kind, MAX_PAYLOAD};
@@ -20,6 +21,9 @@ use crate::tty::console;
 
 /// How much standard input may be under way, in bytes: what the guest keeps for a program that does not read yet.
 const WINDOW: usize = 64 << 10;
+
+/// How many bytes are read from the device at once.
+const CHUNK: usize = 512;
 
 /// The guest's end of the control channel.
 pub(super) struct Channel {
@@ -47,13 +51,18 @@ impl Channel {
 
     /// Takes frames from the host for ever.
     async fn receive(self: Arc<Self>) {
+        /// How long to wait for memory to read into, in nanoseconds.
+        const PAUSE: u64 = 10_000_000;
         let mut buffer = Vec::new();
         loop {
+            while buffer.try_reserve(CHUNK).is_err() {
+                sched::sleep_until(clock::monotonic_ns() + PAUSE).await;
+            }
             let open = self
                 .device
                 .readable()
                 .until(|| {
-                    let mut chunk = [0; 512];
+                    let mut chunk = [0; CHUNK];
                     match self.device.read(&mut chunk) {
                         0 if self.device.hung_up() => Some(false),
                         0 => None,
@@ -118,6 +127,10 @@ impl Channel {
     /// Allows the host to send more input when at least half of the window is free.
     fn grant(&self) {
         let Some(unread) = self.input.available().filter(|_| !self.input.has_ended()) else { return };
+        // What is allowed must find room when it comes.
+        if !self.input.reserve(WINDOW) {
+            return;
+        }
         let more = {
             let mut credit = self.credit.lock();
             let under_way = unread + *credit;
@@ -128,15 +141,16 @@ impl Channel {
             *credit += more;
             more
         };
-        self.output.push(&[&channel::header(Kind::Credit, size_of::<u32>()), &(more as u32).to_le_bytes()]);
+        if !self.send(Kind::Credit, &(more as u32).to_le_bytes()) {
+            *self.credit.lock() -= more;
+        }
     }
 }
 
 impl Host for Channel {
-    fn send(&self, kind: Kind, bytes: &[u8]) {
-        for chunk in bytes.chunks(MAX_PAYLOAD) {
-            self.output.push(&[&channel::header(kind, chunk.len()), chunk]);
-        }
+    fn send(&self, kind: Kind, bytes: &[u8]) -> bool {
+        let bytes = &bytes[..bytes.len().min(MAX_PAYLOAD)];
+        self.output.push(kind, &[&channel::header(kind, bytes.len()), bytes])
     }
 
     fn can_send(&self) -> bool {

@@ -27,6 +27,13 @@ impl Input {
         }
     }
 
+    /// Makes room for `bytes` bytes in all; false without memory.
+    pub(super) fn reserve(&self, bytes: usize) -> bool {
+        let mut state = self.state.lock();
+        let more = bytes.saturating_sub(state.bytes.len());
+        state.bytes.try_reserve(more).is_ok()
+    }
+
     /// Adds bytes. Without memory they are lost; what may be under way is bounded by those who call this.
     pub(super) fn push(&self, bytes: &[u8]) {
         let mut state = self.state.lock();

@@ -12,6 +12,7 @@ mod stream;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::pin::Pin;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use isopod_drivers::console::CharDevice;
 use isopod_fs::{Result, Sink};
@@ -25,8 +26,10 @@ pub use stream::{HostEnd, HostStream, Stream};
 
 /// The way to the host. Nothing here waits.
 pub trait Host: Send + Sync {
-    /// Sends bytes of `kind`. They are all taken; senders of much ask [`Host::can_send`] first.
-    fn send(&self, kind: Kind, bytes: &[u8]);
+    /// Sends bytes of `kind`, at most [`MAX_PAYLOAD`](isopod_manifest::channel::MAX_PAYLOAD) of them: all, or without memory for what the
+    /// device leaves none, which is false. Senders of much ask [`Host::can_send`] first; the kernel's own words are refused when too
+    /// many wait.
+    fn send(&self, kind: Kind, bytes: &[u8]) -> bool;
 
     /// True when the device keeps up with what is sent.
     fn can_send(&self) -> bool;
@@ -69,6 +72,27 @@ pub fn current() -> Option<&'static Arc<dyn Host>> {
     CURRENT.get()
 }
 
+/// Sends the kernel's own words. What cannot be sent is counted, and told as soon as something can.
+pub fn log(text: &[u8]) {
+    static LOST: AtomicUsize = AtomicUsize::new(0);
+    let Some(host) = current() else { return };
+    let lost = LOST.swap(0, Ordering::Relaxed);
+    let told = lost == 0
+        || host.send(Kind::Log, alloc::format!("isopod: {lost} messages were lost here\n").as_bytes());
+    if !told || !host.send(Kind::Log, text) {
+        LOST.fetch_add(if told { 1 } else { lost + 1 }, Ordering::Relaxed);
+    }
+}
+
+/// Waits until the device keeps up, for who has many words.
+pub async fn caught_up() {
+    if let Some(host) = current()
+        && !host.can_send()
+    {
+        host.sendable().until(|| host.can_send().then_some(())).await;
+    }
+}
+
 /// A host when there is no device to reach one: output is lost, input is at its end.
 #[derive(Debug, Default)]
 struct Nobody {
@@ -76,7 +100,9 @@ struct Nobody {
 }
 
 impl Host for Nobody {
-    fn send(&self, _: Kind, _: &[u8]) {}
+    fn send(&self, _: Kind, _: &[u8]) -> bool {
+        true
+    }
 
     fn can_send(&self) -> bool {
         true

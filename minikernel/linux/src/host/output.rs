@@ -8,8 +8,12 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use isopod_drivers::console::CharDevice;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
+use isopod_manifest::channel::Kind;
 
 use crate::sched;
+
+/// How many bytes may wait for the device before the kernel keeps its own words to itself. What a program writes waits in the program.
+const BACKLOG: usize = 64 << 10;
 
 /// The output side of a character device: takes pieces as a whole, and passes on later what the device does not take at once.
 pub(super) struct Output {
@@ -67,15 +71,19 @@ impl Output {
         queue.is_empty()
     }
 
-    /// Sends the pieces one behind the other. They are taken in any case; without memory for what the device leaves, the rest is lost.
-    pub(super) fn push(&self, pieces: &[&[u8]]) {
+    /// Sends the pieces one behind the other: all of them, or without memory for that none. False for none, as for the kernel's own
+    /// words when too much waits.
+    pub(super) fn push(&self, kind: Kind, pieces: &[&[u8]]) -> bool {
         let mut queue = self.queue.lock();
-        for piece in pieces {
-            if queue.try_reserve(piece.len()).is_ok() {
-                queue.extend(*piece);
-            }
+        if kind == Kind::Log && queue.len() > BACKLOG {
+            return false;
+        }
+        let taken = queue.try_reserve(pieces.iter().map(|piece| piece.len()).sum()).is_ok();
+        if taken {
+            queue.extend(pieces.iter().copied().flatten());
         }
         self.flush(&mut queue);
+        taken
     }
 
     /// True when more should be sent: the device keeps up. Who is told otherwise is woken by [`Output::sendable`].
@@ -109,5 +117,77 @@ impl Output {
         for piece in pieces {
             self.device.write_polled(piece);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A device that takes so many bytes and keeps what it took.
+    #[derive(Default)]
+    struct Device {
+        room: SpinLock<usize>,
+        taken: SpinLock<Vec<u8>>,
+        changed: WaitQueue,
+    }
+
+    impl CharDevice for Device {
+        fn write(&self, bytes: &[u8]) -> usize {
+            let mut room = self.room.lock();
+            let taken = bytes.len().min(*room);
+            *room -= taken;
+            self.taken.lock().extend(&bytes[..taken]);
+            taken
+        }
+
+        fn read(&self, _: &mut [u8]) -> usize {
+            0
+        }
+
+        fn can_write(&self) -> bool {
+            *self.room.lock() > 0
+        }
+
+        fn is_drained(&self) -> bool {
+            true
+        }
+
+        fn can_read(&self) -> bool {
+            false
+        }
+
+        fn hung_up(&self) -> bool {
+            false
+        }
+
+        fn writable(&self) -> &WaitQueue {
+            &self.changed
+        }
+
+        fn readable(&self) -> &WaitQueue {
+            &self.changed
+        }
+
+        fn write_polled(&self, _: &[u8]) {}
+    }
+
+    #[test]
+    fn the_kernels_own_words_stop_at_a_backlog_and_others_do_not() {
+        let device = Arc::new(Device::default());
+        let output = Output::new(device.clone(), b"hello");
+        let line = [b'.'; 1000];
+        let mut logged = 0;
+        while output.push(Kind::Log, &[b"head", &line]) {
+            logged += 1;
+        }
+        assert_eq!(logged, BACKLOG / 1004 + 1);
+        assert!(output.push(Kind::Stdout, &[b"last"]));
+        *device.room.lock() = usize::MAX;
+        assert!(output.push(Kind::Exit, &[b"!"]));
+        let taken = device.taken.lock();
+        assert_eq!(taken.len(), 5 + logged * 1004 + 5);
+        assert!(taken.starts_with(b"hellohead.") && taken.ends_with(b".last!"));
+        assert!(output.push(Kind::Log, &[&line]));
     }
 }

@@ -62,10 +62,8 @@ impl Plain {
 }
 
 impl Host for Plain {
-    fn send(&self, kind: Kind, bytes: &[u8]) {
-        if is_text(kind) {
-            self.output.push(&[bytes]);
-        }
+    fn send(&self, kind: Kind, bytes: &[u8]) -> bool {
+        !is_text(kind) || self.output.push(kind, &[bytes])
     }
 
     fn can_send(&self) -> bool {

@@ -83,7 +83,9 @@ impl FileOps for HostStream {
             let mut bytes = [0; 1024];
             let wanted = source.remaining().min(bytes.len());
             let taken = source.take(&mut bytes[..wanted]);
-            self.host.send(self.kind(), &bytes[..taken]);
+            if !self.host.send(self.kind(), &bytes[..taken]) {
+                return if done == 0 { Err(Errno::ENOMEM.into()) } else { Ok(done) };
+            }
             done += taken;
             if taken < wanted {
                 break;

@@ -9,7 +9,7 @@ use super::argument::put;
 use super::{Call, CallInfo, table, unknown};
 use crate::fail::{Fail, Restart, SysResult, in_register};
 use crate::process::Ctx;
-use crate::{kernel, memory_pressure};
+use crate::{host, kernel, memory_pressure};
 
 /// The number and the arguments of the system call that the registers ask for.
 #[inline]
@@ -52,6 +52,7 @@ pub async fn handle(ctx: &mut Ctx) {
     let value = settle(ctx, result);
     if kernel::tracing() {
         trace(ctx, number, arguments, result, value);
+        host::caught_up().await;
     }
     ctx.user.regs.rax = value;
 }

@@ -9,7 +9,7 @@ use isopod_fs::file::{FileOps, OpenFlags, OpenRequest};
 use isopod_fs::{Capabilities, DeviceId, Errno, Result, Source};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
-use isopod_manifest::channel::Kind;
+use isopod_manifest::channel::{Kind, MAX_PAYLOAD};
 
 use super::end::End;
 use super::job;
@@ -123,11 +123,16 @@ impl Terminal {
     /// Ends a change: what is on its way to the host goes there, signals reach the foreground, and who waits looks again.
     pub(super) fn settle(&self, mut state: SpinLockGuard<'_, State>) {
         if let (Far::Host, Some(host)) = (self.far, host::current()) {
-            let (first, second) = state.line.screen.bytes.as_slices();
-            for bytes in [first, second].into_iter().filter(|bytes| !bytes.is_empty()) {
-                host.send(Kind::Stdout, bytes);
+            let screen = &mut state.line.screen.bytes;
+            while !screen.is_empty() {
+                let bytes = screen.as_slices().0;
+                let length = bytes.len().min(MAX_PAYLOAD);
+                // What cannot be sent now goes with what is printed next.
+                if !host.send(Kind::Stdout, &bytes[..length]) {
+                    break;
+                }
+                screen.drain(..length);
             }
-            state.line.screen.bytes.clear();
         }
         let signals = core::mem::replace(&mut state.line.signals, SigSet::EMPTY);
         let foreground = state.foreground;
