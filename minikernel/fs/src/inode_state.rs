@@ -14,6 +14,9 @@ use crate::{Errno, Result};
 
 /// Someone who has pages of a file mapped, and must let go of them when the file's contents move.
 pub trait MappingObserver: Send + Sync {
+    /// A number that tells observers of one inode apart.
+    fn id(&self) -> u64;
+
     /// The pages with these indexes were cut off or replaced: unmap them; the next touch asks for them again.
     ///
     /// Called without any lock of the file system held.
@@ -98,13 +101,22 @@ impl InodeState {
         self.attached.lock().as_ref().and_then(Weak::upgrade).and_then(|any| any.downcast().ok())
     }
 
-    /// Tells `observer` of moved pages for as long as it lives.
-    pub fn observe(&self, observer: &Arc<dyn MappingObserver>) {
+    /// The observer with the number `id`, which `make` makes where there is none: it is told of moved pages for as long as it lives.
+    pub fn observe(
+        &self,
+        id: u64,
+        make: impl FnOnce() -> Arc<dyn MappingObserver>,
+    ) -> Result<Arc<dyn MappingObserver>> {
         let mut observers = self.observers.lock();
-        observers.retain(|known| {
-            known.strong_count() > 0 && !core::ptr::addr_eq(known.as_ptr(), Arc::as_ptr(observer))
-        });
-        observers.push(Arc::downgrade(observer));
+        let known = observers.iter().filter_map(Weak::upgrade).find(|known| known.id() == id);
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        observers.retain(|known| known.strong_count() > 0);
+        observers.try_reserve(1)?;
+        let observer = make();
+        observers.push(Arc::downgrade(&observer));
+        Ok(observer)
     }
 
     /// Has every observer let go of `pages`. The caller holds no lock of the inode.
@@ -112,9 +124,14 @@ impl InodeState {
         if pages.is_empty() {
             return;
         }
-        let observers: Vec<_> = self.observers.lock().iter().filter_map(Weak::upgrade).collect();
-        for observer in observers {
-            observer.invalidate(pages.clone());
+        // One after the other, from the last: who comes meanwhile has no pages yet, and who goes needs no word.
+        let mut next = self.observers.lock().len();
+        while let Some(index) = next.checked_sub(1) {
+            next = index;
+            let observer = self.observers.lock().get(index).and_then(Weak::upgrade);
+            if let Some(observer) = observer {
+                observer.invalidate(pages.clone());
+            }
         }
     }
 }

@@ -136,5 +136,5 @@ pub fn set_domain_name(name: &[u8]) {
 pub fn shared_memory(space: &Arc<AddressSpace>, length: usize) -> Result<FileBacking, Errno> {
     let file = crate::dev::memory_file(b"dev/zero", length as u64)?;
     let inode = Arc::clone(file.inode());
-    Ok(FileBacking::new(space, file, inode, 0))
+    FileBacking::new(space, file, inode, 0)
 }

@@ -1,6 +1,6 @@
 //! When memory runs out (design, decision 10).
 
-use isopod_hal::heap;
+use isopod_hal::{OutOfMemory, PAGE_SIZE, heap, memory_stats};
 
 use crate::process::{Ctx, kill_process};
 use crate::report;
@@ -27,6 +27,13 @@ pub fn out_of_memory(ctx: &Ctx) {
     // With one process, it is the largest.
     report::out_of_memory(ctx);
     kill_process(ctx.thread.process(), Signal::KILL);
+}
+
+/// Fails unless `bytes` of small kernel objects, whose number a program decides, can be had without the reserve.
+pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
+    let memory = memory_stats();
+    let wanted = memory.reserve_frames + bytes.div_ceil(PAGE_SIZE);
+    if memory.free_frames >= wanted { Ok(()) } else { Err(OutOfMemory) }
 }
 
 /// Wins back memory from caches. True when there was something.

@@ -10,6 +10,9 @@ use crate::process::Ctx;
 use crate::signal::{Fault, Signal};
 use crate::syscall::put;
 
+/// How many mappings of a program are printed.
+const MAPPINGS_SHOWN: usize = 256;
+
 /// A fault that no handler took: signal, registers, code bytes and mappings.
 pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
     let mut text = header(ctx, signal);
@@ -25,8 +28,12 @@ pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
     registers(ctx, &mut text);
     code(ctx, &mut text);
     text.push_str("mappings:\n");
-    for vma in ctx.memory.areas() {
-        put!(&mut text, "  {}\n", describe(&vma));
+    let areas = ctx.memory.areas().unwrap_or_default();
+    for vma in areas.iter().take(MAPPINGS_SHOWN) {
+        put!(&mut text, "  {}\n", describe(vma));
+    }
+    if areas.len() > MAPPINGS_SHOWN {
+        put!(&mut text, "  and {} more\n", areas.len() - MAPPINGS_SHOWN);
     }
     kernel::log(text.as_bytes());
 }

@@ -73,12 +73,27 @@ impl PageTable {
     /// Takes all pages of `range` away and hands each to `on`. The translations are gone before `on` sees the first
     /// of up to 64 frames at a time.
     pub fn unmap_range(&mut self, range: Range<usize>, on: &mut dyn FnMut(usize, Frame)) {
+        self.unmap_where(range, &mut |_| true, on);
+    }
+
+    /// As [`PageTable::unmap_range`], for those pages that `choose` wants.
+    pub fn unmap_where(
+        &mut self,
+        range: Range<usize>,
+        choose: &mut dyn FnMut(&Mapped) -> bool,
+        on: &mut dyn FnMut(usize, Frame),
+    ) {
         check(range.clone());
+        let mut all = true;
         let mut start = range.start;
         while start < range.end {
             let mut batch = [(0, Entry::EMPTY); 64];
             let mut count = 0;
             let stopped = self.visit(start..range.end, &mut |page, slot| {
+                if !choose(&borrow(slot.get())) {
+                    all = false;
+                    return true;
+                }
                 batch[count] = (page, slot.swap(Entry::EMPTY));
                 count += 1;
                 count < batch.len()
@@ -91,7 +106,9 @@ impl PageTable {
             }
             start = if stopped { batch[last].0 + PAGE_SIZE } else { range.end };
         }
-        self.free_tables(range);
+        if all {
+            self.free_tables(range);
+        }
     }
 
     /// Gives all mapped pages of `range` these rights.

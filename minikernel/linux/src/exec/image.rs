@@ -140,7 +140,7 @@ impl ElfFile {
         if segment.file_size != 0 {
             let offset = segment.offset - (address - start) as u64;
             let backing =
-                FileBacking::new(space, Arc::clone(&self.file), Arc::clone(self.file.inode()), offset);
+                FileBacking::new(space, Arc::clone(&self.file), Arc::clone(self.file.inode()), offset)?;
             place(space, start, zeros_start - start, segment.access, Backing::File(backing))?;
             // What lies behind the file's part in its last page belongs to the zeros, if the program may write there.
             if segment.memory_size > segment.file_size

@@ -76,7 +76,11 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     actions.reset_handlers();
     *thread.actions.lock() = actions;
     *thread.files.lock() = Arc::clone(&files);
-    drop(files.remove_where(0..=usize::MAX, |descriptor| descriptor.close_on_exec));
+    let mut from = 0;
+    while let Some((number, file)) = files.take_where(from..=usize::MAX, |entry| entry.close_on_exec) {
+        from = number;
+        drop(file);
+    }
     thread.signals.lock().stack = AlternateStack::default();
     process.timers.forget_posix();
     Ok(())

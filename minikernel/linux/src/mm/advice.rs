@@ -4,6 +4,7 @@ use alloc::vec::Vec;
 
 use isopod_fs::Errno;
 use isopod_hal::PAGE_SIZE;
+use isopod_hal::paging::USER_END;
 
 use super::map::MAX_AREAS;
 use super::space::AddressSpace;
@@ -43,18 +44,14 @@ impl AddressSpace {
         match advice {
             Advice::Hint => {}
             Advice::Forget | Advice::Free => {
-                let mut parts = Vec::new();
                 for vma in inner.areas.overlapping(range.clone()) {
                     let forbidden = vma.flags.intersects(VmaFlags::LOCKED | VmaFlags::KERNEL);
                     let anonymous = matches!(vma.backing, Backing::Anonymous);
                     if forbidden || (advice == Advice::Free && !anonymous) {
                         return Err(Errno::EINVAL);
                     }
-                    parts.push(vma.start.max(range.start)..vma.end.min(range.end));
                 }
-                for part in parts {
-                    inner.evict(part);
-                }
+                inner.evict(range.start.min(USER_END)..range.end.min(USER_END));
             }
             Advice::Set(flags) => inner.areas.update(range, |vma| vma.flags |= flags),
             Advice::Clear(flags) => inner.areas.update(range, |vma| vma.flags &= !flags),

@@ -9,26 +9,31 @@ use isopod_hal::sync::SpinLock;
 
 use super::space::{AddressSpace, Inner};
 use super::{Backing, Vma, VmaFlags, VmaSet};
+use crate::memory_pressure;
+
+/// What an area takes of the heap, with its place in the set of areas.
+const AREA_BYTES: usize = 2 * size_of::<Vma>();
 
 impl AddressSpace {
     /// Copies the address space. Private pages are shared until one side writes; the cost is that of the page tables.
     pub fn duplicate(self: &Arc<Self>) -> Result<Arc<Self>, OutOfMemory> {
         let mut parent = self.inner.lock();
+        // Areas are small objects, but there can be many of them.
+        memory_pressure::afford(parent.areas.len() * AREA_BYTES)?;
         let mut areas = VmaSet::default();
         let mut table = PageTable::new()?;
         let mut resident = 0;
-        let inherited: alloc::vec::Vec<Vma> =
-            parent.areas.iter().filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK)).cloned().collect();
-        for vma in inherited {
+        let Inner { areas: inherited, table: own, .. } = &mut *parent;
+        for vma in inherited.iter().filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK)) {
             if !vma.flags.contains(VmaFlags::WIPE_ON_FORK) {
                 if vma.is_private() {
-                    parent.table.share_read_only(&mut table, vma.range())?;
+                    own.share_read_only(&mut table, vma.range())?;
                 } else {
-                    parent.table.share(&mut table, vma.range())?;
+                    own.share(&mut table, vma.range())?;
                 }
                 table.for_each(vma.range(), &mut |_, _| resident += 1);
             }
-            areas.insert(Vma { flags: vma.flags.difference(VmaFlags::LOCKED), ..vma });
+            areas.insert(Vma { flags: vma.flags.difference(VmaFlags::LOCKED), ..vma.clone() });
         }
         let inner = Inner {
             table,
@@ -44,11 +49,11 @@ impl AddressSpace {
         };
         drop(parent);
         let copy = Arc::new(Self::from_inner(inner));
-        copy.inner.lock().areas.for_each_mut(|vma| {
+        for vma in copy.inner.lock().areas.iter_mut() {
             if let Backing::File(part) = &vma.backing {
-                vma.backing = Backing::File(part.for_space(&copy));
+                vma.backing = Backing::File(part.for_space(&copy).map_err(|_| OutOfMemory)?);
             }
-        });
+        }
         Ok(copy)
     }
 

@@ -1,44 +1,56 @@
 //! Letting go of file pages that the file no longer has: after a truncation, or when a page of an image was replaced by a changed copy.
 
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::ops::Range;
 
 use isopod_fs::file::OpenFile;
-use isopod_fs::{Inode, MappingObserver};
+use isopod_fs::{Errno, Inode, MappingObserver};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
 
+use super::space::Inner;
 use super::{AddressSpace, Backing, FileBacking};
+use crate::ipc::errno;
 
 /// An address space's interest in one inode.
 struct Observer {
+    id: u64,
     space: Weak<AddressSpace>,
     inode: Weak<dyn Inode>,
 }
 
 impl FileBacking {
     /// The part of `file` from `offset` on, whose pages are those of `inode`, as `space` maps it.
-    pub fn new(space: &Arc<AddressSpace>, file: Arc<OpenFile>, inode: Arc<dyn Inode>, offset: u64) -> Self {
-        let observer: Arc<dyn MappingObserver> =
-            Arc::new(Observer { space: Arc::downgrade(space), inode: Arc::downgrade(&inode) });
-        inode.state().observe(&observer);
-        Self { file, inode, offset, _observer: observer }
+    pub fn new(
+        space: &Arc<AddressSpace>,
+        file: Arc<OpenFile>,
+        inode: Arc<dyn Inode>,
+        offset: u64,
+    ) -> Result<Self, Errno> {
+        let id = space.id();
+        let make = || -> Arc<dyn MappingObserver> {
+            Arc::new(Observer { id, space: Arc::downgrade(space), inode: Arc::downgrade(&inode) })
+        };
+        let observer = inode.state().observe(id, make).map_err(errno)?;
+        Ok(Self { file, inode, offset, _observer: observer })
     }
 
     /// The same part, as another address space maps it.
-    #[must_use]
-    pub fn for_space(&self, space: &Arc<AddressSpace>) -> Self {
+    pub fn for_space(&self, space: &Arc<AddressSpace>) -> Result<Self, Errno> {
         Self::new(space, Arc::clone(&self.file), Arc::clone(&self.inode), self.offset)
     }
 }
 
 impl MappingObserver for Observer {
+    fn id(&self) -> u64 {
+        self.id
+    }
+
     fn invalidate(&self, pages: Range<u64>) {
         let (Some(space), Some(inode)) = (self.space.upgrade(), self.inode.upgrade()) else { return };
-        let mut inner = space.inner.lock();
-        let mut gone = Vec::new();
-        for vma in inner.areas.iter() {
+        let mut guard = space.inner.lock();
+        let Inner { areas, table, resident, .. } = &mut *guard;
+        for vma in areas.iter() {
             let Backing::File(part) = &vma.backing else { continue };
             if !Arc::ptr_eq(&part.inode, &inode) {
                 continue;
@@ -48,19 +60,16 @@ impl MappingObserver for Observer {
                 let offset = page.saturating_sub(first).saturating_mul(PAGE_SIZE as u64);
                 vma.start.saturating_add(offset as usize).min(vma.end)
             };
-            gone.push((address(pages.start)..address(pages.end), vma.is_private()));
-        }
-        for (range, private) in gone {
             // What a private mapping has written is its own, and mapped with the right to write; the file's pages never are.
-            let mut unmapped = Vec::new();
-            inner.table.for_each(range, &mut |page, mapped| {
-                if !private || !mapped.access.contains(Access::WRITE) {
-                    unmapped.push(page);
-                }
-            });
-            for page in unmapped {
-                inner.evict(page..page + PAGE_SIZE);
-            }
+            let private = vma.is_private();
+            table.unmap_where(
+                address(pages.start)..address(pages.end),
+                &mut |mapped| !private || !mapped.access.contains(Access::WRITE),
+                &mut |_, frame| {
+                    *resident -= 1;
+                    drop(frame);
+                },
+            );
         }
     }
 }

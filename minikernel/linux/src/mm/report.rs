@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use core::fmt::Write;
 use core::ops::Range;
 
+use isopod_fs::Errno;
 use isopod_hal::paging::Access;
 
 use super::space::AddressSpace;
@@ -61,13 +62,21 @@ impl AddressSpace {
 
     /// How many pages of files' areas are in memory.
     pub fn resident_of_files(&self) -> usize {
-        let files = self.areas().into_iter().filter(|vma| matches!(vma.backing, Backing::File(_)));
-        files.map(|vma| self.resident_in(vma.range())).sum()
+        let inner = self.inner.lock();
+        let mut pages = 0;
+        for vma in inner.areas.iter().filter(|vma| matches!(vma.backing, Backing::File(_))) {
+            inner.table.for_each(vma.range(), &mut |_, _| pages += 1);
+        }
+        pages
     }
 
     /// All areas, in order.
-    pub fn areas(&self) -> Vec<Vma> {
-        self.inner.lock().areas.iter().cloned().collect()
+    pub fn areas(&self) -> Result<Vec<Vma>, Errno> {
+        let inner = self.inner.lock();
+        let mut areas = Vec::new();
+        areas.try_reserve_exact(inner.areas.len()).map_err(|_| Errno::ENOMEM)?;
+        areas.extend(inner.areas.iter().cloned());
+        Ok(areas)
     }
 }
 

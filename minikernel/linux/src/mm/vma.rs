@@ -189,9 +189,9 @@ impl VmaSet {
         self.areas.values()
     }
 
-    /// Changes every area, but not where it is.
-    pub(super) fn for_each_mut(&mut self, change: impl FnMut(&mut Vma)) {
-        self.areas.values_mut().for_each(change);
+    /// All areas in order, to change anything but where they are.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Vma> {
+        self.areas.values_mut()
     }
 
     /// Bytes of all areas.

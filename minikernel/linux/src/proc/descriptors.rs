@@ -29,7 +29,12 @@ pub(super) static POSITIONS: Numbers = Numbers {
 
 fn numbers(subject: &Subject) -> Result<Vec<u32>> {
     subject.check_access()?;
-    Ok(subject.thread()?.files().numbers().into_iter().map(i32::cast_unsigned).collect())
+    let mut numbers = Vec::new();
+    for number in subject.thread()?.files().numbers() {
+        numbers.try_reserve(1)?;
+        numbers.push(number.cast_unsigned());
+    }
+    Ok(numbers)
 }
 
 /// A descriptor, by its number: what it refers to may change.

@@ -73,7 +73,7 @@ pub(super) fn auxiliary(subject: &Subject, text: &mut Text) -> Result<()> {
 
 /// `proc_pid_maps(5)`
 pub(super) fn maps(subject: &Subject, text: &mut Text) -> Result<()> {
-    for vma in subject.process()?.memory().areas() {
+    for vma in subject.process()?.memory().areas()? {
         put!(text, "{}\n", describe(&vma));
     }
     Ok(())
@@ -82,7 +82,7 @@ pub(super) fn maps(subject: &Subject, text: &mut Text) -> Result<()> {
 /// `proc_pid_smaps(5)`, as far as it is counted.
 pub(super) fn smaps(subject: &Subject, text: &mut Text) -> Result<()> {
     let memory = subject.process()?.memory();
-    for vma in memory.areas() {
+    for vma in memory.areas()? {
         put!(text, "{}\n", describe(&vma));
         size(text, "Size", vma.len());
         size(text, "KernelPageSize", PAGE_SIZE);
@@ -95,7 +95,7 @@ pub(super) fn smaps(subject: &Subject, text: &mut Text) -> Result<()> {
 /// The sums of `smaps`.
 pub(super) fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<()> {
     let memory = subject.process()?.memory();
-    let areas = memory.areas();
+    let areas = memory.areas()?;
     if let (Some(first), Some(last)) = (areas.first(), areas.last()) {
         put!(
             text,

@@ -111,22 +111,19 @@ impl FileTable {
         Ok(taken.file)
     }
 
-    /// Takes out all entries of `range` that `choose` wants (`close_range(2)`, close-on-exec).
-    pub fn remove_where(
+    /// Takes out the first entry of `range` that `choose` wants, with its number (`close_range(2)`, close-on-exec).
+    pub fn take_where(
         &self,
         range: core::ops::RangeInclusive<usize>,
         mut choose: impl FnMut(&Descriptor) -> bool,
-    ) -> Vec<Arc<OpenFile>> {
+    ) -> Option<(usize, Arc<OpenFile>)> {
         let mut inner = self.inner.lock();
-        let mut taken = Vec::new();
         let end = inner.slots.len().min(range.end().saturating_add(1));
-        for index in *range.start()..end {
-            if inner.slots[index].as_ref().is_some_and(&mut choose) {
-                taken.extend(inner.slots[index].take().map(|descriptor| descriptor.file));
-                inner.first_free = inner.first_free.min(index);
-            }
-        }
-        taken
+        let index =
+            (*range.start()..end).find(|&index| inner.slots[index].as_ref().is_some_and(&mut choose))?;
+        let taken = inner.slots[index].take()?;
+        inner.first_free = inner.first_free.min(index);
+        Some((index, taken.file))
     }
 
     /// Sets or clears close-on-exec. `EBADF` when `fd` is not open.
@@ -147,16 +144,20 @@ impl FileTable {
         }
     }
 
-    /// The numbers in use, rising.
-    pub fn numbers(&self) -> Vec<i32> {
-        let inner = self.inner.lock();
-        inner
-            .slots
-            .iter()
-            .enumerate()
-            .filter(|(_, slot)| slot.is_some())
-            .map(|(index, _)| index as i32)
-            .collect()
+    /// The numbers in use, rising. Each is looked for when it is asked for.
+    pub fn numbers(&self) -> impl Iterator<Item = i32> {
+        let mut from = 0;
+        core::iter::from_fn(move || {
+            let inner = self.inner.lock();
+            let index = from + inner.slots.get(from..)?.iter().position(Option::is_some)?;
+            from = index + 1;
+            Some(index as i32)
+        })
+    }
+
+    /// The highest number in use.
+    pub fn highest(&self) -> Option<usize> {
+        self.inner.lock().slots.iter().rposition(Option::is_some)
     }
 }
 

@@ -110,7 +110,7 @@ pub async fn mmap(
             let pages = page_up(length).ok_or(Errno::ENOMEM)? as u64;
             offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
             match retry(|| file.mapping()).await? {
-                Mapping::Inode(inode) => Backing::File(FileBacking::new(&ctx.memory, file, inode, offset)),
+                Mapping::Inode(inode) => Backing::File(FileBacking::new(&ctx.memory, file, inode, offset)?),
                 Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
                 Mapping::Anonymous => Backing::Anonymous,
             }

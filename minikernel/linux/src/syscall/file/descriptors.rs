@@ -37,14 +37,15 @@ pub fn close_range(ctx: &mut Ctx, first: u32, last: u32, flags: Flags) -> SysRes
         let own = Arc::new(ctx.thread.files().duplicate()?);
         *ctx.thread.files.lock() = own;
     }
-    let range = first as usize..=last as usize;
+    let (mut first, last) = (first as usize, last as usize);
     let files = ctx.thread.files();
     if flags.0 & CLOEXEC != 0 {
-        files.set_close_on_exec_range(range);
-    } else {
-        for file in files.remove_where(range, |_| true) {
-            closed(ctx, &file);
-        }
+        files.set_close_on_exec_range(first..=last);
+        return Ok(0);
+    }
+    while let Some((number, file)) = files.take_where(first..=last, |_| true) {
+        first = number;
+        closed(ctx, &file);
     }
     Ok(0)
 }
