@@ -10,7 +10,7 @@ use isopod_hal::paging::Access;
 
 use super::space::Inner;
 use super::{AddressSpace, Backing, FileBacking};
-use crate::ipc::errno;
+use crate::fail::errno;
 
 /// An address space's interest in one inode.
 struct Observer {
