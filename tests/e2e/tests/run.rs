@@ -71,6 +71,9 @@ fn missing_and_unusable_programs() -> Result<()> {
     let image = image()?.layer({
         let mut layer = isopod_e2e::image::Layer::new();
         layer.file("plain", 0o644, b"#!/show\n").file("text", 0o755, b"only text\n");
+        // Along PATH, what is missing or may not be executed is passed over; what fails otherwise is not.
+        layer.file("usr/bin/hidden", 0o644, b"").file("bin/hidden", 0o755, b"#!/show\n");
+        layer.symlink("usr/bin/circle", "circle").file("bin/circle", 0o755, b"#!/show\n");
         layer.finish()
     });
     show(&image, &[], &["/no/such/program"], "")?.expect_status(127);
@@ -78,6 +81,8 @@ fn missing_and_unusable_programs() -> Result<()> {
     show(&image, &[], &["/plain"], "")?.expect_status(126);
     show(&image, &[], &["/text"], "")?.expect_status(126);
     show(&image, &[], &["/etc"], "")?.expect_status(126);
+    show(&image, &[], &["hidden"], "")?.expect_status(0);
+    show(&image, &[], &["circle"], "")?.expect_status(126);
     Ok(())
 }
 

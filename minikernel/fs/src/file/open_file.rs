@@ -24,6 +24,8 @@ pub struct OpenFile {
     kind: FileType,
     flags: AtomicU32,
     position: SpinLock<u64>,
+    /// It counts among those who may write to the inode.
+    writer: bool,
     /// `None` where the inode says all.
     ops: Option<Box<dyn FileOps>>,
 }
@@ -32,28 +34,42 @@ impl OpenFile {
     /// Describes `path` as open with `flags`, which have passed all checks. Counts as a writer if it can write.
     pub(crate) fn new(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
         let kind = path.inode().metadata()?.kind;
-        if kind == FileType::Regular && flags.writable() {
+        let writer = kind == FileType::Regular && flags.writable();
+        if writer {
             path.inode().state().allow_write()?;
         }
+        Ok(Self::describe(path, kind, flags, ops, writer))
+    }
+
+    /// Describes something that has no place in the tree, such as a pipe; see
+    /// [`Namespace::detached`](crate::vfs::Namespace::detached) for its path. Who can write to it by this description does not keep it
+    /// from being executed, as with a file of `memfd_create(2)` (`alloc_file_pseudo`).
+    pub fn anonymous(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
+        let kind = path.inode().metadata()?.kind;
+        Ok(Self::describe(path, kind, flags, ops, false))
+    }
+
+    fn describe(
+        path: Path,
+        kind: FileType,
+        flags: OpenFlags,
+        ops: Option<Box<dyn FileOps>>,
+        writer: bool,
+    ) -> Arc<Self> {
         let flags = flags
             - (OpenFlags::CREAT
                 | OpenFlags::EXCL
                 | OpenFlags::TRUNC
                 | OpenFlags::NOCTTY
                 | OpenFlags::CLOEXEC);
-        Ok(Arc::new(Self {
+        Arc::new(Self {
             path,
             kind,
             flags: AtomicU32::new(flags.bits()),
             position: SpinLock::new(0),
+            writer,
             ops,
-        }))
-    }
-
-    /// Describes something that has no place in the tree, such as a pipe; see
-    /// [`Namespace::detached`](crate::vfs::Namespace::detached) for its path.
-    pub fn anonymous(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
-        Self::new(path, flags, ops)
+        })
     }
 
     /// Where it was opened.
@@ -373,7 +389,7 @@ impl Drop for OpenFile {
     fn drop(&mut self) {
         let state = self.path.inode().state();
         state.locks.release(LockOwner::description(core::ptr::from_ref(self).addr()));
-        if self.kind == FileType::Regular && self.flags().writable() {
+        if self.writer {
             state.end_write();
         }
     }

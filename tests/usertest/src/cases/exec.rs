@@ -107,6 +107,10 @@ fn errors(t: &mut Report) {
     t.call("written_before", sys!(SYS_execve, busy.as_c_str(), 0, 0));
     t.ok("writable_again", sys!(SYS_openat, AT_FDCWD, busy.as_c_str(), O_WRONLY));
     let _ = std::fs::remove_dir_all(&directory);
+    // Who made a file in memory may write to it, and execute it all the same.
+    let memory = sys!(SYS_memfd_create, c"text", 0).expect("a file");
+    let _ = sys!(SYS_write, memory, b"just text\n", 10);
+    t.call("file_in_memory", sys!(SYS_execveat, memory, c"", 0, 0, AT_EMPTY_PATH));
     t.call("write_to_running", sys!(SYS_openat, AT_FDCWD, c"/proc/self/exe", O_WRONLY));
     t.call("truncate_running", sys!(SYS_truncate, c"/proc/self/exe", 0));
     t.call("empty_running", sys!(SYS_openat, AT_FDCWD, c"/proc/self/exe", O_RDWR | O_TRUNC));

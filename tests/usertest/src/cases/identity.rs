@@ -227,6 +227,13 @@ fn priorities(t: &mut Report) {
     });
     t.show("setpriority", format!("{results:?}"));
     t.call("setpriority_spares_other_threads", get());
+    let shown = in_thread(|| {
+        let _ = sys!(SYS_setpriority, PRIO_PROCESS, 0, -5);
+        let stat = std::fs::read_to_string("/proc/thread-self/stat").unwrap_or_default();
+        let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+        fields.skip(15).take(2).collect::<Vec<_>>().join(" ")
+    });
+    t.show("priority_in_proc", shown);
     t.call("getpriority_group", sys!(SYS_getpriority, PRIO_PGRP, 0x3f_ffff));
     t.call("getpriority_user_missing", sys!(SYS_getpriority, PRIO_USER, 54_321));
     t.call("setpriority_bad", sys!(SYS_setpriority, 9, 0, 0));
