@@ -69,10 +69,15 @@ impl Isopod {
 
     /// Runs it to its end; a run that hangs is killed and an error with all it printed.
     pub fn run(&self, arguments: &[&str]) -> Result<Outcome> {
-        let Finished { status, stdout, stderr, elapsed } =
-            run_limited(&mut self.command(arguments), &self.input, self.limit)?;
+        self.finish(&mut self.command(arguments))
+    }
+
+    /// As [`Isopod::run`], for a command that starts the program in another way.
+    pub fn finish(&self, command: &mut Command) -> Result<Outcome> {
+        let Finished { status, stdout, stderr, elapsed } = run_limited(command, &self.input, self.limit)?;
+        let words = command.get_args().map(|word| word.to_string_lossy());
         Ok(Outcome {
-            arguments: arguments.join(" "),
+            arguments: words.collect::<Vec<_>>().join(" "),
             status: status.code(),
             stdout: String::from_utf8_lossy(&stdout).into_owned(),
             stderr: String::from_utf8_lossy(&stderr).into_owned(),

@@ -5,12 +5,14 @@
 #![forbid(unsafe_code)]
 
 pub mod cache;
+pub mod disk;
 pub mod elf;
 pub mod image;
 pub mod isopod;
 pub mod packages;
 pub mod programs;
 pub mod registry;
+pub mod room;
 pub mod tree;
 
 mod command;

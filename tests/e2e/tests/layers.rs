@@ -5,7 +5,7 @@ use std::process::Command;
 use anyhow::Result;
 use isopod_e2e::image::{Image, Layer, Layout};
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::{programs, succeed, tree};
+use isopod_e2e::{disk, programs, succeed, tree};
 use tar::EntryType;
 
 /// Eight layers that add, replace, hide, link, and describe files in every way that an image may.
@@ -98,16 +98,9 @@ fn listing(folder: &str) -> Result<String> {
     Ok(String::from_utf8(succeed(Command::new(programs::usertest()?).args(["--tree", folder]))?)?)
 }
 
-fn is_root() -> Result<bool> {
-    Ok(succeed(Command::new("id").arg("-u"))?.trim_ascii() == b"0")
-}
-
 /// Compares the guest's files with umoci's.
 fn expect_same_files(image: &Layout) -> Result<()> {
-    if !is_root()? {
-        println!("not run: umoci needs root to keep owners and devices");
-        return Ok(());
-    }
+    anyhow::ensure!(disk::is_root()?, "umoci needs root to keep owners and devices: run this test as root");
     let folder = tempfile::tempdir()?;
     let unpacked = image.unpack(&folder.path().join("bundle"))?;
     let expected = listing(&unpacked.display().to_string())?;
