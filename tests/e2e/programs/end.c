@@ -1,5 +1,7 @@
 /* Ends in the way that its argument names. */
 #define _GNU_SOURCE
+#include <linux/futex.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,6 +14,19 @@ static volatile sig_atomic_t got;
 static void note(int signal)
 {
 	got = signal;
+}
+
+/* Cleared by the kernel when the first thread has ended. */
+static volatile int first_runs = 1;
+
+/* Ends by the call and with the status that it is given, after the first thread. */
+static void *last(void *words)
+{
+	char **argv = words;
+	while (first_runs)
+		syscall(SYS_futex, &first_runs, FUTEX_WAIT, 1, NULL);
+	syscall(atoi(argv[0]), atoi(argv[1]));
+	return NULL;
 }
 
 int main(int argc, char **argv)
@@ -43,6 +58,13 @@ int main(int argc, char **argv)
 		syscall(SYS_rt_sigqueueinfo, getpid(), atoi(argv[2]), &info);
 		puts("still here");
 		return 3;
+	}
+	if (!strcmp(how, "last")) {
+		/* The first thread ends with the status 3, and the process with another thread. */
+		pthread_t thread;
+		pthread_create(&thread, NULL, last, argv + 2);
+		syscall(SYS_set_tid_address, &first_runs);
+		syscall(SYS_exit, 3);
 	}
 	if (!strcmp(how, "wait")) {
 		/* Says which signal came, then ends with the status 40 + its number. */

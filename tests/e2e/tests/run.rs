@@ -45,6 +45,14 @@ fn every_exit_status_arrives() -> Result<()> {
 }
 
 #[test]
+fn last_thread_gives_the_status() -> Result<()> {
+    // By exit(2), as exit_group(2); on Linux so since 5.19 (`synchronize_group_exit`).
+    end(&["last", "60", "5"])?.expect_status(5);
+    end(&["last", "231", "6"])?.expect_status(6);
+    Ok(())
+}
+
+#[test]
 fn faults_end_with_their_signal_and_a_report() -> Result<()> {
     // `abort` raises SIGABRT, to which PID 1 is immune, and then executes an instruction that faults.
     for (fault, status, name) in [

@@ -328,6 +328,11 @@ fn alternate_stack(t: &mut Report) {
     t.call("sigaltstack_off", sys!(SYS_sigaltstack, &describe(SS_DISABLE, 0), 0));
     let _ = sys!(SYS_sigaltstack, 0, &mut old);
     t.show("sigaltstack_off_flags", old.ss_flags);
+    let auto_disarm = i32::MIN;
+    let _ = sys!(SYS_sigaltstack, &describe(SS_DISABLE | auto_disarm, 0), 0);
+    let _ = sys!(SYS_sigaltstack, 0, &mut old);
+    t.show("sigaltstack_off_keeps_autodisarm", format!("{:x}", old.ss_flags));
+    let _ = sys!(SYS_sigaltstack, &describe(SS_DISABLE, 0), 0);
 }
 
 /// A signal of the process goes to a thread that does not block it.
