@@ -6,7 +6,10 @@
 mod key;
 mod queue;
 mod robust;
+mod wake_op;
+mod word;
 
 pub use key::{Key, Scope};
-pub use queue::{FutexOp, WakeOp, requeue, wait, wake, wake_op};
+pub use queue::{Waited, requeue, wait, wake};
 pub use robust::{clear_and_wake, release_robust};
+pub use wake_op::{WakeOp, wake_op};

@@ -11,6 +11,7 @@ use isopod_hal::sync::{SpinLock, SpinLockGuard};
 use isopod_hal::uaccess;
 
 use super::key::{Key, Scope, key};
+use super::word::{Attempt, attempt};
 use crate::fail::Interrupted;
 use crate::mm::AddressSpace;
 use crate::process::Thread;
@@ -36,7 +37,7 @@ struct State {
 }
 
 #[derive(Debug, Default)]
-struct Bucket {
+pub(super) struct Bucket {
     waiters: VecDeque<(Key, Arc<Waiter>)>,
 }
 
@@ -94,9 +95,9 @@ impl Drop for Place {
     }
 }
 
-/// How a wait ended, other than by a wake-up.
+/// How a wait ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FutexOp {
+pub enum Waited {
     /// Woken.
     Woken,
     /// A signal came first.
@@ -115,7 +116,7 @@ pub async fn wait(
     expected: u32,
     bits: u32,
     deadline: u64,
-) -> Result<FutexOp, Errno> {
+) -> Result<Waited, Errno> {
     if bits == 0 {
         return Err(Errno::EINVAL);
     }
@@ -130,28 +131,12 @@ pub async fn wait(
         Poll::Pending
     });
     Ok(match interruptible(thread, sched::timeout_at(deadline, woken)).await {
-        Ok(Some(())) => FutexOp::Woken,
+        Ok(Some(())) => Waited::Woken,
         // A wake-up that came together with the signal or the time must not be lost.
-        _ if place.is_woken() => FutexOp::Woken,
-        Ok(None) => FutexOp::TimedOut,
-        Err(Interrupted) => FutexOp::Interrupted,
+        _ if place.is_woken() => Waited::Woken,
+        Ok(None) => Waited::TimedOut,
+        Err(Interrupted) => Waited::Interrupted,
     })
-}
-
-/// What came of a look at the word, or the fault that prevented it.
-pub(super) type Attempt<T> = Result<Result<T, Errno>, uaccess::Fault>;
-
-/// Acts under a bucket's lock, where a page cannot be waited for, again after each fault.
-pub(super) async fn attempt<T>(
-    memory: &AddressSpace,
-    mut act: impl FnMut() -> Attempt<T>,
-) -> Result<T, Errno> {
-    loop {
-        match act() {
-            Ok(outcome) => return outcome,
-            Err(fault) => memory.resolve(fault).await?,
-        }
-    }
 }
 
 /// Looks at the word and takes a place, both under the bucket's lock.
@@ -176,7 +161,7 @@ impl Bucket {
     }
 
     /// Wakes up to `count` waiters of `key`; returns how many.
-    fn wake(&mut self, key: Key, count: usize, bits: u32) -> usize {
+    pub(super) fn wake(&mut self, key: Key, count: usize, bits: u32) -> usize {
         let mut woken = 0;
         while woken < count
             && let Some(waiter) = self.take(key, bits)
@@ -208,25 +193,25 @@ pub async fn wake(
 }
 
 /// The locks of two buckets, taken in one order by everybody.
-struct Pair {
+pub(super) struct Pair {
     first: SpinLockGuard<'static, Bucket>,
     second: Option<SpinLockGuard<'static, Bucket>>,
     swapped: bool,
 }
 
 impl Pair {
-    fn lock(a: &Key, b: &Key) -> Self {
+    pub(super) fn lock(a: &Key, b: &Key) -> Self {
         let (i, j) = (bucket_index(a), bucket_index(b));
         let swapped = j < i;
         let (low, high) = (i.min(j), i.max(j));
         Self { first: TABLE[low].lock(), second: (low != high).then(|| TABLE[high].lock()), swapped }
     }
 
-    fn a(&mut self) -> &mut Bucket {
+    pub(super) fn a(&mut self) -> &mut Bucket {
         if self.swapped { self.second.as_mut().unwrap_or(&mut self.first) } else { &mut self.first }
     }
 
-    fn b(&mut self) -> &mut Bucket {
+    pub(super) fn b(&mut self) -> &mut Bucket {
         if self.swapped { &mut self.first } else { self.second.as_mut().unwrap_or(&mut self.first) }
     }
 }
@@ -270,121 +255,4 @@ fn try_requeue(
         moved += 1;
     }
     Ok(Ok((woken, moved)))
-}
-
-/// `FUTEX_WAKE_OP`: what is done to the second word, and what its old value is compared with.
-#[derive(Debug, Clone, Copy)]
-pub struct WakeOp {
-    operation: u32,
-    operand: u32,
-    comparison: u32,
-    compared: i32,
-}
-
-impl WakeOp {
-    /// From the encoded argument (`futex(2)`, `FUTEX_OP`). `ENOSYS` for an operation or comparison that does not exist.
-    pub fn decode(encoded: u32) -> Result<Self, Errno> {
-        const SHIFTED: u32 = 8;
-        let sign_extend = |twelve: u32| (twelve << 20) as i32 >> 20;
-        let operation = encoded >> 28 & 0xf;
-        let mut operand = sign_extend(encoded >> 12 & 0xfff) as u32;
-        if operation & SHIFTED != 0 {
-            operand = 1u32 << (operand & 31);
-        }
-        let decoded = Self {
-            operation: operation & 7,
-            operand,
-            comparison: encoded >> 24 & 0xf,
-            compared: sign_extend(encoded & 0xfff),
-        };
-        if decoded.operation > 4 || decoded.comparison > 5 { Err(Errno::ENOSYS) } else { Ok(decoded) }
-    }
-
-    fn apply(self, old: u32) -> u32 {
-        match self.operation {
-            0 => self.operand,
-            1 => old.wrapping_add(self.operand),
-            2 => old | self.operand,
-            3 => old & !self.operand,
-            _ => old ^ self.operand,
-        }
-    }
-
-    fn holds(self, old: u32) -> bool {
-        let old = old as i32;
-        match self.comparison {
-            0 => old == self.compared,
-            1 => old != self.compared,
-            2 => old < self.compared,
-            3 => old <= self.compared,
-            4 => old > self.compared,
-            _ => old >= self.compared,
-        }
-    }
-}
-
-/// Changes the second word, wakes waiters of the first, and, if the old value compares so, of the second. Returns how many.
-pub async fn wake_op(
-    memory: &Arc<AddressSpace>,
-    first: usize,
-    second: usize,
-    scope: Scope,
-    (wakes, wakes_second): (usize, usize),
-    operation: WakeOp,
-) -> Result<usize, Errno> {
-    let (a, b) = (key(memory, first, scope).await?, key(memory, second, scope).await?);
-    attempt(memory, || try_wake_op(a, b, second, (wakes, wakes_second), operation)).await
-}
-
-fn try_wake_op(
-    a: Key,
-    b: Key,
-    second: usize,
-    (wakes, wakes_second): (usize, usize),
-    operation: WakeOp,
-) -> Attempt<usize> {
-    let mut pair = Pair::lock(&a, &b);
-    let mut old = uaccess::user_load_u32(second)?;
-    exchange(second, &mut old, |old| Some(operation.apply(old)))?;
-    let mut woken = pair.a().wake(a, wakes, u32::MAX);
-    if operation.holds(old) {
-        woken += pair.b().wake(b, wakes_second, u32::MAX);
-    }
-    Ok(Ok(woken))
-}
-
-/// Replaces the word at `address`, which was `old` when it was looked at, by what `change` makes of it, if that is anything. `old` is then what was
-/// replaced.
-pub(super) fn exchange(
-    address: usize,
-    old: &mut u32,
-    change: impl Fn(u32) -> Option<u32>,
-) -> Result<(), uaccess::Fault> {
-    while let Some(new) = change(*old) {
-        let found = uaccess::user_cmpxchg_u32(address, *old, new)?;
-        if found == *old {
-            break;
-        }
-        *old = found;
-    }
-    Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_encoded_operation_is_that_of_the_manual() {
-        // FUTEX_OP(FUTEX_OP_ADD, 1, FUTEX_OP_CMP_GT, 1): what glibc's condition variables used.
-        let add = WakeOp::decode(1 << 28 | 4 << 24 | 1 << 12 | 1).unwrap();
-        assert_eq!(add.apply(1), 2);
-        assert!(!add.holds(1) && add.holds(2));
-        let negative = WakeOp::decode(0xfff << 12 | 0xfff).unwrap();
-        assert_eq!(negative.apply(5), u32::MAX);
-        assert!(negative.holds(u32::MAX));
-        let shifted = WakeOp::decode((8 | 2) << 28 | 4 << 12).unwrap();
-        assert_eq!(shifted.apply(1), 17);
-        assert_eq!(WakeOp::decode(7 << 28).unwrap_err(), Errno::ENOSYS);
-    }
 }

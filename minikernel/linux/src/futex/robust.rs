@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use isopod_fs::Errno;
 use isopod_hal::uaccess;
 
-use super::queue::{Attempt, attempt, exchange};
+use super::word::{Attempt, attempt, exchange};
 use super::{Scope, wake};
 use crate::mm::{AddressSpace, UserPtr};
 use crate::process::Thread;

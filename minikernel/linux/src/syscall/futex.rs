@@ -8,7 +8,7 @@ use isopod_hal::clock;
 
 use super::argument::Flags;
 use crate::fail::{Fail, Restart, SysResult};
-use crate::futex::{self, FutexOp, Scope, WakeOp};
+use crate::futex::{self, Scope, Waited, WakeOp};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx};
 use crate::time::Timespec;
@@ -104,11 +104,11 @@ async fn deadline(
 
 async fn wait(ctx: &Ctx, word: usize, scope: Scope, expected: u32, bits: u32, deadline: u64) -> SysResult {
     match futex::wait(&ctx.thread, &ctx.memory, word, scope, expected, bits, deadline).await? {
-        FutexOp::Woken => Ok(0),
-        FutexOp::TimedOut => Err(Errno::ETIMEDOUT.into()),
-        FutexOp::Interrupted if deadline == u64::MAX => Err(Fail::Restart(Restart::UnlessHandled)),
+        Waited::Woken => Ok(0),
+        Waited::TimedOut => Err(Errno::ETIMEDOUT.into()),
+        Waited::Interrupted if deadline == u64::MAX => Err(Fail::Restart(Restart::UnlessHandled)),
         // With a time-out a handler ends it, whatever SA_RESTART says (`futex_wait`, ERESTART_RESTARTBLOCK).
-        FutexOp::Interrupted => Err(Fail::Restart(Restart::Until(deadline))),
+        Waited::Interrupted => Err(Fail::Restart(Restart::Until(deadline))),
     }
 }
 
