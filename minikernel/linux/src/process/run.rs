@@ -1,5 +1,8 @@
 //! The life of a thread: user code, and what interrupts it.
 
+#[cfg(test)]
+mod tests;
+
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
