@@ -1,6 +1,7 @@
 //! How a system call ends when it does not succeed.
 
-use isopod_fs::{Errno, Error};
+use isopod_fs::{Errno, Error, Wait};
+use isopod_hal::uaccess::Fault;
 
 /// What a system call returns: the value for `rax`, or why there is none.
 pub type SysResult = Result<usize, Fail>;
@@ -12,6 +13,52 @@ pub enum Fail {
     Errno(Errno),
     /// A signal ended its wait before anything had been done.
     Restart(Restart),
+}
+
+/// What an attempt at a call returns that is made again from its start when something stops it: it has then changed nothing. Most calls
+/// read their arguments, do one thing to the tree, and write what they found; nothing of them need be kept while they wait, and what
+/// they wait for they hardly ever meet.
+pub type Attempt<T = usize> = Result<T, Stop>;
+
+/// Why an attempt did not succeed.
+#[derive(Debug)]
+pub enum Stop {
+    /// For good.
+    Fail(Fail),
+    /// A page of the program's memory has to be provided.
+    Fault(Fault),
+    /// Data has to come from a disk.
+    Wait(Wait),
+    /// There is no memory, unless caches give way.
+    Memory,
+}
+
+impl From<Fail> for Stop {
+    fn from(fail: Fail) -> Self {
+        Self::Fail(fail)
+    }
+}
+
+impl From<Errno> for Stop {
+    fn from(errno: Errno) -> Self {
+        Self::Fail(errno.into())
+    }
+}
+
+impl From<Fault> for Stop {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<Error> for Stop {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Wait(wait) => Self::Wait(wait),
+            Error::Errno(Errno::ENOMEM) => Self::Memory,
+            Error::Errno(errno) => Self::Fail(errno.into()),
+        }
+    }
 }
 
 /// What happens to a call that a signal interrupted, once the signal has been dealt with: `signal(7)`,

@@ -1,30 +1,64 @@
 //! Waiting in system calls: for a disk, without regard to signals; for anything else, until a signal.
 
+use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
-use core::pin::pin;
+use core::pin::{Pin, pin};
 use core::task::Poll;
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
 
-use crate::fail::Interrupted;
+use crate::fail::{Attempt, Fail, Interrupted, Stop};
 use crate::memory_pressure;
+use crate::mm::AddressSpace;
 use crate::process::Thread;
 
-/// Does a file-system operation, again after each wait for the disk. Such waits are short and end by themselves; signals do not
-/// interrupt them (Linux's uninterruptible sleep).
-pub async fn retry<T>(mut operation: impl FnMut() -> fs::Result<T>) -> Result<T, Errno> {
+/// Makes `attempt` until nothing stops it that passes: a page that has to be provided, data on its way from a disk, memory that caches
+/// can give. Such waits are short and end by themselves; signals do not interrupt them (Linux's uninterruptible sleep).
+pub async fn again<T>(memory: &AddressSpace, mut attempt: impl FnMut() -> Attempt<T>) -> Result<T, Fail> {
     // What was waited for is kept until the next try has succeeded, so that it still finds the page.
-    let mut waited;
+    let mut _waited;
+    loop {
+        match attempt() {
+            Ok(value) => return Ok(value),
+            Err(Stop::Fail(fail)) => return Err(fail),
+            Err(stop) => _waited = pass(memory, stop).await?,
+        }
+    }
+}
+
+/// What [`pass`] returns: something to keep until the next try.
+type Passing<'a> = Pin<Box<dyn Future<Output = Result<Option<fs::Wait>, Fail>> + Send + 'a>>;
+
+/// Waits until what stopped an attempt has passed. It is boxed: it is rare, and every call would otherwise carry its states.
+pub fn pass(memory: &AddressSpace, stop: Stop) -> Passing<'_> {
+    Box::pin(async move {
+        match stop {
+            Stop::Fail(fail) => return Err(fail),
+            Stop::Fault(fault) => memory.resolve(fault).await?,
+            // Caches give way before a call fails (design, decision 10).
+            Stop::Memory if memory_pressure::reclaim() => {}
+            Stop::Memory => return Err(Errno::ENOMEM.into()),
+            Stop::Wait(mut wait) => {
+                (&mut wait).await;
+                return Ok(Some(wait));
+            }
+        }
+        Ok(None)
+    })
+}
+
+/// Does a file-system operation, again after each wait for the disk, as [`again`].
+pub async fn retry<T>(mut operation: impl FnMut() -> fs::Result<T>) -> Result<T, Errno> {
+    let mut _waited;
     loop {
         match operation() {
             Ok(value) => return Ok(value),
-            // Caches give way before a call fails (design, decision 10).
             Err(fs::Error::Errno(Errno::ENOMEM)) if memory_pressure::reclaim() => {}
             Err(fs::Error::Errno(errno)) => return Err(errno),
-            Err(fs::Error::Wait(wait)) => {
-                waited = wait;
-                (&mut waited).await;
+            Err(fs::Error::Wait(mut wait)) => {
+                (&mut wait).await;
+                _waited = wait;
             }
         }
     }

@@ -17,6 +17,7 @@ use isopod_hal::uaccess::{self, Fault};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{AddressSpace, FaultError, FaultKind, page_down};
+use crate::fail::Attempt;
 
 /// The address of a `T` in the program's memory, as the program gave it.
 pub struct UserPtr<T> {
@@ -68,6 +69,47 @@ impl<T> UserPtr<T> {
     /// The same address as another type's.
     pub fn cast<U>(self) -> UserPtr<U> {
         UserPtr::new(self.address)
+    }
+}
+
+/// For attempts at a call ([`Attempt`]): what is not there stops them, and is provided before they are made again.
+impl<T: FromBytes + IntoBytes> UserPtr<T> {
+    /// Reads the value.
+    pub fn get(self) -> Result<T, Fault> {
+        let mut value = T::new_zeroed();
+        uaccess::copy_from_user(value.as_mut_bytes(), self.address).map_err(|at| at.fault)?;
+        Ok(value)
+    }
+
+    /// Reads `count` values.
+    pub fn get_array(self, count: usize) -> Attempt<Vec<T>> {
+        let mut values = Vec::new();
+        values.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
+        values.resize_with(count, T::new_zeroed);
+        let bytes = values.as_mut_slice().as_mut_bytes();
+        uaccess::copy_from_user(bytes, self.address).map_err(|at| at.fault)?;
+        Ok(values)
+    }
+}
+
+impl<T: IntoBytes + Immutable> UserPtr<T> {
+    /// Writes the value.
+    pub fn put(self, value: &T) -> Result<(), Fault> {
+        uaccess::copy_to_user(self.address, value.as_bytes()).map_err(|at| at.fault)
+    }
+}
+
+impl UserPtr<u8> {
+    /// Writes bytes.
+    pub fn put_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
+        uaccess::copy_to_user(self.address, bytes).map_err(|at| at.fault)
+    }
+
+    /// Reads a NUL-terminated string of less than `limit` bytes, terminator included; `ENAMETOOLONG` when it is longer.
+    pub fn get_string(self, limit: usize) -> Attempt<Vec<u8>> {
+        let mut string = Vec::new();
+        extend_string(&mut string, self.address, limit)??;
+        Ok(string)
     }
 }
 

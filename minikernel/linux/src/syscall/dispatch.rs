@@ -7,8 +7,9 @@ use isopod_hal::heap;
 
 use super::argument::put;
 use super::{Call, CallInfo, table, unknown};
-use crate::fail::{Fail, Restart, SysResult, in_register};
+use crate::fail::{Fail, Restart, Stop, SysResult, in_register};
 use crate::process::Ctx;
+use crate::wait::pass;
 use crate::{host, kernel, memory_pressure};
 
 /// The number and the arguments of the system call that the registers ask for.
@@ -28,13 +29,14 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
         return false;
     }
     let (number, arguments) = asked(ctx);
-    match table::dispatch_now(number, ctx, arguments) {
-        Some(result) => {
-            ctx.user.regs.rax = settle(ctx, result);
-            true
-        }
-        None => false,
-    }
+    let result = match table::dispatch_now(number, ctx, arguments) {
+        Some(Ok(value)) => Ok(value),
+        Some(Err(Stop::Fail(fail))) => Err(fail),
+        // What was stopped has done nothing, and is made again.
+        Some(Err(_)) | None => return false,
+    };
+    ctx.user.regs.rax = settle(ctx, result);
+    true
 }
 
 /// Makes the system call that the registers ask for.
@@ -42,9 +44,16 @@ pub async fn handle(ctx: &mut Ctx) {
     let (number, arguments) = asked(ctx);
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
-        match table::dispatch_now(number, ctx, arguments) {
-            Some(result) => result,
-            None => table::dispatch(number, ctx, arguments).await,
+        let mut _waited;
+        loop {
+            match table::dispatch_now(number, ctx, arguments) {
+                None => break table::dispatch(number, ctx, arguments).await,
+                Some(Ok(value)) => break Ok(value),
+                Some(Err(stop)) => match pass(&ctx.memory, stop).await {
+                    Ok(wait) => _waited = wait,
+                    Err(fail) => break Err(fail),
+                },
+            }
         }
     } else {
         Err(Fail::Errno(Errno::ENOMEM))

@@ -6,6 +6,7 @@ use isopod_fs::vfs::{self, Path, View};
 use isopod_fs::{Credentials, Errno};
 
 use super::argument::{Fd, UserPath};
+use crate::fail::Attempt;
 use crate::kernel;
 use crate::process::{Ctx, Thread};
 
@@ -13,8 +14,8 @@ use crate::process::{Ctx, Thread};
 pub const PATH_MAX: usize = 4096;
 
 /// Reads a path. `ENAMETOOLONG` from 4096 bytes on, the NUL included.
-pub async fn read(ctx: &Ctx, path: UserPath) -> Result<Vec<u8>, Errno> {
-    ctx.memory.read_string(path.0, PATH_MAX).await
+pub fn read(path: UserPath) -> Attempt<Vec<u8>> {
+    path.0.get_string(PATH_MAX)
 }
 
 /// Where a relative path starts: the directory `fd` refers to. An absolute path does not look at it.

@@ -136,7 +136,7 @@ pub async fn execveat(
     if flags.0 & !(EMPTY_PATH | NO_FOLLOW) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let name = super::path::read(ctx, path).await?;
+    let name = ctx.memory.read_string(path.0, super::PATH_MAX).await?;
     if name.is_empty() && flags.0 & EMPTY_PATH == 0 {
         return Err(Errno::ENOENT.into());
     }

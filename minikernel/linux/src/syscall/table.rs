@@ -1,7 +1,7 @@
 //! The table of system calls (x86-64 numbers, `arch/x86/entry/syscalls/syscall_64.tbl`).
 //!
-//! A line is `number name(parameter: Type, ..) => kind handler;`. The kind is `now` for a handler that returns at once and
-//! `wait` for an async one.
+//! A line is `number name(parameter: Type, ..) => kind handler;`. The kind is `now` for a handler that returns at once,
+//! `again` for one that is called again when a page or a disk stopped it, and `wait` for an async one.
 
 use alloc::string::String;
 
@@ -12,7 +12,7 @@ use super::{
     epoll, eventfd, file, futex, identity, memory, pipe, poll, priority, process, signalfd, signals, splice,
     system, time, timers,
 };
-use crate::fail::{Fail, SysResult};
+use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 
@@ -38,11 +38,14 @@ pub struct Parameter {
     pub kind: &'static str,
 }
 
-/// The arm of a call that never waits in [`dispatch_now`], and of one that may in [`dispatch`]; elsewhere they are unknown.
+/// The arm of a call that never waits, or is made again, in [`dispatch_now`], and of one that may wait in [`dispatch`]; elsewhere they are
+/// unknown.
 macro_rules! call {
-    (now now $handler:path, $($argument:expr),*) => { Some($handler($($argument),*)) };
+    (now now $handler:path, $($argument:expr),*) => { Some($handler($($argument),*).map_err(Stop::Fail)) };
+    (now again $handler:path, $($argument:expr),*) => { Some($handler($($argument),*)) };
     (now wait $handler:path, $($argument:expr),*) => { None };
     (wait now $handler:path, $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
+    (wait again $handler:path, $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
     (wait wait $handler:path, $($argument:expr),*) => { $handler($($argument),*).await };
 }
 
@@ -65,8 +68,8 @@ macro_rules! system_calls {
             },
         }),*];
 
-        /// Calls the handler of call `number` if it is one that never waits.
-        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> Option<SysResult> {
+        /// Calls the handler of call `number` if it is one that never waits, or that is made again.
+        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> Option<Attempt> {
             match number {
                 $($number => {
                     let mut _registers = registers.into_iter();
@@ -99,11 +102,11 @@ system_calls! {
     1 write(fd: Fd, buf: InBytes, count: usize) => wait file::io::write;
     2 open(pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::open;
     3 close(fd: Fd) => now file::descriptors::close;
-    4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::stat;
-    5 fstat(fd: Fd, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::fstat;
-    6 lstat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => wait file::stat::lstat;
+    4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::stat;
+    5 fstat(fd: Fd, statbuf: UserPtr<file::stat::Stat>) => again file::stat::fstat;
+    6 lstat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::lstat;
     7 poll(fds: UserPtr<poll::PollFd>, nfds: usize, timeout: i32) => wait poll::poll;
-    8 lseek(fd: Fd, offset: i64, whence: u32) => wait file::io::lseek;
+    8 lseek(fd: Fd, offset: i64, whence: u32) => again file::io::lseek;
     9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => wait memory::mmap;
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
     11 munmap(addr: usize, length: usize) => now memory::munmap;
@@ -111,12 +114,12 @@ system_calls! {
     13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => wait signals::rt_sigaction;
     14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigprocmask;
     15 rt_sigreturn() => wait crate::signal::return_from_handler;
-    16 ioctl(fd: Fd, request: u32, argp: usize) => wait file::descriptors::ioctl;
+    16 ioctl(fd: Fd, request: u32, argp: usize) => again file::descriptors::ioctl;
     17 pread64(fd: Fd, buf: OutBytes, count: usize, offset: i64) => wait file::io::pread64;
     18 pwrite64(fd: Fd, buf: InBytes, count: usize, offset: i64) => wait file::io::pwrite64;
     19 readv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::readv;
     20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::writev;
-    21 access(pathname: UserPath, mode: Flags) => wait file::stat::access;
+    21 access(pathname: UserPath, mode: Flags) => again file::stat::access;
     22 pipe(pipefd: UserPtr<[i32; 2]>) => wait pipe::pipe;
     23 select(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timeval>) => wait poll::select;
     24 sched_yield() => wait process::sched_yield;
@@ -142,24 +145,24 @@ system_calls! {
     73 flock(fd: Fd, operation: Flags) => wait file::locks::flock;
     74 fsync(fd: Fd) => now file::io::fsync;
     75 fdatasync(fd: Fd) => now file::io::fsync;
-    76 truncate(path: UserPath, length: i64) => wait file::attributes::truncate;
-    77 ftruncate(fd: Fd, length: i64) => wait file::attributes::ftruncate;
-    79 getcwd(buf: OutBytes, size: usize) => wait file::directory::getcwd;
-    80 chdir(path: UserPath) => wait file::directory::chdir;
-    81 fchdir(fd: Fd) => wait file::directory::fchdir;
-    82 rename(oldpath: UserPath, newpath: UserPath) => wait file::names::rename;
-    83 mkdir(pathname: UserPath, mode: Mode) => wait file::names::mkdir;
-    84 rmdir(pathname: UserPath) => wait file::names::rmdir;
+    76 truncate(path: UserPath, length: i64) => again file::attributes::truncate;
+    77 ftruncate(fd: Fd, length: i64) => again file::attributes::ftruncate;
+    79 getcwd(buf: OutBytes, size: usize) => again file::directory::getcwd;
+    80 chdir(path: UserPath) => again file::directory::chdir;
+    81 fchdir(fd: Fd) => again file::directory::fchdir;
+    82 rename(oldpath: UserPath, newpath: UserPath) => again file::names::rename;
+    83 mkdir(pathname: UserPath, mode: Mode) => again file::names::mkdir;
+    84 rmdir(pathname: UserPath) => again file::names::rmdir;
     85 creat(pathname: UserPath, mode: Mode) => wait file::open::creat;
-    86 link(oldpath: UserPath, newpath: UserPath) => wait file::names::link;
-    87 unlink(pathname: UserPath) => wait file::names::unlink;
-    88 symlink(target: UserPath, linkpath: UserPath) => wait file::names::symlink;
-    89 readlink(pathname: UserPath, buf: OutBytes, bufsiz: i32) => wait file::stat::readlink;
-    90 chmod(pathname: UserPath, mode: Mode) => wait file::attributes::chmod;
-    91 fchmod(fd: Fd, mode: Mode) => wait file::attributes::fchmod;
-    92 chown(pathname: UserPath, owner: u32, group: u32) => wait file::attributes::chown;
-    93 fchown(fd: Fd, owner: u32, group: u32) => wait file::attributes::fchown;
-    94 lchown(pathname: UserPath, owner: u32, group: u32) => wait file::attributes::lchown;
+    86 link(oldpath: UserPath, newpath: UserPath) => again file::names::link;
+    87 unlink(pathname: UserPath) => again file::names::unlink;
+    88 symlink(target: UserPath, linkpath: UserPath) => again file::names::symlink;
+    89 readlink(pathname: UserPath, buf: OutBytes, bufsiz: i32) => again file::stat::readlink;
+    90 chmod(pathname: UserPath, mode: Mode) => again file::attributes::chmod;
+    91 fchmod(fd: Fd, mode: Mode) => again file::attributes::fchmod;
+    92 chown(pathname: UserPath, owner: u32, group: u32) => again file::attributes::chown;
+    93 fchown(fd: Fd, owner: u32, group: u32) => again file::attributes::fchown;
+    94 lchown(pathname: UserPath, owner: u32, group: u32) => again file::attributes::lchown;
     95 umask(mask: Mode) => now file::attributes::umask;
     96 gettimeofday(tv: UserPtr<crate::time::Timeval>, tz: UserPtr<time::TimeZone>) => wait time::gettimeofday;
     97 getrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::getrlimit;
@@ -195,11 +198,11 @@ system_calls! {
     129 rt_sigqueueinfo(tgid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_sigqueueinfo;
     130 rt_sigsuspend(mask: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigsuspend;
     131 sigaltstack(ss: UserPtr<crate::signal::StackDescription>, old_ss: UserPtr<crate::signal::StackDescription>) => wait signals::sigaltstack;
-    132 utime(filename: UserPath, times: UserPtr<[i64; 2]>) => wait file::attributes::utime;
-    133 mknod(pathname: UserPath, mode: Mode, dev: u32) => wait file::names::mknod;
+    132 utime(filename: UserPath, times: UserPtr<[i64; 2]>) => again file::attributes::utime;
+    133 mknod(pathname: UserPath, mode: Mode, dev: u32) => again file::names::mknod;
     135 personality(persona: u32) => now system::personality;
-    137 statfs(path: UserPath, buf: UserPtr<file::stat::StatFs>) => wait file::stat::statfs;
-    138 fstatfs(fd: Fd, buf: UserPtr<file::stat::StatFs>) => wait file::stat::fstatfs;
+    137 statfs(path: UserPath, buf: UserPtr<file::stat::StatFs>) => again file::stat::statfs;
+    138 fstatfs(fd: Fd, buf: UserPtr<file::stat::StatFs>) => again file::stat::fstatfs;
     140 getpriority(which: i32, who: u32) => now priority::getpriority;
     141 setpriority(which: i32, who: u32, prio: i32) => now priority::setpriority;
     143 sched_getparam(pid: u32, param: UserPtr<i32>) => wait process::sched_getparam;
@@ -214,28 +217,28 @@ system_calls! {
     157 prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => wait process::prctl;
     158 arch_prctl(code: u32, addr: u64) => wait process::arch_prctl;
     160 setrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::setrlimit;
-    161 chroot(path: UserPath) => wait file::directory::chroot;
+    161 chroot(path: UserPath) => again file::directory::chroot;
     162 sync() => now file::io::sync;
     164 settimeofday(tv: UserPtr<crate::time::Timeval>, tz: UserPtr<time::TimeZone>) => wait time::settimeofday;
-    165 mount(source: UserPath, target: UserPath, filesystemtype: UserPath, mountflags: Flags, data: UserPtr<u8>) => wait file::mount::mount;
-    166 umount2(target: UserPath, flags: Flags) => wait file::mount::umount2;
+    165 mount(source: UserPath, target: UserPath, filesystemtype: UserPath, mountflags: Flags, data: UserPtr<u8>) => again file::mount::mount;
+    166 umount2(target: UserPath, flags: Flags) => again file::mount::umount2;
     169 reboot(magic: u32, magic2: u32, op: u32) => now system::reboot;
     170 sethostname(name: UserPtr<u8>, len: usize) => wait system::sethostname;
     171 setdomainname(name: UserPtr<u8>, len: usize) => wait system::setdomainname;
     186 gettid() => now process::gettid;
     187 readahead(fd: Fd, offset: i64, count: usize) => now file::io::readahead;
-    188 setxattr(path: UserPath, name: UserPath, value: InBytes, size: usize, flags: Flags) => wait file::xattr::setxattr;
-    189 lsetxattr(path: UserPath, name: UserPath, value: InBytes, size: usize, flags: Flags) => wait file::xattr::lsetxattr;
-    190 fsetxattr(fd: Fd, name: UserPath, value: InBytes, size: usize, flags: Flags) => wait file::xattr::fsetxattr;
-    191 getxattr(path: UserPath, name: UserPath, value: OutBytes, size: usize) => wait file::xattr::getxattr;
-    192 lgetxattr(path: UserPath, name: UserPath, value: OutBytes, size: usize) => wait file::xattr::lgetxattr;
-    193 fgetxattr(fd: Fd, name: UserPath, value: OutBytes, size: usize) => wait file::xattr::fgetxattr;
-    194 listxattr(path: UserPath, list: OutBytes, size: usize) => wait file::xattr::listxattr;
-    195 llistxattr(path: UserPath, list: OutBytes, size: usize) => wait file::xattr::llistxattr;
-    196 flistxattr(fd: Fd, list: OutBytes, size: usize) => wait file::xattr::flistxattr;
-    197 removexattr(path: UserPath, name: UserPath) => wait file::xattr::removexattr;
-    198 lremovexattr(path: UserPath, name: UserPath) => wait file::xattr::lremovexattr;
-    199 fremovexattr(fd: Fd, name: UserPath) => wait file::xattr::fremovexattr;
+    188 setxattr(path: UserPath, name: UserPath, value: InBytes, size: usize, flags: Flags) => again file::xattr::setxattr;
+    189 lsetxattr(path: UserPath, name: UserPath, value: InBytes, size: usize, flags: Flags) => again file::xattr::lsetxattr;
+    190 fsetxattr(fd: Fd, name: UserPath, value: InBytes, size: usize, flags: Flags) => again file::xattr::fsetxattr;
+    191 getxattr(path: UserPath, name: UserPath, value: OutBytes, size: usize) => again file::xattr::getxattr;
+    192 lgetxattr(path: UserPath, name: UserPath, value: OutBytes, size: usize) => again file::xattr::lgetxattr;
+    193 fgetxattr(fd: Fd, name: UserPath, value: OutBytes, size: usize) => again file::xattr::fgetxattr;
+    194 listxattr(path: UserPath, list: OutBytes, size: usize) => again file::xattr::listxattr;
+    195 llistxattr(path: UserPath, list: OutBytes, size: usize) => again file::xattr::llistxattr;
+    196 flistxattr(fd: Fd, list: OutBytes, size: usize) => again file::xattr::flistxattr;
+    197 removexattr(path: UserPath, name: UserPath) => again file::xattr::removexattr;
+    198 lremovexattr(path: UserPath, name: UserPath) => again file::xattr::lremovexattr;
+    199 fremovexattr(fd: Fd, name: UserPath) => again file::xattr::fremovexattr;
     200 tkill(tid: i32, sig: SignalNumber) => now signals::tkill;
     201 time(tloc: UserPtr<i64>) => wait time::time;
     202 futex(uaddr: usize, futex_op: Flags, val: u32, timeout: UserPtr<crate::time::Timespec>, uaddr2: usize, val3: u32) => wait futex::futex;
@@ -258,20 +261,20 @@ system_calls! {
     232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait;
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
-    235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => wait file::attributes::utimes;
+    235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
     257 openat(dirfd: Fd, pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::openat;
-    258 mkdirat(dirfd: Fd, pathname: UserPath, mode: Mode) => wait file::names::mkdirat;
-    259 mknodat(dirfd: Fd, pathname: UserPath, mode: Mode, dev: u32) => wait file::names::mknodat;
-    260 fchownat(dirfd: Fd, pathname: UserPath, owner: u32, group: u32, flags: Flags) => wait file::attributes::fchownat;
-    261 futimesat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => wait file::attributes::futimesat;
-    262 newfstatat(dirfd: Fd, pathname: UserPath, statbuf: UserPtr<file::stat::Stat>, flags: Flags) => wait file::stat::newfstatat;
-    263 unlinkat(dirfd: Fd, pathname: UserPath, flags: Flags) => wait file::names::unlinkat;
-    264 renameat(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath) => wait file::names::renameat;
-    265 linkat(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => wait file::names::linkat;
-    266 symlinkat(target: UserPath, newdirfd: Fd, linkpath: UserPath) => wait file::names::symlinkat;
-    267 readlinkat(dirfd: Fd, pathname: UserPath, buf: OutBytes, bufsiz: i32) => wait file::stat::readlinkat;
-    268 fchmodat(dirfd: Fd, pathname: UserPath, mode: Mode) => wait file::attributes::fchmodat;
-    269 faccessat(dirfd: Fd, pathname: UserPath, mode: Flags) => wait file::stat::faccessat;
+    258 mkdirat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::names::mkdirat;
+    259 mknodat(dirfd: Fd, pathname: UserPath, mode: Mode, dev: u32) => again file::names::mknodat;
+    260 fchownat(dirfd: Fd, pathname: UserPath, owner: u32, group: u32, flags: Flags) => again file::attributes::fchownat;
+    261 futimesat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::futimesat;
+    262 newfstatat(dirfd: Fd, pathname: UserPath, statbuf: UserPtr<file::stat::Stat>, flags: Flags) => again file::stat::newfstatat;
+    263 unlinkat(dirfd: Fd, pathname: UserPath, flags: Flags) => again file::names::unlinkat;
+    264 renameat(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath) => again file::names::renameat;
+    265 linkat(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::linkat;
+    266 symlinkat(target: UserPath, newdirfd: Fd, linkpath: UserPath) => again file::names::symlinkat;
+    267 readlinkat(dirfd: Fd, pathname: UserPath, buf: OutBytes, bufsiz: i32) => again file::stat::readlinkat;
+    268 fchmodat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::attributes::fchmodat;
+    269 faccessat(dirfd: Fd, pathname: UserPath, mode: Flags) => again file::stat::faccessat;
     270 pselect6(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<[u64; 2]>) => wait poll::pselect6;
     271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait poll::ppoll;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
@@ -279,12 +282,12 @@ system_calls! {
     275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => wait splice::splice;
     276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => wait splice::tee;
     278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => wait splice::vmsplice;
-    280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => wait file::attributes::utimensat;
+    280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => again file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;
     283 timerfd_create(clockid: i32, flags: Flags) => now timers::timerfd_create;
     284 eventfd(initval: u32) => now eventfd::eventfd;
-    285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => wait file::attributes::fallocate;
+    285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => again file::attributes::fallocate;
     286 timerfd_settime(fd: Fd, flags: Flags, new_value: UserPtr<timers::IntervalSpec>, old_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_settime;
     287 timerfd_gettime(fd: Fd, curr_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_gettime;
     289 signalfd4(fd: Fd, mask: UserPtr<u64>, sizemask: usize, flags: Flags) => wait signalfd::signalfd4;
@@ -298,20 +301,20 @@ system_calls! {
     302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => wait system::prlimit64;
     306 syncfs(fd: Fd) => now file::io::syncfs;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
-    316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => wait file::names::renameat2;
+    316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
-    319 memfd_create(name: UserPath, flags: Flags) => wait file::memfd::memfd_create;
+    319 memfd_create(name: UserPath, flags: Flags) => again file::memfd::memfd_create;
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;
     324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now process::membarrier;
     325 mlock2(addr: usize, len: usize, flags: Flags) => wait memory::mlock2;
     326 copy_file_range(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, size: usize, flags: Flags) => wait file::io::copy_file_range;
     327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::preadv2;
     328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::pwritev2;
-    332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => wait file::stat::statx;
+    332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => again file::stat::statx;
     435 clone3(cl_args: UserPtr<u8>, size: usize) => wait process::clone3;
     436 close_range(first: u32, last: u32, flags: Flags) => now file::descriptors::close_range;
     437 openat2(dirfd: Fd, pathname: UserPath, how: UserPtr<file::open::UserOpenHow>, size: usize) => wait file::open::openat2;
-    439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => wait file::stat::faccessat2;
+    439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => again file::stat::faccessat2;
     441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
 }
 

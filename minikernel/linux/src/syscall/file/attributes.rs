@@ -3,20 +3,12 @@
 use isopod_fs::vfs::{Path, SetTime};
 use isopod_fs::{AllocateMode, Errno, Timestamp};
 
-use super::{AT_EMPTY, AT_NO_FOLLOW, resolve, size, with};
-use crate::fail::SysResult;
+use super::{AT_EMPTY, AT_NO_FOLLOW, opened, resolve, size, with};
+use crate::fail::{Attempt, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
 use crate::time::{Timespec, Timeval};
-use crate::wait::retry;
-
-/// The file a descriptor refers to; one that only names a place (`O_PATH`) is no use here.
-fn opened(ctx: &Ctx, fd: Fd) -> Result<Path, Errno> {
-    let file = ctx.thread.files().get(fd.0)?;
-    file.check_not_path().map_err(|_| Errno::EBADF)?;
-    Ok(file.path().clone())
-}
 
 /// umask(2)
 pub fn umask(ctx: &mut Ctx, mask: Mode) -> SysResult {
@@ -24,60 +16,53 @@ pub fn umask(ctx: &mut Ctx, mask: Mode) -> SysResult {
 }
 
 /// chmod(2)
-pub async fn chmod(ctx: &mut Ctx, name: UserPath, mode: Mode) -> SysResult {
-    fchmodat(ctx, Fd::WORKING_DIR, name, mode).await
+pub fn chmod(ctx: &mut Ctx, name: UserPath, mode: Mode) -> Attempt {
+    fchmodat(ctx, Fd::WORKING_DIR, name, mode)
 }
 
 /// fchmodat(2); the system call has no flags.
-pub async fn fchmodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> SysResult {
-    let place = resolve(ctx, dirfd, name, 0).await?;
-    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777)).await?;
+pub fn fchmodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> Attempt {
+    let place = resolve(ctx, dirfd, name, 0)?;
+    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777))?;
     Ok(0)
 }
 
 /// fchmod(2)
-pub async fn fchmod(ctx: &mut Ctx, fd: Fd, mode: Mode) -> SysResult {
+pub fn fchmod(ctx: &mut Ctx, fd: Fd, mode: Mode) -> Attempt {
     let place = opened(ctx, fd)?;
-    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777)).await?;
+    with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777))?;
     Ok(0)
 }
 
-async fn change_owner(ctx: &Ctx, place: &Path, uid: u32, gid: u32) -> SysResult {
+fn change_owner(ctx: &Ctx, place: &Path, uid: u32, gid: u32) -> Attempt {
     let given = |id: u32| (id != u32::MAX).then_some(id);
-    with(ctx, |view| view.chown(place, given(uid), given(gid))).await?;
+    with(ctx, |view| view.chown(place, given(uid), given(gid)))?;
     Ok(0)
 }
 
 /// chown(2)
-pub async fn chown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> SysResult {
-    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(0)).await
+pub fn chown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> Attempt {
+    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(0))
 }
 
 /// lchown(2)
-pub async fn lchown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> SysResult {
-    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(AT_NO_FOLLOW)).await
+pub fn lchown(ctx: &mut Ctx, name: UserPath, uid: u32, gid: u32) -> Attempt {
+    fchownat(ctx, Fd::WORKING_DIR, name, uid, gid, Flags(AT_NO_FOLLOW))
 }
 
 /// fchown(2)
-pub async fn fchown(ctx: &mut Ctx, fd: Fd, uid: u32, gid: u32) -> SysResult {
+pub fn fchown(ctx: &mut Ctx, fd: Fd, uid: u32, gid: u32) -> Attempt {
     let place = opened(ctx, fd)?;
-    change_owner(ctx, &place, uid, gid).await
+    change_owner(ctx, &place, uid, gid)
 }
 
 /// fchownat(2)
-pub async fn fchownat(
-    ctx: &mut Ctx,
-    dirfd: Fd,
-    name: UserPath,
-    uid: u32,
-    gid: u32,
-    flags: Flags,
-) -> SysResult {
+pub fn fchownat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, uid: u32, gid: u32, flags: Flags) -> Attempt {
     if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let place = resolve(ctx, dirfd, name, flags.0).await?;
-    change_owner(ctx, &place, uid, gid).await
+    let place = resolve(ctx, dirfd, name, flags.0)?;
+    change_owner(ctx, &place, uid, gid)
 }
 
 /// One of the two times of utimensat(2), as the program gives it.
@@ -93,16 +78,16 @@ fn requested(time: Timespec) -> Result<SetTime, Errno> {
 }
 
 /// utimensat(2). Without a path it changes the file that the descriptor refers to (futimens(3)).
-pub async fn utimensat(
+pub fn utimensat(
     ctx: &mut Ctx,
     dirfd: Fd,
     name: UserPath,
     times: UserPtr<[Timespec; 2]>,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     let (accessed, modified) = match times.non_null() {
         Some(times) => {
-            let [accessed, modified] = ctx.memory.read(times).await?;
+            let [accessed, modified] = times.get()?;
             (requested(accessed)?, requested(modified)?)
         }
         None => (SetTime::Now, SetTime::Now),
@@ -110,16 +95,16 @@ pub async fn utimensat(
     if (accessed, modified) == (SetTime::Omit, SetTime::Omit) {
         return Ok(0);
     }
-    set_times(ctx, dirfd, name, (accessed, modified), flags).await
+    set_times(ctx, dirfd, name, (accessed, modified), flags)
 }
 
-async fn set_times(
+fn set_times(
     ctx: &Ctx,
     dirfd: Fd,
     name: UserPath,
     (accessed, modified): (SetTime, SetTime),
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     let place = if name.0.is_null() && dirfd != Fd::WORKING_DIR {
         if flags.0 != 0 {
             return Err(Errno::EINVAL.into());
@@ -129,22 +114,22 @@ async fn set_times(
         if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
             return Err(Errno::EINVAL.into());
         }
-        resolve(ctx, dirfd, name, flags.0).await?
+        resolve(ctx, dirfd, name, flags.0)?
     };
-    with(ctx, |view| view.set_times(&place, accessed, modified)).await?;
+    with(ctx, |view| view.set_times(&place, accessed, modified))?;
     Ok(0)
 }
 
 /// futimesat(2)
-pub async fn futimesat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, times: UserPtr<[Timeval; 2]>) -> SysResult {
+pub fn futimesat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, times: UserPtr<[Timeval; 2]>) -> Attempt {
     let times = match times.non_null() {
         Some(times) => {
-            let [accessed, modified] = ctx.memory.read(times).await?;
+            let [accessed, modified] = times.get()?;
             (from_timeval(accessed)?, from_timeval(modified)?)
         }
         None => (SetTime::Now, SetTime::Now),
     };
-    set_times(ctx, dirfd, name, times, Flags(0)).await
+    set_times(ctx, dirfd, name, times, Flags(0))
 }
 
 fn from_timeval(time: Timeval) -> Result<SetTime, Errno> {
@@ -157,44 +142,44 @@ fn from_timeval(time: Timeval) -> Result<SetTime, Errno> {
 }
 
 /// utimes(2)
-pub async fn utimes(ctx: &mut Ctx, name: UserPath, times: UserPtr<[Timeval; 2]>) -> SysResult {
-    futimesat(ctx, Fd::WORKING_DIR, name, times).await
+pub fn utimes(ctx: &mut Ctx, name: UserPath, times: UserPtr<[Timeval; 2]>) -> Attempt {
+    futimesat(ctx, Fd::WORKING_DIR, name, times)
 }
 
 /// utime(2): whole seconds.
-pub async fn utime(ctx: &mut Ctx, name: UserPath, times: UserPtr<[i64; 2]>) -> SysResult {
+pub fn utime(ctx: &mut Ctx, name: UserPath, times: UserPtr<[i64; 2]>) -> Attempt {
     let whole = |seconds| SetTime::To(Timestamp { seconds, nanoseconds: 0 });
     let times = match times.non_null() {
         Some(times) => {
-            let [accessed, modified] = ctx.memory.read(times).await?;
+            let [accessed, modified] = times.get()?;
             (whole(accessed), whole(modified))
         }
         None => (SetTime::Now, SetTime::Now),
     };
-    set_times(ctx, Fd::WORKING_DIR, name, times, Flags(0)).await
+    set_times(ctx, Fd::WORKING_DIR, name, times, Flags(0))
 }
 
 /// truncate(2)
-pub async fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> SysResult {
+pub fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> Attempt {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
-    let place = resolve(ctx, Fd::WORKING_DIR, name, 0).await?;
+    let place = resolve(ctx, Fd::WORKING_DIR, name, 0)?;
     size::check(ctx, length)?;
-    with(ctx, |view| view.truncate(&place, length)).await?;
+    with(ctx, |view| view.truncate(&place, length))?;
     Ok(0)
 }
 
 /// ftruncate(2)
-pub async fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> SysResult {
+pub fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> Attempt {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
     size::check(ctx, length)?;
     let credentials = ctx.thread.identity().for_files();
-    retry(|| file.truncate(length, &credentials)).await?;
+    file.truncate(length, &credentials)?;
     Ok(0)
 }
 
 /// fallocate(2)
-pub async fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: i64) -> SysResult {
+pub fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: i64) -> Attempt {
     const KEEP_SIZE: u32 = 1;
     /// A hole never changes the size: one flag without the other is refused.
     const PUNCH_HOLE_KEEP_SIZE: u32 = 3;
@@ -209,6 +194,6 @@ pub async fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: 
         size::check(ctx, offset.saturating_add(length).unsigned_abs())?;
     }
     let credentials = ctx.thread.identity().for_files();
-    retry(|| file.allocate(mode, offset, length, &credentials)).await?;
+    file.allocate(mode, offset, length, &credentials)?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use isopod_fs::file::{OpenFile, OpenFlags, UserMemory, Whence};
 use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
 use isopod_hal::uaccess::{self, Fault};
 
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
@@ -156,7 +156,7 @@ async fn seal(file: &OpenFile, add: bool, argument: u64) -> SysResult {
     Ok(0)
 }
 
-/// A program's memory for an ioctl. A page that is not there stops it; it is provided, and the ioctl made again.
+/// A program's memory for an ioctl. A page that is not there stops it.
 #[derive(Debug, Default)]
 struct IoctlMemory {
     fault: Option<Fault>,
@@ -180,7 +180,7 @@ impl IoctlMemory {
 }
 
 /// ioctl(2)
-pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysResult {
+pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
     const FIOCLEX: u32 = 0x5451;
     const FIONCLEX: u32 = 0x5450;
     const FIONBIO: u32 = 0x5421;
@@ -193,26 +193,27 @@ pub async fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> SysR
             Ok(0)
         }
         FIONBIO => {
-            let on = ctx.memory.read(UserPtr::<i32>::new(argument)).await? != 0;
+            let on = UserPtr::<i32>::new(argument).get()? != 0;
             let credentials = ctx.thread.identity().for_files();
             let mut flags = file.flags();
             flags.set(OpenFlags::NONBLOCK, on);
-            retry(|| file.set_flags(flags, &credentials)).await?;
+            file.set_flags(flags, &credentials)?;
             Ok(0)
         }
         FIONREAD if file.kind() == FileType::Regular && file.ops().is_none() => {
-            let size = retry(|| file.inode().metadata()).await?.size as i64;
-            let position = retry(|| file.seek(0, Whence::Current)).await? as i64;
-            ctx.memory.write(UserPtr::<i32>::new(argument), &((size - position) as i32)).await?;
+            let size = file.inode().metadata()?.size as i64;
+            let position = file.seek(0, Whence::Current)? as i64;
+            UserPtr::<i32>::new(argument).put(&((size - position) as i32))?;
             Ok(0)
         }
-        _ => loop {
+        _ => {
             let mut memory = IoctlMemory::default();
-            let outcome = retry(|| file.ioctl(request, argument, &mut memory)).await;
-            match (outcome, memory.fault) {
-                (Err(Errno::EFAULT), Some(fault)) => ctx.memory.resolve(fault).await?,
-                (outcome, _) => return Ok(outcome?),
+            let outcome = file.ioctl(request, argument, &mut memory);
+            match memory.fault {
+                // What it met is provided, and it is made again.
+                Some(fault) if outcome.is_err() => Err(fault.into()),
+                _ => Ok(outcome?),
             }
-        },
+        }
     }
 }

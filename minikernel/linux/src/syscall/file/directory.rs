@@ -6,42 +6,41 @@ use isopod_fs::vfs::{Path, Resolve};
 use isopod_fs::{Capabilities, DirEntry, Errno};
 
 use super::with;
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, OutBytes, UserPath};
 use crate::syscall::path;
 use crate::wait::retry;
 
 /// The directory that `name` names, which the caller may enter.
-async fn directory(ctx: &Ctx, name: UserPath) -> Result<Path, Errno> {
-    let name = path::read(ctx, name).await?;
+fn directory(ctx: &Ctx, name: UserPath) -> Attempt<Path> {
+    let name = path::read(name)?;
     let start = ctx.thread.fs().working_dir();
-    with(ctx, |view| {
+    Ok(with(ctx, |view| {
         let place = view.resolve(&start, &name, Resolve::FOLLOW | Resolve::DIRECTORY)?;
         view.check_directory(&place)?;
         Ok(place)
-    })
-    .await
+    })?)
 }
 
 /// chdir(2)
-pub async fn chdir(ctx: &mut Ctx, name: UserPath) -> SysResult {
-    let place = directory(ctx, name).await?;
+pub fn chdir(ctx: &mut Ctx, name: UserPath) -> Attempt {
+    let place = directory(ctx, name)?;
     ctx.thread.fs().set_working_dir(place);
     Ok(0)
 }
 
 /// fchdir(2)
-pub async fn fchdir(ctx: &mut Ctx, fd: Fd) -> SysResult {
+pub fn fchdir(ctx: &mut Ctx, fd: Fd) -> Attempt {
     let place = ctx.thread.files().get_or_place(fd.0)?.path().clone();
-    with(ctx, |view| view.check_directory(&place)).await?;
+    with(ctx, |view| view.check_directory(&place))?;
     ctx.thread.fs().set_working_dir(place);
     Ok(0)
 }
 
 /// chroot(2)
-pub async fn chroot(ctx: &mut Ctx, name: UserPath) -> SysResult {
-    let place = directory(ctx, name).await?;
+pub fn chroot(ctx: &mut Ctx, name: UserPath) -> Attempt {
+    let place = directory(ctx, name)?;
     if !ctx.thread.identity().capable(Capabilities::SYS_CHROOT) {
         return Err(Errno::EPERM.into());
     }
@@ -50,14 +49,14 @@ pub async fn chroot(ctx: &mut Ctx, name: UserPath) -> SysResult {
 }
 
 /// getcwd(2): the system call returns the length, NUL included.
-pub async fn getcwd(ctx: &mut Ctx, buffer: OutBytes, size: usize) -> SysResult {
+pub fn getcwd(ctx: &mut Ctx, buffer: OutBytes, size: usize) -> Attempt {
     let here = ctx.thread.fs().working_dir();
-    let mut name = with(ctx, |view| view.absolute_name(&here)).await?;
+    let mut name = with(ctx, |view| view.absolute_name(&here))?;
     name.push(0);
     if name.len() > size {
         return Err(Errno::ERANGE.into());
     }
-    ctx.memory.write_bytes(buffer.0.address(), &name).await?;
+    buffer.0.put_bytes(&name)?;
     Ok(name.len())
 }
 

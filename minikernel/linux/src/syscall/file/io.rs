@@ -10,7 +10,7 @@ use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::mm::{UserPtr, UserSink, UserSource};
 use crate::poll;
 use crate::process::Ctx;
@@ -248,10 +248,10 @@ fn check_flags(flags: Flags) -> Result<(), Errno> {
 }
 
 /// lseek(2)
-pub async fn lseek(ctx: &mut Ctx, fd: Fd, offset: i64, whence: u32) -> SysResult {
+pub fn lseek(ctx: &mut Ctx, fd: Fd, offset: i64, whence: u32) -> Attempt {
     let file = ctx.thread.files().get(fd.0)?;
     let whence = Whence::from_raw(whence).ok_or(Errno::EINVAL)?;
-    Ok(retry(|| file.seek(offset, whence)).await? as usize)
+    Ok(file.seek(offset, whence)? as usize)
 }
 
 /// sendfile(2)

@@ -19,8 +19,8 @@ use isopod_fs::vfs::{Path, Resolve, View};
 
 use super::argument::{Fd, UserPath};
 use super::path::{self, Viewpoint};
+use crate::fail::Attempt;
 use crate::process::Ctx;
-use crate::wait::retry;
 
 /// `AT_SYMLINK_NOFOLLOW`
 pub(super) const AT_NO_FOLLOW: u32 = 0x100;
@@ -33,23 +33,27 @@ pub(super) const AT_EMPTY: u32 = 0x1000;
 
 /// The file that a directory descriptor and a path name. `flags` are `AT_` flags that were checked by the caller; symbolic links are
 /// followed unless they say no.
-pub(super) async fn resolve(ctx: &Ctx, dirfd: Fd, path: UserPath, flags: u32) -> Result<Path, Errno> {
-    let name = path::read(ctx, path).await?;
+pub(super) fn resolve(ctx: &Ctx, dirfd: Fd, path: UserPath, flags: u32) -> Attempt<Path> {
+    let name = path::read(path)?;
     let mut how = Resolve::empty();
     how.set(Resolve::FOLLOW, flags & AT_NO_FOLLOW == 0);
     how.set(Resolve::EMPTY, flags & AT_EMPTY != 0);
     if name.is_empty() && flags & AT_EMPTY == 0 {
-        return Err(Errno::ENOENT);
+        return Err(Errno::ENOENT.into());
     }
     let start = path::at(ctx, dirfd, &name)?;
-    with(ctx, |view| view.resolve(&start, &name, how)).await
+    Ok(with(ctx, |view| view.resolve(&start, &name, how))?)
 }
 
-/// Does an operation of the tree as the calling thread sees it, waiting for the disk as often as it needs.
-pub(super) async fn with<T>(
+/// The file a descriptor refers to.
+pub(super) fn opened(ctx: &Ctx, fd: Fd) -> Result<Path, Errno> {
+    Ok(ctx.thread.files().get(fd.0)?.path().clone())
+}
+
+/// Does an operation of the tree as the calling thread sees it.
+pub(super) fn with<T>(
     ctx: &Ctx,
-    mut operation: impl FnMut(&View<'_>) -> isopod_fs::Result<T>,
-) -> Result<T, Errno> {
-    let viewpoint = Viewpoint::of(&ctx.thread);
-    retry(|| operation(&viewpoint.view())).await
+    operation: impl FnOnce(&View<'_>) -> isopod_fs::Result<T>,
+) -> isopod_fs::Result<T> {
+    operation(&Viewpoint::of(&ctx.thread).view())
 }

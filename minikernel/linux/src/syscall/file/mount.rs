@@ -8,7 +8,7 @@ use isopod_fs::{Capabilities, Errno};
 use isopod_hal::PAGE_SIZE;
 
 use super::{AT_NO_FOLLOW, resolve};
-use crate::fail::{SysResult, errno};
+use crate::fail::Attempt;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -28,45 +28,45 @@ fn check_administrator(ctx: &Ctx) -> Result<(), Errno> {
 }
 
 /// mount(2). ENODEV for file systems that cannot be mounted from inside.
-pub async fn mount(
+pub fn mount(
     ctx: &mut Ctx,
     source: UserPath,
     target: UserPath,
     kind: UserPath,
     flags: Flags,
     data: UserPtr<u8>,
-) -> SysResult {
+) -> Attempt {
     let flags = if flags.0 & 0xffff_0000 == MS_MAGIC { flags.0 & 0xffff } else { flags.0 };
     let data = match data.non_null() {
-        Some(data) => ctx.memory.read_string(data, PAGE_SIZE).await?,
+        Some(data) => data.get_string(PAGE_SIZE)?,
         None => Vec::new(),
     };
-    let at = resolve(ctx, Fd::WORKING_DIR, target, 0).await?;
+    let at = resolve(ctx, Fd::WORKING_DIR, target, 0)?;
     check_administrator(ctx)?;
     let restrictions = MountFlags::from_bits_truncate(flags);
     let namespace = kernel::namespace();
     if flags & MS_REMOUNT != 0 {
-        namespace.remount(&at, restrictions).map_err(errno)?;
+        namespace.remount(&at, restrictions)?;
     } else if flags & MS_BIND != 0 {
-        let from = resolve(ctx, Fd::WORKING_DIR, source, 0).await?;
-        namespace.bind(&from, &at).map_err(errno)?;
+        let from = resolve(ctx, Fd::WORKING_DIR, source, 0)?;
+        namespace.bind(&from, &at)?;
     } else if flags & MS_PROPAGATION != 0 {
         return Ok(0);
     } else if flags & MS_MOVE != 0 {
         return Err(Errno::EINVAL.into());
     } else {
-        let source = if source.0.is_null() { b"none".to_vec() } else { read(ctx, source).await? };
-        if read(ctx, kind).await? != b"tmpfs" {
+        let source = if source.0.is_null() { b"none".to_vec() } else { read(source)? };
+        if read(kind)? != b"tmpfs" {
             return Err(Errno::ENODEV.into());
         }
-        let file_system = Tmpfs::new(&options(&data)?).map_err(errno)?;
-        namespace.mount(file_system, &at, restrictions, &source).map_err(errno)?;
+        let file_system = Tmpfs::new(&options(&data)?)?;
+        namespace.mount(file_system, &at, restrictions, &source)?;
     }
     Ok(0)
 }
 
 /// umount2(2)
-pub async fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> SysResult {
+pub fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> Attempt {
     const FORCE: u32 = 1;
     const DETACH: u32 = 2;
     const EXPIRE: u32 = 4;
@@ -76,8 +76,8 @@ pub async fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> SysResult
     }
     check_administrator(ctx)?;
     let follow = if flags.0 & NOFOLLOW != 0 { AT_NO_FOLLOW } else { 0 };
-    let at = resolve(ctx, Fd::WORKING_DIR, target, follow).await?;
-    kernel::namespace().unmount(&at, flags.0 & DETACH != 0).map_err(errno)?;
+    let at = resolve(ctx, Fd::WORKING_DIR, target, follow)?;
+    kernel::namespace().unmount(&at, flags.0 & DETACH != 0)?;
     Ok(0)
 }
 

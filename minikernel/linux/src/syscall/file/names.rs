@@ -3,7 +3,7 @@
 use isopod_fs::{DeviceId, Errno, FileType, RenameFlags};
 
 use super::{AT_EMPTY, AT_FOLLOW, AT_NO_FOLLOW, resolve, with};
-use crate::fail::SysResult;
+use crate::fail::Attempt;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
 use crate::syscall::path;
@@ -12,124 +12,123 @@ use crate::syscall::path;
 const REMOVE_DIR: u32 = 0x200;
 
 /// mkdir(2)
-pub async fn mkdir(ctx: &mut Ctx, name: UserPath, mode: Mode) -> SysResult {
-    mkdirat(ctx, Fd::WORKING_DIR, name, mode).await
+pub fn mkdir(ctx: &mut Ctx, name: UserPath, mode: Mode) -> Attempt {
+    mkdirat(ctx, Fd::WORKING_DIR, name, mode)
 }
 
 /// mkdirat(2)
-pub async fn mkdirat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> SysResult {
-    let name = path::read(ctx, name).await?;
+pub fn mkdirat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> Attempt {
+    let name = path::read(name)?;
     let start = path::at_name(ctx, dirfd, &name)?;
-    with(ctx, |view| view.mkdir(&start, &name, mode.0 as u16 & 0o7777)).await?;
+    with(ctx, |view| view.mkdir(&start, &name, mode.0 as u16 & 0o7777))?;
     Ok(0)
 }
 
 /// mknod(2)
-pub async fn mknod(ctx: &mut Ctx, name: UserPath, mode: Mode, device: u32) -> SysResult {
-    mknodat(ctx, Fd::WORKING_DIR, name, mode, device).await
+pub fn mknod(ctx: &mut Ctx, name: UserPath, mode: Mode, device: u32) -> Attempt {
+    mknodat(ctx, Fd::WORKING_DIR, name, mode, device)
 }
 
 /// mknodat(2). Without a type it makes a regular file.
-pub async fn mknodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode, device: u32) -> SysResult {
+pub fn mknodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode, device: u32) -> Attempt {
     const TYPE: u32 = 0o170_000;
     let kind = match mode.0 & TYPE {
         0 => FileType::Regular,
         _ => FileType::from_mode(mode.0).ok_or(Errno::EINVAL)?,
     };
-    let name = path::read(ctx, name).await?;
+    let name = path::read(name)?;
     let start = path::at_name(ctx, dirfd, &name)?;
     let device = DeviceId::decode(device);
-    with(ctx, |view| view.mknod(&start, &name, kind, mode.0 as u16 & 0o7777, device)).await?;
+    with(ctx, |view| view.mknod(&start, &name, kind, mode.0 as u16 & 0o7777, device))?;
     Ok(0)
 }
 
 /// unlink(2)
-pub async fn unlink(ctx: &mut Ctx, name: UserPath) -> SysResult {
-    unlinkat(ctx, Fd::WORKING_DIR, name, Flags(0)).await
+pub fn unlink(ctx: &mut Ctx, name: UserPath) -> Attempt {
+    unlinkat(ctx, Fd::WORKING_DIR, name, Flags(0))
 }
 
 /// rmdir(2)
-pub async fn rmdir(ctx: &mut Ctx, name: UserPath) -> SysResult {
-    unlinkat(ctx, Fd::WORKING_DIR, name, Flags(REMOVE_DIR)).await
+pub fn rmdir(ctx: &mut Ctx, name: UserPath) -> Attempt {
+    unlinkat(ctx, Fd::WORKING_DIR, name, Flags(REMOVE_DIR))
 }
 
 /// unlinkat(2)
-pub async fn unlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, flags: Flags) -> SysResult {
+pub fn unlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, flags: Flags) -> Attempt {
     if flags.0 & !REMOVE_DIR != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let name = path::read(ctx, name).await?;
+    let name = path::read(name)?;
     let start = path::at_name(ctx, dirfd, &name)?;
     with(ctx, |view| match flags.0 {
         0 => view.unlink(&start, &name),
         _ => view.rmdir(&start, &name),
-    })
-    .await?;
+    })?;
     Ok(0)
 }
 
 /// rename(2)
-pub async fn rename(ctx: &mut Ctx, old: UserPath, new: UserPath) -> SysResult {
-    renameat2(ctx, Fd::WORKING_DIR, old, Fd::WORKING_DIR, new, Flags(0)).await
+pub fn rename(ctx: &mut Ctx, old: UserPath, new: UserPath) -> Attempt {
+    renameat2(ctx, Fd::WORKING_DIR, old, Fd::WORKING_DIR, new, Flags(0))
 }
 
 /// renameat(2)
-pub async fn renameat(ctx: &mut Ctx, old_dir: Fd, old: UserPath, new_dir: Fd, new: UserPath) -> SysResult {
-    renameat2(ctx, old_dir, old, new_dir, new, Flags(0)).await
+pub fn renameat(ctx: &mut Ctx, old_dir: Fd, old: UserPath, new_dir: Fd, new: UserPath) -> Attempt {
+    renameat2(ctx, old_dir, old, new_dir, new, Flags(0))
 }
 
 /// renameat2(2)
-pub async fn renameat2(
+pub fn renameat2(
     ctx: &mut Ctx,
     old_dir: Fd,
     old: UserPath,
     new_dir: Fd,
     new: UserPath,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     let flags = RenameFlags::from_bits(flags.0).ok_or(Errno::EINVAL)?;
-    let (old, new) = (path::read(ctx, old).await?, path::read(ctx, new).await?);
+    let (old, new) = (path::read(old)?, path::read(new)?);
     let (from, to) = (path::at_name(ctx, old_dir, &old)?, path::at_name(ctx, new_dir, &new)?);
-    with(ctx, |view| view.rename(&from, &old, &to, &new, flags)).await?;
+    with(ctx, |view| view.rename(&from, &old, &to, &new, flags))?;
     Ok(0)
 }
 
 /// link(2)
-pub async fn link(ctx: &mut Ctx, old: UserPath, new: UserPath) -> SysResult {
-    linkat(ctx, Fd::WORKING_DIR, old, Fd::WORKING_DIR, new, Flags(0)).await
+pub fn link(ctx: &mut Ctx, old: UserPath, new: UserPath) -> Attempt {
+    linkat(ctx, Fd::WORKING_DIR, old, Fd::WORKING_DIR, new, Flags(0))
 }
 
 /// linkat(2)
-pub async fn linkat(
+pub fn linkat(
     ctx: &mut Ctx,
     old_dir: Fd,
     old: UserPath,
     new_dir: Fd,
     new: UserPath,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     if flags.0 & !(AT_FOLLOW | AT_EMPTY) != 0 {
         return Err(Errno::EINVAL.into());
     }
     // Here links are followed only when asked for, unlike elsewhere.
     let how = if flags.0 & AT_FOLLOW == 0 { AT_NO_FOLLOW } else { 0 };
-    let source = resolve(ctx, old_dir, old, how | flags.0 & AT_EMPTY).await?;
-    let new = path::read(ctx, new).await?;
+    let source = resolve(ctx, old_dir, old, how | flags.0 & AT_EMPTY)?;
+    let new = path::read(new)?;
     let to = path::at_name(ctx, new_dir, &new)?;
-    with(ctx, |view| view.link(&source, &to, &new)).await?;
+    with(ctx, |view| view.link(&source, &to, &new))?;
     Ok(0)
 }
 
 /// symlink(2)
-pub async fn symlink(ctx: &mut Ctx, target: UserPath, name: UserPath) -> SysResult {
-    symlinkat(ctx, target, Fd::WORKING_DIR, name).await
+pub fn symlink(ctx: &mut Ctx, target: UserPath, name: UserPath) -> Attempt {
+    symlinkat(ctx, target, Fd::WORKING_DIR, name)
 }
 
 /// symlinkat(2)
-pub async fn symlinkat(ctx: &mut Ctx, target: UserPath, dirfd: Fd, name: UserPath) -> SysResult {
-    let target = path::read(ctx, target).await?;
-    let name = path::read(ctx, name).await?;
+pub fn symlinkat(ctx: &mut Ctx, target: UserPath, dirfd: Fd, name: UserPath) -> Attempt {
+    let target = path::read(target)?;
+    let name = path::read(name)?;
     let start = path::at_name(ctx, dirfd, &name)?;
-    with(ctx, |view| view.symlink(&target, &start, &name)).await?;
+    with(ctx, |view| view.symlink(&target, &start, &name))?;
     Ok(0)
 }

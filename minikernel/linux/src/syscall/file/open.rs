@@ -14,6 +14,7 @@ use crate::poll;
 use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
 use crate::syscall::path;
+use crate::wait::again;
 
 /// open(2)
 pub async fn open(ctx: &mut Ctx, name: UserPath, flags: Flags, mode: Mode) -> SysResult {
@@ -88,9 +89,12 @@ pub async fn openat2(
 }
 
 async fn open_with(ctx: &Ctx, dirfd: Fd, name: UserPath, how: &OpenHow) -> SysResult {
-    let name = path::read(ctx, name).await?;
-    let start = path::at_name(ctx, dirfd, &name)?;
-    let file = with(ctx, |view| view.open(&start, &name, how)).await?;
+    let open = || {
+        let name = path::read(name)?;
+        let start = path::at_name(ctx, dirfd, &name)?;
+        Ok(with(ctx, |view| view.open(&start, &name, how))?)
+    };
+    let file = again(&ctx.memory, open).await?;
     poll::finish_open(&ctx.thread, &file).await?;
     install(ctx, file, how.flags.contains(OpenFlags::CLOEXEC))
 }

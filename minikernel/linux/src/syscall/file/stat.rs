@@ -1,16 +1,15 @@
 //! stat(2), statx(2), access(2), readlink(2), statfs(2).
 
 use isopod_fs::vfs::{Access, Path};
-use isopod_fs::{Errno, Metadata, Timestamp};
+use isopod_fs::{Errno, Error, Metadata, Timestamp};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{AT_EMPTY, AT_NO_AUTOMOUNT, AT_NO_FOLLOW, resolve, with};
-use crate::fail::SysResult;
+use crate::fail::Attempt;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, OutBytes, UserPath};
 use crate::syscall::path::{self, Viewpoint};
-use crate::wait::retry;
 
 /// `struct stat`
 #[derive(Debug, Clone, Copy, Default, FromBytes, IntoBytes, Immutable)]
@@ -59,37 +58,31 @@ impl From<&Metadata> for Stat {
 }
 
 /// stat(2)
-pub async fn stat(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<Stat>) -> SysResult {
-    newfstatat(ctx, Fd::WORKING_DIR, name, buffer, Flags(0)).await
+pub fn stat(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<Stat>) -> Attempt {
+    newfstatat(ctx, Fd::WORKING_DIR, name, buffer, Flags(0))
 }
 
 /// lstat(2)
-pub async fn lstat(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<Stat>) -> SysResult {
-    newfstatat(ctx, Fd::WORKING_DIR, name, buffer, Flags(AT_NO_FOLLOW)).await
+pub fn lstat(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<Stat>) -> Attempt {
+    newfstatat(ctx, Fd::WORKING_DIR, name, buffer, Flags(AT_NO_FOLLOW))
 }
 
 /// fstat(2)
-pub async fn fstat(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<Stat>) -> SysResult {
+pub fn fstat(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<Stat>) -> Attempt {
     let file = ctx.thread.files().get_or_place(fd.0)?;
-    let about = retry(|| file.inode().metadata()).await?;
-    ctx.memory.write(buffer, &Stat::from(&about)).await?;
+    let about = file.inode().metadata()?;
+    buffer.put(&Stat::from(&about))?;
     Ok(0)
 }
 
 /// fstatat(2)
-pub async fn newfstatat(
-    ctx: &mut Ctx,
-    dirfd: Fd,
-    name: UserPath,
-    buffer: UserPtr<Stat>,
-    flags: Flags,
-) -> SysResult {
+pub fn newfstatat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, buffer: UserPtr<Stat>, flags: Flags) -> Attempt {
     if flags.0 & !(AT_NO_FOLLOW | AT_NO_AUTOMOUNT | AT_EMPTY) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let place = resolve(ctx, dirfd, name, flags.0).await?;
-    let about = retry(|| place.inode().metadata()).await?;
-    ctx.memory.write(buffer, &Stat::from(&about)).await?;
+    let place = resolve(ctx, dirfd, name, flags.0)?;
+    let about = place.inode().metadata()?;
+    buffer.put(&Stat::from(&about))?;
     Ok(0)
 }
 
@@ -140,14 +133,14 @@ pub struct Statx {
 const _: () = assert!(size_of::<Stat>() == 144 && size_of::<Statx>() == 256);
 
 /// statx(2)
-pub async fn statx(
+pub fn statx(
     ctx: &mut Ctx,
     dirfd: Fd,
     name: UserPath,
     flags: Flags,
     mask: Flags,
     buffer: UserPtr<Statx>,
-) -> SysResult {
+) -> Attempt {
     /// `AT_STATX_FORCE_SYNC` and `AT_STATX_DONT_SYNC`, which exclude each other.
     const SYNC: u32 = 0x6000;
     const RESERVED: u32 = 0x8000_0000;
@@ -161,13 +154,12 @@ pub async fn statx(
     {
         return Err(Errno::EINVAL.into());
     }
-    let place = resolve(ctx, dirfd, name, flags.0).await?;
-    let about = retry(|| place.inode().metadata()).await?;
-    let is_root = place.mount().place().is_none() && place == crate::kernel::root();
+    let place = resolve(ctx, dirfd, name, flags.0)?;
+    let about = place.inode().metadata()?;
     let found = Statx {
         mask: BASIC_STATS | MOUNT_ID | if about.born.is_some() { BIRTH_TIME } else { 0 },
         block_size: about.block_size,
-        attributes: if is_root { ATTRIBUTE_MOUNT_ROOT } else { 0 },
+        attributes: if place.is_mount_root() { ATTRIBUTE_MOUNT_ROOT } else { 0 },
         attributes_mask: ATTRIBUTE_MOUNT_ROOT,
         links: about.links,
         uid: about.uid,
@@ -187,28 +179,28 @@ pub async fn statx(
         mount_id: u64::from(place.mount().id()),
         ..Statx::default()
     };
-    ctx.memory.write(buffer, &found).await?;
+    buffer.put(&found)?;
     Ok(0)
 }
 
 /// access(2)
-pub async fn access(ctx: &mut Ctx, name: UserPath, mode: Flags) -> SysResult {
-    faccessat2(ctx, Fd::WORKING_DIR, name, mode, Flags(0)).await
+pub fn access(ctx: &mut Ctx, name: UserPath, mode: Flags) -> Attempt {
+    faccessat2(ctx, Fd::WORKING_DIR, name, mode, Flags(0))
 }
 
 /// faccessat(2); the system call has no flags.
-pub async fn faccessat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags) -> SysResult {
-    faccessat2(ctx, dirfd, name, mode, Flags(0)).await
+pub fn faccessat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags) -> Attempt {
+    faccessat2(ctx, dirfd, name, mode, Flags(0))
 }
 
 /// faccessat2(2)
-pub async fn faccessat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags, flags: Flags) -> SysResult {
+pub fn faccessat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags, flags: Flags) -> Attempt {
     const EFFECTIVE_IDS: u32 = 0x200;
     let access = Access::from_bits(mode.0).ok_or(Errno::EINVAL)?;
     if flags.0 & !(EFFECTIVE_IDS | AT_NO_FOLLOW | AT_EMPTY) != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let name = path::read(ctx, name).await?;
+    let name = path::read(name)?;
     if name.is_empty() && flags.0 & AT_EMPTY == 0 {
         return Err(Errno::ENOENT.into());
     }
@@ -220,37 +212,36 @@ pub async fn faccessat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Flags, f
     how.set(isopod_fs::vfs::Resolve::FOLLOW, flags.0 & AT_NO_FOLLOW == 0);
     how.set(isopod_fs::vfs::Resolve::EMPTY, flags.0 & AT_EMPTY != 0);
     let viewpoint = Viewpoint::with_rights(&ctx.thread, credentials);
-    retry(|| {
-        let view = viewpoint.view();
-        view.access(&view.resolve(&start, &name, how)?, access)
-    })
-    .await?;
+    let view = viewpoint.view();
+    view.access(&view.resolve(&start, &name, how)?, access)?;
     Ok(0)
 }
 
 /// readlink(2)
-pub async fn readlink(ctx: &mut Ctx, name: UserPath, buffer: OutBytes, size: i32) -> SysResult {
-    readlinkat(ctx, Fd::WORKING_DIR, name, buffer, size).await
+pub fn readlink(ctx: &mut Ctx, name: UserPath, buffer: OutBytes, size: i32) -> Attempt {
+    readlinkat(ctx, Fd::WORKING_DIR, name, buffer, size)
 }
 
 /// readlinkat(2). The text is cut to the buffer and gets no NUL.
-pub async fn readlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, buffer: OutBytes, size: i32) -> SysResult {
+pub fn readlinkat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, buffer: OutBytes, size: i32) -> Attempt {
     let size = usize::try_from(size).ok().filter(|&size| size > 0).ok_or(Errno::EINVAL)?;
     // An empty path names the link that a descriptor opened with O_PATH refers to.
-    let named = path::read(ctx, name).await?;
+    let named = path::read(name)?;
     let place = if named.is_empty() {
         if dirfd == Fd::WORKING_DIR {
             return Err(Errno::ENOENT.into());
         }
         ctx.thread.files().get_or_place(dirfd.0)?.path().clone()
     } else {
-        resolve(ctx, dirfd, name, AT_NO_FOLLOW).await?
+        resolve(ctx, dirfd, name, AT_NO_FOLLOW)?
     };
-    let text = with(ctx, |view| view.read_link(&place)).await;
-    let text =
-        text.map_err(|errno| if named.is_empty() && errno == Errno::EINVAL { Errno::ENOENT } else { errno })?;
+    let text = with(ctx, |view| view.read_link(&place));
+    let text = match text {
+        Err(Error::Errno(Errno::EINVAL)) if named.is_empty() => return Err(Errno::ENOENT.into()),
+        outcome => outcome?,
+    };
     let length = text.len().min(size);
-    ctx.memory.write_bytes(buffer.0.address(), &text[..length]).await?;
+    buffer.0.put_bytes(&text[..length])?;
     Ok(length)
 }
 
@@ -273,21 +264,21 @@ pub struct StatFs {
 }
 
 /// statfs(2)
-pub async fn statfs(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<StatFs>) -> SysResult {
-    let place = resolve(ctx, Fd::WORKING_DIR, name, 0).await?;
-    write_statfs(ctx, &place, buffer).await
+pub fn statfs(ctx: &mut Ctx, name: UserPath, buffer: UserPtr<StatFs>) -> Attempt {
+    let place = resolve(ctx, Fd::WORKING_DIR, name, 0)?;
+    write_statfs(ctx, &place, buffer)
 }
 
 /// fstatfs(2)
-pub async fn fstatfs(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<StatFs>) -> SysResult {
+pub fn fstatfs(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<StatFs>) -> Attempt {
     let place = ctx.thread.files().get_or_place(fd.0)?.path().clone();
-    write_statfs(ctx, &place, buffer).await
+    write_statfs(ctx, &place, buffer)
 }
 
-async fn write_statfs(ctx: &Ctx, place: &Path, buffer: UserPtr<StatFs>) -> SysResult {
+fn write_statfs(ctx: &Ctx, place: &Path, buffer: UserPtr<StatFs>) -> Attempt {
     /// `ST_VALID`: the flags mean something.
     const VALID: i64 = 0x20;
-    let (found, flags) = with(ctx, |view| view.statistics(place)).await?;
+    let (found, flags) = with(ctx, |view| view.statistics(place))?;
     let size = i64::from(found.block_size);
     let about = StatFs {
         magic: i64::from(found.magic),
@@ -303,6 +294,6 @@ async fn write_statfs(ctx: &Ctx, place: &Path, buffer: UserPtr<StatFs>) -> SysRe
         flags: i64::from(flags.bits()) | VALID,
         spare: [0; 4],
     };
-    ctx.memory.write(buffer, &about).await?;
+    buffer.put(&about)?;
     Ok(0)
 }

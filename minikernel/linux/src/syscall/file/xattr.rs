@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use isopod_fs::vfs::Path;
 use isopod_fs::{Errno, XattrFlags};
 
-use super::{AT_NO_FOLLOW, resolve, with};
-use crate::fail::SysResult;
+use super::{AT_NO_FOLLOW, opened, resolve, with};
+use crate::fail::{Attempt, Fail, Stop};
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes, UserPath};
 
@@ -14,165 +14,147 @@ use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes, UserPath};
 const NAME_MAX: usize = 256;
 const SIZE_MAX: usize = 65_536;
 
-async fn link(ctx: &Ctx, path: UserPath) -> Result<Path, Errno> {
-    resolve(ctx, Fd::WORKING_DIR, path, AT_NO_FOLLOW).await
-}
-
-fn opened(ctx: &Ctx, fd: Fd) -> Result<Path, Errno> {
-    let file = ctx.thread.files().get(fd.0)?;
-    file.check_not_path().map_err(|error| error.errno().unwrap_or(Errno::EBADF))?;
-    Ok(file.path().clone())
+fn link(ctx: &Ctx, path: UserPath) -> Attempt<Path> {
+    resolve(ctx, Fd::WORKING_DIR, path, AT_NO_FOLLOW)
 }
 
 /// The name of an attribute; ERANGE if it is empty or too long.
-async fn name(ctx: &Ctx, name: UserPath) -> Result<Vec<u8>, Errno> {
-    match ctx.memory.read_string(name.0, NAME_MAX).await {
-        Ok(name) if name.is_empty() => Err(Errno::ERANGE),
-        Err(Errno::ENAMETOOLONG) => Err(Errno::ERANGE),
+fn name(name: UserPath) -> Attempt<Vec<u8>> {
+    match name.0.get_string(NAME_MAX) {
+        Ok(name) if name.is_empty() => Err(Errno::ERANGE.into()),
+        Err(Stop::Fail(Fail::Errno(Errno::ENAMETOOLONG))) => Err(Errno::ERANGE.into()),
         outcome => outcome,
     }
 }
 
-async fn set(ctx: &Ctx, path: &Path, key: UserPath, value: InBytes, size: usize, flags: Flags) -> SysResult {
+fn set(ctx: &Ctx, path: &Path, key: UserPath, value: InBytes, size: usize, flags: Flags) -> Attempt {
     let flags = XattrFlags::from_bits(flags.0).ok_or(Errno::EINVAL)?;
-    let key = name(ctx, key).await?;
+    let key = name(key)?;
     if size > SIZE_MAX {
         return Err(Errno::E2BIG.into());
     }
-    let value = ctx.memory.read_array(value.0, size).await?;
-    with(ctx, |view| view.set_xattr(path, &key, &value, flags)).await?;
+    let value = value.0.get_array(size)?;
+    with(ctx, |view| view.set_xattr(path, &key, &value, flags))?;
     Ok(0)
 }
 
-async fn get(ctx: &Ctx, path: &Path, key: UserPath, buffer: OutBytes, size: usize) -> SysResult {
-    let key = name(ctx, key).await?;
-    let value = with(ctx, |view| view.xattr(path, &key)).await?;
-    give(ctx, &value, buffer, size).await
+fn get(ctx: &Ctx, path: &Path, key: UserPath, buffer: OutBytes, size: usize) -> Attempt {
+    let key = name(key)?;
+    let value = with(ctx, |view| view.xattr(path, &key))?;
+    give(&value, buffer, size)
 }
 
-async fn list(ctx: &Ctx, path: &Path, buffer: OutBytes, size: usize) -> SysResult {
-    let names = with(ctx, |view| view.xattr_names(path)).await?;
-    give(ctx, &names, buffer, size).await
+fn list(ctx: &Ctx, path: &Path, buffer: OutBytes, size: usize) -> Attempt {
+    let names = with(ctx, |view| view.xattr_names(path))?;
+    give(&names, buffer, size)
 }
 
-async fn remove(ctx: &Ctx, path: &Path, key: UserPath) -> SysResult {
-    let key = name(ctx, key).await?;
-    with(ctx, |view| view.remove_xattr(path, &key)).await?;
+fn remove(ctx: &Ctx, path: &Path, key: UserPath) -> Attempt {
+    let key = name(key)?;
+    with(ctx, |view| view.remove_xattr(path, &key))?;
     Ok(0)
 }
 
 /// Returns the length, and the bytes unless `size` is 0. ERANGE if they do not fit.
-async fn give(ctx: &Ctx, bytes: &[u8], buffer: OutBytes, size: usize) -> SysResult {
+fn give(bytes: &[u8], buffer: OutBytes, size: usize) -> Attempt {
     if size > 0 {
         if bytes.len() > size {
             return Err(Errno::ERANGE.into());
         }
-        ctx.memory.write_bytes(buffer.0.address(), bytes).await?;
+        buffer.0.put_bytes(bytes)?;
     }
     Ok(bytes.len())
 }
 
 /// setxattr(2)
-pub async fn setxattr(
+pub fn setxattr(
     ctx: &mut Ctx,
     path: UserPath,
     name: UserPath,
     value: InBytes,
     size: usize,
     flags: Flags,
-) -> SysResult {
-    let path = resolve(ctx, Fd::WORKING_DIR, path, 0).await?;
-    set(ctx, &path, name, value, size, flags).await
+) -> Attempt {
+    let path = resolve(ctx, Fd::WORKING_DIR, path, 0)?;
+    set(ctx, &path, name, value, size, flags)
 }
 
 /// lsetxattr(2)
-pub async fn lsetxattr(
+pub fn lsetxattr(
     ctx: &mut Ctx,
     path: UserPath,
     name: UserPath,
     value: InBytes,
     size: usize,
     flags: Flags,
-) -> SysResult {
-    let path = link(ctx, path).await?;
-    set(ctx, &path, name, value, size, flags).await
+) -> Attempt {
+    let path = link(ctx, path)?;
+    set(ctx, &path, name, value, size, flags)
 }
 
 /// fsetxattr(2)
-pub async fn fsetxattr(
+pub fn fsetxattr(
     ctx: &mut Ctx,
     fd: Fd,
     name: UserPath,
     value: InBytes,
     size: usize,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     let path = opened(ctx, fd)?;
-    set(ctx, &path, name, value, size, flags).await
+    set(ctx, &path, name, value, size, flags)
 }
 
 /// getxattr(2)
-pub async fn getxattr(
-    ctx: &mut Ctx,
-    path: UserPath,
-    name: UserPath,
-    value: OutBytes,
-    size: usize,
-) -> SysResult {
-    let path = resolve(ctx, Fd::WORKING_DIR, path, 0).await?;
-    get(ctx, &path, name, value, size).await
+pub fn getxattr(ctx: &mut Ctx, path: UserPath, name: UserPath, value: OutBytes, size: usize) -> Attempt {
+    let path = resolve(ctx, Fd::WORKING_DIR, path, 0)?;
+    get(ctx, &path, name, value, size)
 }
 
 /// lgetxattr(2)
-pub async fn lgetxattr(
-    ctx: &mut Ctx,
-    path: UserPath,
-    name: UserPath,
-    value: OutBytes,
-    size: usize,
-) -> SysResult {
-    let path = link(ctx, path).await?;
-    get(ctx, &path, name, value, size).await
+pub fn lgetxattr(ctx: &mut Ctx, path: UserPath, name: UserPath, value: OutBytes, size: usize) -> Attempt {
+    let path = link(ctx, path)?;
+    get(ctx, &path, name, value, size)
 }
 
 /// fgetxattr(2)
-pub async fn fgetxattr(ctx: &mut Ctx, fd: Fd, name: UserPath, value: OutBytes, size: usize) -> SysResult {
+pub fn fgetxattr(ctx: &mut Ctx, fd: Fd, name: UserPath, value: OutBytes, size: usize) -> Attempt {
     let path = opened(ctx, fd)?;
-    get(ctx, &path, name, value, size).await
+    get(ctx, &path, name, value, size)
 }
 
 /// listxattr(2)
-pub async fn listxattr(ctx: &mut Ctx, path: UserPath, names: OutBytes, size: usize) -> SysResult {
-    let path = resolve(ctx, Fd::WORKING_DIR, path, 0).await?;
-    list(ctx, &path, names, size).await
+pub fn listxattr(ctx: &mut Ctx, path: UserPath, names: OutBytes, size: usize) -> Attempt {
+    let path = resolve(ctx, Fd::WORKING_DIR, path, 0)?;
+    list(ctx, &path, names, size)
 }
 
 /// llistxattr(2)
-pub async fn llistxattr(ctx: &mut Ctx, path: UserPath, names: OutBytes, size: usize) -> SysResult {
-    let path = link(ctx, path).await?;
-    list(ctx, &path, names, size).await
+pub fn llistxattr(ctx: &mut Ctx, path: UserPath, names: OutBytes, size: usize) -> Attempt {
+    let path = link(ctx, path)?;
+    list(ctx, &path, names, size)
 }
 
 /// flistxattr(2)
-pub async fn flistxattr(ctx: &mut Ctx, fd: Fd, names: OutBytes, size: usize) -> SysResult {
+pub fn flistxattr(ctx: &mut Ctx, fd: Fd, names: OutBytes, size: usize) -> Attempt {
     let path = opened(ctx, fd)?;
-    list(ctx, &path, names, size).await
+    list(ctx, &path, names, size)
 }
 
 /// removexattr(2)
-pub async fn removexattr(ctx: &mut Ctx, path: UserPath, name: UserPath) -> SysResult {
-    let path = resolve(ctx, Fd::WORKING_DIR, path, 0).await?;
-    remove(ctx, &path, name).await
+pub fn removexattr(ctx: &mut Ctx, path: UserPath, name: UserPath) -> Attempt {
+    let path = resolve(ctx, Fd::WORKING_DIR, path, 0)?;
+    remove(ctx, &path, name)
 }
 
 /// lremovexattr(2)
-pub async fn lremovexattr(ctx: &mut Ctx, path: UserPath, name: UserPath) -> SysResult {
-    let path = link(ctx, path).await?;
-    remove(ctx, &path, name).await
+pub fn lremovexattr(ctx: &mut Ctx, path: UserPath, name: UserPath) -> Attempt {
+    let path = link(ctx, path)?;
+    remove(ctx, &path, name)
 }
 
 /// fremovexattr(2)
-pub async fn fremovexattr(ctx: &mut Ctx, fd: Fd, name: UserPath) -> SysResult {
+pub fn fremovexattr(ctx: &mut Ctx, fd: Fd, name: UserPath) -> Attempt {
     let path = opened(ctx, fd)?;
-    remove(ctx, &path, name).await
+    remove(ctx, &path, name)
 }
