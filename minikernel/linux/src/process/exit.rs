@@ -27,9 +27,9 @@ pub fn kill_process(process: &Process, signal: Signal) {
 pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let process = Arc::clone(thread.process());
     let memory = process.memory();
-    // A process that ends as a whole has nobody left to tell.
+    futex::release_robust(&thread, &memory).await;
+    // In a process that ends as a whole nobody is left to join it.
     if !process.is_ending() {
-        futex::release_robust(&thread, &memory).await;
         let address = thread.clear_child_tid.load(Ordering::Relaxed);
         if address != 0 {
             futex::clear_and_wake(&memory, address).await;

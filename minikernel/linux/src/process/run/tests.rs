@@ -13,7 +13,7 @@ use crate::mm::{Backing, MapRequest, Placement, UserPtr, VmaFlags};
 use crate::process::enlist;
 use crate::signal::{SigInfo, Signal, send_to_process};
 use crate::testing::{self, Task};
-use crate::time::Timespec;
+use crate::time::{CpuTime, Timespec};
 
 const SCHED_YIELD: u64 = 24;
 const FUTEX: u64 = 202;
@@ -55,6 +55,26 @@ fn a_stop_is_for_all_threads_and_so_is_its_end() {
     send(&first, Signal::CONT);
     poll();
     assert!(turns.borrow().iter().zip(stopped).all(|(now, then)| *now > then));
+}
+
+#[test]
+fn time_in_user_code_counts_as_such() {
+    const TURN_NS: u64 = 2_000_000;
+    let thread = testing::thread();
+    set_user(|context| {
+        let end = clock::monotonic_ns() + TURN_NS;
+        while clock::monotonic_ns() < end {
+            core::hint::spin_loop();
+        }
+        context.regs.rax = SCHED_YIELD;
+        Trap::Syscall
+    });
+    let mut life = life(&thread, 0);
+    for turns in 1..=5 {
+        assert!(life.poll().is_pending());
+        let time = CpuTime::of_thread(&thread);
+        assert!(time.user >= turns * TURN_NS && time.total() > time.user, "{time:?} after {turns}");
+    }
 }
 
 #[test]
