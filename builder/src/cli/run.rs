@@ -15,8 +15,9 @@ use crate::engine::{EngineError, Streams, Vm};
 use crate::kernel;
 use crate::link::{self, Linked};
 use crate::prepare::{self, Pull};
+use crate::root::RootInfo;
 use crate::source::Reference;
-use crate::store::{Digest, RootInfo, Store, StoreError};
+use crate::store::{Digest, Store, StoreError};
 
 /// What a machine needs beyond what is loaded into it, in bytes: page tables, heap, and the program's first pages.
 const HEADROOM: u64 = 8 << 20;

@@ -6,9 +6,9 @@ use std::slice;
 use isopod_manifest::{Manifest, Port, Protocol, User};
 
 use super::signal;
+use crate::root::RootInfo;
 use crate::root::passwd::{self, UserError};
 use crate::source::ImageConfig;
-use crate::store::RootInfo;
 
 /// The longest path that a system call takes, without the NUL behind it.
 const PATH_MAX: usize = 4095;

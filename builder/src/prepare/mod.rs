@@ -5,10 +5,10 @@ mod program;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
-use crate::link::inspect::{Files, InspectError, Needs, RootImage, inspect};
-use crate::root::{RootError, Tree, erofs};
+use crate::link::inspect::{Files, InspectError, Needs, inspect};
+use crate::root::{RootError, RootInfo, Tree, erofs};
 use crate::source::{self, ImageConfig, ImageReference, Options, Progress, Reference, SourceError};
-use crate::store::{self, Cached, CachedRoot, Digest, RootInfo, Store, StoreError};
+use crate::store::{self, Cached, CachedRoot, Digest, Store, StoreError};
 
 pub use program::Program;
 
@@ -164,8 +164,8 @@ fn from_image(
     Prepared::new(tree, Some(resolved.key), &Reference::Image(image.clone()), fetched.config)
 }
 
-impl From<CachedRoot> for Prepared {
-    fn from(root: CachedRoot) -> Self {
+impl From<CachedRoot<RootInfo>> for Prepared {
+    fn from(root: CachedRoot<RootInfo>) -> Self {
         Self { info: root.info, root: Root::Cached(root.image) }
     }
 }
@@ -191,7 +191,7 @@ impl Prepared {
     ///
     /// # Errors
     /// Whatever keeps it from being written.
-    pub fn keep(self, store: &Store) -> Result<CachedRoot, PrepareError> {
+    pub fn keep(self, store: &Store) -> Result<CachedRoot<RootInfo>, PrepareError> {
         let (tree, key) = match self.root {
             Root::Cached(image) => return Ok(CachedRoot { image, info: self.info }),
             Root::Tree { tree, key } => (tree, key),
@@ -204,7 +204,7 @@ impl Prepared {
             Some(key) => key,
             None => store::digest_of(image.path()).map_err(StoreError::io("read", image.path()))?,
         };
-        Ok(store.put_root(&key, image, &self.info)?)
+        Ok(store.put_root(&key, image, self.info)?)
     }
 }
 
@@ -213,7 +213,7 @@ impl Prepared {
 /// # Errors
 /// An [`InspectError`] that names the file and what it lacks.
 pub fn check(file: File, start: u64, manifest: &isopod_manifest::Manifest) -> Result<Needs, InspectError> {
-    let image = RootImage::open(file, start);
+    let image = erofs::RootImage::open(file, start);
     let image = image.map_err(|error| InspectError::Io { path: b"/".to_vec(), error })?;
     let files: &dyn Files = &image;
     inspect(files, &manifest.args, &manifest.env, &manifest.working_dir)

@@ -11,6 +11,7 @@ mod content;
 mod directory;
 pub mod erofs;
 mod error;
+mod info;
 mod merge;
 pub mod passwd;
 pub mod tar;
@@ -18,6 +19,7 @@ mod tree;
 
 pub use content::{Content, Extent};
 pub use error::{NodeProblem, RootError};
+pub use info::RootInfo;
 pub use tree::{Device, Directory, Kind, LookupError, Meta, Node, NodeId, Timestamp, Tree, Xattrs};
 
 /// Bytes of a name as a message shows them: control characters and what is not UTF-8 escaped.

@@ -37,7 +37,7 @@ use tempfile::NamedTempFile;
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use error::StoreError;
 pub use layer::digest_of;
-pub use root::{CachedRoot, RootInfo};
+pub use root::CachedRoot;
 
 /// How much of the file system the cache leaves free, in bytes.
 pub const RESERVE: u64 = 64 << 20;

@@ -3,12 +3,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 
 use super::stamp::{self, Lasts};
 use super::{Cached, Digest, Store, StoreError, temp};
-use crate::source::ImageConfig;
 
 /// What is written in front of each description; a description of another version is not used, and its root
 /// built again.
@@ -16,24 +16,11 @@ const VERSION: u32 = 2;
 
 /// A finished root in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CachedRoot {
+pub struct CachedRoot<I> {
     /// The EROFS image.
     pub image: PathBuf,
-    /// What is to be known of it.
-    pub info: RootInfo,
-}
-
-/// What must be known of a root to run it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RootInfo {
-    /// Where it came from, as a reference.
-    pub source: String,
-    /// What the image says of how to run it.
-    pub config: ImageConfig,
-    /// The root's `/etc/passwd`, empty where there is none: resolves `--user` without opening the root.
-    pub passwd: Vec<u8>,
-    /// The root's `/etc/group`, empty where there is none.
-    pub group: Vec<u8>,
+    /// What is to be known of it, which is none of the store's business.
+    pub info: I,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -45,10 +32,10 @@ struct Versioned<T> {
 
 impl Store {
     /// A finished root; missing, too, when it was described by another version of Isopod.
-    pub fn root(&self, key: &Digest) -> Cached<CachedRoot> {
+    pub fn root<I: DeserializeOwned>(&self, key: &Digest) -> Cached<CachedRoot<I>> {
         let (image, about) = self.root_paths(key);
         let Ok(json) = fs::read(about) else { return Cached::Missing };
-        let about: Versioned<RootInfo> = match serde_json::from_slice(&json) {
+        let about: Versioned<I> = match serde_json::from_slice(&json) {
             Ok(about) => about,
             Err(_) => return Cached::Damaged,
         };
@@ -66,20 +53,20 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Io`] when a file cannot be written or put in place.
-    pub fn put_root(
+    pub fn put_root<I: Serialize>(
         &self,
         key: &Digest,
         image: NamedTempFile,
-        about: &RootInfo,
-    ) -> Result<CachedRoot, StoreError> {
+        info: I,
+    ) -> Result<CachedRoot<I>, StoreError> {
         let (path, about_path) = self.root_paths(key);
-        let json = serde_json::to_vec(&Versioned { version: VERSION, about })
+        let json = serde_json::to_vec(&Versioned { version: VERSION, about: &info })
             .map_err(|error| StoreError::io("describe", &about_path)(error.into()))?;
         // The image comes first: a root counts as present once its description is.
         temp::persist_durably(image, &path)?;
         self.stamp(&path, Lasts::UntilChanged)?;
         self.write_whole(&json, &about_path)?;
-        Ok(CachedRoot { image: path, info: about.clone() })
+        Ok(CachedRoot { image: path, info })
     }
 
     fn root_paths(&self, key: &Digest) -> (PathBuf, PathBuf) {
@@ -95,10 +82,13 @@ mod tests {
     use super::*;
     use std::io::Write as _;
 
-    fn put(store: &Store, key: &Digest, about: &RootInfo) -> CachedRoot {
+    /// What is to be known of a root, in these tests.
+    type Info = std::collections::BTreeMap<String, Vec<u8>>;
+
+    fn put(store: &Store, key: &Digest, info: Info) -> CachedRoot<Info> {
         let mut image = store.temp().unwrap();
         image.write_all(b"erofs").unwrap();
-        store.put_root(key, image, about).unwrap()
+        store.put_root(key, image, info).unwrap()
     }
 
     #[test]
@@ -106,12 +96,11 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path()).unwrap();
         let key = Digest::of(b"key");
-        let about =
-            RootInfo { source: "elf:/bin/true".into(), passwd: vec![0xff, b'\n'], ..RootInfo::default() };
-        assert_eq!(store.root(&key), Cached::Missing);
-        put(&store, &key, &about);
-        let Cached::Whole(found) = store.root(&key) else { panic!("it was put here") };
-        assert_eq!(found.info, about);
+        let info = Info::from([("passwd".to_owned(), vec![0xff, b'\n'])]);
+        assert_eq!(store.root::<Info>(&key), Cached::Missing);
+        put(&store, &key, info.clone());
+        let Cached::Whole(found) = store.root::<Info>(&key) else { panic!("it was put here") };
+        assert_eq!(found.info, info);
         assert_eq!(fs::read(found.image).unwrap(), b"erofs");
     }
 
@@ -120,19 +109,19 @@ mod tests {
         let home = tempfile::tempdir().unwrap();
         let store = Store::at(home.path()).unwrap();
         let key = Digest::of(b"key");
-        let root = put(&store, &key, &RootInfo::default());
+        let root = put(&store, &key, Info::default());
         let (_, about) = store.root_paths(&key);
         let json = fs::read_to_string(&about).unwrap();
-        assert_eq!(store.root(&key), Cached::Whole(root.clone()));
+        assert_eq!(store.root::<Info>(&key), Cached::Whole(root.clone()));
         fs::write(&about, json.replace(&format!("\"version\":{VERSION}"), "\"version\":0")).unwrap();
-        assert_eq!(store.root(&key), Cached::Missing);
+        assert_eq!(store.root::<Info>(&key), Cached::Missing);
         fs::write(&about, &json[..json.len() / 2]).unwrap();
-        assert_eq!(store.root(&key), Cached::Damaged);
-        put(&store, &key, &RootInfo::default());
+        assert_eq!(store.root::<Info>(&key), Cached::Damaged);
+        put(&store, &key, Info::default());
         fs::write(&root.image, "erofz").unwrap();
-        assert_eq!(store.root(&key), Cached::Damaged);
+        assert_eq!(store.root::<Info>(&key), Cached::Damaged);
         fs::remove_file(&root.image).unwrap();
-        assert_eq!(store.root(&key), Cached::Damaged);
-        assert_eq!(store.root(&Digest::of(b"other")), Cached::Missing);
+        assert_eq!(store.root::<Info>(&key), Cached::Damaged);
+        assert_eq!(store.root::<Info>(&Digest::of(b"other")), Cached::Missing);
     }
 }

@@ -7,6 +7,11 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::InspectError;
+use crate::root::erofs::{Found, RootImage};
+
+/// The bits of a mode that tell the type, and those of a regular file.
+const TYPE: u32 = 0o170_000;
+const REGULAR: u32 = 0o100_000;
 
 /// A file tree.
 pub trait Files {
@@ -48,7 +53,7 @@ impl std::fmt::Debug for Entry {
 impl Entry {
     /// A regular file that somebody may execute.
     pub fn is_executable(&self) -> bool {
-        self.mode & 0o170_000 == 0o100_000 && self.mode & 0o111 != 0
+        self.mode & TYPE == REGULAR && self.mode & 0o111 != 0
     }
 
     /// Up to `length` bytes that start at `offset`.
@@ -89,5 +94,22 @@ impl Files for Host {
 impl ReadAt for File {
     fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
         std::os::unix::fs::FileExt::read_at(self, buffer, offset)
+    }
+}
+
+impl Files for RootImage {
+    fn open(&self, path: &[u8]) -> io::Result<Entry> {
+        let (path, found) = self.find(path)?;
+        let mode = u32::from(found.mode);
+        if mode & TYPE != REGULAR {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
+        Ok(Entry { path, mode, size: found.size, data: Box::new(found) })
+    }
+}
+
+impl ReadAt for Found {
+    fn read_at(&self, buffer: &mut [u8], offset: u64) -> io::Result<usize> {
+        Self::read_at(self, buffer, offset)
     }
 }

@@ -7,11 +7,9 @@ mod elf;
 mod error;
 mod files;
 mod libraries;
-mod rootfs;
 
 pub use error::InspectError;
 pub use files::{Entry, Files, Host, ReadAt};
-pub use rootfs::RootImage;
 
 use elf::Object;
 use libraries::Search;

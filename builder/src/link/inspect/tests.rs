@@ -6,6 +6,7 @@ use std::io;
 use proptest::prelude::*;
 
 use super::*;
+use crate::root::erofs;
 
 /// A tree in memory; every file is executable.
 #[derive(Default)]
@@ -224,9 +225,9 @@ fn a_finished_root_is_read_as_the_directory_it_was_made_of() {
     }
     let image = tempfile::NamedTempFile::new().unwrap();
     let tree = crate::root::Tree::from_directory(dir.path()).unwrap();
-    crate::root::erofs::Image::plan(&tree).unwrap().write(image.as_file()).unwrap();
+    erofs::Image::plan(&tree).unwrap().write(image.as_file()).unwrap();
 
-    let root = RootImage::open(image.reopen().unwrap(), 0).unwrap();
+    let root = erofs::RootImage::open(image.reopen().unwrap(), 0).unwrap();
     let mut names = vec!["/a/b/file".to_owned(), "/a/empty".to_owned(), "/sparse".to_owned()];
     names.extend((0..500).map(|index| format!("/many/a-rather-long-name-{index}")));
     for name in names {
@@ -272,7 +273,7 @@ proptest! {
         let mut all = bytes;
         all.splice(0..0, block);
         io::Write::write_all(&mut image, &all).unwrap();
-        if let Ok(root) = RootImage::open(image.reopen().unwrap(), 0) {
+        if let Ok(root) = erofs::RootImage::open(image.reopen().unwrap(), 0) {
             let _ = root.open(&path);
             let _ = root.open(b"/bin/sh");
         }

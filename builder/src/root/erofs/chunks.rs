@@ -4,11 +4,17 @@ use super::super::content::{Content, Extent};
 use super::{BLOCK, BLOCK_BITS};
 
 /// The block address of a chunk that is a hole.
-const HOLE: u32 = u32::MAX;
+pub(super) const HOLE: u32 = u32::MAX;
 /// Bytes of one address in the map.
-const ADDRESS: u64 = 4;
+pub(super) const ADDRESS: u64 = 4;
 /// The format has five bits for the size of a chunk (`EROFS_CHUNK_FORMAT_BLKBITS_MASK`).
 const BITS_MAX: u32 = 31;
+
+/// Bytes of a chunk, as the inode tells it.
+pub(super) fn size(format: u32) -> u64 {
+    BLOCK << (format & BITS_MAX)
+}
+
 /// Holes are worth a map from this many bytes on.
 const WORTHWHILE: u64 = 64 * 1024;
 /// The largest map that is written.

@@ -59,6 +59,25 @@ pub(super) fn encode(names: &[(&[u8], NodeId)], describe: impl Fn(NodeId) -> (u6
     bytes
 }
 
+/// The node id behind `name` in a block of a directory, nothing if it is not there; `None` for a damaged block.
+pub(super) fn find(block: &[u8], name: &[u8]) -> Option<Option<u64>> {
+    let offset = |entry: usize| -> Option<usize> {
+        let bytes = block.get(entry * ENTRY + 8..)?.first_chunk()?;
+        Some(u16::from_le_bytes(*bytes).into())
+    };
+    // The first name lies behind the last entry.
+    let count = offset(0)? / ENTRY;
+    for entry in 0..count {
+        let end = if entry + 1 < count { offset(entry + 1)? } else { block.len() };
+        let found = block.get(offset(entry)?..end)?;
+        // The last name of a block ends with it or with a NUL.
+        if found.split(|byte| *byte == 0).next() == Some(name) {
+            return Some(Some(u64::from_le_bytes(*block.get(entry * ENTRY..)?.first_chunk()?)));
+        }
+    }
+    Some(None)
+}
+
 /// The kind of a node as entries have it (`EROFS_FT_*`).
 pub(super) fn file_type(kind: &Kind) -> u8 {
     match kind {

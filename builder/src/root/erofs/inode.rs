@@ -1,6 +1,7 @@
 //! Inodes (`struct erofs_inode_compact`, `struct erofs_inode_extended`).
 
 use super::super::tree::{Device, Kind, Meta, Timestamp};
+use super::xattr;
 
 /// Bytes of the two forms.
 pub(super) const COMPACT: u64 = 32;
@@ -85,4 +86,30 @@ impl Inode<'_> {
             bytes.extend([0; 16]);
         }
     }
+}
+
+/// What a reader needs of an inode.
+#[derive(Debug)]
+pub(super) struct Head {
+    /// Type and permissions.
+    pub(super) mode: u16,
+    pub(super) size: u64,
+    pub(super) layout: Layout,
+    /// As in [`Inode::data`].
+    pub(super) data: u32,
+    /// Bytes of the inode and of its attributes.
+    pub(super) len: u64,
+}
+
+/// Reads the bytes that both forms have; `None` where the layout is not one of ours.
+pub(super) fn decode(bytes: &[u8; COMPACT as usize]) -> Option<Head> {
+    let half = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+    let word = |at: usize| u32::from(half(at)) | u32::from(half(at + 2)) << 16;
+    let (inode, size) = match half(0) & 1 {
+        0 => (COMPACT, u64::from(word(8))),
+        _ => (EXTENDED, u64::from(word(8)) | u64::from(word(12)) << 32),
+    };
+    let layouts = [Layout::FlatPlain, Layout::FlatInline, Layout::ChunkBased];
+    let layout = layouts.into_iter().find(|layout| *layout as u16 == half(0) >> 1 & 7)?;
+    Some(Head { mode: half(4), size, layout, data: word(16), len: inode + xattr::bytes(half(2)) })
 }

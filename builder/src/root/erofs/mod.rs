@@ -1,4 +1,4 @@
-//! Writes a tree as an EROFS file system,
+//! Trees written as EROFS file systems, and looked into again,
 //! [on-disk format](https://docs.kernel.org/filesystems/erofs.html#on-disk-details).
 //!
 //! # Layout
@@ -30,6 +30,7 @@ mod dirent;
 mod inode;
 mod output;
 mod plan;
+mod reader;
 mod superblock;
 mod xattr;
 
@@ -41,6 +42,7 @@ use super::error::RootError;
 use super::tree::{Kind, Tree};
 use output::{CopyError, Output};
 use plan::{Body, Plan};
+pub use reader::{Found, RootImage};
 pub(super) use xattr::can_store as can_store_xattr;
 
 /// Bytes in a block.

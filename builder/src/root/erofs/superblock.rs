@@ -1,7 +1,7 @@
 //! The superblock (`struct erofs_super_block`).
 
 use super::plan::Plan;
-use super::{BLOCK_BITS, SLOT};
+use super::{BLOCK, BLOCK_BITS, SLOT};
 
 /// Where it begins in the image.
 pub(super) const START: u64 = 1024;
@@ -33,6 +33,14 @@ pub(super) fn encode(plan: &Plan, rest: &[u8]) -> [u8; SIZE] {
     let checksum = crc32c([&bytes[..], rest].concat());
     bytes[4..8].copy_from_slice(&checksum.to_le_bytes());
     bytes
+}
+
+/// The root's node id, and the byte from which ids count; `None` for anything but a superblock of this form.
+pub(super) fn decode(bytes: &[u8; SIZE]) -> Option<(u64, u64)> {
+    let word = |at: usize| bytes[at..].first_chunk().map_or(0, |word| u32::from_le_bytes(*word));
+    let root = u16::from_le_bytes([bytes[14], bytes[15]]);
+    let known = word(0) == MAGIC && u32::from(bytes[12]) == BLOCK_BITS;
+    known.then(|| (root.into(), u64::from(word(40)) * BLOCK))
 }
 
 /// CRC-32C (Castagnoli) without the final inversion, as the kernel's `crc32c(~0, ..)`. It runs over one block, once.

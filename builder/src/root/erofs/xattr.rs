@@ -46,6 +46,11 @@ pub(super) fn count(size: usize) -> u16 {
     if size == 0 { 0 } else { ((size - HEADER) / UNIT + 1) as u16 }
 }
 
+/// How many bytes attributes of that count take.
+pub(super) fn bytes(count: u16) -> u64 {
+    if count == 0 { 0 } else { HEADER as u64 + u64::from(count - 1) * UNIT as u64 }
+}
+
 /// Appends the attributes, in the order of their names.
 pub(super) fn encode(xattrs: &Xattrs, bytes: &mut Vec<u8>) {
     if xattrs.is_empty() {
