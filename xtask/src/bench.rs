@@ -42,9 +42,7 @@ const PARTS: [Part; 5] = [
 
 /// Measures, prints the table, and records it if asked to.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if setup::is_needed() {
-        setup::run()?;
-    }
+    setup::ensure()?;
     process::run(workspace::cargo().args(["build", "--release", "--quiet", "--package", "isopod"]))?;
     let mut rows = Vec::new();
     for (name, measure) in PARTS {

@@ -1,7 +1,7 @@
 //! The first thing that a newcomer runs: an image becomes a machine, step by step, with what each step cost.
 
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Result, bail};
@@ -54,15 +54,13 @@ const PACKAGES: [&str; 7] = [
 
 /// Makes or takes an image, builds it, and runs it twice.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if setup::is_needed() {
-        setup::run()?;
-    }
+    setup::ensure()?;
     step("Build the program isopod, and the guest kernel in it", || {
         process::run(workspace::cargo().args(["build", "--release", "--quiet", "--package", "isopod"]))
     })?;
     let home = tempfile::tempdir()?;
     if let Some(image) = &arguments.image {
-        return show(image, &arguments.command, home.path()).map(drop);
+        return show(image, &arguments.command, home.path());
     }
     let (registry, reference) =
         step("Make an image of Debian packages, and push it to a registry on this machine", || {
@@ -71,11 +69,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
             let reference = registry.push(&image, "demo:latest")?;
             Ok((registry, reference))
         })?;
-    let status = show(&reference, &["one".to_owned(), "two".to_owned()], home.path())?;
+    show(&reference, &["one".to_owned(), "two".to_owned()], home.path())?;
     drop(registry);
-    if !status.success() {
-        bail!("the demo's program failed in its machine");
-    }
     Ok(())
 }
 
@@ -84,8 +79,8 @@ fn demo_image() -> Result<Image> {
     Ok(image.entrypoint(&["/usr/bin/python3.11", "/hello.py"]))
 }
 
-/// Builds a linked file and boots the image from the cache, as a user would type it; how the last boot ended.
-fn show(image: &str, command: &[String], home: &Path) -> Result<ExitStatus> {
+/// Builds a linked file and boots the image from the cache, as a user would type it.
+fn show(image: &str, command: &[String], home: &Path) -> Result<()> {
     let file = home.join("app.elf");
     let words = [
         &["build".to_owned(), "-o".to_owned(), file.display().to_string(), image.to_owned()][..],
@@ -107,10 +102,14 @@ fn show(image: &str, command: &[String], home: &Path) -> Result<ExitStatus> {
     boot("Boot it again, nothing left to be pulled or built", &words, home)
 }
 
-fn boot(name: &str, words: &[String], home: &Path) -> Result<ExitStatus> {
+/// Boots a machine; a program that fails in it is an error, as `isopod run` ends with its status.
+fn boot(name: &str, words: &[String], home: &Path) -> Result<()> {
     let status = step(name, || Ok(isopod(words, home).status()?))?;
     println!("    {status}");
-    Ok(status)
+    if !status.success() {
+        bail!("isopod {} ended with {status}", words.join(" "));
+    }
+    Ok(())
 }
 
 /// `isopod` with these words, which are shown.

@@ -30,9 +30,9 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// All targets: for as long as every change can afford, or for as long as a night has.
+    /// All targets: for as long as every change can afford, or for as long as somebody waits who asked for it.
     pub fn all_targets(long: bool) -> Self {
-        Self { targets: Vec::new(), seconds: if long { 600 } else { 5 } }
+        Self { targets: Vec::new(), seconds: if long { 60 } else { 5 } }
     }
 }
 

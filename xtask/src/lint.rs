@@ -2,13 +2,14 @@
 
 use anyhow::Result;
 
-use crate::{process, workspace};
+use crate::{process, setup, workspace};
 
 mod borders;
 mod instructions;
 
 /// Runs every check; the first that fails ends it.
 pub fn run() -> Result<()> {
+    setup::ensure()?;
     step("format");
     process::run(workspace::cargo().args(["fmt", "--all", "--check"]))?;
     step("border of unsafe code");
@@ -69,5 +70,6 @@ fn clippy_kernel() -> Result<()> {
     clippy.arg("--target-dir").arg(workspace::target().join("lint-kernel"));
     clippy.args(workspace::KERNEL_PACKAGES.iter().flat_map(|package| ["--package", package]));
     clippy.args(["--", "-D", "warnings"]);
-    process::run(clippy.env("RUSTFLAGS", "--cfg isopod_bare -C relocation-model=static -C code-model=kernel"))
+    let flags: Vec<&str> = include_str!("../../minikernel/rustc-flags").lines().collect();
+    process::run(clippy.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f")))
 }

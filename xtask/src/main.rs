@@ -13,6 +13,7 @@ mod fuzz;
 mod lint;
 mod process;
 mod setup;
+mod soak;
 mod test;
 mod workspace;
 
@@ -25,8 +26,8 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Install what development needs: QEMU, the tools that make test images, cargo-deny, cargo-nextest
-    Setup,
+    /// Install what development needs: QEMU, compilers, the tools that make test images, cargo-deny, cargo-nextest
+    Setup(setup::Arguments),
     /// Check format, lints, dependencies, the border of unsafe code, and the kernel's instructions
     Lint,
     /// Make an image, build it, boot it, and show what each step cost
@@ -43,7 +44,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let result = match Arguments::parse().task {
-        Task::Setup => setup::run(),
+        Task::Setup(arguments) => setup::run(&arguments),
         Task::Lint => lint::run(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),

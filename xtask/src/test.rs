@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{docs, fuzz, lint, process, setup, workspace};
+use crate::{docs, fuzz, lint, process, setup, soak, workspace};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -12,7 +12,7 @@ pub struct Arguments {
     /// Leave out lint
     #[arg(long)]
     no_lint: bool,
-    /// Give what is random more of it: fuzz targets, damaged images and calls, for as long as a night has
+    /// Run what takes long, too: more of what is random, many boots, and builds that are killed beside each other
     #[arg(long)]
     all: bool,
 }
@@ -22,9 +22,7 @@ type Part = (&'static str, fn(&Arguments) -> Result<()>);
 
 /// Runs all parts in order; the first that fails ends the run.
 pub fn run(arguments: &Arguments) -> Result<()> {
-    if setup::is_needed() {
-        setup::run()?;
-    }
+    setup::ensure()?;
     let mut parts: Vec<Part> = Vec::new();
     if !arguments.no_lint {
         parts.push(("lint", |_| lint::run()));
@@ -34,6 +32,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     parts.push(("generated documentation", |_| docs::check()));
     parts.push(("fuzz targets", |arguments| fuzz::run(&fuzz::Arguments::all_targets(arguments.all))));
     parts.push(("end-to-end tests", end_to_end_tests));
+    if arguments.all {
+        parts.push(("questions again and again", |_| soak::questions()));
+        parts.push(("many boots", |_| soak::boots()));
+        parts.push(("builds at once", |_| soak::builds()));
+    }
     let mut times = Vec::new();
     for (name, part) in parts {
         let start = Instant::now();

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use isopod_e2e::cache;
+
 /// The only target: the kernel is built for it too.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
@@ -17,7 +19,7 @@ pub fn root() -> &'static Path {
 
 /// The folder for everything that is built.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| root().join("target"), PathBuf::from)
+    cache::target()
 }
 
 /// The folder for tools that setup installs for this workspace alone, each in a folder of its name.
@@ -30,7 +32,7 @@ pub fn kernel() -> PathBuf {
     target().join("kernel-build").join(TARGET).join("kernel/isopod-kernel")
 }
 
-/// `cargo` in the workspace's root, with the tools of [`tools`] on its `PATH`.
+/// `cargo` in the workspace's root, with the tools of [`tools`] on its `PATH`. What it starts need not ask again where things are built.
 pub fn cargo() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     let tools = std::fs::read_dir(tools()).into_iter().flatten().flatten();
@@ -39,6 +41,6 @@ pub fn cargo() -> Command {
     if let Ok(path) = std::env::join_paths(path) {
         command.env("PATH", path);
     }
-    command.current_dir(root());
+    command.env("CARGO_TARGET_DIR", target()).current_dir(root());
     command
 }

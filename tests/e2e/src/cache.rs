@@ -2,18 +2,30 @@
 
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result};
 use sha2::{Digest, Sha256};
+
+use crate::succeed;
 
 /// The root folder of the workspace.
 pub fn workspace() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).expect("tests/e2e stands in the workspace")
 }
 
-/// The folder for everything that cargo builds.
+/// The folder for everything that cargo builds: cargo itself knows, whether a variable or a configuration file names it.
 pub fn target() -> PathBuf {
-    std::env::var_os("CARGO_TARGET_DIR").map_or_else(|| workspace().join("target"), PathBuf::from)
+    static TARGET: OnceLock<PathBuf> = OnceLock::new();
+    let ask = || -> Result<PathBuf> {
+        let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+        cargo.args(["metadata", "--no-deps", "--offline", "--format-version", "1"]).current_dir(workspace());
+        let metadata: serde_json::Value = serde_json::from_slice(&succeed(&mut cargo)?)?;
+        Ok(metadata["target_directory"].as_str().context("cargo names no target directory")?.into())
+    };
+    let named = || std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from).filter(|path| path.is_absolute());
+    TARGET.get_or_init(|| named().unwrap_or_else(|| ask().expect("cargo can be asked"))).clone()
 }
 
 /// The file or folder `name` in the cache, made by `make` if it is not there. `make` gets a path beside it to write to;

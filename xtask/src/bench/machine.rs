@@ -62,10 +62,7 @@ pub fn boot(words: &[String], more: &[&str]) -> Result<Finished> {
 
 /// Instructions from reset to the entry of a PVH kernel on this machine: what its firmware takes.
 pub fn instructions_to_entry(words: &[String]) -> Result<u64> {
-    let folder = tempfile::tempdir()?;
-    let kernel = folder.path().join("counter.elf");
-    super::pvh::write(&kernel, &super::pvh::PRINT_COUNTER)?;
-    let finished = boot(&with_kernel(words, &kernel), &COUNT)?;
+    let finished = boot(&with_kernel(words, &super::pvh::print_counter()?), &COUNT)?;
     super::pvh::counter(&finished.stdout)
         .with_context(|| format!("no counter in {:?}", String::from_utf8_lossy(&finished.stdout)))
 }

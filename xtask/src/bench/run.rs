@@ -20,8 +20,7 @@ pub fn measure() -> Result<Vec<Row>> {
     let home = folder.path().join("home");
     let hello = format!("elf:{}", machine::hello_program()?.display());
     machine::run_isopod(&home, &["run", "--accel", "tcg", &hello])?;
-    let kernel = folder.path().join("end.elf");
-    pvh::write(&kernel, &pvh::END)?;
+    let kernel = pvh::end()?;
     let bare = machine::with_kernel(&machine::command_line(&home, &[&hello])?, &kernel);
     let (mut ours, mut theirs, mut shares) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..RUNS {

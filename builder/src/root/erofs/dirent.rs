@@ -59,23 +59,29 @@ pub(super) fn encode(names: &[(&[u8], NodeId)], describe: impl Fn(NodeId) -> (u6
     bytes
 }
 
-/// The node id behind `name` in a block of a directory, nothing if it is not there; `None` for a damaged block.
-pub(super) fn find(block: &[u8], name: &[u8]) -> Option<Option<u64>> {
-    let offset = |entry: usize| -> Option<usize> {
-        let bytes = block.get(entry * ENTRY + 8..)?.first_chunk()?;
-        Some(u16::from_le_bytes(*bytes).into())
+/// A block of a directory whose numbers lead out of it.
+#[derive(Debug)]
+pub(super) struct Damaged;
+
+/// The node id behind `name` in a block of a directory, if it is there.
+pub(super) fn find(block: &[u8], name: &[u8]) -> Result<Option<u64>, Damaged> {
+    let field = |at: usize| block.get(at..).ok_or(Damaged);
+    let offset = |entry: usize| {
+        let bytes = field(entry * ENTRY + 8)?.first_chunk().ok_or(Damaged)?;
+        Ok(usize::from(u16::from_le_bytes(*bytes)))
     };
     // The first name lies behind the last entry.
     let count = offset(0)? / ENTRY;
     for entry in 0..count {
         let end = if entry + 1 < count { offset(entry + 1)? } else { block.len() };
-        let found = block.get(offset(entry)?..end)?;
+        let found = block.get(offset(entry)?..end).ok_or(Damaged)?;
         // The last name of a block ends with it or with a NUL.
         if found.split(|byte| *byte == 0).next() == Some(name) {
-            return Some(Some(u64::from_le_bytes(*block.get(entry * ENTRY..)?.first_chunk()?)));
+            let id = field(entry * ENTRY)?.first_chunk().ok_or(Damaged)?;
+            return Ok(Some(u64::from_le_bytes(*id)));
         }
     }
-    Some(None)
+    Ok(None)
 }
 
 /// The kind of a node as entries have it (`EROFS_FT_*`).

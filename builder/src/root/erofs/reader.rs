@@ -92,7 +92,7 @@ impl RootImage {
     /// The node behind `name` in a directory.
     fn child(&self, directory: &Found, name: &[u8]) -> io::Result<Found> {
         for block in directory.all()?.chunks(BLOCK as usize) {
-            if let Some(id) = dirent::find(block, name).ok_or_else(damaged)? {
+            if let Some(id) = dirent::find(block, name).map_err(|dirent::Damaged| damaged())? {
                 return self.node(id);
             }
         }
