@@ -38,6 +38,8 @@ enum Task {
     Docs(docs::Arguments),
     /// Feed each parser inputs nobody thought of, for some seconds
     Fuzz(fuzz::Arguments),
+    /// Do the same many times, at once, and interrupted: a part of what `test --all` runs
+    Soak(soak::Arguments),
     /// Run everything that must be green: setup if something is missing, lint, unit, fuzz and end-to-end tests
     Test(test::Arguments),
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Docs(arguments) => docs::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Soak(arguments) => soak::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
     };
     match result {

@@ -24,8 +24,28 @@ const SPREAD: Duration = Duration::from_millis(1500);
 /// Longer than any build here takes.
 const LIMIT: Duration = Duration::from_mins(5);
 
+/// A part's name and what runs it.
+type Part = (&'static str, fn() -> Result<()>);
+
+const PARTS: [Part; 3] = [("questions", questions), ("boots", boots), ("builds", builds)];
+
+/// What to run.
+#[derive(Default, clap::Args)]
+pub struct Arguments {
+    /// Parts to run; all if none is named
+    #[arg(value_parser = PARTS.map(|(name, _)| name))]
+    parts: Vec<String>,
+}
+
+/// Runs the parts in order; the first that fails ends the run.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    process::run(workspace::cargo().args(["build", "--quiet", "--package", "isopod"]))?;
+    let chosen = |name: &str| arguments.parts.is_empty() || arguments.parts.iter().any(|part| part == name);
+    PARTS.into_iter().filter(|(name, _)| chosen(name)).try_for_each(|(_, part)| part())
+}
+
 /// All questions to the kernel, again and again: what depends on timing differs at last.
-pub fn questions() -> Result<()> {
+fn questions() -> Result<()> {
     for round in 1..=QUESTIONS {
         println!("soak: questions, {round} of {QUESTIONS}");
         let mut nextest = workspace::cargo();
@@ -45,7 +65,7 @@ pub fn questions() -> Result<()> {
 }
 
 /// Many machines, several at once, each of which must end with the status it was asked for.
-pub fn boots() -> Result<()> {
+fn boots() -> Result<()> {
     let program = programs::compile("gcc", "end.c", &["-O2", "-static"])?;
     let source = format!("elf:{}", program.display());
     let room = Room::new()?;
@@ -73,7 +93,7 @@ pub fn boots() -> Result<()> {
 
 /// Builds of one image with one cache, started together and killed at random: those that live succeed with the same bytes, and the
 /// cache works afterwards.
-pub fn builds() -> Result<()> {
+fn builds() -> Result<()> {
     let source = large_image(40)?.cached()?.reference();
     let room = Room::new()?;
     let whole = room.path("whole.elf");

@@ -33,9 +33,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     parts.push(("fuzz targets", |arguments| fuzz::run(&fuzz::Arguments::all_targets(arguments.all))));
     parts.push(("end-to-end tests", end_to_end_tests));
     if arguments.all {
-        parts.push(("questions again and again", |_| soak::questions()));
-        parts.push(("many boots", |_| soak::boots()));
-        parts.push(("builds at once", |_| soak::builds()));
+        parts.push(("soak", |_| soak::run(&soak::Arguments::default())));
     }
     let mut times = Vec::new();
     for (name, part) in parts {
