@@ -23,6 +23,7 @@ pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
         Fault::Exception { vector, error } => {
             put!(&mut text, "{} (error code {error:#x})", exception(vector));
         }
+        Fault::SignalFrame => text.push_str("the frame that rt_sigreturn undoes is damaged"),
     }
     text.push('\n');
     registers(ctx, &mut text);

@@ -50,13 +50,21 @@ impl Fpu {
     /// The state of a new program.
     pub fn initial() -> Result<Self, OutOfMemory> {
         let mut fpu = Self::empty()?;
-        let area = fpu.area_mut();
+        fpu.reset();
+        Ok(fpu)
+    }
+
+    /// Back to the state of a new program; the bases stay.
+    pub fn reset(&mut self) {
+        machine::fpu_sync(self.area_pointer());
+        machine::fpu_forget(self.area_pointer());
+        let area = self.area_mut();
+        area.fill(0);
         area[..2].copy_from_slice(&INITIAL_CONTROL.to_le_bytes());
         area[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
         if let Some(components) = area.get_mut(LEGACY..LEGACY + 8) {
             components.copy_from_slice(&X87_AND_SSE.to_le_bytes());
         }
-        Ok(fpu)
     }
 
     /// A copy of the present state.

@@ -134,10 +134,19 @@ impl UserContext {
         self.regs.rflags = self.regs.rflags & USER_FLAGS | FIXED_FLAGS;
         if self.regs.rip >= USER_END as u64 {
             // Returning there would fault in the kernel, and on some processors with the user's stack pointer
-            // (SDM volume 2, SYSRET). It is reported as the jump's own fault is: #GP for a non-canonical address.
-            return Trap::Exception { vector: 13, error: 0 };
+            // (SDM volume 2, SYSRET). It is reported as the jump's own fault is.
+            return fault_of_jump(self.regs.rip);
         }
         machine::run_user(self)
+    }
+}
+
+/// What a jump to an address outside of the user half ends with: #GP for one that is not canonical.
+#[cold]
+fn fault_of_jump(address: u64) -> Trap {
+    match address.cast_signed() >> 47 {
+        0 | -1 => Trap::PageFault { address: address as usize, write: false, exec: true, present: false },
+        _ => Trap::Exception { vector: 13, error: 0 },
     }
 }
 
@@ -158,6 +167,11 @@ mod tests {
         assert_eq!(context.run(), Trap::Syscall);
         context.regs.rip = 0x8000_0000_0000;
         assert_eq!(context.run(), Trap::Exception { vector: 13, error: 0 });
+        for address in [USER_END, 0xffff_8000_0000_0000, usize::MAX] {
+            context.regs.rip = address as u64;
+            let fault = Trap::PageFault { address, write: false, exec: true, present: false };
+            assert_eq!(context.run(), fault);
+        }
     }
 
     #[test]

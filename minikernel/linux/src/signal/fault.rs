@@ -37,6 +37,8 @@ pub enum Fault {
         /// Its error code, 0 for those without one.
         error: u64,
     },
+    /// The frame from which it returns to the code that a signal interrupted is not there, or not sound.
+    SignalFrame,
 }
 
 impl Fault {
@@ -49,6 +51,7 @@ impl Fault {
     pub(super) fn trap_number(self) -> u64 {
         match self {
             Self::Exception { vector, .. } => u64::from(vector),
+            Self::SignalFrame => 0,
             _ => 14,
         }
     }
@@ -59,7 +62,7 @@ impl Fault {
             Self::NotMapped { address, .. }
             | Self::NotAllowed { address, .. }
             | Self::NoContent { address } => Some(address),
-            Self::Exception { .. } => None,
+            Self::Exception { .. } | Self::SignalFrame => None,
         }
     }
 
@@ -78,6 +81,7 @@ impl Fault {
             Self::NotAllowed { kind, .. } => code(kind, 1),
             Self::NoContent { .. } => 4,
             Self::Exception { error, .. } => error,
+            Self::SignalFrame => 0,
         }
     }
 
@@ -97,6 +101,7 @@ impl Fault {
             Self::NotMapped { address, .. } => at(Signal::SEGV, SEGV_MAPERR, address),
             Self::NotAllowed { address, .. } => at(Signal::SEGV, SEGV_ACCERR, address),
             Self::NoContent { address } => at(Signal::BUS, BUS_ADRERR, address),
+            Self::SignalFrame => SigInfo::kernel(Signal::SEGV),
             Self::Exception { vector, .. } => match vector {
                 0 => at(Signal::FPE, FPE_INTDIV, here),
                 1 => at(Signal::TRAP, TRAP_TRACE, here),

@@ -5,7 +5,7 @@ use isopod_hal::user::{Fpu, Registers};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::action::ActionFlags;
-use super::{Action, AlternateStack, SigInfo, SigSet, Signal};
+use super::{Action, AlternateStack, Fault, SigInfo, SigSet, Signal, raise_fault};
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -58,14 +58,14 @@ pub struct StackDescription {
 }
 
 /// `SS_ONSTACK`: the stack is in use.
-pub const SS_ONSTACK: i32 = 1;
+const SS_ONSTACK: i32 = 1;
 /// `SS_DISABLE`: there is none.
-pub const SS_DISABLE: i32 = 2;
+const SS_DISABLE: i32 = 2;
 /// `SS_AUTODISARM`
-pub const SS_AUTODISARM: i32 = 1 << 31;
+const SS_AUTODISARM: i32 = 1 << 31;
 
 /// The smallest alternate stack that is accepted (`MINSIGSTKSZ`).
-pub const MIN_STACK: usize = 2048;
+const MIN_STACK: usize = 2048;
 
 /// How much stack a handler's frame takes at the most (`AT_MINSIGSTKSZ`).
 pub fn minimum_stack() -> usize {
@@ -82,6 +82,18 @@ impl StackDescription {
         };
         let auto = if stack.auto_disarm { SS_AUTODISARM } else { 0 };
         Self { base: stack.base as u64, flags: state | auto, padding: 0, size: stack.size as u64 }
+    }
+
+    /// The stack that a program asks for (`sigaltstack(2)`).
+    pub fn wanted(self) -> Result<AlternateStack, Errno> {
+        let (base, size) = (self.base as usize, self.size as usize);
+        let auto_disarm = self.flags & SS_AUTODISARM != 0;
+        match self.flags & !SS_AUTODISARM {
+            SS_DISABLE => Ok(AlternateStack { auto_disarm, ..AlternateStack::default() }),
+            0 | SS_ONSTACK if size < MIN_STACK => Err(Errno::ENOMEM),
+            0 | SS_ONSTACK => Ok(AlternateStack { base, size, auto_disarm }),
+            _ => Err(Errno::EINVAL),
+        }
     }
 }
 
@@ -123,7 +135,11 @@ pub(super) async fn push(
     let registers = ctx.user.regs;
     let switch =
         action.flags.contains(ActionFlags::ON_STACK) && stack.size != 0 && !stack.contains(registers.rsp);
-    let top = if switch { (stack.base + stack.size) as u64 } else { registers.rsp.wrapping_sub(RED_ZONE) };
+    let top = if switch {
+        stack.base.wrapping_add(stack.size) as u64
+    } else {
+        registers.rsp.wrapping_sub(RED_ZONE)
+    };
     let fpu_size = Fpu::xsave_size();
     let fpu = top.wrapping_sub(fpu_size as u64) & !63;
     // As after a call: the stack is aligned to 16 bytes before the return address was pushed.
@@ -141,9 +157,9 @@ pub(super) async fn push(
         link: 0,
         stack: StackDescription::of(stack, registers.rsp),
         machine: MachineContext {
-            error: fault.map_or(0, super::Fault::error_code),
-            trap: fault.map_or(0, super::Fault::trap_number),
-            cr2: fault.and_then(super::Fault::address).unwrap_or(0) as u64,
+            error: fault.map_or(0, Fault::error_code),
+            trap: fault.map_or(0, Fault::trap_number),
+            cr2: fault.and_then(Fault::address).unwrap_or(0) as u64,
             old_mask: mask.bits(),
             fpu,
             ..MachineContext::of(&registers)
@@ -167,28 +183,39 @@ pub(super) async fn push(
     Ok(())
 }
 
-/// `rt_sigreturn(2)`: undoes [`push`]. The value is that of the interrupted `rax`.
+/// `rt_sigreturn(2)`: undoes [`push`]. The value is that of the interrupted `rax`. A frame that is not sound ends in SIGSEGV: there is no
+/// code to tell.
 pub async fn return_from_handler(ctx: &mut Ctx) -> SysResult {
+    // Not a call that could be made again.
+    ctx.restart = None;
+    let Ok(rax) = restore(ctx).await else {
+        raise_fault(ctx, Fault::SignalFrame);
+        return Ok(0);
+    };
+    Ok(rax as usize)
+}
+
+/// Takes back what a frame holds, in the order of Linux: what comes before the part that is not sound counts.
+async fn restore(ctx: &mut Ctx) -> Result<u64, Errno> {
     let at = ctx.user.regs.rsp.wrapping_sub(8);
     let frame: Frame = ctx.memory.read(UserPtr::new(at as usize)).await?;
-    let mut image = alloc::vec![0; Fpu::xsave_size()];
+    ctx.thread.set_mask(SigSet::from_bits(frame.mask));
+    frame.machine.apply(&mut ctx.user.regs);
     if frame.machine.fpu == 0 {
-        ctx.user.fpu = Fpu::initial()?;
+        ctx.user.fpu.reset();
     } else {
+        let mut image = alloc::vec![0; Fpu::xsave_size()];
         ctx.memory.read_bytes(frame.machine.fpu as usize, &mut image).await?;
         ctx.user.fpu.restore_from(&image).map_err(|_| Errno::EFAULT)?;
     }
-    frame.machine.apply(&mut ctx.user.regs);
-    ctx.thread.set_mask(SigSet::from_bits(frame.mask));
-    let stack = frame.stack;
-    ctx.thread.signals.lock().stack = AlternateStack {
-        base: stack.base as usize,
-        size: if stack.flags & SS_DISABLE != 0 { 0 } else { stack.size as usize },
-        auto_disarm: stack.flags & SS_AUTODISARM != 0,
-    };
-    // Not a call that could be made again.
-    ctx.restart = None;
-    Ok(frame.machine.rax as usize)
+    let mut signals = ctx.thread.signals.lock();
+    // A stack that could not be set is left aside, as is one where the one in use cannot be changed.
+    if !signals.stack.contains(frame.machine.rsp)
+        && let Ok(stack) = frame.stack.wanted()
+    {
+        signals.stack = stack;
+    }
+    Ok(frame.machine.rax)
 }
 
 impl MachineContext {

@@ -18,9 +18,7 @@ pub use account::Charge;
 pub use action::{Action, ActionFlags, Disposition, SharedActions};
 pub use deliver::attend;
 pub use fault::{Fault, raise_fault};
-pub use frame::{
-    MIN_STACK, SS_AUTODISARM, SS_DISABLE, SS_ONSTACK, StackDescription, minimum_stack, return_from_handler,
-};
+pub use frame::{StackDescription, minimum_stack, return_from_handler};
 pub use info::{SI_TIMER, SI_TKILL, SI_USER, SigInfo};
 pub use pending::{AlternateStack, PendingSignals, ThreadSignals};
 pub use send::{discard, limit, retarget, send_of_timer, send_to_process, send_to_thread, with_pending};

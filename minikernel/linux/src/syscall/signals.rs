@@ -10,9 +10,7 @@ use crate::fail::{Fail, Interrupted, Restart, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Process, Thread};
 use crate::sched;
-use crate::signal::{
-    self, Action, ActionFlags, AlternateStack, Disposition, SigInfo, SigSet, Signal, StackDescription,
-};
+use crate::signal::{self, Action, ActionFlags, Disposition, SigInfo, SigSet, Signal, StackDescription};
 use crate::time::Timespec;
 use crate::wait::interruptible;
 
@@ -217,17 +215,7 @@ pub async fn sigaltstack(
         if before.contains(pointer) {
             return Err(Errno::EPERM.into());
         }
-        let auto_disarm = wanted.flags & signal::SS_AUTODISARM != 0;
-        let stack = match wanted.flags & !signal::SS_AUTODISARM {
-            signal::SS_DISABLE => AlternateStack { auto_disarm, ..AlternateStack::default() },
-            0 | signal::SS_ONSTACK if (wanted.size as usize) < signal::MIN_STACK => {
-                return Err(Errno::ENOMEM.into());
-            }
-            0 | signal::SS_ONSTACK => {
-                AlternateStack { base: wanted.base as usize, size: wanted.size as usize, auto_disarm }
-            }
-            _ => return Err(Errno::EINVAL.into()),
-        };
+        let stack = wanted.wanted()?;
         ctx.thread.signals.lock().stack = stack;
     }
     if let Some(old) = old.non_null() {

@@ -28,7 +28,7 @@ extern "C" fn note(signal: i32, info: *mut siginfo_t, context: *mut c_void) {
 }
 
 /// Runs `action` in a place from which the handler can return; says which signal ended it, if one did.
-fn attempt(action: extern "C" fn(usize), argument: usize) -> String {
+pub(super) fn attempt(action: extern "C" fn(usize), argument: usize) -> String {
     SIGNAL.store(0, Relaxed);
     // SAFETY: all registers that the action or the handler's jump may change are declared; the stack pointer is
     // brought back from r14.
@@ -112,8 +112,8 @@ extern "C" fn overflow_stack(_: usize) {
     naked_asm!("3:", "sub rsp, 4096", "mov qword ptr [rsp], 0", "jmp 3b")
 }
 
-/// Runs the group.
-pub fn run(t: &mut Report) {
+/// Has faults noted while `body` runs, and handled on a stack of their own.
+pub(super) fn with_handlers(t: &mut Report, body: fn(&mut Report)) {
     let stack = sys!(SYS_mmap, 0, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
         .expect("a stack");
     let alternate = stack_t { ss_sp: stack as *mut c_void, ss_flags: 0, ss_size: 65536 };
@@ -128,13 +128,7 @@ pub fn run(t: &mut Report) {
         sigaction(signal, &raw const action, &raw mut old);
         old
     });
-    accesses(t);
-    t.show("divide_by_zero", attempt(divide, 1));
-    t.show("undefined_instruction", attempt(undefined, 1));
-    t.show("breakpoint", attempt(breakpoint, 1));
-    t.show("privileged_instruction", attempt(privileged, 1));
-    t.show("port", attempt(port, 1));
-    t.show("stack_overflow", attempt(overflow_stack, 1).replace(" elsewhere", ""));
+    body(t);
     for (signal, old) in signals.into_iter().zip(old) {
         // SAFETY: puts back what was there.
         unsafe { sigaction(signal, &raw const old, std::ptr::null_mut()) };
@@ -143,10 +137,28 @@ pub fn run(t: &mut Report) {
     t.call("alternate_stack_off", sys!(SYS_sigaltstack, &off, 0));
 }
 
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    with_handlers(t, cases);
+}
+
+fn cases(t: &mut Report) {
+    accesses(t);
+    t.show("divide_by_zero", attempt(divide, 1));
+    t.show("undefined_instruction", attempt(undefined, 1));
+    t.show("breakpoint", attempt(breakpoint, 1));
+    t.show("privileged_instruction", attempt(privileged, 1));
+    t.show("port", attempt(port, 1));
+    t.show("stack_overflow", attempt(overflow_stack, 1).replace(" elsewhere", ""));
+}
+
 fn accesses(t: &mut Report) {
     t.show("read_null", attempt(read, 0));
     t.show("write_null_page", attempt(write, 8));
     t.show("jump_null", attempt(jump, 0));
+    t.show("jump_kernel", attempt(jump, 0xffff_ffff_8000_0000));
+    t.show("jump_last_page", attempt(jump, 0x7fff_ffff_f000));
+    t.show("jump_non_canonical", attempt(jump, 0x8000_0000_0000_0000));
     t.show("read_kernel", attempt(read, 0xffff_ffff_8000_0000));
     t.show("read_non_canonical", attempt(read, 0x8000_0000_0000_0000));
     let map =

@@ -11,6 +11,7 @@ mod eventfd;
 pub mod exec;
 mod faults;
 mod files;
+mod frames;
 mod futex;
 mod helpers;
 mod identity;
@@ -36,7 +37,7 @@ mod xattr;
 type Group = (&'static str, fn(&mut Report));
 
 /// All groups but `exec`, which replaces the program and so runs last.
-pub const GROUPS: [Group; 27] = [
+pub const GROUPS: [Group; 28] = [
     ("start", start::run),
     ("files", files::run),
     ("io", io::run),
@@ -51,6 +52,7 @@ pub const GROUPS: [Group; 27] = [
     ("permissions", permissions::run),
     ("memory", memory::run),
     ("faults", faults::run),
+    ("frames", frames::run),
     ("threads", threads::run),
     ("futex", futex::run),
     ("signals", signals::run),
