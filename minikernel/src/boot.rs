@@ -45,12 +45,13 @@ pub fn start(boot: &'static BootInfo) -> ! {
     sched::run()
 }
 
-/// Mounts the root and runs the manifest's command; its exit status, or what stands in the way.
+/// Mounts the root and runs the manifest's command; its exit status, or what stands in the way and what to do about it.
 async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
     let namespace = retry(|| dev::namespace(Arc::clone(&root.files))).await;
     kernel::install(Kernel {
-        namespace: namespace.map_err(|errno| alloc::format!("cannot mount /dev: {errno}"))?,
+        namespace: namespace
+            .map_err(|errno| alloc::format!("cannot mount /dev: {errno}\n{}", root::DAMAGED))?,
         page_cache: root.page_cache,
         random: devices.random,
         log: host::log,
@@ -58,7 +59,9 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
         command_line: boot.command_line,
         trace: manifest.trace,
     });
-    let Some(host) = host::current() else { return Err("the host was not reached".into()) };
+    let Some(host) = host::current() else {
+        return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
+    };
     let first = process::start_first(&manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
     first.ended.until(|| first.status()).await;
     Ok(first.status().map_or(OWN_ERROR, process::ExitStatus::code))

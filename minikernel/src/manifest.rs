@@ -7,15 +7,16 @@ use isopod_hal::boot_memory::BootMemory;
 use isopod_manifest::{MAX_SIZE, Manifest};
 
 /// Reads the manifest: in the first module that the loader brought, or linked behind the kernel. A module comes first, so that a linked
-/// image can be run with other settings than it was built with. The error says what is wrong.
+/// image can be run with other settings than it was built with. The error says what is wrong, and on a second line what to do.
 pub fn find(boot: &BootInfo) -> Result<Manifest, alloc::string::String> {
     let place = boot.modules.first().copied().or(boot.link.manifest);
     let Some(place) = place else {
-        return Err("there is no manifest: build an image with `isopod build`, or pass one as the first module (-initrd)".into());
+        return Err("there is no manifest\nhint: build an image with `isopod build`, or pass one as the first module (-initrd)".into());
     };
-    let memory = BootMemory::claim(place).ok_or("the loader's manifest lies outside of memory")?;
+    let memory = BootMemory::claim(place)
+        .ok_or("the loader's manifest lies outside of memory\nhint: give the VM more with -m")?;
     // What is behind the manifest may be padding; a body of the largest size and its envelope fit.
     let mut bytes = vec![0; memory.len().min(MAX_SIZE + 64)];
     let read = memory.read(0, &mut bytes);
-    Manifest::decode(&bytes[..read]).map_err(|error| alloc::format!("{error}"))
+    Manifest::decode(&bytes[..read]).map_err(|error| alloc::format!("{error}\nhint: build the image again"))
 }

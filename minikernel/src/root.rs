@@ -15,6 +15,9 @@ use isopod_manifest::Root;
 
 use crate::disk::Disk;
 
+/// What to do about a root that cannot be understood.
+pub const DAMAGED: &str = "hint: the image is damaged, or made for another kernel: build or pull it again";
+
 /// A root that is ready for use.
 pub struct Mounted {
     /// Its files, with a layer that takes changes.
@@ -23,7 +26,7 @@ pub struct Mounted {
     pub page_cache: Option<Arc<PageCache>>,
 }
 
-/// Mounts the root that the manifest names. The error says what is wrong.
+/// Mounts the root that the manifest names. The error says what is wrong, and on a second line what to do.
 pub async fn mount(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Result<Mounted, String> {
     let (source, page_cache): (Arc<dyn PageSource>, _) = match place {
         Root::Memory => (linked(boot)?, None),
@@ -36,26 +39,28 @@ pub async fn mount(place: Root, boot: &BootInfo, disks: &[Arc<dyn Block>]) -> Re
         match Erofs::open(Arc::clone(&source)) {
             Ok(image) => break image,
             Err(OpenError::Wait(wait)) => wait.await,
-            Err(error) => return Err(format!("cannot mount the root: {error}")),
+            Err(error) => return Err(format!("cannot mount the root: {error}\n{DAMAGED}")),
         }
     };
     let lower: Arc<dyn FileSystem> = image;
     match tmpfs::overlay(&lower, &Options::default()) {
         Ok(files) => Ok(Mounted { files, page_cache }),
-        Err(error) => Err(format!("cannot put a writable layer over the root: {error:?}")),
+        Err(error) => Err(format!("cannot put a writable layer over the root: {error:?}\n{DAMAGED}")),
     }
 }
 
 /// The root that is linked to the kernel.
 fn linked(boot: &BootInfo) -> Result<Arc<BootMemory>, String> {
-    let missing = "the manifest says that a root is linked to the kernel, but there is none";
+    let missing = "the manifest says that a root is linked to the kernel, but there is none\nhint: build the image again";
     let range = boot.link.root.ok_or(missing)?;
-    let outside = "the linked root lies outside of memory: give the VM more with -m";
+    let outside = "the linked root lies outside of memory\nhint: give the VM more with -m";
     Ok(Arc::new(BootMemory::claim(range).ok_or(outside)?))
 }
 
 /// The first disk, through a cache.
 fn cached(disks: &[Arc<dyn Block>]) -> Result<Arc<PageCache>, String> {
-    let disk = disks.first().ok_or("the manifest says that the root is on a disk, but there is no disk")?;
+    let disk = disks.first().ok_or(
+        "the manifest says that the root is on a disk, but there is no disk\nhint: attach it as the first virtio block device",
+    )?;
     Ok(PageCache::new(Arc::new(Disk(Arc::clone(disk)))))
 }

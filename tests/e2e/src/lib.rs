@@ -11,8 +11,10 @@ pub mod image;
 pub mod isopod;
 pub mod packages;
 pub mod programs;
+pub mod random;
 pub mod registry;
 pub mod room;
+pub mod root;
 pub mod tree;
 
 mod command;

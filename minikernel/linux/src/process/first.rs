@@ -22,7 +22,7 @@ use crate::wait::retry;
 /// Where commands are looked for when the environment does not say (as container engines do).
 const DEFAULT_PATH: &[u8] = b"/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// Why the first process could not be started for a reason that is not its command's.
+/// Why the first process could not be started for a reason that is not its command's. Shown with what to do on a second line.
 #[derive(Debug)]
 pub enum StartError {
     /// Its working directory cannot be had.
@@ -38,10 +38,20 @@ impl fmt::Display for StartError {
         let text = alloc::string::String::from_utf8_lossy;
         match self {
             Self::WorkingDir(path, errno) => {
-                write!(f, "cannot enter the working directory {}: {errno}", text(path))
+                write!(
+                    f,
+                    "cannot enter the working directory {}: {errno}\nhint: name another with -w",
+                    text(path)
+                )
             }
-            Self::Volume(path, errno) => write!(f, "cannot make the volume {}: {errno}", text(path)),
-            Self::Setup(errno) => write!(f, "cannot start the first process: {errno}"),
+            Self::Volume(path, errno) => write!(
+                f,
+                "cannot make the volume {}: {errno}\nhint: the image has a file in its place: build it again without",
+                text(path)
+            ),
+            Self::Setup(errno) => {
+                write!(f, "cannot start the first process: {errno}\nhint: give the VM more memory with -m")
+            }
         }
     }
 }
