@@ -11,7 +11,7 @@ use isopod_e2e::programs;
 use crate::{process, workspace};
 
 /// The targets in `tests/fuzz/targets`.
-const TARGETS: [&str; 5] = ["tar", "manifest", "elf", "erofs", "acpi"];
+const TARGETS: [&str; 7] = ["tar", "manifest", "channel", "elf", "program", "erofs", "acpi"];
 
 /// What makes rustc count the edges that an input takes.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
@@ -49,15 +49,17 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     build.current_dir(workspace::root().join("tests/fuzz")).env("RUSTFLAGS", FLAGS);
     build.args(["build", "--quiet", "--release", "--target", workspace::TARGET]);
     process::run(build.arg("--target-dir").arg(&folder))?;
+    let binary = |name: &str| folder.join(workspace::TARGET).join("release").join(name);
+    let corpus = folder.join("corpus");
+    seed(&corpus)?;
+    process::output(Command::new(binary("seeds")).env("ISOPOD_CORPUS", &corpus))?;
     let chosen =
         |target: &&str| arguments.targets.is_empty() || arguments.targets.iter().any(|name| name == target);
     for target in TARGETS.into_iter().filter(chosen) {
         println!("fuzz: {target}, {} s", arguments.seconds);
         // The inputs found are kept, so that the next run starts where this one ended.
-        let corpus = folder.join("corpus").join(target);
-        std::fs::create_dir_all(&corpus)?;
-        seed(target, &corpus)?;
-        let mut fuzzer = Command::new(folder.join(workspace::TARGET).join("release").join(target));
+        let corpus = corpus.join(target);
+        let mut fuzzer = Command::new(binary(target));
         fuzzer.arg(&corpus);
         fuzzer
             .arg(format!("-max_total_time={}", arguments.seconds))
@@ -70,25 +72,42 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     Ok(())
 }
 
-/// Puts something well-formed among the inputs of a target, from which the fuzzer gets further than from nothing.
-fn seed(target: &str, corpus: &Path) -> Result<()> {
-    let file = corpus.join("seed");
-    if file.exists() {
-        return Ok(());
+/// Puts what other tools make among the inputs of the targets; `tests/fuzz/seeds` adds what our own code makes, and sees that each gets far.
+fn seed(corpus: &Path) -> Result<()> {
+    for target in TARGETS {
+        std::fs::create_dir_all(corpus.join(target))?;
     }
+    let place = |target: &str, name: &str| corpus.join(target).join(format!("seed-{name}"));
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("file"), "content")?;
     std::os::unix::fs::symlink("file", folder.path().join("link"))?;
     std::fs::create_dir(folder.path().join("folder"))?;
-    match target {
-        "tar" => {
-            process::run(Command::new("tar").arg("-C").arg(folder.path()).arg("-cf").arg(&file).arg("."))
-        }
-        "erofs" => process::output(Command::new("mkfs.erofs").arg(&file).arg(folder.path())).map(drop),
-        "elf" => {
-            let program = programs::compile("gcc", "hello.S", &["-static", "-nostdlib"])?;
-            Ok(std::fs::copy(program, file).map(drop)?)
-        }
-        _ => Ok(()),
+    for number in 0..20 {
+        std::fs::write(folder.path().join(format!("folder/{number}")), "x".repeat(number * 100))?;
     }
+    for format in ["ustar", "pax", "gnu"] {
+        let mut tar = Command::new("tar");
+        tar.arg(format!("--format={format}")).arg("-cf").arg(place("tar", format));
+        process::run(tar.arg("-C").arg(folder.path()).arg("."))?;
+    }
+    let layouts: [(&str, &[&str]); 3] =
+        [("inline", &[]), ("chunks", &["--chunksize=4096"]), ("extended", &["-Eforce-inode-extended"])];
+    for (name, options) in layouts {
+        let mut mkfs = Command::new("mkfs.erofs");
+        process::output(mkfs.args(options).arg(place("erofs", name)).arg(folder.path()))?;
+    }
+    let programs: [(&str, &[&str]); 4] = [
+        ("static", &["-static"]),
+        ("pie", &["-static-pie", "-fPIE"]),
+        ("dynamic", &["-pie", "-fPIE", "-Wl,--dynamic-linker=/interpreter"]),
+        ("unaligned", &["-static", "-Wl,-n"]),
+    ];
+    for (name, flags) in programs {
+        let program = programs::compile("gcc", "hello.S", &[flags, &["-nostdlib", "-s"]].concat())?;
+        std::fs::copy(&program, place("program", name))?;
+        if name != "dynamic" {
+            std::fs::copy(&program, place("elf", name))?;
+        }
+    }
+    Ok(())
 }

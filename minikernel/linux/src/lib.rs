@@ -18,6 +18,8 @@ pub mod dev;
 pub mod exec;
 pub mod fail;
 pub mod futex;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub mod host;
 pub mod ipc;
 pub mod kernel;
@@ -30,7 +32,7 @@ mod report;
 pub mod sched;
 pub mod signal;
 pub mod syscall;
-#[cfg(test)]
+#[cfg(any(test, fuzzing))]
 mod testing;
 pub mod time;
 pub mod tty;

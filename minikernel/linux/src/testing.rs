@@ -101,6 +101,7 @@ impl<'a, T> Task<'a, T> {
     }
 
     /// How often it was woken so far.
+    #[cfg(test)]
     pub fn wakes(&self) -> usize {
         self.wakes.0.load(Ordering::SeqCst)
     }

@@ -8,6 +8,8 @@ pub mod aml;
 mod fadt;
 mod madt;
 mod mcfg;
+#[cfg(any(test, fuzzing))]
+pub mod sample;
 mod tables;
 
 use alloc::vec::Vec;

@@ -13,5 +13,7 @@ mod stack;
 mod vdso;
 
 pub use open::{open, open_path};
+#[cfg(fuzzing)]
+pub use replace::entry;
 pub use replace::{Program, execute, strings_max};
 pub use stack::STRING_MAX;

@@ -91,6 +91,12 @@ pub fn strings_max(thread: &Thread) -> usize {
     stack::strings_max(thread.process().limits.lock().get(Resource::Stack).soft)
 }
 
+/// Loads `program` to no end but to see where it would begin.
+#[cfg(fuzzing)]
+pub async fn entry(thread: &Arc<Thread>, program: Program) -> Result<u64, Errno> {
+    prepare(thread, program).await.map(|prepared| prepared.user.regs.rip)
+}
+
 /// Builds the new address space. Nothing of the caller changes.
 async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Errno> {
     let Program { mut file, path, mut arguments, environment } = program;

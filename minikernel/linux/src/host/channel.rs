@@ -37,16 +37,31 @@ pub(super) struct Channel {
 impl Channel {
     /// Opens the channel and starts what listens to the host.
     pub(super) fn open(device: Arc<dyn CharDevice>, input: bool) -> Arc<Self> {
+        let channel = Self::new(device, input);
+        sched::spawn(Arc::clone(&channel).receive());
+        channel
+    }
+
+    fn new(device: Arc<dyn CharDevice>, input: bool) -> Arc<Self> {
         let mut greeting = channel::header(Kind::Hello, size_of_val(&channel::VERSION)).to_vec();
         greeting.extend(channel::VERSION.to_le_bytes());
-        let channel = Arc::new(Self {
+        Arc::new(Self {
             output: Output::new(Arc::clone(&device), &greeting),
             device,
             input: Input::new(input),
             credit: SpinLock::new(0),
-        });
-        sched::spawn(Arc::clone(&channel).receive());
-        channel
+        })
+    }
+
+    /// Takes frames until the device hangs up; how many bytes of input arrived. See [`crate::fuzzing`].
+    #[cfg(fuzzing)]
+    pub(super) fn hear(device: Arc<dyn CharDevice>) -> usize {
+        let channel = Self::new(device, true);
+        let receive = core::pin::pin!(Arc::clone(&channel).receive());
+        channel.grant();
+        let waker = core::task::Waker::noop();
+        assert!(receive.poll(&mut core::task::Context::from_waker(waker)).is_ready(), "it hung up");
+        channel.input.available().unwrap_or(0)
     }
 
     /// Takes frames from the host for ever.

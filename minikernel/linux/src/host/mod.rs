@@ -67,6 +67,12 @@ pub fn connect(device: Option<Arc<dyn CharDevice>>, framed: bool, input: bool) -
     })
 }
 
+/// Hears all that `device` has to say, framed, and how many bytes of standard input are among it.
+#[cfg(fuzzing)]
+pub fn hear(device: Arc<dyn CharDevice>) -> usize {
+    Channel::hear(device)
+}
+
 /// The way to the host, once it has been reached.
 pub fn current() -> Option<&'static Arc<dyn Host>> {
     CURRENT.get()

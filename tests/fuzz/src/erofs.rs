@@ -1,0 +1,74 @@
+//! A root file system from a disk that nobody vouches for: mounted, walked and read.
+
+use std::sync::Arc;
+
+use isopod_fs::erofs::Erofs;
+use isopod_fs::pages::PageSource;
+use isopod_fs::vfs::Process;
+use isopod_fs::{Buffer, Errno, Extent, FIRST_COOKIE, FileSystem, FileType, Inode, Result};
+use isopod_hal::frame::Frame;
+
+/// A disk of these bytes.
+#[derive(Debug)]
+struct Disk(Vec<u8>);
+
+impl PageSource for Disk {
+    fn size(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn page(&self, index: u64) -> Result<Frame> {
+        let start =
+            usize::try_from(index).ok().and_then(|index| index.checked_mul(4096)).ok_or(Errno::EIO)?;
+        let bytes = self.0.get(start..).ok_or(Errno::EIO)?;
+        let frame = Frame::zeroed().map_err(|_| Errno::ENOMEM)?;
+        frame.write(0, &bytes[..bytes.len().min(4096)]);
+        Ok(frame)
+    }
+}
+
+/// Reads a file, or a folder and what is in it, as long as `budget` lasts: a hostile image may hold itself. How many things it found.
+fn visit(inode: &Arc<dyn Inode>, budget: &mut usize) -> usize {
+    if *budget == 0 {
+        return 0;
+    }
+    *budget -= 1;
+    let Ok(metadata) = inode.metadata() else { return 0 };
+    let mut found = 1 + attributes(inode);
+    let mut bytes = [0; 8192];
+    for at in [0, metadata.size / 2, metadata.size.saturating_sub(100)] {
+        found += usize::from(inode.read_at(at, &mut Buffer::new(&mut bytes)).is_ok_and(|count| count > 0));
+        found += usize::from(inode.page(at / 4096).is_ok());
+    }
+    found += usize::from(inode.read_link(Process::default()).is_ok());
+    found += usize::from(inode.seek_extent(0, Extent::Hole).is_ok_and(|hole| hole < metadata.size));
+    let _ = inode.seek_extent(0, Extent::Data);
+    if metadata.kind != FileType::Directory {
+        return found;
+    }
+    let mut names = Vec::new();
+    let _ = inode.read_dir(FIRST_COOKIE, &mut |entry| {
+        names.push(entry.name.to_vec());
+        names.len() < 20
+    });
+    for name in names {
+        if let Ok(child) = inode.lookup(&name) {
+            found += visit(&child, budget);
+        }
+    }
+    found
+}
+
+/// How many extended attributes could be read.
+fn attributes(inode: &Arc<dyn Inode>) -> usize {
+    let Ok(names) = inode.xattr_names() else { return 0 };
+    let names = names.split(|byte| *byte == 0).filter(|name| !name.is_empty());
+    names.filter(|name| inode.xattr(name).is_ok()).count()
+}
+
+/// How many things were found.
+pub fn run(data: &[u8]) -> usize {
+    let Ok(image) = Erofs::open(Arc::new(Disk(data.to_vec()))) else { return 0 };
+    let _ = image.statistics();
+    visit(&image.root(), &mut 100)
+}
