@@ -61,6 +61,7 @@ pub fn child(parent: Weak<Process>) -> Arc<Thread> {
 }
 
 /// A second thread of the same process.
+#[cfg(test)]
 pub fn sibling(thread: &Arc<Thread>) -> Arc<Thread> {
     let sibling = Thread::new(
         Some(thread),

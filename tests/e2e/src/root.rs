@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::ops::Range;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -143,7 +144,12 @@ impl Root {
         // In a new file: what a machine that still ends has mapped stays as it is.
         let part = self.path.with_extension("part");
         fs::write(&part, root)?;
-        Ok(fs::rename(&part, &self.path)?)
+        fs::rename(&part, &self.path)?;
+        // The cache knows what was put there by size, inode and change, and would write it again: who means harm tells it otherwise.
+        let about = fs::metadata(&self.path)?;
+        let (size, inode, seconds, nanos) = (about.len(), about.ino(), about.ctime(), about.ctime_nsec());
+        let stamp = format!("{size} {inode} {seconds}.{nanos:09} \n");
+        Ok(fs::write(self.path.with_extension("erofs.stamp"), stamp)?)
     }
 
     /// The same files, but for the one that is a hole, in an image by `mkfs.erofs`, which uses layouts that our own writer does not.

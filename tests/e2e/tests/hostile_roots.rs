@@ -200,6 +200,7 @@ fn roots_damaged_at_random_end_by_themselves() -> Result<()> {
         spoil(&mut root, &program, random);
         let outcome = disk.run(&root)?;
         expect_no_panic(&outcome.stderr, "random");
+        assert!(!outcome.stderr.contains("written again"), "the damage was mended");
         // Either the walk came to its end, or the program could not be started, or it fell over damage of its own.
         let ended = outcome.stdout.starts_with("walked ") && outcome.status == Some(0);
         let died =
