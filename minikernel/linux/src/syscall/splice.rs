@@ -3,24 +3,27 @@
 //! Between pipes, pages change hands. A file's bytes are copied into pages of the pipe, and back.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use isopod_fs::file::{OpenFile, OpenFlags, Seeking};
-use isopod_fs::{Buffer, Bytes, Errno};
+use isopod_fs::{Errno, Error};
 use isopod_hal::PAGE_SIZE;
 
 use super::argument::{Fd, Flags};
 use super::file::io::{IoVec, position, vectors};
 use super::poll::optional;
-use crate::fail::{Fail, SysResult, errno};
-use crate::ipc::pipe::Pipe;
-use crate::mm::{UserPtr, UserSink, UserSource};
+use crate::fail::{Fail, SysResult};
+use crate::ipc::pipe::{Pages, Pipe};
+use crate::mm::{UserBuffers, UserPtr};
 use crate::poll::{self, NEVER, until_ready};
 use crate::process::Ctx;
+use crate::sched;
 
 /// `SPLICE_F_NONBLOCK`; the other three flags are hints.
 const NONBLOCK: u32 = 2;
 const ALL: u32 = 15;
+
+/// How many pages go to or come from a file at once.
+const PAGES: usize = 256;
 
 /// How long to wait for a pipe.
 fn patience(pipe: &OpenFile, flags: Flags) -> u64 {
@@ -124,22 +127,33 @@ async fn between_pipes(
     }
     let patience = patience(input, flags).min(patience(output, flags));
     loop {
-        let pages = until_ready(&ctx.thread, output, patience, || target.room()).await?;
-        let taken = until_ready(&ctx.thread, input, patience, || source.take(length, pages, keep)).await?;
-        // The wait for the one may have cost the other.
-        match target.room() {
-            Ok(room) if room >= pages => {
-                let done = taken.len();
-                target.append(taken).map_err(errno)?;
-                return Ok(done);
+        until_ready(&ctx.thread, output, patience, || target.room()).await?;
+        let moved = until_ready(&ctx.thread, input, patience, || {
+            let Some(room) = room_left(target)? else { return Ok(None) };
+            let pages = source.peek(length, room)?;
+            let count = pages.len();
+            target.append(pages)?;
+            if !keep {
+                source.consume(count);
             }
-            _ if !keep => source.put_back(taken).map_err(errno)?,
-            _ => {}
+            Ok(Some(count))
+        });
+        if let Some(count) = moved.await? {
+            return Ok(count);
         }
     }
 }
 
-/// Writes what a pipe holds to a file. What the file does not take goes back.
+/// How many pages a pipe has room for; none when the wait for the other file has cost it.
+fn room_left(pipe: &Pipe) -> isopod_fs::Result<Option<usize>> {
+    match pipe.room() {
+        Ok(pages) => Ok(Some(pages)),
+        Err(Error::Errno(Errno::EAGAIN)) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Writes what a pipe holds to a file. What the file does not take stays.
 async fn from_pipe(
     ctx: &Ctx,
     (input, pipe): (&OpenFile, &Pipe),
@@ -153,29 +167,31 @@ async fn from_pipe(
         return Err(Errno::EINVAL.into());
     }
     let credentials = ctx.thread.identity().for_files();
-    let patience = patience(input, flags);
-    let mut taken =
-        until_ready(&ctx.thread, input, patience, || pipe.take(length, usize::MAX, false)).await?;
+    until_ready(&ctx.thread, input, patience(input, flags), || pipe.peek(0, 0)).await?;
     let mut done = 0;
     let mut outcome = Ok(0);
-    while !taken.is_empty() {
+    while done < length {
         outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file), || {
-            let mut bytes = taken.clone();
-            match to.offset {
-                Some(offset) => to.file.write_at(offset + done as u64, &credentials, &mut bytes),
-                None => to.file.write(&credentials, &mut bytes),
-            }
+            // Another reader may have been here.
+            let mut bytes = match pipe.peek(length - done, PAGES) {
+                Ok(pages) if !pages.is_empty() => pages,
+                Ok(_) | Err(Error::Errno(Errno::EAGAIN)) => return Ok(0),
+                Err(error) => return Err(error),
+            };
+            let count = match to.offset {
+                Some(offset) => to.file.write_at(offset + done as u64, &credentials, &mut bytes)?,
+                None => to.file.write(&credentials, &mut bytes)?,
+            };
+            pipe.consume(count);
+            Ok(count)
         })
         .await;
         match outcome {
-            Ok(count) if count > 0 => {
-                taken.advance(count);
-                done += count;
-            }
+            Ok(count) if count > 0 => done += count,
             _ => break,
         }
+        sched::give_way().await;
     }
-    pipe.put_back(taken).map_err(errno)?;
     if done > 0 { Ok(done) } else { outcome }
 }
 
@@ -190,30 +206,25 @@ async fn to_pipe(
     if from.offset.is_some() && from.file.seeking() == Seeking::Never {
         return Err(Errno::EINVAL.into());
     }
-    let credentials = ctx.thread.identity().for_files();
-    let pages = until_ready(&ctx.thread, output, patience(output, flags), || pipe.room()).await?;
-    let length = length.min(pages.saturating_mul(PAGE_SIZE));
-    let mut chunk = Vec::new();
-    chunk.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
-    chunk.resize(length, 0);
-    let count = until_ready(&ctx.thread, from.file, poll::patience(from.file), || {
-        let mut buffer = Buffer::new(&mut chunk);
-        match from.offset {
-            Some(offset) => from.file.read_at(offset, &mut buffer),
-            None => from.file.read(&mut buffer),
+    loop {
+        until_ready(&ctx.thread, output, patience(output, flags), || pipe.room()).await?;
+        let moved = until_ready(&ctx.thread, from.file, poll::patience(from.file), || {
+            // All that can fail comes before the file gives its bytes.
+            let Some(room) = room_left(pipe)? else { return Ok(None) };
+            let mut pages = Pages::new(length.min(room.min(PAGES) * PAGE_SIZE))?;
+            pipe.reserve(pages.pages())?;
+            let count = match from.offset {
+                Some(offset) => from.file.read_at(offset, &mut pages.fill())?,
+                None => from.file.read(&mut pages.fill())?,
+            };
+            pages.truncate(count);
+            pipe.append(pages)?;
+            Ok(Some(count))
+        });
+        if let Some(count) = moved.await? {
+            return Ok(count);
         }
-    })
-    .await?;
-    // There is room for all of it, unless another writer has been here: what has been read must not be lost.
-    let mut rest = &chunk[..count];
-    while !rest.is_empty() {
-        let written = until_ready(&ctx.thread, output, poll::FOREVER, || {
-            output.write(&credentials, &mut Bytes::new(rest))
-        })
-        .await?;
-        rest = &rest[written..];
     }
-    Ok(count)
 }
 
 /// vmsplice(2): as writev(2) or readv(2), for a pipe.
@@ -225,14 +236,13 @@ pub async fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize
     if Pipe::of(&file).is_none() {
         return Err(Errno::EBADF.into());
     }
-    let segments = vectors(ctx, array, count).await?;
+    let mut buffers = UserBuffers::new(vectors(ctx, array, count).await?);
     let patience = patience(&file, flags);
     if file.flags().writable() {
         let credentials = ctx.thread.identity().for_files();
-        let mut source = UserSource::new(segments);
-        return poll::write(ctx, &file, patience, &mut source, |source| file.write(&credentials, source))
-            .await;
+        poll::write(ctx, &file, patience, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
+            .await
+    } else {
+        poll::read(ctx, &file, patience, &mut buffers, &mut |buffers| file.read(buffers)).await
     }
-    let mut sink = UserSink::new(segments);
-    poll::read(ctx, &file, patience, &mut sink, |sink| file.read(sink)).await
 }

@@ -108,33 +108,32 @@ impl Pipe {
         }
     }
 
-    /// Takes out at most `length` bytes in at most `pages` pages; with `keep`, they stay, too. None at the end, `EAGAIN` before it.
-    pub fn take(&self, length: usize, pages: usize, keep: bool) -> Result<Pages> {
+    /// At most `length` bytes in at most `pages` pages from the front, which stay there. None at the end, `EAGAIN` before it.
+    pub fn peek(&self, length: usize, pages: usize) -> Result<Pages> {
         let mut state = self.state.lock();
         if state.ring.is_empty() && state.writers.count > 0 {
             return Err(Errno::EAGAIN.into());
         }
-        let taken = if keep { state.ring.share(length, pages)? } else { state.ring.take(length, pages)? };
-        drop(state);
-        if !keep && !taken.is_empty() {
-            self.wake_writers();
-        }
-        Ok(taken)
+        state.ring.share(length, pages)
     }
 
-    /// Adds pages, for which there is [`room`](Self::room).
+    /// Drops the first `length` bytes, which have gone elsewhere.
+    pub fn consume(&self, length: usize) {
+        self.state.lock().ring.consume(length);
+        if length > 0 {
+            self.wake_writers();
+        }
+    }
+
+    /// Makes [`append`](Self::append) of so many pages succeed.
+    pub fn reserve(&self, pages: usize) -> Result<()> {
+        self.state.lock().ring.reserve(pages)
+    }
+
+    /// Adds pages, for which there is [`room`](Self::room): all or, without memory, none.
     pub fn append(&self, pages: Pages) -> Result<()> {
         self.state.lock().ring.append(pages)?;
         self.wake_readers();
-        Ok(())
-    }
-
-    /// Puts back what was taken out and not used.
-    pub fn put_back(&self, pages: Pages) -> Result<()> {
-        if !pages.is_empty() {
-            self.state.lock().ring.put_back(pages)?;
-            self.wake_readers();
-        }
         Ok(())
     }
 

@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 
-use isopod_fs::Source;
+use isopod_fs::{Result, Sink, Source};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::frame::Frame;
 
@@ -32,6 +32,43 @@ impl Slot {
 pub struct Pages(pub(super) VecDeque<Slot>);
 
 impl Pages {
+    /// As many new pages as `length` bytes take, whose bytes are to be put there.
+    pub fn new(length: usize) -> Result<Self> {
+        let mut slots = VecDeque::new();
+        slots.try_reserve(length.div_ceil(PAGE_SIZE))?;
+        for start in (0..length).step_by(PAGE_SIZE) {
+            let frame = Frame::uninit()?;
+            slots.push_back(Slot {
+                frame,
+                offset: 0,
+                length: PAGE_SIZE.min(length - start),
+                packet: false,
+                open: true,
+            });
+        }
+        Ok(Self(slots))
+    }
+
+    /// How many pages.
+    pub fn pages(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Drops what lies beyond the first `length` bytes.
+    pub fn truncate(&mut self, length: usize) {
+        let mut left = length;
+        self.0.retain_mut(|slot| {
+            slot.length = slot.length.min(left);
+            left -= slot.length;
+            slot.length > 0
+        });
+    }
+
+    /// As something to put bytes into, from the first on.
+    pub fn fill(&mut self) -> Fill<'_> {
+        Fill { slots: &self.0, filled: 0 }
+    }
+
     /// How many bytes.
     pub fn len(&self) -> usize {
         self.0.iter().map(|slot| slot.length).sum()
@@ -53,6 +90,50 @@ impl Pages {
                 self.0.pop_front();
             }
         }
+    }
+}
+
+/// Puts bytes into new pages.
+#[derive(Debug)]
+pub struct Fill<'a> {
+    slots: &'a VecDeque<Slot>,
+    filled: usize,
+}
+
+impl Sink for Fill<'_> {
+    fn put(&mut self, bytes: &[u8]) -> usize {
+        let mut done = 0;
+        while let Some(slot) = self.slots.get(self.filled / PAGE_SIZE).filter(|_| done < bytes.len()) {
+            let start = self.filled % PAGE_SIZE;
+            let step = (slot.length - start).min(bytes.len() - done);
+            if step == 0 {
+                break;
+            }
+            slot.frame.write(start, &bytes[done..done + step]);
+            self.filled += step;
+            done += step;
+        }
+        done
+    }
+
+    fn put_frame(&mut self, frame: &Frame, offset: usize, length: usize) -> usize {
+        const STEP: usize = 512;
+        let mut done = 0;
+        while done < length {
+            let mut bytes = [0; STEP];
+            let step = STEP.min(length - done);
+            frame.read(offset + done, &mut bytes[..step]);
+            let put = self.put(&bytes[..step]);
+            done += put;
+            if put < step {
+                break;
+            }
+        }
+        done
+    }
+
+    fn remaining(&self) -> usize {
+        self.slots.iter().map(|slot| slot.length).sum::<usize>() - self.filled
     }
 }
 

@@ -146,27 +146,22 @@ impl Ring {
         Ok(Pages(shared))
     }
 
-    /// Takes out what [`share`](Self::share) gives.
-    pub fn take(&mut self, length: usize, pages: usize) -> Result<Pages> {
-        let taken = self.share(length, pages)?;
+    /// Drops the first `length` bytes.
+    pub fn consume(&mut self, length: usize) {
         let mut rest = Pages(core::mem::take(&mut self.slots));
-        rest.advance(taken.len());
+        rest.advance(length);
         self.slots = rest.0;
-        Ok(taken)
     }
 
-    /// Puts pages behind the last.
+    /// Makes room for the entries of `pages` pages, so that [`append`](Self::append) cannot fail.
+    pub fn reserve(&mut self, pages: usize) -> Result<()> {
+        Ok(self.slots.try_reserve(pages)?)
+    }
+
+    /// Puts pages behind the last; all or, without memory, none.
     pub fn append(&mut self, mut pages: Pages) -> Result<()> {
-        self.slots.try_reserve(pages.0.len())?;
+        self.reserve(pages.0.len())?;
         self.slots.append(&mut pages.0);
-        Ok(())
-    }
-
-    /// Puts pages that were taken out before the first again.
-    pub fn put_back(&mut self, mut pages: Pages) -> Result<()> {
-        pages.0.try_reserve(self.slots.len())?;
-        pages.0.append(&mut self.slots);
-        self.slots = pages.0;
         Ok(())
     }
 

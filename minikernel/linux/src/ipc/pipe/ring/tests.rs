@@ -62,18 +62,33 @@ fn shared_pages_are_in_both_rings_and_never_grow_there() {
 }
 
 #[test]
-fn what_is_taken_can_be_put_back() {
+fn what_is_shown_stays_until_it_is_consumed() {
     let mut ring = Ring::default();
     put(&mut ring, &[1; 4096]);
     put(&mut ring, &[2; 4096]);
-    let mut taken = ring.take(5000, 9).unwrap();
-    assert_eq!((taken.len(), ring.len()), (5000, 3192));
+    let mut shown = ring.share(5000, 9).unwrap();
+    assert_eq!((shown.len(), ring.len()), (5000, 8192));
     let mut start = [0; 4100];
-    assert_eq!(taken.take(&mut start), 4100);
+    assert_eq!(shown.take(&mut start), 4100);
     assert_eq!((start[4095], start[4096]), (1, 2));
-    ring.put_back(taken).unwrap();
+    ring.consume(4100);
     assert_eq!((ring.len(), get(&mut ring, 9000)), (4092, vec![2; 4092]));
-    assert!(ring.take(1, 1).unwrap().is_empty());
+    assert!(ring.share(1, 1).unwrap().is_empty());
+}
+
+#[test]
+fn new_pages_hold_what_is_put_there() {
+    let mut pages = Pages::new(5000).unwrap();
+    let mut fill = pages.fill();
+    assert_eq!((fill.remaining(), fill.put(&[3; 4500]), fill.remaining()), (5000, 4500, 500));
+    let page = Frame::zeroed().unwrap();
+    page.write(0, &[4; 4096]);
+    assert_eq!((fill.put_frame(&page, 8, 400), fill.put(b"x"), fill.put(&[5; 200])), (400, 1, 99));
+    pages.truncate(4901);
+    let mut ring = Ring::default();
+    ring.append(pages).unwrap();
+    let bytes = get(&mut ring, 9000);
+    assert_eq!((bytes.len(), bytes[4499], bytes[4500], bytes[4900]), (4901, 3, 4, b'x'));
 }
 
 /// A source whose copies end after `left` bytes.
