@@ -12,7 +12,7 @@ use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::space::{AddressSpace, Inner};
 use super::{Backing, FileBacking, Vma, VmaFlags, page_down};
-use crate::memory_pressure;
+use crate::{memory_pressure, process, sched};
 
 /// How much of a file is mapped around a read fault, in bytes, as far as it is in memory already (Linux's `fault_around_bytes`).
 const FAULT_AROUND: usize = 64 << 10;
@@ -136,10 +136,19 @@ impl AddressSpace {
         }
     }
 
-    /// Provides every page of `range` for reading or writing, and waits as often as needed.
+    /// Provides every page of `range` for reading or writing, and waits as often as needed. A thread that is to end gets no more than the
+    /// first of many.
     pub async fn fault_in(&self, range: Range<usize>, kind: FaultKind) -> Result<(), FaultError> {
+        /// After so many bytes others get a turn.
+        const STEP: usize = 1 << 20;
         let mut page = page_down(range.start);
         while page < range.end {
+            if page.is_multiple_of(STEP) && page > range.start {
+                sched::give_way().await;
+                if process::current().is_some_and(|thread| thread.must_end()) {
+                    return Ok(());
+                }
+            }
             match self.fault(page, kind) {
                 Ok(()) => page += PAGE_SIZE,
                 Err(FaultError::Wait(wait)) => wait.await,

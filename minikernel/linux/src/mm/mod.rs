@@ -22,7 +22,7 @@ pub use map::{MapRequest, Placement};
 pub use remap::Move;
 pub use report::{MemoryReport, describe};
 pub use space::{AddressSpace, Start};
-pub use user::{UserPtr, UserSink, UserSource};
+pub use user::{UserBuffers, UserPtr};
 pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};
 
 use isopod_hal::PAGE_SIZE;

@@ -230,35 +230,68 @@ fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Resu
     Ok(Err(Errno::ENAMETOOLONG))
 }
 
-/// A list of buffers, how far it has been used, and the fault that stopped the last copy.
+/// Buffers of a program, which a read fills or a write drains in order, and the fault that stopped the last copy.
 #[derive(Debug)]
-struct Cursor {
+pub struct UserBuffers {
     segments: Vec<Range<usize>>,
     /// Index of the segment that is in use.
     next: usize,
     /// Bytes of it that have been used.
     offset: usize,
+    /// Bytes of all segments.
+    length: usize,
     /// Bytes of all segments that have been used.
     done: usize,
+    /// Up to where they may be used for now.
+    limit: usize,
     fault: Option<Fault>,
 }
 
-impl Cursor {
-    fn new(segments: Vec<Range<usize>>) -> Self {
-        Self { segments, next: 0, offset: 0, done: 0, fault: None }
+impl UserBuffers {
+    /// Uses the segments in order.
+    pub fn new(segments: Vec<Range<usize>>) -> Self {
+        let length = segments.iter().map(Range::len).sum();
+        Self { segments, next: 0, offset: 0, length, done: 0, limit: length, fault: None }
     }
 
-    fn remaining(&self) -> usize {
-        let rest: usize = self.segments[self.next..].iter().map(Range::len).sum();
-        rest - self.offset
+    /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
+    pub fn take_fault(&mut self) -> Option<Fault> {
+        self.fault.take()
+    }
+
+    /// How many bytes have been used.
+    pub fn position(&self) -> usize {
+        self.done
+    }
+
+    /// True when all have been used.
+    pub fn is_used_up(&self) -> bool {
+        self.done == self.length
+    }
+
+    /// Lets only `bytes` more be used for now; returns how many there are of them.
+    pub fn allow(&mut self, bytes: usize) -> usize {
+        self.limit = self.length.min(self.done.saturating_add(bytes));
+        self.limit - self.done
+    }
+
+    /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
+    pub fn rewind(&mut self, position: usize) {
+        (self.next, self.offset, self.done) = (0, position, position);
+        while let Some(segment) = self.segments.get(self.next).filter(|segment| self.offset >= segment.len())
+        {
+            self.offset -= segment.len();
+            self.next += 1;
+        }
     }
 
     /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part.
     fn advance(
         &mut self,
         length: usize,
-        mut copy: impl FnMut(usize, usize, usize) -> Result<(), uaccess::FaultAt>,
+        copy: &mut dyn FnMut(usize, usize, usize) -> Result<(), uaccess::FaultAt>,
     ) -> usize {
+        let length = length.min(self.limit - self.done);
         let mut done = 0;
         while done < length && self.fault.is_none() {
             let Some(segment) = self.segments.get(self.next) else { break };
@@ -282,112 +315,49 @@ impl Cursor {
         self.done += done;
         done
     }
-
-    /// Goes to where `position` bytes have been used.
-    fn seek(&mut self, position: usize) {
-        (self.next, self.offset, self.done) = (0, position, position);
-        while let Some(segment) = self.segments.get(self.next).filter(|segment| self.offset >= segment.len())
-        {
-            self.offset -= segment.len();
-            self.next += 1;
-        }
-    }
 }
 
-/// Buffers of a program that a read fills.
-#[derive(Debug)]
-pub struct UserSink(Cursor);
-
-/// Buffers of a program that a write drains.
-#[derive(Debug)]
-pub struct UserSource(Cursor);
-
-impl UserSink {
-    /// Fills the segments in order.
-    pub fn new(segments: Vec<Range<usize>>) -> Self {
-        Self(Cursor::new(segments))
-    }
-
-    /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
-    pub fn take_fault(&mut self) -> Option<Fault> {
-        self.0.fault.take()
-    }
-
-    /// How many bytes have been used.
-    pub fn position(&self) -> usize {
-        self.0.done
-    }
-
-    /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
-    pub fn rewind(&mut self, position: usize) {
-        self.0.seek(position);
-    }
-}
-
-impl UserSource {
-    /// Drains the segments in order.
-    pub fn new(segments: Vec<Range<usize>>) -> Self {
-        Self(Cursor::new(segments))
-    }
-
-    /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.
-    pub fn take_fault(&mut self) -> Option<Fault> {
-        self.0.fault.take()
-    }
-
-    /// How many bytes have been used.
-    pub fn position(&self) -> usize {
-        self.0.done
-    }
-
-    /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
-    pub fn rewind(&mut self, position: usize) {
-        self.0.seek(position);
-    }
-}
-
-impl Sink for UserSink {
+impl Sink for UserBuffers {
     fn put(&mut self, bytes: &[u8]) -> usize {
-        self.0.advance(bytes.len(), |to, offset, length| {
+        self.advance(bytes.len(), &mut |to, offset, length| {
             uaccess::copy_to_user(to, &bytes[offset..offset + length])
         })
     }
 
     fn put_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
-        self.0.advance(length, |to, offset, length| {
+        self.advance(length, &mut |to, offset, length| {
             uaccess::copy_frame_to_user(frame, start + offset, to, length)
         })
     }
 
     fn put_zeros(&mut self, length: usize) -> usize {
-        self.0.advance(length, |to, _, length| uaccess::clear_user(to, length))
+        self.advance(length, &mut |to, _, length| uaccess::clear_user(to, length))
     }
 
     fn remaining(&self) -> usize {
-        self.0.remaining()
+        self.limit - self.done
     }
 }
 
-impl Source for UserSource {
+impl Source for UserBuffers {
     fn take(&mut self, bytes: &mut [u8]) -> usize {
-        let wanted = bytes.len();
-        self.0.advance(wanted, |from, offset, length| {
+        self.advance(bytes.len(), &mut |from, offset, length| {
             uaccess::copy_from_user(&mut bytes[offset..offset + length], from)
         })
     }
 
     fn take_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
-        self.0.advance(length, |from, offset, length| {
+        self.advance(length, &mut |from, offset, length| {
             uaccess::copy_user_to_frame(frame, start + offset, from, length)
         })
     }
 
     fn skip(&mut self) -> usize {
-        self.0.advance(usize::MAX, |_, _, _| Ok(()))
+        self.advance(usize::MAX, &mut |_, _, _| Ok(()))
     }
 
     fn remaining(&self) -> usize {
-        self.0.remaining()
+        self.limit - self.done
     }
 }
 
@@ -396,8 +366,8 @@ mod tests {
     use super::*;
 
     /// Copies as if only the addresses below `end` were there; notes what was copied from where.
-    fn copy(cursor: &mut Cursor, length: usize, end: usize, seen: &mut Vec<Range<usize>>) -> usize {
-        cursor.advance(length, |at, _, step| {
+    fn copy(buffers: &mut UserBuffers, length: usize, end: usize, seen: &mut Vec<Range<usize>>) -> usize {
+        buffers.advance(length, &mut |at, _, step| {
             let done = end.saturating_sub(at).min(step);
             seen.push(at..at + done);
             if done == step {
@@ -409,19 +379,31 @@ mod tests {
 
     #[test]
     fn a_cut_copy_goes_on_where_it_is_told_to() {
-        let mut cursor = Cursor::new([10..14, 20..20, 30..40].to_vec());
+        let mut buffers = UserBuffers::new([10..14, 20..20, 30..40].to_vec());
+        let left = |buffers: &UserBuffers| Sink::remaining(buffers);
         let mut seen = Vec::new();
-        assert_eq!(copy(&mut cursor, 3, 100, &mut seen), 3);
-        assert_eq!(copy(&mut cursor, 8, 33, &mut seen), 4);
-        assert_eq!((cursor.done, cursor.remaining()), (7, 7));
-        assert_eq!(cursor.fault.take().unwrap().address, 33);
+        assert_eq!(copy(&mut buffers, 3, 100, &mut seen), 3);
+        assert_eq!(copy(&mut buffers, 8, 33, &mut seen), 4);
+        assert_eq!((buffers.position(), left(&buffers)), (7, 7));
+        assert_eq!(buffers.take_fault().unwrap().address, 33);
         // What was cut is met again from the start of the operation.
-        cursor.seek(3);
-        assert_eq!(cursor.remaining(), 11);
-        assert_eq!(copy(&mut cursor, 20, 100, &mut seen), 11);
+        buffers.rewind(3);
+        assert_eq!(left(&buffers), 11);
+        assert_eq!(copy(&mut buffers, 20, 100, &mut seen), 11);
         assert_eq!(seen, [10..13, 13..14, 30..33, 13..14, 30..40]);
-        assert_eq!(cursor.remaining(), 0);
-        cursor.seek(14);
-        assert_eq!(cursor.remaining(), 0);
+        assert!(buffers.is_used_up());
+        buffers.rewind(14);
+        assert_eq!(left(&buffers), 0);
+    }
+
+    #[test]
+    fn only_what_is_allowed_is_used() {
+        let mut buffers = UserBuffers::new([10..14, 30..40].to_vec());
+        assert_eq!(buffers.allow(6), 6);
+        assert_eq!(copy(&mut buffers, 20, 100, &mut Vec::new()), 6);
+        assert_eq!((Sink::remaining(&buffers), buffers.is_used_up()), (0, false));
+        assert_eq!(buffers.allow(100), 8);
+        assert_eq!(copy(&mut buffers, 20, 100, &mut Vec::new()), 8);
+        assert!(buffers.is_used_up());
     }
 }

@@ -12,7 +12,9 @@
 //!   that have done something already return that instead.
 //! * Waits for a disk are not ended by signals and know no deadline, as on Linux.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::pin::Pin;
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
@@ -34,32 +36,59 @@ pub fn patience(file: &OpenFile) -> u64 {
 }
 
 /// Does `operation` on `file` as soon as that does not fail with `EAGAIN`; see the [module](self).
-pub async fn until_ready<T>(
+pub async fn until_ready<T: Send>(
     thread: &Thread,
     file: &OpenFile,
     deadline: u64,
-    mut operation: impl FnMut() -> fs::Result<T>,
+    mut operation: impl FnMut() -> fs::Result<T> + Send,
 ) -> Result<T, Fail> {
-    loop {
-        match retry(&mut operation).await {
-            Err(Errno::EAGAIN) if deadline != NEVER => {}
-            outcome => return Ok(outcome?),
-        }
-        let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN.into()) };
-        let changed = queue.until(|| match operation() {
-            Err(fs::Error::Errno(Errno::EAGAIN)) => None,
-            outcome => Some(outcome),
-        });
-        match interruptible(thread, sched::timeout_at(deadline, changed)).await {
-            Ok(Some(Ok(value))) => return Ok(value),
-            Ok(Some(Err(fs::Error::Errno(errno)))) => return Err(errno.into()),
-            // Data is on its way from a disk: the operation is made again once it is there.
-            Ok(Some(Err(fs::Error::Wait(wait)))) => wait.await,
-            Ok(None) => return Err(Errno::EAGAIN.into()),
-            Err(Interrupted) if deadline == FOREVER => return Err(Fail::Restart(Restart::UnlessHandled)),
-            Err(Interrupted) => return Err(Errno::EINTR.into()),
+    match operation() {
+        Ok(value) => Ok(value),
+        Err(fs::Error::Errno(Errno::EAGAIN)) if deadline == NEVER => Err(Errno::EAGAIN.into()),
+        Err(_) => {
+            let mut found = None;
+            wait(thread, file, deadline, &mut || {
+                found = Some(operation()?);
+                Ok(())
+            })
+            .await?;
+            found.ok_or(Fail::Errno(Errno::EIO))
         }
     }
+}
+
+/// What [`wait`] returns.
+type Waiting<'a> = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send + 'a>>;
+
+/// The rest of [`until_ready`] once the operation could not be done at first, the same for every operation.
+fn wait<'a>(
+    thread: &'a Thread,
+    file: &'a OpenFile,
+    deadline: u64,
+    operation: &'a mut (dyn FnMut() -> fs::Result<()> + Send),
+) -> Waiting<'a> {
+    Box::pin(async move {
+        loop {
+            match retry(&mut *operation).await {
+                Err(Errno::EAGAIN) if deadline != NEVER => {}
+                outcome => return Ok(outcome?),
+            }
+            let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN.into()) };
+            let changed = queue.until(|| match operation() {
+                Err(fs::Error::Errno(Errno::EAGAIN)) => None,
+                outcome => Some(outcome),
+            });
+            match interruptible(thread, sched::timeout_at(deadline, changed)).await {
+                Ok(Some(Ok(()))) => return Ok(()),
+                Ok(Some(Err(fs::Error::Errno(errno)))) => return Err(errno.into()),
+                // Data is on its way from a disk: the operation is made again once it is there.
+                Ok(Some(Err(fs::Error::Wait(wait)))) => wait.await,
+                Ok(None) => return Err(Errno::EAGAIN.into()),
+                Err(Interrupted) if deadline == FOREVER => return Err(Fail::Restart(Restart::UnlessHandled)),
+                Err(Interrupted) => return Err(Errno::EINTR.into()),
+            }
+        }
+    })
 }
 
 /// Waits for what open(2) waits for, such as the other end of a FIFO, unless the file is open with `O_NONBLOCK`.

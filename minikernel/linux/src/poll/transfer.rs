@@ -7,70 +7,44 @@
 //!   whole or not at all (a datagram, an eventfd's number) therefore says 0 when its copy was cut, and meets the same bytes again.
 //! * A page that cannot be provided ends the call with `EFAULT`, or with what has been done.
 //!
+//! * Much is moved in steps, between which others get their turn and the caller can be killed.
+//!
 //! Operations are closures, so that one loop serves `read`, `preadv` and `recvmsg` alike:
 //!
 //! ```text
-//! poll::read(ctx, &file, poll::patience(&file), &mut sink, |sink| file.read(sink)).await
+//! poll::read(ctx, &file, poll::patience(&file), &mut buffers, &mut |buffers| file.read(buffers)).await
 //! ```
 
 use isopod_fs as fs;
+use isopod_fs::Errno;
 use isopod_fs::file::{FileOps, OpenFile};
-use isopod_fs::{Errno, Sink, Source};
 use isopod_hal::clock;
-use isopod_hal::uaccess::Fault;
 
 use super::blocking::{NEVER, until_ready};
 use crate::fail::{Fail, SysResult};
-use crate::mm::{UserSink, UserSource};
+use crate::mm::UserBuffers;
 use crate::process::{Ctx, Thread};
 use crate::sched;
 use crate::signal::{self, SigInfo, Signal};
 
-/// Buffers of a program, whichever way the bytes go.
-trait Buffers {
-    fn remaining(&self) -> usize;
-    fn position(&self) -> usize;
-    fn rewind(&mut self, position: usize);
-    fn take_fault(&mut self) -> Option<Fault>;
-}
+/// How many bytes one step moves at the most.
+const STEP: usize = 1 << 20;
 
-macro_rules! buffers {
-    ($type:ty, $direction:ident) => {
-        impl Buffers for $type {
-            fn remaining(&self) -> usize {
-                $direction::remaining(self)
-            }
+/// What fills or drains a program's buffers; it returns how many bytes.
+pub type Operation<'a> = &'a mut (dyn FnMut(&mut UserBuffers) -> fs::Result<usize> + Send);
 
-            fn position(&self) -> usize {
-                self.position()
-            }
-
-            fn rewind(&mut self, position: usize) {
-                self.rewind(position);
-            }
-
-            fn take_fault(&mut self) -> Option<Fault> {
-                self.take_fault()
-            }
-        }
-    };
-}
-
-buffers!(UserSink, Sink);
-buffers!(UserSource, Source);
-
-/// Fills `sink` by `operation` on `file`, waiting until `deadline` for the first bytes; see the [module](self). Returns how many came.
+/// Fills `buffers` by `operation` on `file`, waiting until `deadline` for the first bytes; see the [module](self). Returns how many came.
 ///
 /// A regular file is read until the buffers are full or it ends, everything else until it has given something.
 pub async fn read(
     ctx: &Ctx,
     file: &OpenFile,
     deadline: u64,
-    sink: &mut UserSink,
-    operation: impl FnMut(&mut UserSink) -> fs::Result<usize>,
+    buffers: &mut UserBuffers,
+    operation: Operation<'_>,
 ) -> SysResult {
     let (deadline, timed) = end_of_read(file, deadline);
-    match transfer(ctx, file, deadline, sink, file.ops().is_none(), operation).await.0 {
+    match transfer(ctx, file, deadline, buffers, file.ops().is_none(), operation).await.0 {
         Err(Fail::Errno(Errno::EAGAIN)) if timed => Ok(0),
         outcome => outcome,
     }
@@ -85,18 +59,18 @@ fn end_of_read(file: &OpenFile, deadline: u64) -> (u64, bool) {
     }
 }
 
-/// Drains `source` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.
+/// Drains `buffers` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.
 ///
 /// To a stream or a regular file everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
 pub async fn write(
     ctx: &Ctx,
     file: &OpenFile,
     deadline: u64,
-    source: &mut UserSource,
-    operation: impl FnMut(&mut UserSource) -> fs::Result<usize>,
+    buffers: &mut UserBuffers,
+    operation: Operation<'_>,
 ) -> SysResult {
     let whole = file.ops().is_none_or(FileOps::writes_stream);
-    let (result, stopped_by) = transfer(ctx, file, deadline, source, whole, operation).await;
+    let (result, stopped_by) = transfer(ctx, file, deadline, buffers, whole, operation).await;
     if stopped_by == Some(Fail::Errno(Errno::EPIPE)) {
         broken_pipe(&ctx.thread)?;
     }
@@ -110,17 +84,18 @@ pub fn broken_pipe(thread: &Thread) -> Result<(), Errno> {
 }
 
 /// The result of the call, and what stopped it early, if something did.
-async fn transfer<B: Buffers>(
+async fn transfer(
     ctx: &Ctx,
     file: &OpenFile,
     deadline: u64,
-    buffers: &mut B,
+    buffers: &mut UserBuffers,
     whole: bool,
-    mut operation: impl FnMut(&mut B) -> fs::Result<usize>,
+    operation: Operation<'_>,
 ) -> (SysResult, Option<Fail>) {
     let mut done = 0;
     loop {
         let start = buffers.position();
+        let step = buffers.allow(STEP);
         // One who reads waits only for the first bytes, one who writes to the end.
         let deadline = if whole || done == 0 { deadline } else { NEVER };
         let outcome = until_ready(&ctx.thread, file, deadline, || {
@@ -137,7 +112,8 @@ async fn transfer<B: Buffers>(
                         buffers.rewind(start + count);
                         ctx.memory.resolve(fault).await.err().map(Fail::Errno)
                     }
-                    None if !whole || count == 0 || buffers.remaining() == 0 => return (Ok(done), None),
+                    None if count == 0 || buffers.is_used_up() => return (Ok(done), None),
+                    None if !whole && count < step => return (Ok(done), None),
                     None => None,
                 }
             }
@@ -146,8 +122,11 @@ async fn transfer<B: Buffers>(
         if let Some(fail) = stop {
             return (if done > 0 { Ok(done) } else { Err(fail) }, Some(fail));
         }
-        if sched::is_due() {
-            sched::yield_now().await;
+        sched::give_way().await;
+        // A file is moved as far as it is asked for unless the caller dies; what a device has made so far is enough for a signal.
+        let enough = if file.ops().is_none() { ctx.thread.must_end() } else { ctx.thread.is_interrupted() };
+        if enough && done > 0 {
+            return (Ok(done), None);
         }
     }
 }

@@ -9,6 +9,6 @@ mod timers;
 mod yielding;
 
 pub use executor::{run, spawn};
-pub use preempt::{before_user, is_due, others_wait};
+pub use preempt::{before_user, give_way, is_due, others_wait};
 pub use timers::{Sleep, expire, next_deadline, sleep_until, timeout_at, timer_interrupt};
 pub use yielding::yield_now;

@@ -2,8 +2,9 @@
 
 use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use isopod_hal::clock;
+use isopod_hal::{clock, irq};
 
+use super::yielding::yield_now;
 use super::{executor, timers};
 
 /// How long a thread may run while others wait. Linux's EEVDF gives 3 ms by default (`sched_base_slice_ns`, scaled by CPUs).
@@ -55,6 +56,20 @@ pub(super) fn deadline() -> Option<u64> {
 /// True when the slice is over and somebody waits.
 pub fn is_due() -> bool {
     deadline().is_some_and(|end| clock::monotonic_ns() >= end) && executor::has_ready()
+}
+
+/// What long work in the kernel does at fixed steps (design, decision 5): takes the interrupt that waits, if one does, and lets others run
+/// when the slice is over.
+pub async fn give_way() {
+    if let Some(vector) = irq::pending_interrupt() {
+        irq::dispatch(vector);
+    }
+    if CHANGED.load(Ordering::Relaxed) {
+        arm();
+    }
+    if is_due() {
+        yield_now().await;
+    }
 }
 
 /// True when a task waits for the CPU.

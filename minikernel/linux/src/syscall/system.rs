@@ -9,6 +9,7 @@ use crate::fail::SysResult;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Limit, Process, Resource};
+use crate::sched;
 use crate::signal::Signal;
 use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval};
 
@@ -269,6 +270,8 @@ pub async fn sysinfo(ctx: &mut Ctx, buffer: UserPtr<SysInfo>) -> SysResult {
 
 /// getrandom(2). The pool is seeded before the first program runs, so that nobody ever waits.
 pub async fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Flags) -> SysResult {
+    /// After so many bytes a signal ends it, and others get a turn (`get_random_bytes_user()` of Linux).
+    const STEP: usize = isopod_hal::PAGE_SIZE;
     const NON_BLOCK: u32 = 1;
     const RANDOM: u32 = 2;
     const INSECURE: u32 = 4;
@@ -284,8 +287,12 @@ pub async fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Fl
         kernel::fill_random(&mut chunk[..step]);
         ctx.memory.write_bytes(buffer.0.address() + done, &chunk[..step]).await?;
         done += step;
-        if ctx.thread.is_interrupted() {
-            break;
+        if done.is_multiple_of(STEP) {
+            sched::give_way().await;
+            // Requests of up to 256 bytes are never interrupted.
+            if ctx.thread.is_interrupted() {
+                break;
+            }
         }
     }
     Ok(done)

@@ -5,15 +5,16 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use isopod_fs::file::{OpenFile, Whence};
-use isopod_fs::{Buffer, Bytes, Errno, FileType, Sink};
+use isopod_fs::{Buffer, Bytes, Errno, FileType};
 use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
 use crate::fail::{Attempt, SysResult};
-use crate::mm::{UserPtr, UserSink, UserSource};
+use crate::mm::{UserBuffers, UserPtr};
 use crate::poll;
 use crate::process::Ctx;
+use crate::sched;
 use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes};
 use crate::wait::retry;
 
@@ -45,7 +46,8 @@ pub(in crate::syscall) async fn vectors(
     if count > VECTORS_MAX {
         return Err(Errno::EINVAL);
     }
-    let mut segments = Vec::with_capacity(count);
+    let mut segments = Vec::new();
+    segments.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
     let mut room = COUNT_MAX;
     for vector in ctx.memory.read_array(array, count).await? {
         let length = usize::try_from(vector.length as i64).map_err(|_| Errno::EINVAL)?;
@@ -67,18 +69,12 @@ async fn read_into(
     segments: Vec<Range<usize>>,
     offset: Option<u64>,
 ) -> SysResult {
-    let mut sink = UserSink::new(segments);
-    let patience = poll::patience(file);
-    match offset {
-        None => poll::read(ctx, file, patience, &mut sink, |sink| file.read(sink)).await,
-        Some(start) => {
-            let wanted = sink.remaining();
-            poll::read(ctx, file, patience, &mut sink, |sink| {
-                file.read_at(start + (wanted - Sink::remaining(sink)) as u64, sink)
-            })
-            .await
-        }
-    }
+    let mut buffers = UserBuffers::new(segments);
+    poll::read(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match offset {
+        None => file.read(buffers),
+        Some(start) => file.read_at(start + buffers.position() as u64, buffers),
+    })
+    .await
 }
 
 /// Where a write goes.
@@ -109,12 +105,12 @@ async fn write_from(
         segment.end = segment.end.min(segment.start.saturating_add(room));
         room -= segment.len();
     }
-    let mut source = UserSource::new(segments);
+    let mut buffers = UserBuffers::new(segments);
     let credentials = ctx.thread.identity().for_files();
-    poll::write(ctx, file, poll::patience(file), &mut source, |source| match target {
-        Target::Position => file.write(&credentials, source),
-        Target::Offset(offset) => file.write_at(offset + source.position() as u64, &credentials, source),
-        Target::End { moving } => file.append(moving, &credentials, source),
+    poll::write(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match target {
+        Target::Position => file.write(&credentials, buffers),
+        Target::Offset(offset) => file.write_at(offset + buffers.position() as u64, &credentials, buffers),
+        Target::End { moving } => file.append(moving, &credentials, buffers),
     })
     .await
 }
@@ -369,9 +365,10 @@ async fn copy(
             Err(fail) => break Err(fail),
         }
         done += written;
-        if written < there {
+        if written < there || ctx.thread.must_end() {
             break Ok(());
         }
+        sched::give_way().await;
     };
     if from.is_none() && done > 0 {
         retry(|| input.seek((begin + done as u64) as i64, Whence::Set)).await?;
