@@ -12,6 +12,15 @@ use isopod_hal::sync::SpinLock;
 use crate::file::LockTable;
 use crate::{Errno, Result};
 
+/// What has happened to pages of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageLoss {
+    /// The file has others in their place. What a private mapping has changed stays its own.
+    Replaced,
+    /// The file ends before them: a private mapping loses its changed copies, too (mmap(2), SIGBUS).
+    CutOff,
+}
+
 /// Someone who has pages of a file mapped, and must let go of them when the file's contents move.
 pub trait MappingObserver: Send + Sync {
     /// A number that tells observers of one inode apart.
@@ -20,7 +29,7 @@ pub trait MappingObserver: Send + Sync {
     /// The pages with these indexes were cut off or replaced: unmap them; the next touch asks for them again.
     ///
     /// Called without any lock of the file system held.
-    fn invalidate(&self, pages: Range<u64>);
+    fn invalidate(&self, pages: Range<u64>, loss: PageLoss);
 }
 
 /// Locks, mappings and attached objects of an inode. Every [`Inode`](crate::Inode) has one.
@@ -61,6 +70,11 @@ impl InodeState {
         }
         *writers -= 1;
         Ok(())
+    }
+
+    /// As [`deny_write`](Self::deny_write), by one who has done it already and so cannot be refused.
+    pub fn deny_write_again(&self) {
+        *self.writers.lock() -= 1;
     }
 
     /// Ends what [`deny_write`](Self::deny_write) began.
@@ -120,7 +134,7 @@ impl InodeState {
     }
 
     /// Has every observer let go of `pages`. The caller holds no lock of the inode.
-    pub(crate) fn invalidate(&self, pages: Range<u64>) {
+    pub(crate) fn invalidate(&self, pages: Range<u64>, loss: PageLoss) {
         if pages.is_empty() {
             return;
         }
@@ -130,7 +144,7 @@ impl InodeState {
             next = index;
             let observer = self.observers.lock().get(index).and_then(Weak::upgrade);
             if let Some(observer) = observer {
-                observer.invalidate(pages.clone());
+                observer.invalidate(pages.clone(), loss);
             }
         }
     }

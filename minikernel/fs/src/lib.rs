@@ -29,7 +29,7 @@ pub use detached::DetachedInode;
 pub use errno::Errno;
 pub use error::{Error, Pending, Result, Wait};
 pub use inode::{AllocateMode, DirEntry, Extent, FIRST_COOKIE, FileSystem, Inode, NewNode, NodeKind, Target};
-pub use inode_state::{InodeState, MappingObserver};
+pub use inode_state::{InodeState, MappingObserver, PageLoss};
 pub use metadata::{
     DeviceId, FileType, Metadata, RenameFlags, S_ISGID, S_ISUID, S_ISVTX, Seals, SetAttributes, Statistics,
     Timestamp, XattrFlags,

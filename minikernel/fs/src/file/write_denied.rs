@@ -18,6 +18,13 @@ impl WriteDenied {
     }
 }
 
+impl Clone for WriteDenied {
+    fn clone(&self) -> Self {
+        self.0.inode().state().deny_write_again();
+        Self(Arc::clone(&self.0))
+    }
+}
+
 impl Deref for WriteDenied {
     type Target = Arc<OpenFile>;
 

@@ -9,7 +9,7 @@ use isopod_hal::{PAGE_SIZE, frame::Frame};
 use super::contents::Found;
 use super::node::{Body, Inner, Node, SIZE_OF_NAME};
 use crate::inode::{AllocateMode, DirEntry, Extent, Inode, NewNode, NodeKind};
-use crate::inode_state::InodeState;
+use crate::inode_state::{InodeState, PageLoss};
 use crate::metadata::{
     DeviceId, FileType, Metadata, RenameFlags, Seals, SetAttributes, Timestamp, XattrFlags,
 };
@@ -236,7 +236,7 @@ impl Inode for Node {
         let mut inner = self.inner.lock();
         self.write_locked(&mut inner, offset, source).map(|(written, replaced)| {
             drop(inner);
-            self.state.invalidate(replaced);
+            self.state.invalidate(replaced, PageLoss::Replaced);
             written
         })
     }
@@ -246,7 +246,7 @@ impl Inode for Node {
         let end = inner.contents()?.size();
         self.write_locked(&mut inner, end, source).map(|(written, replaced)| {
             drop(inner);
-            self.state.invalidate(replaced);
+            self.state.invalidate(replaced, PageLoss::Replaced);
             (end, written)
         })
     }
@@ -275,7 +275,7 @@ impl Inode for Node {
         self.modify(&mut inner, Timestamp::now());
         drop(inner);
         if replaced {
-            self.state.invalidate(index..index + 1);
+            self.state.invalidate(index..index + 1, PageLoss::Replaced);
         }
         Ok(frame)
     }
@@ -292,7 +292,7 @@ impl Inode for Node {
         let gone = inner.contents()?.truncate(size, &self.shared)?;
         self.modify(&mut inner, Timestamp::now());
         drop(inner);
-        self.state.invalidate(gone);
+        self.state.invalidate(gone, PageLoss::CutOff);
         Ok(())
     }
 
@@ -308,7 +308,7 @@ impl Inode for Node {
         let gone = inner.contents()?.allocate(mode, range, &self.shared)?;
         self.modify(&mut inner, Timestamp::now());
         drop(inner);
-        self.state.invalidate(gone);
+        self.state.invalidate(gone, PageLoss::Replaced);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use core::ops::Range;
 use isopod_hal::sync::SpinLock;
 
 use super::*;
-use crate::inode_state::MappingObserver;
+use crate::inode_state::{MappingObserver, PageLoss};
 use crate::metadata::{FileType, Metadata, RenameFlags, Seals, SetAttributes, XattrFlags};
 use crate::vfs::Process;
 use crate::{AllocateMode, Buffer, Bytes, Errno, Error, Extent, FIRST_COOKIE};
@@ -69,7 +69,7 @@ impl MappingObserver for Observer {
         1
     }
 
-    fn invalidate(&self, pages: Range<u64>) {
+    fn invalidate(&self, pages: Range<u64>, _loss: PageLoss) {
         self.0.lock().push(pages);
     }
 }

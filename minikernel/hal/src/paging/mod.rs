@@ -32,6 +32,15 @@ pub struct Mapped {
     pub dirty: bool,
 }
 
+/// How far [`PageTable::share_read_only`] came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shared {
+    /// How many pages both have now.
+    pub pages: usize,
+    /// Everything below is shared.
+    pub end: usize,
+}
+
 /// The user half of an address space.
 pub struct PageTable {
     root: Frame,
@@ -170,37 +179,39 @@ impl PageTable {
         Ok(())
     }
 
-    /// Maps every page of `range` in `child` too, without the right to write in either (`fork`, private memory).
-    /// Where memory for tables is lacking, a part may have been shared; the caller drops the child.
-    pub fn share_read_only(&mut self, child: &mut Self, range: Range<usize>) -> Result<(), OutOfMemory> {
-        let result =
-            self.share_with(child, range.clone(), |entry| entry.with_access(entry.access() - Access::WRITE));
-        self.flush(range);
-        result
-    }
-
-    /// Maps every page of `range` in `child` too, with the same rights (`fork`, shared memory).
-    pub fn share(&mut self, child: &mut Self, range: Range<usize>) -> Result<(), OutOfMemory> {
-        self.share_with(child, range, |entry| entry)
-    }
-
-    fn share_with(
+    /// Maps the pages of `range` in `child` too, without the right to write in either (`fork`, private memory). Marks are kept. Stops
+    /// after `most` pages, so that a large address space can be shared in steps. Where memory for tables is lacking, a part may
+    /// have been shared; the caller drops the child.
+    pub fn share_read_only(
         &mut self,
         child: &mut Self,
         range: Range<usize>,
-        change: impl Fn(Entry) -> Entry,
-    ) -> Result<(), OutOfMemory> {
+        most: usize,
+    ) -> Result<Shared, OutOfMemory> {
         check(range.clone());
+        let mut shared = Shared { pages: 0, end: range.end };
         let mut result = Ok(());
-        self.visit(range, &mut |page, slot| {
-            slot.update(&change);
+        self.visit(range.clone(), &mut |page, slot| {
+            if shared.pages == most {
+                shared.end = page;
+                return false;
+            }
+            slot.update(|entry| entry.with_access(entry.access() - Access::WRITE));
             let entry = slot.get();
-            // SAFETY: the reference stays with the entry; the clone is the child's.
+            // SAFETY: the reference stays with the entry; the clone, which the child's entry owns, is not dropped.
             let frame = ManuallyDrop::new(unsafe { entry.into_frame() });
-            result = child.map(page, Frame::clone(&frame), entry.access()).map(drop);
+            match child.make(page) {
+                Ok(target) => {
+                    core::mem::forget(Frame::clone(&frame));
+                    target.set(entry);
+                    shared.pages += 1;
+                }
+                Err(error) => result = Err(error),
+            }
             result.is_ok()
         });
-        result
+        self.flush(range.start..shared.end);
+        result.map(|()| shared)
     }
 
     /// Makes this the address space that user code runs in and that [`crate::uaccess`] reaches on this CPU. It stays so

@@ -83,14 +83,19 @@ fn moving_keeps_rights() {
 }
 
 #[test]
-fn a_fork_shares_pages() {
+fn a_fork_shares_pages_in_steps() {
     let mut parent = PageTable::new().unwrap();
     let mut child = PageTable::new().unwrap();
     parent.map(BASE, marked(1), RW).unwrap();
-    parent.map(BASE + PAGE_SIZE, marked(2), RW).unwrap();
-    parent.share_read_only(&mut child, BASE..BASE + PAGE_SIZE).unwrap();
-    parent.share(&mut child, BASE + PAGE_SIZE..BASE + 2 * PAGE_SIZE).unwrap();
-    assert_eq!(pages(&parent), [(BASE, 1, Access::READ), (BASE + PAGE_SIZE, 2, RW)]);
+    parent.map(BASE + 2 * PAGE_SIZE, marked(2), Access::READ).unwrap();
+    parent.map(BASE + 3 * PAGE_SIZE, marked(3), RW).unwrap();
+    let range = BASE..BASE + 4 * PAGE_SIZE;
+    let first = parent.share_read_only(&mut child, range.clone(), 2).unwrap();
+    assert_eq!(first, Shared { pages: 2, end: BASE + 3 * PAGE_SIZE });
+    assert_eq!(pages(&child), [(BASE, 1, Access::READ), (BASE + 2 * PAGE_SIZE, 2, Access::READ)]);
+    assert_eq!(parent.get(BASE + 3 * PAGE_SIZE).unwrap().access, RW);
+    let second = parent.share_read_only(&mut child, first.end..range.end, 2).unwrap();
+    assert_eq!(second, Shared { pages: 1, end: range.end });
     assert_eq!(pages(&parent), pages(&child));
     assert!(!parent.get(BASE).unwrap().frame.is_unique());
     drop(child);

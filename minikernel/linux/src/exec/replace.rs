@@ -15,7 +15,7 @@ use super::stack::{self, About, Strings};
 use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
 use crate::process::{Ctx, Resource, Thread};
-use crate::signal::AlternateStack;
+use crate::signal::{AlternateStack, Signal};
 use crate::{futex, kernel};
 
 /// How many interpreters may follow one another (`exec_binprm`: a script run by a script ... five times).
@@ -56,8 +56,10 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     futex::release_robust(&thread, &ctx.memory).await;
     ctx.memory = Arc::clone(&prepared.memory);
     prepared.memory.activate();
-    let old = core::mem::replace(&mut *process.memory.lock(), prepared.memory);
-    drop(old);
+    drop(process.replace_memory(prepared.memory));
+    process.has_executed.store(true, Ordering::Relaxed);
+    // Whatever signal clone(2) was given, the parent of another program gets SIGCHLD.
+    process.exit_signal.lock().replace(Signal::CHLD);
     ctx.user = prepared.user;
     let old = process.executable.lock().replace(prepared.executable);
     drop(old);

@@ -1,6 +1,7 @@
-//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, signalfd.
+//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, signalfd, pidfd.
 
 pub mod eventfd;
+pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
 

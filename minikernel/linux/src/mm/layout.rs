@@ -23,7 +23,7 @@ const MMAP_RANDOM_PAGES: usize = (1 << 28) - 1;
 const BRK_RANDOM_PAGES: usize = 0x1fff;
 
 /// The random choices of one address space.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 pub struct Layout {
     /// First address above the stack.
     pub stack_top: usize,

@@ -4,8 +4,8 @@
 //! arrives by a fault. Handlers reach user memory through [`user`], which pairs the copies of `hal` with [`AddressSpace::fault_in`].
 
 mod advice;
-mod copy;
 mod fault;
+mod fork;
 mod layout;
 mod map;
 mod observer;

@@ -4,7 +4,7 @@ use alloc::sync::{Arc, Weak};
 use core::ops::Range;
 
 use isopod_fs::file::OpenFile;
-use isopod_fs::{Errno, Inode, MappingObserver};
+use isopod_fs::{Errno, Inode, MappingObserver, PageLoss};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
 
@@ -46,7 +46,7 @@ impl MappingObserver for Observer {
         self.id
     }
 
-    fn invalidate(&self, pages: Range<u64>) {
+    fn invalidate(&self, pages: Range<u64>, loss: PageLoss) {
         let (Some(space), Some(inode)) = (self.space.upgrade(), self.inode.upgrade()) else { return };
         let mut guard = space.inner.lock();
         let Inner { areas, table, resident, .. } = &mut *guard;
@@ -60,11 +60,12 @@ impl MappingObserver for Observer {
                 let offset = page.saturating_sub(first).saturating_mul(PAGE_SIZE as u64);
                 vma.start.saturating_add(offset as usize).min(vma.end)
             };
-            // What a private mapping has written is its own, and mapped with the right to write; the file's pages never are.
-            let private = vma.is_private();
+            // What a private mapping has written is its own, unless the file ends before it; the file's pages are never mapped there with the
+            // right to write. A page of its own that lost the right, by mprotect or a fork, is marked as written.
+            let spared = vma.is_private() && loss == PageLoss::Replaced;
             table.unmap_where(
                 address(pages.start)..address(pages.end),
-                &mut |mapped| !private || !mapped.access.contains(Access::WRITE),
+                &mut |mapped| !spared || !mapped.dirty && !mapped.access.contains(Access::WRITE),
                 &mut |_, frame| {
                     *resident -= 1;
                     drop(frame);

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::{Access, PageTable};
-use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::{Once, SpinLock};
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::{Layout, Vma, VmaFlags, VmaSet, page_down};
@@ -27,7 +27,7 @@ pub struct Start {
 /// The memory of a process; shared by its threads.
 #[derive(Debug)]
 pub struct AddressSpace {
-    pub(super) id: u64,
+    id: u64,
     pub(super) inner: SpinLock<Inner>,
 }
 
@@ -51,7 +51,7 @@ pub(super) struct Inner {
     pub(super) size_limit: u64,
 }
 
-pub(super) static NEXT_ID: AtomicU64 = AtomicU64::new(1);
+static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl AddressSpace {
     /// An empty address space.
@@ -71,6 +71,16 @@ impl AddressSpace {
                 size_limit,
             }),
         })
+    }
+
+    /// What a process that has ended has for memory: nothing can be mapped or found there. The first call makes it.
+    pub fn none() -> Result<Arc<Self>, OutOfMemory> {
+        static NONE: Once<Arc<AddressSpace>> = Once::new();
+        if let Some(none) = NONE.get() {
+            return Ok(Arc::clone(none));
+        }
+        let none = Arc::new(Self::new(Layout::default(), 0, 0)?);
+        Ok(Arc::clone(NONE.get_or_init(|| none)))
     }
 
     /// A number no other address space of this boot has; private futexes are told apart by it.

@@ -150,6 +150,18 @@ impl Vma {
         Self { start, end, backing: self.backing.advanced(start - self.start), ..self.clone() }
     }
 
+    /// True when both show the same bytes at the addresses that they have in common, as a child's area does and its parent's.
+    pub(super) fn is_copy_of(&self, other: &Self) -> bool {
+        let (first, second) = if self.start <= other.start { (self, other) } else { (other, self) };
+        self.is_private() == other.is_private()
+            && match (&first.backing, &second.backing) {
+                (Backing::Kernel { frames: a, .. }, Backing::Kernel { frames: b, .. }) => Arc::ptr_eq(a, b),
+                (first_backing, second_backing) => {
+                    first_backing.continues_with(second.start - first.start, second_backing)
+                }
+            }
+    }
+
     fn merges_with(&self, next: &Self) -> bool {
         self.end == next.start
             && self.access == next.access
@@ -179,6 +191,11 @@ impl VmaSet {
         self.areas.range(address + 1..).next().map(|(_, vma)| vma)
     }
 
+    /// The first area that ends after `address`.
+    pub(super) fn at_or_after(&self, address: usize) -> Option<&Vma> {
+        self.find(address).or_else(|| self.next_after(address))
+    }
+
     /// The last area that ends at or below `address`.
     pub fn last_before(&self, address: usize) -> Option<&Vma> {
         self.areas.range(..address).next_back().map(|(_, vma)| vma)
@@ -187,11 +204,6 @@ impl VmaSet {
     /// All areas in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
         self.areas.values()
-    }
-
-    /// All areas in order, to change anything but where they are.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Vma> {
-        self.areas.values_mut()
     }
 
     /// Bytes of all areas.

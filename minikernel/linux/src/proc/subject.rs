@@ -6,10 +6,10 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::generated::Attributes;
 use isopod_fs::vfs::Path;
-use isopod_fs::{Capabilities, Errno, Result};
+use isopod_fs::{Errno, Result};
 
 use crate::kernel;
-use crate::process::{self, Process, Thread};
+use crate::process::{self, Process, Thread, With};
 
 /// A process or one of its threads, which may end while someone still has its files open; or the machine.
 #[derive(Clone)]
@@ -75,17 +75,8 @@ impl Subject {
     /// `PTRACE_MODE_READ_FSCREDS`.
     pub(super) fn check_access(&self) -> Result<()> {
         let Some(caller) = process::current() else { return Ok(()) };
-        let target = self.thread()?;
-        if Arc::ptr_eq(caller.process(), target.process()) {
-            return Ok(());
-        }
-        let (own, other) = (caller.identity(), target.identity());
-        let (users, groups) = (other.users, other.groups);
-        let alike = [users.real, users.effective, users.saved].iter().all(|id| *id == own.users.file)
-            && [groups.real, groups.effective, groups.saved].iter().all(|id| *id == own.groups.file)
-            && own.capabilities.effective.contains(other.capabilities.permitted)
-            && target.process().dumpable.load(Relaxed);
-        if alike || own.capable(Capabilities::SYS_PTRACE) { Ok(()) } else { Err(Errno::EACCES.into()) }
+        let allowed = caller.may_inspect(&*self.thread()?, With::FileIds);
+        if allowed { Ok(()) } else { Err(Errno::EACCES.into()) }
     }
 }
 

@@ -4,11 +4,12 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use bitflags::bitflags;
-use isopod_fs::Errno;
+use isopod_fs::{Capabilities, Errno};
 
-use super::{Ctx, Thread, allocate_pid, start};
+use super::run::start_child;
+use super::{Ctx, Process, Thread, allocate_pid, fork};
 use crate::mm::UserPtr;
-use crate::signal::AlternateStack;
+use crate::signal::{AlternateStack, Signal};
 
 bitflags! {
     /// `CLONE_` flags.
@@ -26,6 +27,8 @@ bitflags! {
         const PIDFD = 0x1000;
         /// The caller waits until the child ends or executes.
         const VFORK = 0x4000;
+        /// The child's parent is the caller's.
+        const PARENT = 0x8000;
         /// A thread of the same process.
         const THREAD = 0x1_0000;
         /// Share System V semaphore adjustments.
@@ -38,6 +41,18 @@ bitflags! {
         const CHILD_CLEARTID = 0x20_0000;
         /// A mount namespace of its own.
         const NEWNS = 0x2_0000;
+        /// Namespaces of its own: cgroups, UTS, IPC, users, PIDs, network.
+        const NEWCGROUP = 0x200_0000;
+        /// See `NEWCGROUP`.
+        const NEWUTS = 0x400_0000;
+        /// See `NEWCGROUP`.
+        const NEWIPC = 0x800_0000;
+        /// See `NEWCGROUP`.
+        const NEWUSER = 0x1000_0000;
+        /// See `NEWCGROUP`.
+        const NEWPID = 0x2000_0000;
+        /// See `NEWCGROUP`.
+        const NEWNET = 0x4000_0000;
         /// No effect.
         const DETACHED = 0x40_0000;
         /// Write the id to the child's memory.
@@ -48,14 +63,22 @@ bitflags! {
     }
 }
 
-/// What every thread of a process shares with the others, as `pthread_create(3)` asks for it.
-const SHARED_BY_THREADS: CloneFlags = CloneFlags::VM.union(CloneFlags::SIGHAND).union(CloneFlags::THREAD);
+/// Every flag that asks for a namespace.
+const NAMESPACES: CloneFlags = CloneFlags::NEWNS
+    .union(CloneFlags::NEWCGROUP)
+    .union(CloneFlags::NEWUTS)
+    .union(CloneFlags::NEWIPC)
+    .union(CloneFlags::NEWUSER)
+    .union(CloneFlags::NEWPID)
+    .union(CloneFlags::NEWNET);
 
-/// A new thread.
+/// A new thread or process.
 #[derive(Debug)]
 pub struct CloneRequest {
     /// What it shares.
     pub flags: CloneFlags,
+    /// What the parent of a new process gets at its end.
+    pub exit_signal: Option<Signal>,
     /// Its stack pointer; 0 for the caller's.
     pub stack: usize,
     /// Where the parent's memory gets the id.
@@ -64,24 +87,14 @@ pub struct CloneRequest {
     pub child_tid: UserPtr<u32>,
     /// The base of its thread-local storage.
     pub tls: u64,
+    /// Where the parent's memory gets a descriptor of the new process.
+    pub pidfd: UserPtr<i32>,
 }
 
-/// Creates and starts a thread; returns its id.
+/// Creates and starts a thread or a process; returns its id.
 pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
     let flags = request.flags;
-    let contradicts =
-        |needs: CloneFlags, without: CloneFlags| flags.contains(needs) && !flags.contains(without);
-    if contradicts(CloneFlags::SIGHAND, CloneFlags::VM)
-        || contradicts(CloneFlags::THREAD, CloneFlags::SIGHAND)
-        || flags.contains(CloneFlags::SIGHAND | CloneFlags::CLEAR_SIGHAND)
-        || flags.contains(CloneFlags::FS | CloneFlags::NEWNS)
-    {
-        return Err(Errno::EINVAL);
-    }
-    if !flags.contains(SHARED_BY_THREADS) || flags.contains(CloneFlags::PIDFD) {
-        // A second process: its structures are here, its life (wait, exit status, adoption) is not yet.
-        return Err(Errno::ENOSYS);
-    }
+    check(ctx, flags)?;
     let mut user = ctx.user.try_clone().map_err(|_| Errno::ENOMEM)?;
     user.regs.rax = 0;
     if request.stack != 0 {
@@ -91,42 +104,92 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
         return Err(Errno::EPERM);
     }
     let tid = allocate_pid()?;
-    let thread = child(&ctx.thread, tid, flags)?;
-    thread.process().enter(Arc::clone(&thread))?;
-    for (flag, address) in
-        [(CloneFlags::PARENT_SETTID, request.parent_tid), (CloneFlags::CHILD_SETTID, request.child_tid)]
-    {
-        if flags.contains(flag) {
-            // The thread is there already: as on Linux (`kernel_clone`, `schedule_tail`) a bad address is no error.
-            let _ = ctx.memory.write(address, &tid).await;
+    let process = if flags.contains(CloneFlags::THREAD) {
+        Arc::clone(ctx.thread.process())
+    } else {
+        fork::process(ctx, tid, flags, request.exit_signal).await?
+    };
+    let thread = child(&ctx.thread, tid, Arc::clone(&process), flags)?;
+    let pidfd = if flags.contains(CloneFlags::PIDFD) {
+        Some(fork::descriptor(ctx, &process, request.pidfd).await?)
+    } else {
+        None
+    };
+    // From here on it is there.
+    if let Err(errno) = fork::enter(&process, &thread) {
+        if let Some(fd) = pidfd {
+            drop(ctx.thread.files().remove(fd));
         }
+        return Err(errno);
+    }
+    if flags.contains(CloneFlags::PARENT_SETTID) {
+        // As on Linux (`kernel_clone`, `schedule_tail`) a bad address is no error.
+        let _ = ctx.memory.write(request.parent_tid, &tid).await;
     }
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid.address(), Ordering::Relaxed);
     }
-    start(&thread, user);
+    start_child(&thread, user, flags.contains(CloneFlags::CHILD_SETTID).then_some(request.child_tid));
+    if flags.contains(CloneFlags::VFORK) && !flags.contains(CloneFlags::THREAD) {
+        process.wait_for_release(&ctx.thread).await;
+    }
     Ok(tid)
 }
 
-/// The structures of a new thread of the same process, shared or copied as the flags say.
-fn child(parent: &Arc<Thread>, tid: u32, flags: CloneFlags) -> Result<Arc<Thread>, Errno> {
+/// Refuses flags that contradict each other, as `copy_process` does and in its order; and namespaces, since there is one of each.
+fn check(ctx: &Ctx, flags: CloneFlags) -> Result<(), Errno> {
+    let contradicts =
+        |needs: CloneFlags, without: CloneFlags| flags.contains(needs) && !flags.contains(without);
+    if flags.contains(CloneFlags::SIGHAND | CloneFlags::CLEAR_SIGHAND)
+        || flags.contains(CloneFlags::FS | CloneFlags::NEWNS)
+        || flags.contains(CloneFlags::FS | CloneFlags::NEWUSER)
+        || contradicts(CloneFlags::THREAD, CloneFlags::SIGHAND)
+        || contradicts(CloneFlags::SIGHAND, CloneFlags::VM)
+        || flags.contains(CloneFlags::PARENT) && ctx.thread.process().pid == 1
+        || flags.contains(CloneFlags::THREAD)
+            && flags.intersects(CloneFlags::NEWUSER | CloneFlags::NEWPID | CloneFlags::PIDFD)
+    {
+        return Err(Errno::EINVAL);
+    }
+    if flags.intersects(NAMESPACES) {
+        let allowed = ctx.thread.identity().capable(Capabilities::SYS_ADMIN);
+        return Err(if allowed { Errno::EINVAL } else { Errno::EPERM });
+    }
+    Ok(())
+}
+
+/// The structures of a new thread of `process`, shared or copied as the flags say.
+fn child(
+    parent: &Arc<Thread>,
+    tid: u32,
+    process: Arc<Process>,
+    flags: CloneFlags,
+) -> Result<Arc<Thread>, Errno> {
     let files = parent.files();
     let fs = parent.fs();
     let actions = Arc::clone(&parent.actions.lock());
     let thread = Thread::new(
         Some(parent),
         tid,
-        Arc::clone(parent.process()),
+        process,
         if flags.contains(CloneFlags::FILES) { files } else { Arc::new(files.duplicate()?) },
         if flags.contains(CloneFlags::FS) { fs } else { Arc::new(fs.duplicate()) },
-        actions,
+        if flags.contains(CloneFlags::SIGHAND) { actions } else { Arc::new(actions.duplicate()) },
         parent.identity(),
     );
+    if flags.contains(CloneFlags::CLEAR_SIGHAND) {
+        thread.actions.lock().reset_handlers();
+    }
     thread.set_name(&parent.name());
+    let (mask, stack) = {
+        let signals = parent.signals.lock();
+        (signals.mask, signals.stack)
+    };
     let mut signals = thread.signals.lock();
-    signals.mask = parent.signals.lock().mask;
-    // A thread starts without an alternate stack (sigaltstack(2)).
-    signals.stack = AlternateStack::default();
+    signals.mask = mask;
+    // One who runs beside its maker in the same memory starts without an alternate stack (sigaltstack(2)).
+    let beside = flags.contains(CloneFlags::VM) && !flags.contains(CloneFlags::VFORK);
+    signals.stack = if beside { AlternateStack::default() } else { stack };
     drop(signals);
     Ok(thread)
 }

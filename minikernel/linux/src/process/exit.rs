@@ -5,7 +5,8 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::file::LockOwner;
 
-use super::{ExitStatus, Process, Thread, pids};
+use super::{ExitStatus, Process, Thread, family, pids};
+use crate::mm::AddressSpace;
 use crate::signal::{SigSet, Signal, retarget};
 use crate::{futex, tty};
 
@@ -35,8 +36,9 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
             futex::clear_and_wake(&memory, address).await;
         }
     }
-    process.past_run_ticks.fetch_add(thread.run_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
-    process.past_user_ticks.fetch_add(thread.user_ticks.load(Ordering::Relaxed), Ordering::Relaxed);
+    let (run, user) = thread.ticks();
+    process.past_run_ticks.fetch_add(run, Ordering::Relaxed);
+    process.past_user_ticks.fetch_add(user, Ordering::Relaxed);
     pids::forget_thread(thread.tid());
     let last = process.leave(&thread);
     retarget(&thread, SigSet::from_bits(!0));
@@ -51,7 +53,14 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         let executable = process.executable.lock().take();
         drop(executable);
         tty::leave_session(&process);
+        process.last_uid.store(thread.identity().users.real, Ordering::Relaxed);
+        process.resident_peak.store(memory.report().resident_peak, Ordering::Relaxed);
+        drop(memory);
+        if let Ok(none) = AddressSpace::none() {
+            drop(process.replace_memory(none));
+        }
         process.finish(code);
+        family::dissolve(&process);
     }
 }
 

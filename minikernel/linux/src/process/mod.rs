@@ -9,14 +9,19 @@ mod context;
 mod credentials;
 mod current;
 mod exit;
+mod family;
 mod files;
 mod first;
+mod fork;
+mod inspect;
+mod job;
 mod limits;
 mod pids;
 #[expect(clippy::module_inception, reason = "the process is what this room is about")]
 mod process;
 mod run;
 mod thread;
+mod wait;
 
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
@@ -27,10 +32,12 @@ pub use current::in_thread;
 pub use exit::{exit_group, kill_process};
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
+pub use inspect::With;
 pub use limits::{Limit, Limits, Resource};
 #[cfg(test)]
 pub use pids::register as enlist;
 pub use pids::{PID_MAX, allocate_pid, find_process, find_thread, last_pid, processes};
 pub use process::{ExitStatus, Process};
-pub use run::{Ctx, start};
+pub use run::Ctx;
 pub use thread::Thread;
+pub use wait::{Change, Found, WaitFor, Whom};

@@ -59,6 +59,11 @@ pub(super) fn forget_thread(tid: u32) {
     IDS.lock().threads.remove(&tid);
 }
 
+pub(super) fn forget_process(pid: u32) {
+    let gone = IDS.lock().processes.remove(&pid);
+    drop(gone);
+}
+
 /// The process `pid`, ended but not waited for included.
 pub fn find_process(pid: u32) -> Option<Arc<Process>> {
     IDS.lock().processes.get(&pid).cloned()

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use isopod_fs::Errno;
 use isopod_fs::file::WriteDenied;
@@ -11,6 +11,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 
+use super::job::JobReport;
 use super::{Limits, Thread};
 use crate::mm::AddressSpace;
 use crate::signal::{PendingSignals, Signal};
@@ -51,8 +52,28 @@ pub struct Process {
     pub pid: u32,
     /// Who gets its status; PID 1 has none.
     pub parent: SpinLock<Weak<Process>>,
-    /// Children, ended ones included until they are waited for.
+    /// Children, ended ones included until they are waited for; see [`super::family`].
     pub children: SpinLock<Vec<Arc<Process>>>,
+    /// Woken when a child has ended, stopped, gone on, or been handed over.
+    pub child_changed: WaitQueue,
+    /// The signal that its parent gets at its end, if any. A parent that is not the one that made it gets SIGCHLD.
+    pub exit_signal: SpinLock<Option<Signal>>,
+    /// Orphans among its descendants become its children (`PR_SET_CHILD_SUBREAPER`).
+    pub adopts_orphans: AtomicBool,
+    /// It has executed a program since it was made.
+    pub has_executed: AtomicBool,
+    /// Its real user id, once it has ended.
+    pub(super) last_uid: AtomicU32,
+    /// The most it had resident, in bytes, once it has ended.
+    pub resident_peak: AtomicUsize,
+    /// Its last stop or continuation, for its parent.
+    pub job: JobReport,
+    /// CPU time of children that were waited for, and of theirs, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
+    pub children_run_ticks: AtomicU64,
+    /// See `children_run_ticks`.
+    pub children_user_ticks: AtomicU64,
+    /// The largest resident set of any of them, in bytes.
+    pub children_resident_peak: AtomicUsize,
     /// Process group and session (`setpgid(2)`, `setsid(2)`).
     pub group: AtomicU32,
     /// See `group`.
@@ -61,6 +82,10 @@ pub struct Process {
     pub terminal: SpinLock<Option<Arc<Terminal>>>,
     /// Replaced by execve.
     pub memory: SpinLock<Arc<AddressSpace>>,
+    /// It no longer uses the memory that it was made with: what its maker waits for after vfork(2).
+    released_memory: AtomicBool,
+    /// Woken when that is so.
+    memory_release: WaitQueue,
     /// The file that runs, for `/proc/self/exe`.
     pub executable: SpinLock<Option<WriteDenied>>,
     /// Resource limits.
@@ -74,7 +99,7 @@ pub struct Process {
     /// Woken when a thread has left.
     pub left: WaitQueue,
     /// Woken when the process has ended.
-    pub ended: WaitQueue,
+    pub ended: Arc<WaitQueue>,
     /// Stopped by a signal, until SIGCONT.
     pub stopped: AtomicBool,
     /// Woken by SIGCONT.
@@ -108,17 +133,29 @@ impl Process {
             pid,
             parent: SpinLock::new(parent),
             children: SpinLock::default(),
+            child_changed: WaitQueue::new(),
+            exit_signal: SpinLock::default(),
+            adopts_orphans: AtomicBool::new(false),
+            has_executed: AtomicBool::new(false),
+            last_uid: AtomicU32::new(0),
+            resident_peak: AtomicUsize::new(0),
+            job: JobReport::default(),
+            children_run_ticks: AtomicU64::new(0),
+            children_user_ticks: AtomicU64::new(0),
+            children_resident_peak: AtomicUsize::new(0),
             group: AtomicU32::new(group),
             session: AtomicU32::new(session),
             terminal: SpinLock::new(terminal),
             memory: SpinLock::new(memory),
+            released_memory: AtomicBool::new(false),
+            memory_release: WaitQueue::new(),
             executable: SpinLock::default(),
             limits: SpinLock::new(limits),
             pending: SpinLock::default(),
             signalled: Arc::default(),
             timers: ProcessTimers::default(),
             left: WaitQueue::new(),
-            ended: WaitQueue::new(),
+            ended: Arc::default(),
             stopped: AtomicBool::new(false),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
@@ -136,6 +173,20 @@ impl Process {
     /// The address space as it is now.
     pub fn memory(&self) -> Arc<AddressSpace> {
         Arc::clone(&self.memory.lock())
+    }
+
+    /// Gives it other memory; returns what it had.
+    pub fn replace_memory(&self, memory: Arc<AddressSpace>) -> Arc<AddressSpace> {
+        let old = core::mem::replace(&mut *self.memory.lock(), memory);
+        self.released_memory.store(true, Ordering::Release);
+        self.memory_release.wake_all();
+        old
+    }
+
+    /// Waits until it no longer uses the memory that it was made with, or until `waiter` is to end.
+    pub async fn wait_for_release(&self, waiter: &Thread) {
+        let over = || self.released_memory.load(Ordering::Acquire) || waiter.is_dying();
+        self.memory_release.until(|| over().then_some(())).await;
     }
 
     /// The threads that have not ended.
@@ -214,6 +265,12 @@ impl Process {
         let status = self.ending.lock().unwrap_or(ExitStatus::Exited(last));
         *self.status.lock() = Some(status);
         self.ended.wake_all();
+    }
+
+    /// The real user id that it has, or had at last.
+    pub fn real_uid(&self) -> u32 {
+        let first = self.threads.lock().running.values().next().cloned();
+        first.map_or_else(|| self.last_uid.load(Ordering::Relaxed), |thread| thread.identity().users.real)
     }
 
     /// How it ended, once it has.

@@ -15,7 +15,7 @@ use isopod_hal::{clock, irq};
 use super::{Thread, current, exit, first, pids};
 use crate::exec::{self, Program};
 use crate::fail::Restart;
-use crate::mm::{AddressSpace, FaultError, FaultKind};
+use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigSet};
 use crate::{sched, syscall};
 
@@ -71,10 +71,15 @@ impl Ctx {
     }
 }
 
-/// Starts a thread with the given registers.
-pub fn start(thread: &Arc<Thread>, user: UserContext) {
+/// Starts a thread that clone(2) has made. It writes its own id to `set_tid` in its memory, if that is wanted and can be done.
+pub(super) fn start_child(thread: &Arc<Thread>, user: UserContext, set_tid: Option<UserPtr<u32>>) {
     let ctx = Ctx::new(thread, user);
-    spawn(thread, live(ctx));
+    spawn(thread, async move {
+        if let Some(place) = set_tid {
+            let _ = ctx.memory.write(place, &ctx.thread.tid()).await;
+        }
+        live(ctx).await;
+    });
 }
 
 /// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.

@@ -258,13 +258,14 @@ impl Thread {
     /// Waits until the process is continued, or ends.
     pub async fn wait_for_continue(&self) {
         let process = &self.process;
-        let over = || !process.stopped.load(Ordering::Acquire) || self.must_end() || self.is_killed();
+        let over = || !process.stopped.load(Ordering::Acquire) || self.is_dying();
         process.continued.until(|| over().then_some(())).await;
     }
 
-    /// True when SIGKILL waits, which neither a mask nor a stop holds up.
-    fn is_killed(&self) -> bool {
-        self.process.pending.lock().set().contains(Signal::KILL)
+    /// True when nothing may hold it up any more: it is to end, or SIGKILL waits, which neither a mask nor a stop holds up.
+    pub fn is_dying(&self) -> bool {
+        self.must_end()
+            || self.process.pending.lock().set().contains(Signal::KILL)
             || self.signals.lock().pending.set().contains(Signal::KILL)
     }
 

@@ -122,7 +122,7 @@ impl SharedActions {
         }
     }
 
-    /// What execve does: handlers go back to the default, ignored signals stay ignored.
+    /// What execve does, and `CLONE_CLEAR_SIGHAND`: handlers go back to the default, ignored signals stay ignored.
     pub fn reset_handlers(&self) {
         for action in self.table.lock().iter_mut() {
             let disposition = match action.disposition {

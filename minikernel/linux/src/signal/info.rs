@@ -3,6 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Signal;
+use crate::process::{Change, ExitStatus, Process};
 
 /// Sent by `kill(2)`.
 pub const SI_USER: i32 = 0;
@@ -80,10 +81,20 @@ impl SigInfo {
         info
     }
 
-    /// A child that ended or stopped (`SIGCHLD`): `code` is `CLD_*`, `status` its status.
-    pub fn child(code: i32, pid: u32, uid: u32, status: i32) -> Self {
-        let mut info = Self::user(Signal::CHLD, code, pid, uid);
-        info.fields[1] = u64::from(status as u32);
+    /// A child that ended, stopped or went on (sigaction(2), "SIGCHLD").
+    pub fn of_child(signal: Signal, child: &Process, change: Change) -> Self {
+        const EXITED: i32 = 1;
+        const KILLED: i32 = 2;
+        const STOPPED: i32 = 5;
+        const CONTINUED: i32 = 6;
+        let (code, status) = match change {
+            Change::Ended(ExitStatus::Exited(code)) => (EXITED, code),
+            Change::Ended(ExitStatus::Killed(by)) => (KILLED, by.number()),
+            Change::Stopped(by) => (STOPPED, by.number()),
+            Change::Continued => (CONTINUED, Signal::CONT.number()),
+        };
+        let mut info = Self::user(signal, code, child.pid, child.real_uid());
+        info.fields[1] = u64::from(status);
         info
     }
 

@@ -23,6 +23,7 @@ mod futex;
 mod identity;
 mod memory;
 mod path;
+mod pidfd;
 mod pipe;
 mod poll;
 mod prctl;
@@ -36,6 +37,7 @@ mod table;
 mod time;
 mod timers;
 mod unknown;
+mod wait;
 
 pub(crate) use argument::put;
 pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};

@@ -16,6 +16,7 @@ use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
 use crate::sched;
+use crate::signal::Signal;
 
 /// getpid(2)
 pub fn getpid(ctx: &mut Ctx) -> SysResult {
@@ -55,10 +56,41 @@ pub async fn clone(
     child_tid: UserPtr<u32>,
     tls: u64,
 ) -> SysResult {
-    // The lowest byte is the signal to the parent at the child's end; a thread sends none.
-    let flags = CloneFlags::from_bits_retain(flags & !0xff);
-    let request = CloneRequest { flags, stack, parent_tid, child_tid, tls };
+    // The lowest byte is the signal to the parent at the child's end.
+    let exit_signal = Signal::new((flags & 0xff) as u32);
+    let flags = CloneFlags::from_bits_retain(flags & 0xffff_ff00);
+    // One place cannot take both (clone(2), `CLONE_PIDFD`).
+    if flags.contains(CloneFlags::PIDFD) && flags.intersects(CloneFlags::PARENT_SETTID | CloneFlags::DETACHED)
+    {
+        return Err(Errno::EINVAL.into());
+    }
+    let pidfd = UserPtr::new(parent_tid.address());
+    let request = CloneRequest { flags, exit_signal, stack, parent_tid, child_tid, tls, pidfd };
     Ok(process::clone(ctx, request).await? as usize)
+}
+
+/// A child that shares nothing but what `flags` say, in the caller's place.
+async fn make_child(ctx: &mut Ctx, flags: CloneFlags) -> SysResult {
+    let request = CloneRequest {
+        flags,
+        exit_signal: Some(Signal::CHLD),
+        stack: 0,
+        parent_tid: UserPtr::new(0),
+        child_tid: UserPtr::new(0),
+        tls: 0,
+        pidfd: UserPtr::new(0),
+    };
+    Ok(process::clone(ctx, request).await? as usize)
+}
+
+/// fork(2)
+pub async fn fork(ctx: &mut Ctx) -> SysResult {
+    make_child(ctx, CloneFlags::empty()).await
+}
+
+/// vfork(2)
+pub async fn vfork(ctx: &mut Ctx) -> SysResult {
+    make_child(ctx, CloneFlags::VM | CloneFlags::VFORK).await
 }
 
 /// The first version of `struct clone_args`, in words.
@@ -80,7 +112,7 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
     ctx.memory.read_bytes(arguments.address(), &mut words.as_mut_bytes()[..known]).await?;
     let [
         flags,
-        _pidfd,
+        pidfd,
         child_tid,
         parent_tid,
         exit_signal,
@@ -98,6 +130,7 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
         || flags.bits() & 0xff != 0
         || (stack == 0) != (stack_size == 0)
         || flags.contains(CloneFlags::DETACHED)
+        || exit_signal != 0 && flags.intersects(CloneFlags::THREAD | CloneFlags::PARENT)
     {
         return Err(Errno::EINVAL.into());
     }
@@ -109,10 +142,12 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
     }
     let request = CloneRequest {
         flags,
+        exit_signal: Signal::new(exit_signal as u32),
         stack: stack.checked_add(stack_size).ok_or(Errno::EINVAL)? as usize,
         parent_tid: UserPtr::new(parent_tid as usize),
         child_tid: UserPtr::new(child_tid as usize),
         tls,
+        pidfd: UserPtr::new(pidfd as usize),
     };
     Ok(process::clone(ctx, request).await? as usize)
 }
@@ -251,6 +286,9 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
     let is_child = target.parent.lock().upgrade().is_some_and(|parent| Arc::ptr_eq(&parent, &caller));
     if !Arc::ptr_eq(&target, &caller) && !is_child {
         return Err(Errno::ESRCH.into());
+    }
+    if is_child && target.has_executed.load(Ordering::Relaxed) {
+        return Err(Errno::EACCES.into());
     }
     let session = target.session.load(Ordering::Relaxed);
     if session == target.pid || session != caller.session.load(Ordering::Relaxed) {

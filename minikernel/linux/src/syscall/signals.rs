@@ -332,6 +332,28 @@ async fn own_info(
     Ok((signal(number)?, found))
 }
 
+/// Sends a signal to a process known by a descriptor, with an information of the caller's own if there is one.
+pub(super) async fn send_through_descriptor(
+    ctx: &Ctx,
+    target: &Process,
+    number: SignalNumber,
+    info: UserPtr<SigInfo>,
+) -> SysResult {
+    if let Some(place) = info.non_null() {
+        if ctx.memory.read(place).await?.signal != number.0 {
+            return Err(Errno::EINVAL.into());
+        }
+        let (signal, info) = own_info(ctx, number, place, target.pid).await?;
+        check_may_signal(ctx, target, Some(signal))?;
+        signal::send_to_process(target, signal, info)?;
+        return Ok(0);
+    }
+    let signal = signal_or_probe(number)?;
+    check_may_signal(ctx, target, signal)?;
+    send(ctx, signal, signal::SI_USER, |signal, info| signal::send_to_process(target, signal, info))?;
+    Ok(0)
+}
+
 /// `rt_sigqueueinfo(2)`
 pub async fn rt_sigqueueinfo(
     ctx: &mut Ctx,

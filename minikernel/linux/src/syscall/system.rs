@@ -1,5 +1,7 @@
 //! The machine as programs see it: names, limits, usage, randomness.
 
+use core::sync::atomic::Ordering;
+
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::{clock, memory_stats};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -199,25 +201,33 @@ pub struct Usage {
     rest: [i64; 13],
 }
 
+impl Usage {
+    /// Of these times and this largest resident set, in bytes.
+    pub(super) fn new(times: CpuTime, resident_peak: usize) -> Self {
+        Self {
+            user: Timeval::from_ns(times.user),
+            system: Timeval::from_ns(times.system),
+            resident_peak: (resident_peak >> 10) as i64,
+            rest: [0; 13],
+        }
+    }
+}
+
 /// getrusage(2)
 pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysResult {
     const SELF: i32 = 0;
     const CHILDREN: i32 = -1;
     const THREAD: i32 = 1;
     let process = ctx.thread.process();
-    let times = match who {
-        SELF => Some(CpuTime::of_process(process)),
-        THREAD => Some(CpuTime::of_thread(&ctx.thread)),
-        // No child has ended yet.
-        CHILDREN => None,
+    let own_peak = || ctx.memory.report().resident_peak;
+    let found = match who {
+        SELF => Usage::new(CpuTime::of_process(process), own_peak()),
+        THREAD => Usage::new(CpuTime::of_thread(&ctx.thread), own_peak()),
+        CHILDREN => {
+            Usage::new(CpuTime::of_children(process), process.children_resident_peak.load(Ordering::Relaxed))
+        }
         _ => return Err(Errno::EINVAL.into()),
     };
-    let found = times.map_or_else(Usage::default, |CpuTime { user, system }| Usage {
-        user: Timeval::from_ns(user),
-        system: Timeval::from_ns(system),
-        resident_peak: (ctx.memory.report().resident_peak >> 10) as i64,
-        rest: [0; 13],
-    });
     ctx.memory.write(usage, &found).await?;
     Ok(0)
 }
@@ -226,8 +236,11 @@ pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysRes
 pub async fn times(ctx: &mut Ctx, buffer: UserPtr<[i64; 4]>) -> SysResult {
     const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
     if let Some(buffer) = buffer.non_null() {
-        let CpuTime { user, system } = CpuTime::of_process(ctx.thread.process());
-        ctx.memory.write(buffer, &[(user / NS_PER_TICK) as i64, (system / NS_PER_TICK) as i64, 0, 0]).await?;
+        let (own, children) =
+            (CpuTime::of_process(ctx.thread.process()), CpuTime::of_children(ctx.thread.process()));
+        let ticks =
+            [own.user, own.system, children.user, children.system].map(|ns| (ns / NS_PER_TICK) as i64);
+        ctx.memory.write(buffer, &ticks).await?;
     }
     Ok((clock::monotonic_ns() / NS_PER_TICK) as usize)
 }

@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, memory, pipe, poll, priority, process, signalfd, signals, splice,
-    system, time, timers,
+    epoll, eventfd, file, futex, identity, memory, pidfd, pipe, poll, priority, process, signalfd, signals,
+    splice, system, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -137,8 +137,11 @@ system_calls! {
     39 getpid() => now process::getpid;
     40 sendfile(out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) => wait file::io::sendfile;
     56 clone(flags: u64, stack: usize, parent_tid: UserPtr<u32>, child_tid: UserPtr<u32>, tls: u64) => wait process::clone;
+    57 fork() => wait process::fork;
+    58 vfork() => wait process::vfork;
     59 execve(pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>) => wait process::execve;
     60 exit(status: i32) => now process::exit;
+    61 wait4(pid: i32, wstatus: UserPtr<u32>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::wait4;
     62 kill(pid: i32, sig: SignalNumber) => now signals::kill;
     63 uname(buf: UserPtr<system::UtsName>) => wait system::uname;
     72 fcntl(fd: Fd, cmd: i32, arg: u64) => wait file::descriptors::fcntl;
@@ -262,6 +265,7 @@ system_calls! {
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
+    247 waitid(idtype: i32, id: i32, infop: UserPtr<crate::signal::SigInfo>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::waitid;
     257 openat(dirfd: Fd, pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::openat;
     258 mkdirat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::names::mkdirat;
     259 mknodat(dirfd: Fd, pathname: UserPath, mode: Mode, dev: u32) => again file::names::mknodat;
@@ -311,9 +315,12 @@ system_calls! {
     327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::preadv2;
     328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::pwritev2;
     332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => again file::stat::statx;
+    424 pidfd_send_signal(pidfd: Fd, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>, flags: Flags) => wait pidfd::pidfd_send_signal;
+    434 pidfd_open(pid: i32, flags: Flags) => now pidfd::pidfd_open;
     435 clone3(cl_args: UserPtr<u8>, size: usize) => wait process::clone3;
     436 close_range(first: u32, last: u32, flags: Flags) => now file::descriptors::close_range;
     437 openat2(dirfd: Fd, pathname: UserPath, how: UserPtr<file::open::UserOpenHow>, size: usize) => wait file::open::openat2;
+    438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => now pidfd::pidfd_getfd;
     439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => again file::stat::faccessat2;
     441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
 }

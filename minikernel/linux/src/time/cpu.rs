@@ -38,6 +38,17 @@ impl CpuTime {
         Self::from_ticks(run, user)
     }
 
+    /// Of the children that `process` has waited for, and of those that they had waited for.
+    pub fn of_children(process: &Process) -> Self {
+        Self::from_ticks(process.children_run_ticks.load(Relaxed), process.children_user_ticks.load(Relaxed))
+    }
+
+    /// Of a process and of those children.
+    pub fn of_family(process: &Process) -> Self {
+        let (own, children) = (Self::of_process(process), Self::of_children(process));
+        Self { user: own.user + children.user, system: own.system + children.system }
+    }
+
     /// Both together.
     pub fn total(self) -> u64 {
         self.user.saturating_add(self.system)

@@ -85,8 +85,26 @@ fn is_orphaned(group: u32, session: u32) -> bool {
     !process::processes().iter().any(|process| {
         let parent = process.parent.lock().upgrade();
         group_of(process) == group
-            && parent.is_some_and(|parent| group_of(&parent) != group && session_of(&parent) == session)
+            && session_of(process) == session
+            && process.status().is_none()
+            && parent.is_some_and(|parent| could_continue(&parent, process))
     })
+}
+
+/// Whether `parent` is one who keeps the group of its child from being orphaned: of the same session and another group.
+pub fn could_continue(parent: &Process, child: &Process) -> bool {
+    group_of(parent) != group_of(child) && session_of(parent) == session_of(child)
+}
+
+/// Tells a group whose last such parent has just gone, if a member is stopped: nobody else could continue it (POSIX, `_exit`).
+pub fn hang_up_if_orphaned(group: u32, session: u32) {
+    let stopped = process::processes()
+        .iter()
+        .any(|process| group_of(process) == group && process.stopped.load(Ordering::Relaxed));
+    if stopped && is_orphaned(group, session) {
+        signal_group(group, Signal::HUP);
+        signal_group(group, Signal::CONT);
+    }
 }
 
 /// Whether the process leads its session.

@@ -17,5 +17,5 @@ mod termios;
 mod tests;
 
 pub use end::open_controlling;
-pub use job::{controlling, leave_session};
+pub use job::{controlling, could_continue, hang_up_if_orphaned, leave_session};
 pub use terminal::Terminal;

@@ -1,0 +1,119 @@
+//! Parents and children: who learns of a process's end, and who takes in its children (wait(2), under "NOTES").
+
+use alloc::sync::{Arc, Weak};
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
+
+use isopod_fs::Errno;
+
+use super::{Change, Process, pids};
+use crate::signal::{ActionFlags, Disposition, SigInfo, Signal, send_to_process};
+use crate::tty;
+
+/// Makes `child` a child of `parent`.
+pub(super) fn enter(parent: &Process, child: &Arc<Process>) -> Result<(), Errno> {
+    let mut children = parent.children.lock();
+    children.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    children.push(Arc::clone(child));
+    Ok(())
+}
+
+/// Takes `child` out of its family and out of the table of processes: it was waited for, or nobody will.
+pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
+    let run = child.past_run_ticks.load(Relaxed) + child.children_run_ticks.load(Relaxed);
+    let user = child.past_user_ticks.load(Relaxed) + child.children_user_ticks.load(Relaxed);
+    parent.children_run_ticks.fetch_add(run, Relaxed);
+    parent.children_user_ticks.fetch_add(user, Relaxed);
+    let resident = child.resident_peak.load(Relaxed).max(child.children_resident_peak.load(Relaxed));
+    parent.children_resident_peak.fetch_max(resident, Relaxed);
+    parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));
+    pids::forget_process(child.pid);
+}
+
+/// What the end of a process means to its family: its children get another parent, its parent is told.
+pub(super) fn dissolve(process: &Arc<Process>) {
+    if process.pid == 1 {
+        // The machine ends with it.
+        return;
+    }
+    let parent = process.parent.lock().upgrade();
+    // Whom it could have continued, its parent may not be able to, and nobody its children (POSIX, `_exit`).
+    let mut groups = Vec::new();
+    if parent.as_ref().is_some_and(|parent| tty::could_continue(parent, process)) {
+        groups.push(process.group.load(Relaxed));
+    }
+    for child in process.children.lock().iter().filter(|child| tty::could_continue(process, child)) {
+        let group = child.group.load(Relaxed);
+        if !groups.contains(&group) {
+            groups.push(group);
+        }
+    }
+    hand_over_children(process);
+    for group in groups {
+        tty::hang_up_if_orphaned(group, process.session.load(Relaxed));
+    }
+    if let Some(parent) = parent {
+        tell(&parent, process);
+    }
+}
+
+/// Gives the children of `process` to the nearest ancestor that adopts orphans, at last to the first process.
+fn hand_over_children(process: &Arc<Process>) {
+    let children = core::mem::take(&mut *process.children.lock());
+    if children.is_empty() {
+        return;
+    }
+    let Some(heir) = heir_of(process) else { return };
+    for child in &children {
+        *child.parent.lock() = Arc::downgrade(&heir);
+        child.exit_signal.lock().replace(Signal::CHLD);
+        for thread in child.threads() {
+            if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {
+                // Only queues of real-time signals can be full.
+                let _ = send_to_process(
+                    child,
+                    signal,
+                    SigInfo::user(signal, crate::signal::SI_USER, process.pid, 0),
+                );
+            }
+        }
+    }
+    heir.children.lock().extend(children.iter().cloned());
+    for child in children.iter().filter(|child| child.status().is_some()) {
+        tell(&heir, child);
+    }
+}
+
+/// Who takes in the children of `process`.
+fn heir_of(process: &Process) -> Option<Arc<Process>> {
+    let mut ancestor = process.parent.lock().upgrade();
+    while let Some(candidate) = ancestor {
+        if candidate.pid == 1 || candidate.adopts_orphans.load(Relaxed) && !candidate.is_ending() {
+            return Some(candidate);
+        }
+        ancestor = candidate.parent.lock().upgrade();
+    }
+    pids::find_process(1)
+}
+
+/// Tells `parent` that `child` has ended. One that does not care for its children leaves no zombies.
+fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
+    let signal = *child.exit_signal.lock();
+    let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
+    let unwanted = signal == Some(Signal::CHLD)
+        && action.is_some_and(|action| {
+            action.disposition == Disposition::Ignore || action.flags.contains(ActionFlags::NO_CHILD_WAIT)
+        });
+    if let (Some(signal), Some(status)) = (signal, child.status()) {
+        let _ = send_to_process(parent, signal, SigInfo::of_child(signal, child, Change::Ended(status)));
+    }
+    if unwanted {
+        forget(parent, child);
+    }
+    parent.child_changed.wake_all();
+}
+
+/// The parent of a child that is made by `maker`: that one, or its own parent (`CLONE_PARENT`).
+pub(super) fn parent_for(maker: &Arc<Process>, siblings: bool) -> Weak<Process> {
+    if siblings { maker.parent.lock().clone() } else { Arc::downgrade(maker) }
+}

@@ -1,0 +1,86 @@
+//! The process half of clone(2): what a child has of its own, and how it becomes known.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFlags;
+
+use super::{CloneFlags, Ctx, Process, Resource, Thread, family, processes};
+use crate::ipc::pidfd;
+use crate::mm::{AddressSpace, UserPtr};
+use crate::signal::Signal;
+
+/// A child of the caller's, not known to anybody yet.
+pub(super) async fn process(
+    ctx: &Ctx,
+    pid: u32,
+    flags: CloneFlags,
+    exit_signal: Option<Signal>,
+) -> Result<Arc<Process>, Errno> {
+    let maker = ctx.thread.process();
+    check_count(&ctx.thread)?;
+    // Its end must not fail for want of memory.
+    AddressSpace::none().map_err(|_| Errno::ENOMEM)?;
+    let memory = if flags.contains(CloneFlags::VM) {
+        Arc::clone(&ctx.memory)
+    } else {
+        ctx.memory.fork().await.map_err(|_| Errno::ENOMEM)?
+    };
+    let parent = family::parent_for(maker, flags.contains(CloneFlags::PARENT));
+    let limits = maker.limits.lock().clone();
+    let child = Process::new(pid, parent, memory, limits);
+    let signal = if flags.contains(CloneFlags::PARENT) { *maker.exit_signal.lock() } else { exit_signal };
+    *child.exit_signal.lock() = signal;
+    let executable = maker.executable.lock().clone();
+    *child.executable.lock() = executable;
+    child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
+    child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);
+    Ok(Arc::new(child))
+}
+
+/// `EAGAIN` when the caller's user has as many threads as `RLIMIT_NPROC` lets him, unless he may go beyond (setrlimit(2)).
+fn check_count(thread: &Thread) -> Result<(), Errno> {
+    let limit = thread.process().limits.lock().get(Resource::Processes).soft;
+    if limit == u64::MAX {
+        return Ok(());
+    }
+    let identity = thread.identity();
+    let user = identity.users.real;
+    let privileged = identity.capable(isopod_fs::Capabilities::SYS_RESOURCE)
+        || identity.capable(isopod_fs::Capabilities::SYS_ADMIN);
+    let count = processes()
+        .iter()
+        .flat_map(|process| process.threads())
+        .filter(|thread| thread.identity().users.real == user)
+        .count();
+    if user != 0 && !privileged && count as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+}
+
+/// Opens a descriptor of `process` and writes its number to `place` (`CLONE_PIDFD`).
+pub(super) async fn descriptor(ctx: &Ctx, process: &Arc<Process>, place: UserPtr<i32>) -> Result<i32, Errno> {
+    let file = pidfd::new_pidfd(process, OpenFlags::empty())?;
+    let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
+    let fd = ctx.thread.files().insert(file, true, 0, limit)?;
+    if let Err(errno) = ctx.memory.write(place, &fd).await {
+        drop(ctx.thread.files().remove(fd));
+        return Err(errno);
+    }
+    Ok(fd)
+}
+
+/// Makes a thread a thread of its process, and a new process a child of its parent.
+pub(super) fn enter(process: &Arc<Process>, thread: &Arc<Thread>) -> Result<(), Errno> {
+    process.enter(Arc::clone(thread))?;
+    if thread.tid() != process.pid {
+        return Ok(());
+    }
+    let parent = process.parent.lock().upgrade();
+    match parent.map(|parent| family::enter(&parent, process)) {
+        Some(Err(errno)) => {
+            process.leave(thread);
+            Err(errno)
+        }
+        _ => Ok(()),
+    }
+}

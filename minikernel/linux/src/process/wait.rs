@@ -1,0 +1,106 @@
+//! Looking for a child that has something to tell: what wait4(2) and waitid(2) have in common.
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use isopod_fs::Errno;
+
+use super::{ExitStatus, Process, family};
+use crate::signal::Signal;
+
+/// Which children are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whom {
+    /// All.
+    Any,
+    /// The one with this id.
+    Process(u32),
+    /// Those of this process group.
+    Group(u32),
+}
+
+/// What is waited for.
+#[derive(Debug, Clone, Copy)]
+pub struct WaitFor {
+    /// Which children.
+    pub whom: Whom,
+    /// Those whose end is told by something else than SIGCHLD (`__WCLONE`), and not the others.
+    pub clones: bool,
+    /// Both kinds (`__WALL`).
+    pub all: bool,
+    /// That one has ended (`WEXITED`).
+    pub exited: bool,
+    /// That one has been stopped (`WSTOPPED`).
+    pub stopped: bool,
+    /// That one has been continued (`WCONTINUED`).
+    pub continued: bool,
+    /// What is found can be found again (`WNOWAIT`).
+    pub keep: bool,
+}
+
+/// What has happened to a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// It has ended.
+    Ended(ExitStatus),
+    /// It was stopped by this signal.
+    Stopped(Signal),
+    /// It was continued.
+    Continued,
+}
+
+/// A child that has something to tell.
+#[derive(Debug)]
+pub struct Found {
+    /// The child; when it has ended, and was not kept, it is known nowhere else any more.
+    pub child: Arc<Process>,
+    /// What has happened.
+    pub change: Change,
+}
+
+impl WaitFor {
+    fn is_meant(&self, child: &Process) -> bool {
+        let named = match self.whom {
+            Whom::Any => true,
+            Whom::Process(pid) => child.pid == pid,
+            Whom::Group(group) => child.group.load(Relaxed) == group,
+        };
+        let is_clone = *child.exit_signal.lock() != Some(Signal::CHLD);
+        named && (self.all || self.clones == is_clone)
+    }
+
+    /// What `child` has to tell, if it is wanted. It is told once, unless it is kept.
+    fn take(&self, child: &Process) -> Option<Change> {
+        if let Some(status) = child.status() {
+            return self.exited.then_some(Change::Ended(status));
+        }
+        if self.stopped
+            && let Some(signal) = child.job.stop(self.keep)
+        {
+            return Some(Change::Stopped(signal));
+        }
+        (self.continued && child.job.continuation(self.keep)).then_some(Change::Continued)
+    }
+
+    /// A child of `parent` that has something to tell; nothing yet; or `ECHILD` when there is no such child.
+    pub fn look(&self, parent: &Process) -> Result<Option<Found>, Errno> {
+        let mut any = false;
+        let found = {
+            let children = parent.children.lock();
+            children.iter().filter(|child| self.is_meant(child)).find_map(|child| {
+                any = true;
+                self.take(child).map(|change| Found { child: Arc::clone(child), change })
+            })
+        };
+        if let Some(found) = &found
+            && matches!(found.change, Change::Ended(_))
+            && !self.keep
+        {
+            family::forget(parent, &found.child);
+        }
+        match found {
+            None if !any => Err(Errno::ECHILD),
+            found => Ok(found),
+        }
+    }
+}

@@ -1,0 +1,163 @@
+//! Waiting for children: wait4(2), waitid(2).
+
+use alloc::sync::Arc;
+use core::sync::atomic::Ordering::Relaxed;
+
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFlags;
+use zerocopy::IntoBytes;
+
+use super::argument::{Fd, Flags};
+use super::system::Usage;
+use crate::fail::{Fail, SysResult};
+use crate::ipc::pidfd;
+use crate::mm::UserPtr;
+use crate::process::{Change, Ctx, ExitStatus, Found, WaitFor, Whom};
+use crate::signal::{SigInfo, Signal};
+use crate::time::CpuTime;
+use crate::wait::interruptible;
+
+const NO_HANG: u32 = 1;
+/// `WUNTRACED` of wait4 and `WSTOPPED` of waitid.
+const STOPPED: u32 = 2;
+const EXITED: u32 = 4;
+const CONTINUED: u32 = 8;
+const NO_WAIT: u32 = 0x0100_0000;
+const NO_THREAD: u32 = 0x2000_0000;
+const ALL: u32 = 0x4000_0000;
+const CLONE: u32 = 0x8000_0000;
+
+impl WaitFor {
+    fn from_options(whom: Whom, options: u32) -> Self {
+        let has = |option| options & option != 0;
+        Self {
+            whom,
+            clones: has(CLONE),
+            all: has(ALL),
+            exited: has(EXITED),
+            stopped: has(STOPPED),
+            continued: has(CONTINUED),
+            keep: has(NO_WAIT),
+        }
+    }
+}
+
+/// Waits until a child has something to tell; `None` when none has and the caller does not want to wait.
+async fn wait(ctx: &Ctx, wanted: WaitFor, no_hang: bool) -> Result<Option<Found>, Fail> {
+    let process = Arc::clone(ctx.thread.process());
+    if no_hang {
+        return Ok(wanted.look(&process)?);
+    }
+    let found = process.child_changed.until(|| wanted.look(&process).transpose());
+    Ok(Some(interruptible(&ctx.thread, found).await??))
+}
+
+/// What the child used, and what its own children used for which it waited.
+fn usage(child: &Found) -> Usage {
+    let process = &child.child;
+    let resident = match process.resident_peak.load(Relaxed) {
+        0 => process.memory().report().resident_peak,
+        peak => peak,
+    };
+    Usage::new(CpuTime::of_family(process), resident.max(process.children_resident_peak.load(Relaxed)))
+}
+
+/// The status as `wait4` gives it: `WIFEXITED(3)` and its kin take it apart.
+fn status_word(change: Change) -> u32 {
+    match change {
+        Change::Ended(ExitStatus::Exited(code)) => u32::from(code) << 8,
+        Change::Ended(ExitStatus::Killed(signal)) => u32::from(signal.number()),
+        Change::Stopped(signal) => 0x7f | u32::from(signal.number()) << 8,
+        Change::Continued => 0xffff,
+    }
+}
+
+/// wait4(2)
+pub async fn wait4(
+    ctx: &mut Ctx,
+    pid: i32,
+    status: UserPtr<u32>,
+    options: Flags,
+    rusage: UserPtr<Usage>,
+) -> SysResult {
+    if options.0 & !(NO_HANG | STOPPED | CONTINUED | NO_THREAD | ALL | CLONE) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let whom = match pid {
+        i32::MIN => return Err(Errno::ESRCH.into()),
+        -1 => Whom::Any,
+        0 => Whom::Group(ctx.thread.process().group.load(Relaxed)),
+        1.. => Whom::Process(pid as u32),
+        group => Whom::Group(group.unsigned_abs()),
+    };
+    let wanted = WaitFor::from_options(whom, options.0 | EXITED);
+    let Some(found) = wait(ctx, wanted, options.0 & NO_HANG != 0).await? else { return Ok(0) };
+    if let Some(place) = status.non_null() {
+        ctx.memory.write(place, &status_word(found.change)).await?;
+    }
+    if let Some(place) = rusage.non_null() {
+        ctx.memory.write(place, &usage(&found)).await?;
+    }
+    Ok(found.child.pid as usize)
+}
+
+/// The `siginfo_t` of a change, as SIGCHLD would bring it.
+fn info(found: &Found) -> SigInfo {
+    let child = &found.child;
+    SigInfo::of_child(Signal::CHLD, child, found.change)
+}
+
+/// Writes the fields that waitid(2) lists, and nothing else of the structure.
+async fn write_info(ctx: &Ctx, place: UserPtr<SigInfo>, info: Option<&SigInfo>) -> Result<(), Errno> {
+    /// Signal, error and code; then, behind the padding, pid, uid and status.
+    const FIELDS: [core::ops::Range<usize>; 2] = [0..12, 16..28];
+    let nothing = [0; size_of::<SigInfo>()];
+    let bytes = info.map_or(&nothing[..], |info| info.as_bytes());
+    for range in FIELDS {
+        ctx.memory.write_bytes(place.address() + range.start, &bytes[range]).await?;
+    }
+    Ok(())
+}
+
+/// waitid(2)
+pub async fn waitid(
+    ctx: &mut Ctx,
+    kind: i32,
+    id: i32,
+    infop: UserPtr<SigInfo>,
+    options: Flags,
+    rusage: UserPtr<Usage>,
+) -> SysResult {
+    let wants = EXITED | STOPPED | CONTINUED;
+    if options.0 & !(NO_HANG | NO_WAIT | wants | NO_THREAD | ALL | CLONE) != 0 || options.0 & wants == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut no_hang = options.0 & NO_HANG != 0;
+    let mut would_block = false;
+    let whom = match (kind, id) {
+        (0, _) => Whom::Any,
+        (1, 1..) => Whom::Process(id as u32),
+        (2, 0) => Whom::Group(ctx.thread.process().group.load(Relaxed)),
+        (2, 1..) => Whom::Group(id as u32),
+        (3, 0..) => {
+            let file = ctx.thread.files().get(Fd(id).0)?;
+            // A descriptor that does not block fails where it would have to wait (pidfd_open(2), PIDFD_NONBLOCK).
+            would_block = !no_hang && file.flags().contains(OpenFlags::NONBLOCK);
+            no_hang |= would_block;
+            Whom::Process(pidfd::process_of(&file)?.pid)
+        }
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    let wanted = WaitFor::from_options(whom, options.0);
+    let found = wait(ctx, wanted, no_hang).await?;
+    if found.is_none() && would_block {
+        return Err(Errno::EAGAIN.into());
+    }
+    if let (Some(found), Some(place)) = (&found, rusage.non_null()) {
+        ctx.memory.write(place, &usage(found)).await?;
+    }
+    if let Some(place) = infop.non_null() {
+        write_info(ctx, place, found.as_ref().map(info).as_ref()).await?;
+    }
+    Ok(0)
+}
