@@ -188,6 +188,7 @@ mod tests {
         let taken = device.taken.lock();
         assert_eq!(taken.len(), 5 + logged * 1004 + 5);
         assert!(taken.starts_with(b"hellohead.") && taken.ends_with(b".last!"));
+        drop(taken);
         assert!(output.push(Kind::Log, &[&line]));
     }
 }

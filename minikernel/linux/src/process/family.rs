@@ -113,6 +113,20 @@ fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
     parent.child_changed.wake_all();
 }
 
+/// Tells the parent that its child was stopped or goes on.
+pub(crate) fn report_job(child: &Process, change: Change) {
+    child.job.set(change);
+    let Some(parent) = child.parent.lock().upgrade() else { return };
+    let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
+    let wanted = action.is_some_and(|action| {
+        action.disposition != Disposition::Ignore && !action.flags.contains(ActionFlags::NO_CHILD_STOP)
+    });
+    if wanted {
+        let _ = send_to_process(&parent, Signal::CHLD, SigInfo::of_child(Signal::CHLD, child, change));
+    }
+    parent.child_changed.wake_all();
+}
+
 /// The parent of a child that is made by `maker`: that one, or its own parent (`CLONE_PARENT`).
 pub(super) fn parent_for(maker: &Arc<Process>, siblings: bool) -> Weak<Process> {
     if siblings { maker.parent.lock().clone() } else { Arc::downgrade(maker) }

@@ -2,48 +2,27 @@
 
 use isopod_hal::sync::SpinLock;
 
-use crate::signal::Signal;
+use super::Change;
 
 /// What has happened last, until the parent has asked for it.
 #[derive(Debug, Default)]
 pub struct JobReport {
-    event: SpinLock<Option<Event>>,
-}
-
-#[derive(Debug, Clone, Copy)]
-enum Event {
-    Stopped(Signal),
-    Continued,
+    last: SpinLock<Option<Change>>,
 }
 
 impl JobReport {
-    /// The process was stopped by `signal`.
-    pub fn set_stopped(&self, signal: Signal) {
-        *self.event.lock() = Some(Event::Stopped(signal));
+    /// The process was stopped, or continued.
+    pub(super) fn set(&self, change: Change) {
+        *self.last.lock() = Some(change);
     }
 
-    /// It was continued.
-    pub fn set_continued(&self) {
-        *self.event.lock() = Some(Event::Continued);
-    }
-
-    /// The signal that stopped it, unless it was told before or the process has gone on. It is not told again unless it is kept.
-    pub fn stop(&self, keep: bool) -> Option<Signal> {
-        let mut event = self.event.lock();
-        let Some(Event::Stopped(signal)) = *event else { return None };
+    /// What has happened, if it was not told before and is `wanted`. It is not told again unless it is kept.
+    pub(super) fn take(&self, wanted: impl FnOnce(Change) -> bool, keep: bool) -> Option<Change> {
+        let mut last = self.last.lock();
+        let change = (*last).filter(|change| wanted(*change))?;
         if !keep {
-            *event = None;
+            *last = None;
         }
-        Some(signal)
-    }
-
-    /// Whether it has gone on, as [`JobReport::stop`].
-    pub fn continuation(&self, keep: bool) -> bool {
-        let mut event = self.event.lock();
-        let continued = matches!(*event, Some(Event::Continued));
-        if continued && !keep {
-            *event = None;
-        }
-        continued
+        Some(change)
     }
 }

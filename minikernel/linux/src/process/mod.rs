@@ -30,6 +30,7 @@ pub use current::current;
 #[cfg(test)]
 pub use current::in_thread;
 pub use exit::{exit_group, kill_process};
+pub(crate) use family::report_job;
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
 pub use inspect::With;

@@ -74,12 +74,12 @@ impl WaitFor {
         if let Some(status) = child.status() {
             return self.exited.then_some(Change::Ended(status));
         }
-        if self.stopped
-            && let Some(signal) = child.job.stop(self.keep)
-        {
-            return Some(Change::Stopped(signal));
-        }
-        (self.continued && child.job.continuation(self.keep)).then_some(Change::Continued)
+        let wanted = |change| match change {
+            Change::Stopped(_) => self.stopped,
+            Change::Continued => self.continued,
+            Change::Ended(_) => false,
+        };
+        child.job.take(wanted, self.keep)
     }
 
     /// A child of `parent` that has something to tell; nothing yet; or `ECHILD` when there is no such child.

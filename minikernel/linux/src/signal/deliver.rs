@@ -8,7 +8,7 @@ use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process};
-use crate::report;
+use crate::{report, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
 pub async fn attend(ctx: &mut Ctx) -> bool {
@@ -81,8 +81,10 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
     match signal.default_effect() {
         DefaultEffect::Ignore | DefaultEffect::Continue => {}
         DefaultEffect::Terminate | DefaultEffect::Core => kill_process(process, signal),
+        // Who could not be continued is not stopped, but by SIGSTOP (POSIX, "Default Actions").
+        DefaultEffect::Stop if signal != Signal::STOP && tty::is_in_orphaned_group(process) => {}
         DefaultEffect::Stop => {
-            send::stop(process);
+            send::stop(process, signal);
             ctx.thread.wait_for_continue().await;
         }
     }

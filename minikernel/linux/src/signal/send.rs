@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use isopod_fs::Errno;
 
 use super::{Charge, Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
-use crate::process::{Process, Resource, Thread};
+use crate::process::{Change, Process, Resource, Thread, report_job};
 
 /// Sends a signal to a process: the first of its threads that does not block it will take it.
 /// `EAGAIN` when too many real-time signals wait.
@@ -127,6 +127,7 @@ fn prepare(process: &Process, signal: Signal) {
     }
     if signal == Signal::CONT && process.stopped.swap(false, Ordering::AcqRel) {
         process.continued.wake_all();
+        report_job(process, Change::Continued);
     }
 }
 
@@ -139,11 +140,12 @@ pub fn discard(process: &Process, signal: Signal) {
 }
 
 /// Stops the process: all its threads, each as soon as it is about to go on with user code (`do_signal_stop`).
-pub(super) fn stop(process: &Process) {
+pub(super) fn stop(process: &Process, signal: Signal) {
     process.stopped.store(true, Ordering::Release);
     for thread in process.threads() {
         thread.notice();
     }
+    report_job(process, Change::Stopped(signal));
 }
 
 /// True when the signal would be thrown away at once: it is ignored and nobody waits for it with it blocked.
@@ -215,7 +217,7 @@ mod tests {
     #[test]
     fn all_threads_stop_and_go_on() {
         let (first, second) = two();
-        stop(first.process());
+        stop(first.process(), Signal::STOP);
         assert!(first.is_interrupted() && second.is_interrupted());
         let mut waits = [&first, &second].map(|thread| testing::Task::new(thread.wait_for_continue()));
         assert!(waits.iter_mut().all(|wait| wait.poll().is_pending()));

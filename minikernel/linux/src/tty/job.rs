@@ -67,7 +67,7 @@ pub(super) fn check_foreground(terminal: &Terminal, signal: Signal) -> Result<()
     if does_nothing(&thread, signal) {
         return if signal == Signal::TTIN { Err(Errno::EIO.into()) } else { Ok(()) };
     }
-    if is_orphaned(group, session_of(process)) {
+    if is_in_orphaned_group(process) {
         return Err(Errno::EIO.into());
     }
     signal_group(group, signal);
@@ -89,6 +89,11 @@ fn is_orphaned(group: u32, session: u32) -> bool {
             && process.status().is_none()
             && parent.is_some_and(|parent| could_continue(&parent, process))
     })
+}
+
+/// Whether nobody could continue the process if the terminal stopped it.
+pub fn is_in_orphaned_group(process: &Process) -> bool {
+    is_orphaned(group_of(process), session_of(process))
 }
 
 /// Whether `parent` is one who keeps the group of its child from being orphaned: of the same session and another group.

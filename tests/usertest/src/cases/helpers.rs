@@ -80,3 +80,39 @@ pub fn join_all<T>(threads: impl IntoIterator<Item = std::thread::JoinHandle<T>>
         let _ = thread.join();
     }
 }
+
+/// Runs `run` in a child process, whose exit status is what it returns; gives the child's id.
+pub fn child(run: impl FnOnce() -> i32) -> i32 {
+    // SAFETY: the C library makes its own state fit for a child with one thread; no other thread of this program runs.
+    match unsafe { libc::fork() } {
+        0 => leave(run()),
+        -1 => panic!("fork: {}", std::io::Error::last_os_error()),
+        pid => pid,
+    }
+}
+
+/// Ends the process as it is, without running what was registered for its end.
+pub fn leave(status: i32) -> ! {
+    // SAFETY: nothing of the process is used any more.
+    unsafe { libc::_exit(status) }
+}
+
+/// Waits for a child; its id and its exit status, or minus the signal that ended it.
+pub fn wait_for(pid: i32) -> (i32, i32) {
+    let mut status = 0;
+    let found = sys!(SYS_wait4, pid, &mut status, 0, 0).unwrap_or_else(|errno| panic!("wait {pid}: {errno}"));
+    let told = if libc::WIFSIGNALED(status) { -libc::WTERMSIG(status) } else { libc::WEXITSTATUS(status) };
+    (found as i32, told)
+}
+
+/// What `run` returns in a child process.
+pub fn status_of(run: impl FnOnce() -> i32) -> i32 {
+    wait_for(child(run)).1
+}
+
+/// A new pipe: the end to read from, and the one to write to.
+pub fn pipe() -> [i32; 2] {
+    let mut ends = [0; 2];
+    sys!(SYS_pipe2, &mut ends, 0).expect("a pipe");
+    ends
+}

@@ -3,6 +3,7 @@
 use crate::report::Report;
 
 mod arguments;
+mod children;
 mod descriptors;
 mod devices;
 mod directories;
@@ -37,7 +38,7 @@ mod xattr;
 type Group = (&'static str, fn(&mut Report));
 
 /// All groups but `exec`, which replaces the program and so runs last.
-pub const GROUPS: [Group; 28] = [
+pub const GROUPS: &[Group] = &[
     ("start", start::run),
     ("files", files::run),
     ("io", io::run),
@@ -54,6 +55,7 @@ pub const GROUPS: [Group; 28] = [
     ("faults", faults::run),
     ("frames", frames::run),
     ("threads", threads::run),
+    ("children", children::run),
     ("futex", futex::run),
     ("signals", signals::run),
     ("time", time::run),
