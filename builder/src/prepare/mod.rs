@@ -148,7 +148,7 @@ fn from_image(
 ) -> Result<Prepared, PrepareError> {
     let offline = || source::resolve(image, &Options { offline: true, ..options.clone() }, store, progress);
     let asked = || source::resolve(image, options, store, progress);
-    let resolved = match pull {
+    let mut resolved = match pull {
         Pull::Always => asked()?,
         Pull::Never => offline()?,
         // What keeps the store from answering does not matter when the registry can.
@@ -159,7 +159,14 @@ fn from_image(
         Cached::Damaged => progress.notice("the image's root is damaged in the cache, and written again"),
         Cached::Missing => {}
     }
-    let fetched = source::fetch(&resolved, store, progress)?;
+    let fetched = match source::fetch(&resolved, store, progress) {
+        // The store knows the image, but has lost a layer of it.
+        Err(SourceError::Offline { .. }) if pull == Pull::Missing => {
+            resolved = asked()?;
+            source::fetch(&resolved, store, progress)?
+        }
+        fetched => fetched?,
+    };
     let tree = Tree::from_layers(&fetched.layers)?;
     Prepared::new(tree, Some(resolved.key), &Reference::Image(image.clone()), fetched.config)
 }
