@@ -41,6 +41,11 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     process.past_user_ticks.fetch_add(user, Ordering::Relaxed);
     pids::forget_thread(thread.tid());
     let last = process.leave(&thread);
+    if last && process.pid == 1 {
+        // The machine ends with the first process: nothing of it need be given back.
+        process.finish(code);
+        return core::future::pending().await;
+    }
     retarget(&thread, SigSet::from_bits(!0));
     if last {
         release_locks(&thread);
