@@ -3,15 +3,18 @@
 use std::future::Future;
 use std::sync::Arc;
 
-use reqwest::Method;
-use reqwest::header::{ACCEPT, HeaderMap, HeaderValue};
-use serde::Deserialize;
+use oci_client::RegistryOperation;
+use oci_client::errors::OciDistributionError;
+use oci_client::manifest::{
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE, IMAGE_MANIFEST_MEDIA_TYPE, OCI_IMAGE_INDEX_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+};
 use tokio::runtime::{Builder, Runtime};
 
 use super::credentials::Credentials;
 use super::download::{self, Download, Job};
 use super::failure::Failure;
-use super::session::{self, Session};
+use super::session::{Session, oci};
 use crate::source::SourceError;
 use crate::source::reference::RegistryReference;
 use crate::store::Digest;
@@ -20,14 +23,14 @@ use crate::store::Digest;
 const TAGS: usize = 1000;
 
 /// What a manifest may be. Docker's schema 1 is left out, so that registries do not convert to it.
-const MANIFESTS: &str = "application/vnd.oci.image.index.v1+json, \
-    application/vnd.docker.distribution.manifest.list.v2+json, application/vnd.oci.image.manifest.v1+json, \
-    application/vnd.docker.distribution.manifest.v2+json";
+const MANIFESTS: &[&str] = &[
+    OCI_IMAGE_INDEX_MEDIA_TYPE,
+    IMAGE_MANIFEST_LIST_MEDIA_TYPE,
+    OCI_IMAGE_MEDIA_TYPE,
+    IMAGE_MANIFEST_MEDIA_TYPE,
+];
 
-/// The largest manifest or list of tags, in bytes: registries accept no larger manifests, as the specification says.
-const ANSWER_MAX: usize = 4 << 20;
-
-/// A session, and the runtime its requests live on.
+/// An authenticated session, and the runtime its requests live on.
 #[derive(Debug)]
 pub(super) struct Connection {
     runtime: Runtime,
@@ -35,8 +38,8 @@ pub(super) struct Connection {
 }
 
 impl Connection {
-    /// Prepares to speak with the registry, which hears of it with the first request.
-    pub fn new(
+    /// Reaches the registry and logs in.
+    pub fn open(
         reference: &RegistryReference,
         plain_http: bool,
         credentials: Option<Credentials>,
@@ -48,32 +51,27 @@ impl Connection {
             .enable_all()
             .build()
             .map_err(|error| SourceError::Client(error.to_string()))?;
-        Ok(Self { runtime, session })
+        let connection = Self { runtime, session };
+        let Session { client, auth, image, .. } = &*connection.session;
+        connection
+            .ask(|| client.auth(image, auth, RegistryOperation::Pull))
+            .map_err(|failure| connection.session.error(failure, &reference.to_string()))?;
+        Ok(connection)
     }
 
-    /// The digest of what `reference` stands for, as the registry tells it; `None` when it does not.
-    pub fn digest(&self, reference: &RegistryReference) -> Result<Option<Digest>, SourceError> {
-        let headers = async || {
-            let answer = self.session.ask(Method::HEAD, &manifest_path(reference), accept()).await?;
-            Ok(answer.headers().clone())
-        };
-        let headers = self.repeat(headers).map_err(|failure| self.not_found(failure, reference))?;
-        Ok(content_digest(&headers))
+    /// The digest of what `reference` stands for, as the registry tells it.
+    pub fn digest(&self, reference: &RegistryReference) -> Result<String, SourceError> {
+        let image = oci(reference);
+        self.ask(|| self.session.client.fetch_manifest_digest(&image, &self.session.auth))
+            .map_err(|failure| self.not_found(failure, reference))
     }
 
-    /// A manifest or index, and its digest. What the registry tells of that is compared; the caller compares `reference`.
+    /// A manifest or index. Where `reference` has a digest, the client has compared it.
     pub fn manifest(&self, reference: &RegistryReference) -> Result<Vec<u8>, SourceError> {
-        let manifest = async || {
-            let answer = self.session.ask(Method::GET, &manifest_path(reference), accept()).await?;
-            let told = content_digest(answer.headers());
-            let bytes = session::body(answer, ANSWER_MAX).await?;
-            let actual = Digest::of(&bytes);
-            match told.filter(|expected| *expected != actual) {
-                Some(expected) => Err(Failure::Digest { expected, actual }),
-                None => Ok(bytes),
-            }
-        };
-        self.repeat(manifest).map_err(|failure| self.not_found(failure, reference))
+        let image = oci(reference);
+        self.ask(|| self.session.client.pull_manifest_raw(&image, &self.session.auth, MANIFESTS))
+            .map(|(bytes, _)| bytes.to_vec())
+            .map_err(|failure| self.not_found(failure, reference))
     }
 
     /// Starts the download of a blob. The caller verifies its digest.
@@ -81,15 +79,15 @@ impl Connection {
         Download::start(&self.runtime, Job { session: self.session.clone(), digest, size })
     }
 
-    /// Makes a request, again where it broke off on the way.
-    fn repeat<T, F>(&self, request: impl Fn() -> F) -> Result<T, Failure>
+    /// Runs a request, again where it broke off on the way.
+    fn ask<T, F>(&self, request: impl Fn() -> F) -> Result<T, Failure>
     where
-        F: Future<Output = Result<T, Failure>>,
+        F: Future<Output = Result<T, OciDistributionError>>,
     {
         self.runtime.block_on(async {
             let mut tries = 0;
             loop {
-                match request().await {
+                match request().await.map_err(Failure::from) {
                     Err(failure) if failure.may_pass() && download::pause(&mut tries).await => {}
                     result => return result,
                 }
@@ -99,42 +97,16 @@ impl Connection {
 
     /// For a manifest that could not be had: whether the tag or all of the repository is missing.
     fn not_found(&self, failure: Failure, reference: &RegistryReference) -> SourceError {
-        #[derive(Deserialize)]
-        struct List {
-            tags: Option<Vec<String>>,
-        }
         let (Failure::NotFound, Some(tag), None) = (&failure, &reference.tag, reference.digest) else {
             return self.session.error(failure, &reference.to_string());
         };
-        let list = async || {
-            let path = format!("tags/list?n={TAGS}");
-            let answer = self.session.ask(Method::GET, &path, HeaderMap::new()).await?;
-            let list: List = serde_json::from_slice(&session::body(answer, ANSWER_MAX).await?)
-                .map_err(|error| Failure::Other(error.to_string()))?;
-            Ok(list.tags.unwrap_or_default())
-        };
+        let image = oci(reference);
         let name = reference.name();
-        match self.repeat(list) {
-            Ok(tags) => SourceError::NoTag { name, tag: tag.clone(), tags },
+        match self.ask(|| self.session.client.list_tags(&image, &self.session.auth, Some(TAGS), None)) {
+            Ok(listed) => SourceError::NoTag { name, tag: tag.clone(), tags: listed.tags },
             Err(Failure::NotFound) => SourceError::NoRepository { name },
             // Not every registry lets everyone list tags; what was asked for is missing all the same.
             Err(_) => SourceError::Missing { place: name, what: format!("the tag `{tag}`") },
         }
     }
-}
-
-fn manifest_path(reference: &RegistryReference) -> String {
-    match (reference.digest, &reference.tag) {
-        (Some(digest), _) => format!("manifests/{digest}"),
-        (None, tag) => format!("manifests/{}", tag.as_deref().unwrap_or("latest")),
-    }
-}
-
-fn accept() -> HeaderMap {
-    HeaderMap::from_iter([(ACCEPT, HeaderValue::from_static(MANIFESTS))])
-}
-
-/// The digest that a registry tells of what it sends.
-fn content_digest(headers: &HeaderMap) -> Option<Digest> {
-    headers.get("docker-content-digest")?.to_str().ok()?.parse().ok()
 }

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use reqwest::header::{HeaderMap, HeaderValue, RANGE};
-use reqwest::{Method, StatusCode};
+use futures_util::StreamExt as _;
+use oci_client::client::BlobResponse;
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -100,16 +100,24 @@ impl Job {
 
     /// Downloads from `done` on until the end or a failure.
     async fn attempt(&self, done: &mut u64, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), Failure> {
-        let mut headers = HeaderMap::new();
-        if *done > 0
-            && let Ok(range) = HeaderValue::from_str(&format!("bytes={done}-"))
-        {
-            headers.insert(RANGE, range);
-        }
-        let mut answer = self.session.ask(Method::GET, &format!("blobs/{}", self.digest), headers).await?;
-        // A registry without ranges starts from the beginning.
-        let mut skip = if answer.status() == StatusCode::PARTIAL_CONTENT { 0 } else { *done };
-        while let Some(mut chunk) = answer.chunk().await? {
+        // A range is asked for even at the start: an answer that is a part is not hashed by the client, and
+        // to hash once is enough.
+        let digest = self.digest.to_string();
+        let Session { client, image, .. } = &*self.session;
+        let (mut stream, mut skip) =
+            match client.pull_blob_stream_partial(image, &*digest, *done, None).await? {
+                BlobResponse::Partial(stream) => (stream, 0),
+                // A registry without ranges starts from the beginning.
+                BlobResponse::Full(stream) => (stream, *done),
+            };
+        while let Some(chunk) = stream.next().await {
+            let mut chunk = match chunk.map_err(Failure::from) {
+                Ok(chunk) => chunk,
+                // The client says so behind the last byte of a whole answer. Who reads the bytes finds the
+                // same, and says more.
+                Err(Failure::Digest { .. }) => return Ok(()),
+                Err(failure) => return Err(failure),
+            };
             let skipped = skip.min(chunk.len() as u64);
             chunk.advance(skipped as usize);
             skip -= skipped;

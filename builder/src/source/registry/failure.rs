@@ -3,10 +3,9 @@
 use std::error::Error;
 use std::io;
 
-use serde::Deserialize;
+use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
 
 use crate::source::Unreachable;
-use crate::store::Digest;
 
 /// How a request to a registry failed.
 #[derive(Debug)]
@@ -30,9 +29,9 @@ pub(super) enum Failure {
     /// Content has another digest than its name or its header says.
     Digest {
         /// What it should be.
-        expected: Digest,
+        expected: String,
         /// What it is.
-        actual: Digest,
+        actual: String,
     },
     /// Anything else: the answer makes no sense.
     Other(String),
@@ -56,33 +55,23 @@ impl Failure {
         }
     }
 
-    /// What an answer of an HTTP status other than success means. Registries say more in its body, in the form of the
-    /// [specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes).
-    pub fn answer(status: u16, body: &[u8]) -> Self {
-        #[derive(Default, Deserialize)]
-        struct Envelope {
-            errors: Vec<Entry>,
-        }
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Entry {
-            code: String,
-            message: String,
-        }
-        let envelope: Option<Envelope> = serde_json::from_slice(body).ok();
-        let Some(Entry { code, message }) = envelope.and_then(|envelope| envelope.errors.into_iter().next())
-        else {
-            return Self::status(status, one_line(&String::from_utf8_lossy(body)));
+    /// The registry's own words, by the specification's error codes.
+    fn envelope(envelope: &OciEnvelope) -> Self {
+        let Some(error) = envelope.errors.first() else {
+            return Self::Other("an empty list of errors".to_owned());
         };
-        let words = one_line(if message.is_empty() { &code } else { &message });
-        match code.as_str() {
-            "UNAUTHORIZED" => Self::Unauthorized(words),
-            "DENIED" => Self::Denied(words),
-            "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => {
-                Self::NotFound
-            }
-            "TOOMANYREQUESTS" => Self::RateLimited,
-            _ => Self::status(status, words),
+        let message =
+            if error.message.is_empty() { format!("{:?}", error.code) } else { one_line(&error.message) };
+        match error.code {
+            OciErrorCode::Unauthorized => Self::Unauthorized(message),
+            OciErrorCode::Denied => Self::Denied(message),
+            OciErrorCode::NameUnknown
+            | OciErrorCode::ManifestUnknown
+            | OciErrorCode::ManifestBlobUnknown
+            | OciErrorCode::BlobUnknown
+            | OciErrorCode::NotFound => Self::NotFound,
+            OciErrorCode::Toomanyrequests => Self::RateLimited,
+            _ => Self::Other(message),
         }
     }
 
@@ -116,12 +105,43 @@ impl Failure {
     }
 }
 
-impl From<reqwest::Error> for Failure {
-    fn from(error: reqwest::Error) -> Self {
-        if error.is_builder() || error.is_redirect() {
-            return Self::Other(chain(&error));
+impl From<OciDistributionError> for Failure {
+    fn from(error: OciDistributionError) -> Self {
+        match error {
+            OciDistributionError::RequestError(error) if error.is_builder() || error.is_redirect() => {
+                Self::Other(chain(&error))
+            }
+            OciDistributionError::RequestError(error) => {
+                Self::request(&error, error.is_connect(), error.is_timeout())
+            }
+            OciDistributionError::AuthenticationFailure(reason) => {
+                match serde_json::from_str::<OciEnvelope>(&reason) {
+                    Ok(OciEnvelope { errors }) if !errors.is_empty() => {
+                        Self::Unauthorized(one_line(&errors[0].message))
+                    }
+                    _ => Self::Unauthorized(one_line(&reason)),
+                }
+            }
+            OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized(String::new()),
+            OciDistributionError::RegistryError { envelope, .. } => Self::envelope(&envelope),
+            OciDistributionError::ServerError { code, message, .. } => Self::status(code, one_line(&message)),
+            OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => {
+                Self::Digest { expected, actual }
+            }
+            error => Self::Other(chain(&error)),
         }
-        Self::request(&error, error.is_connect(), error.is_timeout())
+    }
+}
+
+/// An error in the middle of a blob.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
+            Some(DigestError::VerificationError { expected, actual }) => {
+                Self::Digest { expected: expected.clone(), actual: actual.clone() }
+            }
+            _ => Self::Cut(deepest(&error)),
+        }
     }
 }
 
@@ -163,8 +183,7 @@ mod tests {
 
     fn envelope(code: &str) -> Failure {
         let json = format!(r#"{{"errors":[{{"code":"{code}","message":"the  registry's\nwords"}}]}}"#);
-        let json = json.replace('\n', "\\n");
-        Failure::answer(400, json.as_bytes())
+        Failure::envelope(&serde_json::from_str(&json).unwrap())
     }
 
     #[test]
@@ -185,8 +204,7 @@ mod tests {
         {
             assert_eq!(Failure::status(code, String::new()).may_pass(), again, "{code}");
         }
-        let reset = io::Error::from(io::ErrorKind::ConnectionReset);
-        assert!(Failure::request(&reset, false, false).may_pass());
+        assert!(Failure::from(io::Error::from(io::ErrorKind::ConnectionReset)).may_pass());
     }
 
     #[test]

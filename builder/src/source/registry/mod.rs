@@ -83,7 +83,7 @@ impl Repository {
         let connection = self.connect(name)?;
         // Docker Hub counts the reading of manifests against a limit, but not the question for their digest.
         if let Some((digest, _)) = known
-            && connection.digest(&self.reference)? == Some(*digest)
+            && connection.digest(&self.reference)? == digest.to_string()
         {
             return Ok(None);
         }
@@ -142,7 +142,7 @@ impl Repository {
             return Ok(connection.clone());
         }
         let credentials = credentials::find(&self.reference.registry, &self.reference.repository)?;
-        let new = Arc::new(Connection::new(&self.reference, self.plain_http, credentials)?);
+        let new = Arc::new(Connection::open(&self.reference, self.plain_http, credentials)?);
         *connection = Some(new.clone());
         Ok(new)
     }
