@@ -251,7 +251,7 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::EINVAL.into())
     }
 
-    /// Forbids more. EPERM if [`Seals::SEAL`] is set already.
+    /// Forbids more. EPERM if [`Seals::SEAL`] is set already, EBUSY for [`Seals::WRITE`] as long as it is mapped to be written.
     fn add_seals(&self, _seals: Seals) -> Result<()> {
         Err(Errno::EINVAL.into())
     }

@@ -30,6 +30,9 @@ pub trait MappingObserver: Send + Sync {
     ///
     /// Called without any lock of the file system held.
     fn invalidate(&self, pages: Range<u64>, loss: PageLoss);
+
+    /// Whether what the file holds can be written through it, now or after mprotect(2).
+    fn may_write(&self) -> bool;
 }
 
 /// Locks, mappings and attached objects of an inode. Every [`Inode`](crate::Inode) has one.
@@ -133,18 +136,28 @@ impl InodeState {
         Ok(observer)
     }
 
+    /// Whether somebody has the file mapped who may write to it. The caller holds no lock of the inode.
+    pub(crate) fn is_mapped_to_write(&self) -> bool {
+        let mut found = false;
+        self.for_each_observer(&mut |observer| found |= observer.may_write());
+        found
+    }
+
     /// Has every observer let go of `pages`. The caller holds no lock of the inode.
     pub(crate) fn invalidate(&self, pages: Range<u64>, loss: PageLoss) {
-        if pages.is_empty() {
-            return;
+        if !pages.is_empty() {
+            self.for_each_observer(&mut |observer| observer.invalidate(pages.clone(), loss));
         }
+    }
+
+    fn for_each_observer(&self, act: &mut dyn FnMut(&dyn MappingObserver)) {
         // One after the other, from the last: who comes meanwhile has no pages yet, and who goes needs no word.
         let mut next = self.observers.lock().len();
         while let Some(index) = next.checked_sub(1) {
             next = index;
             let observer = self.observers.lock().get(index).and_then(Weak::upgrade);
             if let Some(observer) = observer {
-                observer.invalidate(pages.clone(), loss);
+                act(&*observer);
             }
         }
     }

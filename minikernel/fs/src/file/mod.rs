@@ -4,6 +4,7 @@ mod flags;
 mod locks;
 mod open_file;
 mod operations;
+mod waits;
 mod write_denied;
 
 pub use flags::{OpenFlags, Whence};
@@ -11,4 +12,5 @@ pub use locks::{Conflict, LockKind, LockOwner, LockRange, LockTable};
 pub(crate) use open_file::MAX_OFFSET;
 pub use open_file::OpenFile;
 pub use operations::{FileOps, Mapping, OpenRequest, Ready, Seeking, UserMemory};
+pub use waits::LockWait;
 pub use write_denied::WriteDenied;

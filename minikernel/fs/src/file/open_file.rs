@@ -307,11 +307,6 @@ impl OpenFile {
         self.ops.as_ref()?.wait_queue()
     }
 
-    /// Whether epoll(7) takes it: only files that can be not ready.
-    pub fn is_pollable(&self) -> bool {
-        self.ops.is_some()
-    }
-
     /// ioctl(2) for what belongs to the file; ENOTTY for all that is not known.
     pub fn ioctl(&self, request: u32, argument: usize, memory: &mut dyn UserMemory) -> Result<usize> {
         self.check_not_path()?;

@@ -326,6 +326,9 @@ impl Inode for Node {
         if self.seals()?.contains(Seals::SEAL) {
             return Err(Errno::EPERM.into());
         }
+        if seals.contains(Seals::WRITE) && self.state.is_mapped_to_write() {
+            return Err(Errno::EBUSY.into());
+        }
         self.inner.lock().seals |= seals;
         Ok(())
     }

@@ -72,6 +72,10 @@ impl MappingObserver for Observer {
     fn invalidate(&self, pages: Range<u64>, _loss: PageLoss) {
         self.0.lock().push(pages);
     }
+
+    fn may_write(&self) -> bool {
+        true
+    }
 }
 
 #[test]

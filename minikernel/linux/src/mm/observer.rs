@@ -46,6 +46,14 @@ impl MappingObserver for Observer {
         self.id
     }
 
+    fn may_write(&self) -> bool {
+        let (Some(space), Some(inode)) = (self.space.upgrade(), self.inode.upgrade()) else { return false };
+        space.inner.lock().areas.iter().any(|vma| {
+            let its = matches!(&vma.backing, Backing::File(part) if Arc::ptr_eq(&part.inode, &inode));
+            its && !vma.is_private() && vma.max_access.contains(Access::WRITE)
+        })
+    }
+
     fn invalidate(&self, pages: Range<u64>, loss: PageLoss) {
         let (Some(space), Some(inode)) = (self.space.upgrade(), self.inode.upgrade()) else { return };
         let mut guard = space.inner.lock();

@@ -1,9 +1,9 @@
 //! mmap(2) and its family.
 
 use bitflags::bitflags;
-use isopod_fs::Errno;
 use isopod_fs::file::{Mapping, OpenFile};
 use isopod_fs::vfs::MountFlags;
+use isopod_fs::{Errno, Seals};
 use isopod_hal::paging::Access;
 
 use super::argument::{Fd, Flags};
@@ -100,7 +100,7 @@ pub async fn mmap(
     let mut max_access = Access::all();
     let backing = match file {
         Some(file) => {
-            max_access = allowed(&file, shared)?;
+            max_access = allowed(&file, shared, wanted)?;
             if wanted.contains(Access::EXEC) && !max_access.contains(Access::EXEC) {
                 return Err(Errno::EPERM.into());
             }
@@ -122,15 +122,8 @@ pub async fn mmap(
     area.set(VmaFlags::SHARED, shared);
     area.set(VmaFlags::GROWS_DOWN, flags.contains(MapFlags::GROWS_DOWN) && !shared);
     area.set(VmaFlags::LOCKED, flags.contains(MapFlags::LOCKED));
-    let request = MapRequest {
-        placement,
-        length,
-        access: wanted,
-        max_access,
-        flags: area,
-        backing,
-        no_reserve: flags.contains(MapFlags::NO_RESERVE),
-    };
+    area.set(VmaFlags::NO_RESERVE, flags.contains(MapFlags::NO_RESERVE));
+    let request = MapRequest { placement, length, access: wanted, max_access, flags: area, backing };
     let start = ctx.memory.map(request)?;
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) && !wanted.is_empty() {
         let kind = if wanted.contains(Access::WRITE) && !shared { FaultKind::Write } else { FaultKind::Read };
@@ -142,13 +135,21 @@ pub async fn mmap(
 
 /// What a mapping of `file` may ever be allowed to do. A file must be readable to be mapped at all; a shared mapping can be written only if
 /// the file can.
-fn allowed(file: &OpenFile, shared: bool) -> Result<Access, Errno> {
+fn allowed(file: &OpenFile, shared: bool, wanted: Access) -> Result<Access, Errno> {
     let flags = file.flags();
     if !flags.readable() {
         return Err(Errno::EACCES);
     }
     let mut allowed = Access::all();
     if shared && !flags.writable() {
+        allowed.remove(Access::WRITE);
+    }
+    // What cannot be sealed is not sealed.
+    let seals = if shared { file.inode().seals().unwrap_or(Seals::empty()) } else { Seals::empty() };
+    if seals.intersects(Seals::WRITE | Seals::FUTURE_WRITE) {
+        if wanted.contains(Access::WRITE) {
+            return Err(Errno::EPERM);
+        }
         allowed.remove(Access::WRITE);
     }
     if file.path().mount().flags().contains(MountFlags::NOEXEC) {

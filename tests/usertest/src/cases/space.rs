@@ -12,6 +12,36 @@ pub fn run(t: &mut Report) {
     allocation(t);
     anonymous_files(t);
     endless(t);
+    sealed_mappings(t);
+}
+
+fn sealed_mappings(t: &mut Report) {
+    let map = |fd, protection| sys!(SYS_mmap, 0, 4096, protection, MAP_SHARED, fd, 0);
+    let seal = |fd, seals| sys!(SYS_fcntl, fd, F_ADD_SEALS, seals);
+    let (read, both) = (PROT_READ, PROT_READ | PROT_WRITE);
+    for (name, protection) in [("written", both), ("read", read)] {
+        let fd = sys!(SYS_memfd_create, c"sealed", MFD_ALLOW_SEALING).expect("a file") as i32;
+        sys!(SYS_ftruncate, fd, 4096).expect("a page");
+        let mapped = map(fd, protection).expect("a mapping");
+        t.call(&format!("seal_write_while_{name}"), seal(fd, F_SEAL_WRITE));
+        sys!(SYS_munmap, mapped, 4096).expect("no mapping");
+        t.call(&format!("seal_write_after_{name}"), seal(fd, F_SEAL_WRITE));
+        t.call("sealed_map_to_write", map(fd, both));
+        let mapped = map(fd, read).unwrap_or(0);
+        t.is("sealed_map_to_read", mapped != 0);
+        t.call("sealed_mprotect", sys!(SYS_mprotect, mapped, 4096, both));
+        close(fd);
+    }
+    let fd = sys!(SYS_memfd_create, c"sealed", MFD_ALLOW_SEALING).expect("a file") as i32;
+    sys!(SYS_ftruncate, fd, 4096).expect("a page");
+    let mapped = map(fd, both).expect("a mapping");
+    t.call("seal_future_write", seal(fd, F_SEAL_FUTURE_WRITE));
+    t.call("future_write", sys!(SYS_pwrite64, fd, b"x", 1, 0));
+    t.call("future_map", map(fd, both));
+    t.call("future_old_mapping", sys!(SYS_getrandom, mapped, 8, 0));
+    t.call("future_then_write", seal(fd, F_SEAL_WRITE));
+    t.ok("future_map_to_read", map(fd, read));
+    close(fd);
 }
 
 fn truncation(t: &mut Report) {

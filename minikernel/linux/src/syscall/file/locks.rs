@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 
-use isopod_fs::file::{Conflict, LockKind, LockOwner, LockRange, OpenFile, Whence};
+use isopod_fs::file::{Conflict, LockKind, LockOwner, LockRange, LockWait, OpenFile, Whence};
 use isopod_fs::{Errno, Error};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -140,7 +140,18 @@ async fn set_lock(
         return Err(Errno::EBADF.into());
     }
     let locks = &file.inode().state().locks;
-    lock_when_free(ctx, file, wait, || locks.set(owner, kind, range)).await
+    let waiting = LockWait::new();
+    let lock = || match (locks.set(owner, kind, range), kind, owner.process_id()) {
+        // Who waits for whom is known of processes only; a description has nobody who could wait.
+        (Err(Error::Errno(Errno::EAGAIN)), Some(kind), Some(_)) if wait => {
+            if let Some(conflict) = locks.conflict(owner, kind, range) {
+                waiting.wait_for(owner, conflict.owner)?;
+            }
+            Err(Errno::EAGAIN.into())
+        }
+        (outcome, ..) => outcome,
+    };
+    lock_when_free(ctx, file, wait, lock).await
 }
 
 /// Does `lock`, and while another lock stands in the way again at each release, if `wait`.
