@@ -172,7 +172,6 @@ fn place(
         max_access: Access::all(),
         flags: VmaFlags::empty(),
         backing,
-        no_reserve: false,
     };
     space.map(request).map(|_| ())
 }

@@ -72,7 +72,6 @@ pub async fn build(
         max_access: Access::all(),
         flags: VmaFlags::GROWS_DOWN | VmaFlags::STACK,
         backing: Backing::Anonymous,
-        no_reserve: false,
     })?;
     space.set_start(Start {
         arguments: content.arguments.clone(),

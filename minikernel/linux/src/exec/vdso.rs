@@ -43,7 +43,6 @@ fn place(
         max_access: access,
         flags: VmaFlags::empty(),
         backing: Backing::Kernel { frames: Arc::clone(frames), first: 0, name },
-        no_reserve: true,
     })?;
     Ok(())
 }

@@ -10,15 +10,14 @@ use isopod_hal::paging::Access;
 use isopod_hal::sync::Once;
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
+use super::layout::LOWEST;
 use super::space::{AddressSpace, Inner};
+use super::vma::STACK_GUARD;
 use super::{Backing, FileBacking, Vma, VmaFlags, page_down};
 use crate::{memory_pressure, process, sched};
 
 /// How much of a file is mapped around a read fault, in bytes, as far as it is in memory already (Linux's `fault_around_bytes`).
 const FAULT_AROUND: usize = 64 << 10;
-
-/// Free space kept between a growing stack and what lies below (Linux's `stack_guard_gap`, 256 pages).
-const STACK_GUARD: usize = 256 * PAGE_SIZE;
 
 /// What the program tried.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -169,9 +168,11 @@ impl Inner {
         }
         let grown = (above.end - page) as u64;
         let crowded = self.areas.last_before(page).is_some_and(|below| {
-            !below.flags.contains(VmaFlags::GROWS_DOWN) && page - below.end < STACK_GUARD
+            let harmless = below.flags.contains(VmaFlags::GROWS_DOWN) || below.access.is_empty();
+            !harmless && page - below.end < STACK_GUARD
         });
-        if grown > self.stack_limit || crowded || !self.may_grow(above.start - page) {
+        let outside = page < LOWEST || grown > self.stack_limit;
+        if outside || crowded || self.check_growth(above.start - page, above.access, above.flags).is_err() {
             return Err(FaultError::NotMapped);
         }
         let extension = Vma { start: page, end: above.start, ..above.clone() };

@@ -41,8 +41,6 @@ pub struct MapRequest {
     pub flags: VmaFlags,
     /// Where pages come from.
     pub backing: Backing,
-    /// Do not refuse a size that memory cannot hold (`MAP_NORESERVE`).
-    pub no_reserve: bool,
 }
 
 /// The page-aligned range of `length` bytes at `start`, or `None` if it leaves the user half.
@@ -61,7 +59,10 @@ impl AddressSpace {
         let mut inner = self.inner.lock();
         let start = inner.place(request.placement, length)?;
         let range = start..start + length;
-        inner.check_growth(&request, length)?;
+        if inner.areas.len() >= MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        inner.check_growth(length, request.access, request.flags)?;
         if inner.touches_kernel_area(range.clone()) {
             return Err(Errno::EPERM);
         }
@@ -177,7 +178,8 @@ impl Inner {
             Placement::Low => self.areas.highest_gap(length, 0x4000_0000, 0x8000_0000).ok_or(Errno::ENOMEM),
             Placement::Hint(hint) => {
                 let hint = hint & !(PAGE_SIZE - 1);
-                if hint >= LOWEST && user_range(hint, length).is_some_and(|range| self.areas.is_free(range)) {
+                if hint >= LOWEST && user_range(hint, length).is_some_and(|range| self.areas.has_room(range))
+                {
                     return Ok(hint);
                 }
                 let top = self.layout.mmap_top;
@@ -189,16 +191,12 @@ impl Inner {
         }
     }
 
-    /// Refuses what exceeds the process's limit, the number of areas, or plainly the memory there is (overcommit mode 0).
-    fn check_growth(&self, request: &MapRequest, length: usize) -> Result<(), Errno> {
-        let private_writable =
-            !request.flags.contains(VmaFlags::SHARED) && request.access.contains(Access::WRITE);
-        let absurd =
-            private_writable && !request.no_reserve && length / PAGE_SIZE > memory_stats().total_frames;
-        if absurd || self.areas.len() >= MAX_AREAS || !self.may_grow(length) {
-            return Err(Errno::ENOMEM);
-        }
-        Ok(())
+    /// Refuses `more` bytes of such an area if they exceed the process's limit, or plainly the memory there is (overcommit mode 0).
+    pub(super) fn check_growth(&self, more: usize, access: Access, flags: VmaFlags) -> Result<(), Errno> {
+        let counts =
+            access.contains(Access::WRITE) && !flags.intersects(VmaFlags::SHARED | VmaFlags::NO_RESERVE);
+        let absurd = counts && more / PAGE_SIZE > memory_stats().total_frames;
+        if absurd || !self.may_grow(more) { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
     fn try_brk(&mut self, wanted: usize, data_limit: u64) -> Option<()> {
@@ -213,16 +211,16 @@ impl Inner {
         let range = user_range(old_end, new_end - old_end)?;
         let size = range.len();
         // One page stays free before the next area, as Linux keeps its guard gap.
-        let fits = self.areas.is_free(range.start..range.end.checked_add(PAGE_SIZE)?)
-            && self.may_grow(size)
-            && size / PAGE_SIZE <= memory_stats().total_frames;
+        let (access, flags) = (Access::READ | Access::WRITE, VmaFlags::HEAP);
+        let fits = self.areas.has_room(range.start..range.end.checked_add(PAGE_SIZE)?)
+            && self.check_growth(size, access, flags).is_ok();
         fits.then(|| {
             self.areas.insert(Vma {
                 start: range.start,
                 end: range.end,
-                access: Access::READ | Access::WRITE,
+                access,
                 max_access: Access::all(),
-                flags: VmaFlags::HEAP,
+                flags,
                 backing: Backing::Anonymous,
             });
         })

@@ -5,6 +5,7 @@ use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::USER_END;
 
 use super::layout::LOWEST;
+use super::map::MAX_AREAS;
 use super::space::{AddressSpace, Inner};
 use super::{Placement, Vma, VmaFlags, page_up};
 
@@ -29,6 +30,10 @@ impl AddressSpace {
             return Err(Errno::EINVAL);
         }
         let mut inner = self.inner.lock();
+        // A move splits an area at each end of the old and of the new range at the most.
+        if inner.areas.len() + 4 > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
         let vma = inner.areas.find(start).ok_or(Errno::EFAULT)?.clone();
         if vma.flags.contains(VmaFlags::KERNEL) {
             return Err(Errno::EPERM);
@@ -50,13 +55,11 @@ impl AddressSpace {
             inner.unmap(start + new..start + old);
             return Ok(start);
         }
-        if !inner.may_grow(new - old) {
-            return Err(Errno::ENOMEM);
-        }
+        inner.check_growth(new - old, vma.access, vma.flags)?;
         let end = start + old;
         let in_place = old != 0
             && end == vma.end
-            && start.checked_add(new).is_some_and(|to| to <= USER_END && inner.areas.is_free(end..to));
+            && start.checked_add(new).is_some_and(|to| to <= USER_END && inner.areas.has_room(end..to));
         if in_place {
             inner.extend(&vma, start + new);
             return Ok(start);
@@ -101,6 +104,8 @@ impl Inner {
             return Err(Errno::EINVAL);
         }
         self.unmap(to..target_end);
+        let more = if keep { new } else { new.saturating_sub(old) };
+        self.check_growth(more, vma.access, vma.flags)?;
         let moved = old.min(new);
         self.table.move_range(from, to, moved).map_err(|_| Errno::ENOMEM)?;
         let part = self.areas.take_first(&(from..(from + old).max(from + PAGE_SIZE)));

@@ -31,8 +31,13 @@ bitflags! {
         const WIPE_ON_FORK = 1 << 6;
         /// May not be changed or unmapped by the program (the vDSO's data).
         const KERNEL = 1 << 7;
+        /// Its size is not refused for being more than memory can hold (`MAP_NORESERVE`).
+        const NO_RESERVE = 1 << 8;
     }
 }
+
+/// Free space kept between a growing stack and what lies below (Linux's `stack_guard_gap`, 256 pages).
+pub(super) const STACK_GUARD: usize = 256 * isopod_hal::PAGE_SIZE;
 
 /// Where the pages of an area come from.
 #[derive(Clone)]
@@ -141,6 +146,12 @@ impl Vma {
     /// True for memory whose changes stay in this address space.
     pub fn is_private(&self) -> bool {
         !self.flags.contains(VmaFlags::SHARED)
+    }
+
+    /// Where the room begins that nothing is placed in: a stack's guard gap (`vm_start_gap()` of Linux).
+    fn start_of_gap(&self) -> usize {
+        let gap = if self.flags.contains(VmaFlags::GROWS_DOWN) { STACK_GUARD } else { 0 };
+        self.start.saturating_sub(gap)
     }
 
     /// The part of the area inside `range`, which must overlap it.
@@ -301,16 +312,22 @@ impl VmaSet {
         }
     }
 
-    /// The highest free range of `length` bytes that ends at or below `top` and starts at or above `bottom`.
+    /// The highest free range of `length` bytes that ends at or below `top` and starts at or above `bottom`. Stacks keep their room.
     pub fn highest_gap(&self, length: usize, bottom: usize, top: usize) -> Option<usize> {
-        let mut ceiling = top;
+        let mut ceiling = top.min(self.next_after(top - 1).map_or(top, Vma::start_of_gap));
         for vma in self.areas.range(..top).rev().map(|(_, vma)| vma) {
             if vma.end <= ceiling && ceiling - vma.end >= length {
                 break;
             }
-            ceiling = ceiling.min(vma.start);
+            ceiling = ceiling.min(vma.start_of_gap());
         }
         ceiling.checked_sub(length).filter(|&start| start >= bottom)
+    }
+
+    /// True when nothing overlaps `range`, and it leaves the room below the next stack alone.
+    pub fn has_room(&self, range: Range<usize>) -> bool {
+        let next = self.next_after(range.end.saturating_sub(1));
+        self.is_free(range.clone()) && next.is_none_or(|next| range.end <= next.start_of_gap())
     }
 
     /// True when nothing overlaps `range`.

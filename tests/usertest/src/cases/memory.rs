@@ -20,6 +20,53 @@ pub fn run(t: &mut Report) {
     advice(t);
     heap(t);
     locking(t);
+    limits(t);
+    stacks(t);
+}
+
+/// mremap(2) heeds the same limits as mmap(2).
+fn limits(t: &mut Report) {
+    let at = must_map(4);
+    let target = must_map(64);
+    t.call("mremap_absurd", sys!(SYS_mremap, at, PAGE, 1usize << 46, MREMAP_MAYMOVE));
+    let mut old = crate::sys::zeroed::<rlimit>();
+    let limit = |new: *const rlimit, old: *mut rlimit| sys!(SYS_prlimit64, 0, RLIMIT_AS, new, old);
+    limit(std::ptr::null(), &mut old).expect("the limit");
+    limit(&rlimit { rlim_cur: 4096, ..old }, std::ptr::null_mut()).expect("a lower limit");
+    let outcomes = [
+        sys!(SYS_mremap, at, PAGE, 64 * PAGE, MREMAP_MAYMOVE),
+        sys!(SYS_mremap, at, PAGE, 64 * PAGE, MREMAP_MAYMOVE | MREMAP_FIXED, target),
+        sys!(SYS_mremap, at + 2 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP),
+        sys!(SYS_mremap, at, 4 * PAGE, PAGE, 0).map(|_| 0),
+    ];
+    limit(&old, std::ptr::null_mut()).expect("the old limit");
+    for (name, outcome) in ["grow", "grow_fixed", "keep", "shrink"].into_iter().zip(outcomes) {
+        t.call(&format!("mremap_limited_{name}"), outcome);
+    }
+}
+
+/// Areas that grow downwards keep their distance from what lies below, and have nothing placed there.
+fn stacks(t: &mut Report) {
+    let zero = must_open(c"/dev/zero", O_RDONLY);
+    // The room is inaccessible, so that nothing else comes there, until a case takes a part of it away.
+    let room = map(1024 * PAGE, PROT_NONE, ANONYMOUS).expect("room");
+    let top = room + 1023 * PAGE;
+    let fixed =
+        |at, protection, flags| sys!(SYS_mmap, at, PAGE, protection, ANONYMOUS | MAP_FIXED | flags, -1, 0);
+    let touch = |at: usize| sys!(SYS_read, zero, at, 1);
+    fixed(top, RW, MAP_GROWSDOWN).expect("a stack");
+    sys!(SYS_munmap, room + PAGE, 1022 * PAGE).expect("room below it");
+    t.call("stack_grows", touch(top - PAGE));
+    t.call("stack_grows_far", touch(top - 100 * PAGE));
+    t.is("stack_has_grown", is_mapped(top - 50 * PAGE));
+    let hint = top - 110 * PAGE;
+    t.is("hint_in_stack_gap_moves", sys!(SYS_mmap, hint, PAGE, RW, ANONYMOUS, -1, 0) != Ok(hint));
+    t.is("fixed_in_stack_gap", fixed(top - 300 * PAGE, RW, 0).is_ok());
+    t.call("stack_keeps_distance", touch(top - 101 * PAGE));
+    t.is("inaccessible_in_stack_gap", fixed(top - 300 * PAGE, PROT_NONE, 0).is_ok());
+    t.call("stack_grows_to_inaccessible", touch(top - 101 * PAGE));
+    close(zero);
+    sys!(SYS_munmap, room, 1024 * PAGE).expect("gone");
 }
 
 fn map(length: usize, protection: i32, flags: i32) -> Result<usize, Errno> {

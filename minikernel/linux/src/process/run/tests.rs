@@ -91,7 +91,6 @@ fn a_wait_that_is_made_again_after_a_stop_ends_when_the_first_would_have() {
         max_access: Access::all(),
         flags: VmaFlags::empty(),
         backing: Backing::Anonymous,
-        no_reserve: false,
     };
     memory.map(request).unwrap();
     memory.activate();
