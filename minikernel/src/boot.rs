@@ -9,7 +9,7 @@ use isopod_hal::{log, panic, power, timer};
 use isopod_linux::host;
 use isopod_linux::kernel::{self, Kernel};
 use isopod_linux::wait::retry;
-use isopod_linux::{dev, process, sched};
+use isopod_linux::{dev, process, sched, syscall};
 use isopod_manifest::channel::Kind;
 use isopod_manifest::{Channel, Manifest};
 
@@ -64,6 +64,9 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
     };
     let first = process::start_first(&manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
     first.ended.until(|| first.status()).await;
+    if manifest.trace {
+        host::log(syscall::unknown_calls().as_bytes());
+    }
     Ok(first.status().map_or(OWN_ERROR, process::ExitStatus::code))
 }
 

@@ -44,4 +44,4 @@ pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNum
 pub use dispatch::{handle, make_at_once};
 pub use path::{PATH_MAX, with_view};
 pub use table::{CALLS, CallInfo, Parameter};
-pub use unknown::{UnknownCalls, unknown_calls};
+pub use unknown::unknown_calls;

@@ -150,6 +150,7 @@ system_calls! {
     75 fdatasync(fd: Fd) => now file::io::fsync;
     76 truncate(path: UserPath, length: i64) => again file::attributes::truncate;
     77 ftruncate(fd: Fd, length: i64) => again file::attributes::ftruncate;
+    78 getdents(fd: Fd, dirp: OutBytes, count: u32) => wait file::directory::getdents;
     79 getcwd(buf: OutBytes, size: usize) => again file::directory::getcwd;
     80 chdir(path: UserPath) => again file::directory::chdir;
     81 fchdir(fd: Fd) => again file::directory::fchdir;
@@ -285,6 +286,7 @@ system_calls! {
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
     275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => wait splice::splice;
     276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => wait splice::tee;
+    277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => now file::io::sync_file_range;
     278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => wait splice::vmsplice;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => again file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
@@ -323,6 +325,7 @@ system_calls! {
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => now pidfd::pidfd_getfd;
     439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => again file::stat::faccessat2;
     441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
+    452 fchmodat2(dirfd: Fd, pathname: UserPath, mode: Mode, flags: Flags) => again file::attributes::fchmodat2;
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@ pub fn run(t: &mut Report) {
     numbers(t);
     null_zero_full(t);
     random(t);
+    much(t);
     terminals(t);
     shared_memory(t);
 }
@@ -68,6 +69,29 @@ fn null_zero_full(t: &mut Report) {
     t.call("full_read", sys!(SYS_read, full, &mut buffer, 100));
     t.call("full_write", sys!(SYS_write, full, &buffer, 1));
     close(full);
+}
+
+/// More than the kernel moves at once.
+fn much(t: &mut Report) {
+    const LENGTH: usize = (5 << 20) + 77;
+    let mut bytes = vec![1u8; LENGTH];
+    for (name, path) in [("zero", c"/dev/zero"), ("urandom", c"/dev/urandom")] {
+        let fd = must_open(path, O_RDONLY);
+        t.call(&format!("{name}_much"), sys!(SYS_read, fd, bytes.as_mut_ptr(), LENGTH));
+        t.is(&format!("{name}_much_to_the_end"), bytes[LENGTH - 64..].iter().any(|&byte| byte != 1));
+        close(fd);
+    }
+    t.call("getrandom_much", sys!(SYS_getrandom, bytes.as_mut_ptr(), LENGTH, 0));
+    let fd = sys!(SYS_memfd_create, c"much", 0).expect("a file") as i32;
+    t.call("file_write_much", sys!(SYS_write, fd, bytes.as_ptr(), LENGTH));
+    let mut back = vec![0u8; LENGTH];
+    t.call("file_read_much", sys!(SYS_pread64, fd, back.as_mut_ptr(), LENGTH, 0));
+    t.is("file_much_is_the_same", back == bytes);
+    let to = sys!(SYS_memfd_create, c"copy", 0).expect("a file") as i32;
+    sys!(SYS_lseek, fd, 0, SEEK_SET).expect("the start");
+    t.call("sendfile_much", sys!(SYS_sendfile, to, fd, 0, LENGTH));
+    close(fd);
+    close(to);
 }
 
 fn random(t: &mut Report) {

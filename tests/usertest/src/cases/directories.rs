@@ -95,6 +95,15 @@ fn listing(t: &mut Report) {
     sys!(SYS_mknodat, AT_FDCWD, c"list/fifo", S_IFIFO | 0o600, 0).expect("a pipe");
     let fd = must_open(c"list", O_RDONLY | O_DIRECTORY);
     t.show("getdents", entries(fd, 1024).join(" "));
+    let old = sys!(SYS_open, c".", O_RDONLY).expect("the directory") as i32;
+    let mut first = [0u8; 1024];
+    t.ok("old_getdents", sys!(SYS_getdents, old, &mut first, 1024));
+    let place = first.windows(4).position(|bytes| bytes == [24, 0, b'.', 0]).expect("an entry for .");
+    t.show("old_getdents_type_at_the_end", first[place + 7]);
+    sys!(SYS_lseek, old, 0, SEEK_SET).expect("the start");
+    t.call("old_getdents_too_small", sys!(SYS_getdents, old, &mut first, 10));
+    t.call("old_getdents_fault", sys!(SYS_getdents, old, 8, 1000));
+    close(old);
     t.call("getdents_end", sys!(SYS_getdents64, fd, &mut [0u8; 64], 64));
     t.call("rewind", sys!(SYS_lseek, fd, 0, SEEK_SET));
     t.show("getdents_small_buffer", entries(fd, 48).len());

@@ -78,6 +78,16 @@ fn writing(t: &mut Report) {
 fn positions(t: &mut Report) {
     put("digits", "0123456789");
     let fd = must_open(c"digits", O_RDWR);
+    for (name, offset, length, flags) in [
+        ("", 0, 10, 7),
+        ("_flags", 0, 10, 8),
+        ("_negative", -1i64, 10, 0),
+        ("_backwards", 5, -6, 0),
+        ("_overflow", 5, i64::MAX, 0),
+    ] {
+        t.call(&format!("sync_file_range{name}"), sys!(SYS_sync_file_range, fd, offset, length, flags));
+    }
+    t.call("sync_file_range_closed", sys!(SYS_sync_file_range, CLOSED, 0, 0, 8));
     t.call("seek_set", sys!(SYS_lseek, fd, 4, SEEK_SET));
     t.call("seek_cur", sys!(SYS_lseek, fd, 2, SEEK_CUR));
     t.call("seek_back", sys!(SYS_lseek, fd, -6, SEEK_CUR));

@@ -49,6 +49,14 @@ fn stat_family(t: &mut Report) {
 fn statx_family(t: &mut Report) {
     let mut statx = sys::zeroed::<libc::statx>();
     t.call("statx", sys!(SYS_statx, AT_FDCWD, c"file", 0, STATX_BASIC_STATS, &mut statx));
+    for (name, path) in [("file", c"file"), ("proc", c"/proc"), ("root", c"/"), ("below", c"/proc/self")] {
+        let mut about = sys::zeroed::<libc::statx>();
+        sys!(SYS_statx, AT_FDCWD, path, 0, STATX_BASIC_STATS, &mut about).expect("a file");
+        t.is(
+            &format!("statx_{name}_is_mount_root"),
+            about.stx_attributes & STATX_ATTR_MOUNT_ROOT as u64 != 0,
+        );
+    }
     t.show("statx_size", statx.stx_size);
     t.show("statx_mode", format!("{:o}", statx.stx_mode));
     t.is("statx_mask", statx.stx_mask & STATX_BASIC_STATS == STATX_BASIC_STATS);
@@ -83,6 +91,13 @@ fn modes(t: &mut Report) {
     t.call("fchmod", sys!(SYS_fchmod, fd, 0o600));
     t.show("fchmod_mode", mode(c"file"));
     close(fd);
+    t.call("fchmodat2", sys!(SYS_fchmodat2, AT_FDCWD, c"file", 0o644, 0));
+    t.call("fchmodat2_bad_flag", sys!(SYS_fchmodat2, AT_FDCWD, c"file", 0o644, AT_SYMLINK_FOLLOW));
+    t.call("fchmodat2_empty", sys!(SYS_fchmodat2, AT_FDCWD, c"", 0o644, 0));
+    sys!(SYS_symlinkat, c"file", AT_FDCWD, c"chmod_link").expect("a link");
+    t.call("fchmodat2_link", sys!(SYS_fchmodat2, AT_FDCWD, c"chmod_link", 0o600, AT_SYMLINK_NOFOLLOW));
+    t.call("fchmodat2_through_link", sys!(SYS_fchmodat2, AT_FDCWD, c"chmod_link", 0o644, 0));
+    sys!(SYS_unlink, c"chmod_link").expect("no link");
     t.call("fchmodat", sys!(SYS_fchmodat, AT_FDCWD, c"file", 0o644));
     t.call("chmod_follows", sys!(SYS_chmod, c"link", 0o666));
     t.show("chmod_follows_mode", mode(c"file"));

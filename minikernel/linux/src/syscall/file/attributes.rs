@@ -1,7 +1,7 @@
 //! chmod(2), chown(2), utimensat(2), truncate(2), fallocate(2), umask(2).
 
 use isopod_fs::vfs::{Path, SetTime};
-use isopod_fs::{AllocateMode, Errno, Timestamp};
+use isopod_fs::{AllocateMode, Errno, FileType, Timestamp};
 
 use super::{AT_EMPTY, AT_NO_FOLLOW, opened, resolve, size, with};
 use crate::fail::{Attempt, SysResult};
@@ -22,7 +22,18 @@ pub fn chmod(ctx: &mut Ctx, name: UserPath, mode: Mode) -> Attempt {
 
 /// fchmodat(2); the system call has no flags.
 pub fn fchmodat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode) -> Attempt {
-    let place = resolve(ctx, dirfd, name, 0)?;
+    fchmodat2(ctx, dirfd, name, mode, Flags(0))
+}
+
+/// fchmodat2(2). A symbolic link has no mode that could be changed.
+pub fn fchmodat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, mode: Mode, flags: Flags) -> Attempt {
+    if flags.0 & !(AT_NO_FOLLOW | AT_EMPTY) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let place = resolve(ctx, dirfd, name, flags.0)?;
+    if place.inode().metadata()?.kind == FileType::Symlink {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     with(ctx, |view| view.chmod(&place, mode.0 as u16 & 0o7777))?;
     Ok(0)
 }

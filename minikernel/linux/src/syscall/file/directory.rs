@@ -80,8 +80,40 @@ fn push_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> bool 
     true
 }
 
+/// As [`push_entry`], for `struct linux_dirent`: the type is its last byte.
+fn push_old_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> bool {
+    const FIXED: usize = 18;
+    let length = (FIXED + entry.name.len() + 2).next_multiple_of(8);
+    if entries.len() + length > room {
+        return false;
+    }
+    let end = entries.len() + length;
+    entries.extend(entry.inode.to_le_bytes());
+    entries.extend(entry.next.to_le_bytes());
+    entries.extend((length as u16).to_le_bytes());
+    entries.extend(entry.name);
+    entries.resize(end - 1, 0);
+    entries.push(entry.kind.dirent_type());
+    true
+}
+
 /// getdents64(2)
 pub async fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
+    read_entries(ctx, fd, buffer, size, push_entry).await
+}
+
+/// getdents(2)
+pub async fn getdents(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
+    read_entries(ctx, fd, buffer, size, push_old_entry).await
+}
+
+async fn read_entries(
+    ctx: &Ctx,
+    fd: Fd,
+    buffer: OutBytes,
+    size: u32,
+    push: fn(&mut Vec<u8>, usize, &DirEntry<'_>) -> bool,
+) -> SysResult {
     let file = ctx.thread.files().get(fd.0)?;
     let room = (size as usize).min(BATCH);
     let mut entries = Vec::new();
@@ -90,7 +122,7 @@ pub async fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> S
     retry(|| {
         entries.clear();
         file.read_dir(&mut |entry| {
-            let fits = push_entry(&mut entries, room, entry);
+            let fits = push(&mut entries, room, entry);
             refused |= !fits;
             fits
         })
@@ -117,5 +149,8 @@ mod tests {
         assert_eq!(bytes.len(), 24);
         assert_eq!(bytes[16..], [24, 0, 8, b'a', b'b', b'c', 0, 0]);
         assert!(!push_entry(&mut bytes, 47, &entry));
+        let mut bytes = Vec::new();
+        assert!(push_old_entry(&mut bytes, 24, &entry));
+        assert_eq!(bytes[16..], [24, 0, b'a', b'b', b'c', 0, 0, 8]);
     }
 }

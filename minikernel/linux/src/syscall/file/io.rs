@@ -389,6 +389,20 @@ pub fn fsync(ctx: &mut Ctx, fd: Fd) -> SysResult {
     }
 }
 
+/// `sync_file_range(2)`, as [`fsync`].
+pub fn sync_file_range(ctx: &mut Ctx, fd: Fd, offset: i64, length: i64, flags: Flags) -> SysResult {
+    const ALL: u32 = 7;
+    let file = ctx.thread.files().get(fd.0)?;
+    let end = offset.checked_add(length);
+    if flags.0 & !ALL != 0 || offset < 0 || end.is_none_or(|end| end < offset) {
+        return Err(Errno::EINVAL.into());
+    }
+    match file.kind() {
+        FileType::Regular | FileType::BlockDevice | FileType::Directory | FileType::Symlink => Ok(0),
+        _ => Err(Errno::ESPIPE.into()),
+    }
+}
+
 /// syncfs(2)
 pub fn syncfs(ctx: &mut Ctx, fd: Fd) -> SysResult {
     ctx.thread.files().get(fd.0)?;
