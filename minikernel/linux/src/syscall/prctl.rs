@@ -23,6 +23,8 @@ const CAPBSET_READ: i32 = 23;
 const CAPBSET_DROP: i32 = 24;
 const SET_TIMERSLACK: i32 = 29;
 const GET_TIMERSLACK: i32 = 30;
+const SET_CHILD_SUBREAPER: i32 = 36;
+const GET_CHILD_SUBREAPER: i32 = 37;
 const SET_NO_NEW_PRIVS: i32 = 38;
 const GET_NO_NEW_PRIVS: i32 = 39;
 const GET_TID_ADDRESS: i32 = 40;
@@ -54,6 +56,15 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             let current = ctx.thread.name();
             name[..current.len()].copy_from_slice(&current);
             ctx.memory.write_bytes(first as usize, &name).await?;
+            Ok(0)
+        }
+        SET_CHILD_SUBREAPER => {
+            ctx.thread.process().adopts_orphans.store(first != 0, Ordering::Relaxed);
+            Ok(0)
+        }
+        GET_CHILD_SUBREAPER => {
+            let adopts = ctx.thread.process().adopts_orphans.load(Ordering::Relaxed);
+            ctx.memory.write(UserPtr::new(first as usize), &i32::from(adopts)).await?;
             Ok(0)
         }
         SET_PDEATHSIG => {

@@ -32,6 +32,7 @@ mod start;
 mod threads;
 mod time;
 mod timers;
+mod waiting;
 mod xattr;
 
 /// A group's name and what runs it, in a folder of its own.
@@ -56,6 +57,7 @@ pub const GROUPS: &[Group] = &[
     ("frames", frames::run),
     ("threads", threads::run),
     ("children", children::run),
+    ("waiting", waiting::run),
     ("futex", futex::run),
     ("signals", signals::run),
     ("time", time::run),
