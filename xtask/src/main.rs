@@ -11,6 +11,7 @@ mod demo;
 mod docs;
 mod fuzz;
 mod lint;
+mod models;
 mod process;
 mod setup;
 mod soak;
@@ -38,6 +39,8 @@ enum Task {
     Docs(docs::Arguments),
     /// Feed each parser inputs nobody thought of, for some seconds
     Fuzz(fuzz::Arguments),
+    /// Try every order in which several processors can do what wakes and waits in the kernel
+    Models,
     /// Do the same many times, at once, and interrupted: a part of what `test --all` runs
     Soak(soak::Arguments),
     /// Run everything that must be green: setup if something is missing, lint, unit, fuzz and end-to-end tests
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         Task::Bench(arguments) => bench::run(&arguments),
         Task::Docs(arguments) => docs::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
+        Task::Models => models::run(),
         Task::Soak(arguments) => soak::run(&arguments),
         Task::Test(arguments) => test::run(&arguments),
     };

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 
-use crate::{docs, fuzz, lint, process, setup, soak, workspace};
+use crate::{docs, fuzz, lint, models, process, setup, soak, workspace};
 
 /// What to run.
 #[derive(clap::Args)]
@@ -30,6 +30,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     parts.push(("unit tests", |_| unit_tests()));
     parts.push(("doc tests", |_| doc_tests()));
     parts.push(("generated documentation", |_| docs::check()));
+    parts.push(("models of several processors", |_| models::run()));
     parts.push(("fuzz targets", |arguments| fuzz::run(&fuzz::Arguments::all_targets(arguments.all))));
     parts.push(("end-to-end tests", end_to_end_tests));
     if arguments.all {

@@ -16,6 +16,9 @@
 //! spawn(sleeps_with_the_lock(&SpinLock::new(0)));
 //! ```
 
+pub mod atomic;
+#[cfg(loom)]
+mod model;
 mod once;
 mod spin;
 pub mod wait;

@@ -1,12 +1,19 @@
 //! Spin locks behind `lock_api`'s safe wrappers. Their guards are not `Send`, so that a future which keeps one across
 //! an `await` is not `Send` either and the executor refuses it at compile time.
 
+#[cfg(not(loom))]
+use core::sync::atomic::AtomicBool;
 use core::{
     hint,
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicUsize, Ordering},
 };
 
-use lock_api::{GuardNoSend, RawMutex, RawRwLock};
+#[cfg(not(loom))]
+use lock_api::RawMutex;
+use lock_api::{GuardNoSend, RawRwLock};
+
+#[cfg(loom)]
+pub use super::model::RawSpinLock;
 
 /// Mutual exclusion by spinning.
 pub type SpinLock<T> = lock_api::Mutex<RawSpinLock, T>;
@@ -20,9 +27,11 @@ pub type RwSpinReadGuard<'a, T> = lock_api::RwLockReadGuard<'a, RawRwSpinLock, T
 pub type RwSpinWriteGuard<'a, T> = lock_api::RwLockWriteGuard<'a, RawRwSpinLock, T>;
 
 /// The state of a [`SpinLock`].
+#[cfg(not(loom))]
 #[derive(Debug)]
 pub struct RawSpinLock(AtomicBool);
 
+#[cfg(not(loom))]
 // SAFETY: `try_lock` succeeds only for the one caller whose exchange turned false into true, and acquire/release
 // order what the lock protects.
 unsafe impl RawMutex for RawSpinLock {

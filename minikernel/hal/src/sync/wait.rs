@@ -155,22 +155,20 @@ impl Place<'_> {
         }
     }
 
-    /// Gives the place up after the condition held: a wake-up, if there was one, has served.
+    /// Gives the place up: the condition held, or nobody waits for it any more. A wake-up that has chosen this place meanwhile is for something
+    /// that came after the last look, and another waiter must have it.
     fn leave(&mut self) {
-        if let Some(id) = self.id.take() {
-            self.queue.remove(id);
+        if let Some(id) = self.id.take()
+            && !self.queue.remove(id)
+        {
+            self.queue.wake_one();
         }
     }
 }
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        // The wait was given up. If a wake-up had chosen it, another waiter must have that wake-up.
-        if let Some(id) = self.id.take()
-            && !self.queue.remove(id)
-        {
-            self.queue.wake_one();
-        }
+        self.leave();
     }
 }
 
@@ -186,6 +184,9 @@ impl<Q: core::ops::Deref<Target = WaitQueue>> Drop for Listener<Q> {
         self.queue.remove(self.id);
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {

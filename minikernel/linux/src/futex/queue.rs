@@ -2,7 +2,7 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
-use core::future::poll_fn;
+use core::future::{Future, poll_fn};
 use core::hash::{Hash, Hasher};
 use core::task::{Poll, Waker};
 
@@ -17,6 +17,9 @@ use crate::mm::AddressSpace;
 use crate::process::Thread;
 use crate::sched;
 use crate::wait::interruptible;
+
+#[cfg(all(test, loom))]
+mod models;
 
 /// Futexes are spread over this many locks; a power of two.
 const BUCKETS: usize = 256;
@@ -77,6 +80,18 @@ impl Place {
     fn is_woken(&self) -> bool {
         self.0.state.lock().key.is_none()
     }
+
+    /// Sleeps until it is woken.
+    fn woken(&self) -> impl Future<Output = ()> {
+        poll_fn(|context| {
+            let mut state = self.0.state.lock();
+            if state.key.is_none() {
+                return Poll::Ready(());
+            }
+            state.waker = Some(context.waker().clone());
+            Poll::Pending
+        })
+    }
 }
 
 impl Drop for Place {
@@ -122,15 +137,7 @@ pub async fn wait(
     }
     let key = key(memory, address, scope).await?;
     let place = attempt(memory, || enqueue(key, address, expected, bits)).await?;
-    let woken = poll_fn(|context| {
-        let mut state = place.0.state.lock();
-        if state.key.is_none() {
-            return Poll::Ready(());
-        }
-        state.waker = Some(context.waker().clone());
-        Poll::Pending
-    });
-    Ok(match interruptible(thread, sched::timeout_at(deadline, woken)).await {
+    Ok(match interruptible(thread, sched::timeout_at(deadline, place.woken())).await {
         Ok(Some(())) => Waited::Woken,
         // A wake-up that came together with the signal or the time must not be lost.
         _ if place.is_woken() => Waited::Woken,

@@ -6,11 +6,11 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::{Context, Waker};
 
 use isopod_hal::irq;
 use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::atomic::{AtomicBool, Ordering};
 
 use super::{preempt, timers};
 
@@ -29,16 +29,22 @@ static RUN_QUEUE: SpinLock<VecDeque<Arc<Task>>> = SpinLock::new(VecDeque::new())
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
         if !self.queued.swap(true, Ordering::AcqRel) {
-            RUN_QUEUE.lock().push_back(self);
-            preempt::note_change();
+            enqueue(self);
         }
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if !self.queued.load(Ordering::Acquire) {
-            Arc::clone(self).wake();
+        // Not a mere look: it must follow the changes that it tells of, or it could see the flag that a poll is about to clear.
+        if !self.queued.swap(true, Ordering::AcqRel) {
+            enqueue(Arc::clone(self));
         }
     }
+}
+
+/// Puts a task that is not there into the run queue.
+fn enqueue(task: Arc<Task>) {
+    RUN_QUEUE.lock().push_back(task);
+    preempt::note_change();
 }
 
 /// Starts a future; returns the waker that makes it run again.
@@ -73,8 +79,9 @@ fn run_ready() {
 }
 
 fn poll(task: &Arc<Task>) {
-    // Cleared before the poll: what wakes the task while it runs must queue it again.
-    task.queued.store(false, Ordering::Release);
+    // Cleared before the poll: what wakes the task while it runs must queue it again. By an exchange, so that the poll sees what came before
+    // a wake-up that found the flag still set.
+    task.queued.swap(false, Ordering::AcqRel);
     preempt::begin_slice();
     let waker = Waker::from(Arc::clone(task));
     let mut slot = task.future.lock();
@@ -96,7 +103,10 @@ fn idle() {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
     use core::sync::atomic::AtomicUsize;

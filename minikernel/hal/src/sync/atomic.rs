@@ -1,0 +1,8 @@
+//! Atomics as the models of [loom](https://docs.rs/loom) see them: with `--cfg loom` each access is a point where another processor may come
+//! in between, and every order that the memory model allows is tried. What models are made of takes them from here.
+
+#[cfg(not(loom))]
+pub use core::sync::atomic::{AtomicBool, Ordering};
+
+#[cfg(loom)]
+pub use loom::sync::atomic::{AtomicBool, Ordering};
