@@ -1,6 +1,6 @@
 /*
- * Executes each file that is named and prints what came of it: "NAME ERRNO" where execve(2) failed, and where there are processes "NAME
- * signal N" or "NAME status N" for a file that was executed. Without fork(2) a file that can be executed ends the list.
+ * Executes each file that is named in a process of its own and prints what came of it: "NAME ERRNO" where execve(2) failed, "NAME signal N" or
+ * "NAME status N" for a file that was executed.
  */
 #define _GNU_SOURCE
 #include <errno.h>
@@ -25,13 +25,12 @@ int main(int argc, char **argv)
 		int status = 0;
 		*error = 0;
 		pid_t child = fork();
-		if (child <= 0) {
+		if (child == 0) {
 			*error = try(argv[i]);
-			if (child == 0)
-				_exit(0);
-		} else if (waitpid(child, &status, 0) != child) {
-			return 1;
+			_exit(0);
 		}
+		if (waitpid(child, &status, 0) != child)
+			return 1;
 		const char *name = strrchr(argv[i], '/') + 1;
 		if (*error)
 			printf("%s %s\n", name, strerrorname_np(*error));

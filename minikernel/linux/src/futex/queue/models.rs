@@ -33,7 +33,6 @@ impl Words {
             max_access: Access::all(),
             flags: VmaFlags::empty(),
             backing: Backing::Anonymous,
-            no_reserve: true,
         });
         let page = page.expect("there is room");
         memory.fault(page, FaultKind::Write).expect("there is memory");
