@@ -1,6 +1,7 @@
 //! On whose behalf an operation runs: credentials(7), capabilities(7).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use bitflags::bitflags;
 
@@ -65,7 +66,7 @@ pub struct Credentials {
     /// Group for access to files and of new files (`fsgid`).
     pub gid: u32,
     /// Supplementary groups, sorted.
-    pub groups: Arc<[u32]>,
+    pub groups: Arc<Vec<u32>>,
     /// Effective capabilities.
     pub capabilities: Capabilities,
 }
@@ -73,7 +74,7 @@ pub struct Credentials {
 impl Credentials {
     /// The superuser with every capability.
     pub fn root() -> Self {
-        Self { uid: 0, gid: 0, groups: Arc::new([]), capabilities: Capabilities::all() }
+        Self { uid: 0, gid: 0, groups: Arc::default(), capabilities: Capabilities::all() }
     }
 
     /// Whether all of `capabilities` are held.

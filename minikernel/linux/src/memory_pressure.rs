@@ -6,14 +6,19 @@ use crate::process::{Ctx, kill_process};
 use crate::report;
 use crate::signal::Signal;
 
-/// Calls that give memory back, or that a program must be able to make to end: `close`, `munmap`, `rt_sigreturn`, `madvise`, `exit`,
-/// `exit_group`.
-const ALWAYS: [u64; 6] = [3, 11, 15, 28, 60, 231];
+/// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
+const ALWAYS: [u64; 4] = [3, 15, 60, 231];
+/// Calls that give memory back, but may first split an area: `munmap`, `madvise`. They may use half of the reserve.
+const GIVING: [u64; 2] = [11, 28];
 
 /// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
 /// fail with `ENOMEM` rather than fail in the middle. A thread that is about to end may always go on.
 pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
     if !heap::reserve_low() || ctx.thread.must_end() || ALWAYS.contains(&number) {
+        return true;
+    }
+    let memory = memory_stats();
+    if GIVING.contains(&number) && memory.free_frames > memory.reserve_frames / 2 {
         return true;
     }
     reclaim() || heap::refill_reserve()

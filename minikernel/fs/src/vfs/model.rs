@@ -283,7 +283,7 @@ impl Guest {
         };
         let namespace = Namespace::new(file_system, b"none", SpecialFiles::new(Arc::new(no_fifo)));
         let capabilities = if uid == 0 { Capabilities::all() } else { Capabilities::empty() };
-        let credentials = Credentials { uid, gid, groups: Arc::new([]), capabilities };
+        let credentials = Credentials { uid, gid, groups: Arc::default(), capabilities };
         Self { root: namespace.root(), namespace, credentials, slots: Default::default(), overlay }
     }
 

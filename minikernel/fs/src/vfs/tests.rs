@@ -30,8 +30,12 @@ impl World {
             |_: &OpenRequest<'_>| -> Result<alloc::boxed::Box<dyn FileOps>> { Err(Errno::ENXIO.into()) };
         let namespace = Namespace::new(file_system, b"none", SpecialFiles::new(Arc::new(no_fifo)));
         let root = namespace.root();
-        let user =
-            Credentials { uid: 1000, gid: 1000, groups: [4, 27].into(), capabilities: Capabilities::empty() };
+        let user = Credentials {
+            uid: 1000,
+            gid: 1000,
+            groups: Arc::new([4, 27].into()),
+            capabilities: Capabilities::empty(),
+        };
         Self { namespace, root, superuser: Credentials::root(), user }
     }
 

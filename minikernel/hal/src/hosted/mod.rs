@@ -6,10 +6,12 @@
 #![expect(clippy::unnecessary_wraps, reason = "the bare machine can lack what the host always has")]
 
 mod devices;
+mod heap;
 mod ram;
 mod user;
 
 pub use devices::{MmioDevice, PortBus, attach_mmio, raise, set_ports};
+pub use heap::{Exhausted, exhaust};
 pub use ram::load_module;
 pub use ram::write_physical;
 pub use user::{active_translation, set_user};
@@ -18,6 +20,7 @@ pub(crate) use devices::{
     MmioWindow, configure_ioapics, end_of_interrupt, pending_interrupt, port_read, port_write, route_gsi,
     wait_for_interrupt,
 };
+pub(crate) use heap::is_exhausted;
 #[cfg(test)]
 pub(crate) use ram::test_range;
 pub(crate) use ram::{direct, direct_to_phys, loaded, map_direct, memory_spans, read_firmware};

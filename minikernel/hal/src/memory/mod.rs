@@ -55,6 +55,10 @@ impl Memory {
     /// Takes `count` contiguous frames, `count` at least 1; the number of the first.
     #[inline]
     pub(crate) fn allocate(&self, count: usize, purpose: Purpose) -> Result<u32, OutOfMemory> {
+        #[cfg(not(isopod_bare))]
+        if purpose == Purpose::Ordinary && crate::hosted::is_exhausted() {
+            return Err(OutOfMemory);
+        }
         let mut buddy = self.buddy.lock();
         let taken = buddy.allocate(count, purpose);
         self.low.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);

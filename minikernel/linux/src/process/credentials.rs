@@ -66,7 +66,7 @@ pub struct Identity {
     /// Group ids.
     pub groups: IdSet,
     /// Supplementary groups, sorted.
-    pub supplementary: Arc<[u32]>,
+    pub supplementary: Arc<Vec<u32>>,
     /// Capabilities.
     pub capabilities: CapabilitySets,
     /// `PR_SET_NO_NEW_PRIVS`
@@ -84,7 +84,7 @@ impl Identity {
         Self {
             users: IdSet::all(uid),
             groups: IdSet::all(gid),
-            supplementary: groups.into(),
+            supplementary: Arc::new(groups),
             capabilities: CapabilitySets {
                 effective: held,
                 permitted: held,

@@ -41,7 +41,7 @@ pub struct Ctx {
 }
 
 impl Ctx {
-    fn new(thread: &Arc<Thread>, user: UserContext) -> Self {
+    pub(crate) fn new(thread: &Arc<Thread>, user: UserContext) -> Self {
         Self {
             thread: Arc::clone(thread),
             memory: thread.process().memory(),

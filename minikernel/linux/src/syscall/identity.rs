@@ -228,7 +228,7 @@ pub async fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> SysRes
     }
     let mut groups: Vec<u32> = ctx.memory.read_array(list, size).await?;
     groups.sort_unstable();
-    let groups: Arc<[u32]> = groups.into();
+    let groups = Arc::new(groups);
     change(ctx, &mut |identity| {
         identity.supplementary = Arc::clone(&groups);
         Ok(())

@@ -18,6 +18,8 @@ mod argument;
 mod dispatch;
 mod epoll;
 mod eventfd;
+#[cfg(test)]
+mod exhausted;
 mod file;
 mod futex;
 mod identity;

@@ -387,7 +387,7 @@ fn priority_range(policy: i32) -> Result<(usize, usize), crate::fail::Fail> {
 
 /// `sched_getaffinity(2)`: the system call returns how many bytes it wrote.
 pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
-    if size * 8 < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
+    if size.saturating_mul(8) < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
         return Err(Errno::EINVAL.into());
     }
     named_thread(ctx, pid)?;
