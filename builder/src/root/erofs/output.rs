@@ -24,14 +24,34 @@ pub(super) enum CopyError {
     Write(io::Error),
 }
 
+/// Bytes on their way. It is never cleared: to do so would write all of it once more.
+#[derive(Debug)]
+struct Buffer {
+    bytes: Box<[u8]>,
+    filled: usize,
+}
+
+impl Buffer {
+    fn new() -> Self {
+        Self { bytes: vec![0; BUFFER].into_boxed_slice(), filled: 0 }
+    }
+
+    /// The next bytes to be filled, `len` of them or as many as there is room for.
+    fn next(&mut self, len: u64) -> &mut [u8] {
+        let start = self.filled;
+        self.filled += len.min((BUFFER - start) as u64) as usize;
+        &mut self.bytes[start..self.filled]
+    }
+}
+
 /// Gathers what is to be written.
 #[derive(Debug)]
 pub(super) struct Output {
-    buffer: Vec<u8>,
+    buffer: Buffer,
     /// How many bytes were taken, those in the buffer included.
     position: u64,
-    full: SyncSender<Vec<u8>>,
-    empty: Receiver<Vec<u8>>,
+    full: SyncSender<Buffer>,
+    empty: Receiver<Buffer>,
 }
 
 /// Writes to `file`, front to back, what `fill` puts into the output.
@@ -43,7 +63,7 @@ pub(super) fn write(
         let (full, to_write) = mpsc::sync_channel(WAITING);
         let (written, empty) = mpsc::channel();
         let writer = scope.spawn(move || write_buffers(file, &to_write, &written));
-        let mut out = Output { buffer: Vec::with_capacity(BUFFER), position: 0, full, empty };
+        let mut out = Output { buffer: Buffer::new(), position: 0, full, empty };
         let filled = fill(&mut out).and_then(|()| out.flush().map_err(RootError::Write));
         // The writer ends when nobody can send any more.
         drop(out);
@@ -54,10 +74,10 @@ pub(super) fn write(
 }
 
 /// Writes buffers until no more come, and gives them back.
-fn write_buffers(mut file: &File, full: &Receiver<Vec<u8>>, empty: &Sender<Vec<u8>>) -> io::Result<()> {
+fn write_buffers(mut file: &File, full: &Receiver<Buffer>, empty: &Sender<Buffer>) -> io::Result<()> {
     for mut buffer in full {
-        file.write_all(&buffer)?;
-        buffer.clear();
+        file.write_all(&buffer.bytes[..buffer.filled])?;
+        buffer.filled = 0;
         // The other side has gone when all is gathered.
         let _ = empty.send(buffer);
     }
@@ -66,12 +86,12 @@ fn write_buffers(mut file: &File, full: &Receiver<Vec<u8>>, empty: &Sender<Vec<u
 
 impl Output {
     pub(super) fn write(&mut self, mut bytes: &[u8]) -> io::Result<()> {
-        self.position += bytes.len() as u64;
         while !bytes.is_empty() {
-            let (now, later) = bytes.split_at(bytes.len().min(BUFFER - self.buffer.len()));
-            self.buffer.extend_from_slice(now);
+            let next = self.buffer.next(bytes.len() as u64);
+            let (now, later) = bytes.split_at(next.len());
+            next.copy_from_slice(now);
             bytes = later;
-            self.flush_if_full()?;
+            self.took(now.len())?;
         }
         Ok(())
     }
@@ -79,36 +99,36 @@ impl Output {
     /// Writes zeros up to `position`, counted from where this output began.
     pub(super) fn zeros_until(&mut self, position: u64) -> io::Result<()> {
         while self.position < position {
-            let len = (position - self.position).min((BUFFER - self.buffer.len()) as u64);
-            self.buffer.resize(self.buffer.len() + len as usize, 0);
-            self.position += len;
-            self.flush_if_full()?;
+            let next = self.buffer.next(position - self.position);
+            next.fill(0);
+            let len = next.len();
+            self.took(len)?;
         }
         Ok(())
     }
 
     /// Copies `len` bytes that begin at `from` in `source`.
-    pub(super) fn copy(&mut self, source: &Opened, mut from: u64, mut len: u64) -> Result<(), CopyError> {
-        while len > 0 {
-            let filled = self.buffer.len();
-            let part = len.min((BUFFER - filled) as u64);
-            self.buffer.resize(filled + part as usize, 0);
-            source.read_exact_at(&mut self.buffer[filled..], from).map_err(CopyError::Read)?;
-            from += part;
-            len -= part;
-            self.position += part;
-            self.flush_if_full().map_err(CopyError::Write)?;
+    pub(super) fn copy(&mut self, source: &Opened, mut from: u64, len: u64) -> Result<(), CopyError> {
+        let end = from + len;
+        while from < end {
+            let next = self.buffer.next(end - from);
+            source.read_exact_at(next, from).map_err(CopyError::Read)?;
+            let len = next.len();
+            from += len as u64;
+            self.took(len).map_err(CopyError::Write)?;
         }
         Ok(())
     }
 
-    fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.buffer.len() == BUFFER { self.flush() } else { Ok(()) }
+    /// Counts bytes that were put into the buffer, and hands it over when it is full.
+    fn took(&mut self, len: usize) -> io::Result<()> {
+        self.position += len as u64;
+        if self.buffer.filled == BUFFER { self.flush() } else { Ok(()) }
     }
 
     /// Hands the buffer to the writer.
     fn flush(&mut self) -> io::Result<()> {
-        let next = self.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(BUFFER));
+        let next = self.empty.try_recv().unwrap_or_else(|_| Buffer::new());
         let full = std::mem::replace(&mut self.buffer, next);
         self.full.send(full).map_err(|_| io::ErrorKind::BrokenPipe.into())
     }
