@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::packages;
+use isopod_e2e::{image, packages};
 
 /// How long a guest may take to show what is expected.
 const LIMIT: Duration = Duration::from_mins(1);
@@ -21,15 +21,16 @@ struct Session {
 }
 
 impl Session {
-    /// Runs busybox with these words on a terminal of 33 rows and 99 columns.
+    /// Runs busybox with these words.
     fn start(words: &str) -> Result<Self> {
         let busybox = packages::program("busybox-static", "/bin/busybox")?;
+        Self::run(&format!("elf:{} {words}", busybox.display()))
+    }
+
+    /// Runs a source with its words on a terminal of 33 rows and 99 columns.
+    fn run(source: &str) -> Result<Self> {
         let isopod = Isopod::shared().command(&[]);
-        let line = format!(
-            "stty rows 33 cols 99; exec {} run -it elf:{} {words}",
-            Isopod::program().display(),
-            busybox.display()
-        );
+        let line = format!("stty rows 33 cols 99; exec {} run -it {source}", Isopod::program().display());
         let mut child = Command::new("script")
             .args(["--quiet", "--return", "--command", &line, "/dev/null"])
             .envs(isopod.get_envs().filter_map(|(name, value)| Some((name, value?))))
@@ -73,7 +74,14 @@ impl Session {
     }
 
     fn status(mut self) -> Result<Option<i32>> {
-        Ok(self.child.wait()?.code())
+        let end = Instant::now() + LIMIT;
+        while Instant::now() < end {
+            if let Some(status) = self.child.try_wait()? {
+                return Ok(status.code());
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        bail!("the application does not end; the screen shows {:?}", self.shown)
     }
 }
 
@@ -112,5 +120,41 @@ fn the_terminal_has_the_users_size() -> Result<()> {
     session.expect("rows 33; columns 99;")?;
     session.expect("isig icanon iexten echo echoe echok")?;
     assert_eq!(session.status()?, Some(0));
+    Ok(())
+}
+
+#[test]
+fn bash_controls_its_jobs() -> Result<()> {
+    let image = image::debian(&["bash", "coreutils", "libc6", "libtinfo6", "libselinux1", "libpcre2-8-0"])?;
+    let image = image
+        .entrypoint(&["/bin/bash", "--norc", "--noprofile"])
+        .set("Env", ["PS1=ready> ", "TERM=dumb"].as_slice());
+    let mut session = Session::run(&image.cached()?.reference())?;
+    session.expect("ready> ")?;
+    session.press("sleep 100 &\r")?;
+    session.expect("[1] ")?;
+    session.press("jobs\r")?;
+    session.expect("[1]+  Running                 sleep 100 &")?;
+    session.press("fg\r")?;
+    session.expect("\r\nsleep 100\r\n")?;
+    session.press("\x1a")?;
+    session.expect("[1]+  Stopped                 sleep 100")?;
+    session.press("bg\r")?;
+    session.expect("[1]+ sleep 100 &")?;
+    session.press("kill %1; wait\r")?;
+    session.expect("[1]+  Terminated              sleep 100")?;
+    // Ctrl-C reaches the foreground job only.
+    session.press("cat; echo \"ended: $?\"\r")?;
+    session.expect("ended: $?\"\r\n")?;
+    session.press("\x03")?;
+    session.expect("^C")?;
+    session.expect("ready> ")?;
+    // A job in the background that reads is stopped.
+    session.press("cat &\r")?;
+    session.expect("ready> ")?;
+    session.press("sleep 0.2; jobs\r")?;
+    session.expect("Stopped                 cat")?;
+    session.press("kill -9 %1; wait; exit 5\r")?;
+    assert_eq!(session.status()?, Some(5));
     Ok(())
 }
