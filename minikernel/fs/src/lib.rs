@@ -34,7 +34,7 @@ pub use metadata::{
     DeviceId, FileType, Metadata, RenameFlags, S_ISGID, S_ISUID, S_ISVTX, Seals, SetAttributes, Statistics,
     Timestamp, XattrFlags,
 };
-pub use transfer::{Buffer, Bytes, Sink, Source};
+pub use transfer::{Buffer, Bytes, Sink, Source, drain, next_bytes};
 
 /// A device number for a file system without a device, as Linux gives them out: 0:1, 0:2, ...
 pub fn allocate_device() -> DeviceId {

@@ -4,6 +4,8 @@
 //! that is not present. They remember that; an operation only sees that fewer bytes were taken than offered,
 //! and ends with what it has done.
 
+use alloc::collections::VecDeque;
+
 use isopod_hal::{PAGE_SIZE, frame::Frame};
 
 /// A destination of bytes.
@@ -124,6 +126,29 @@ impl Source for Bytes<'_> {
     fn skip(&mut self) -> usize {
         self.advance(usize::MAX).len()
     }
+}
+
+/// Moves bytes from the front of `queue` to `sink`. What the sink does not take stays. Returns how many it took.
+pub fn drain(queue: &mut VecDeque<u8>, sink: &mut dyn Sink) -> usize {
+    let mut done = 0;
+    while !queue.is_empty() && sink.remaining() > 0 {
+        let slice = queue.as_slices().0;
+        let length = slice.len().min(sink.remaining());
+        let put = sink.put(&slice[..length]);
+        queue.drain(..put);
+        done += put;
+        if put < length {
+            break;
+        }
+    }
+    done
+}
+
+/// The next bytes of `source`, at most `room` and what `buffer` holds; and whether there can be more.
+pub fn next_bytes<'a>(source: &mut dyn Source, buffer: &'a mut [u8], room: usize) -> (&'a [u8], bool) {
+    let wanted = source.remaining().min(buffer.len()).min(room);
+    let taken = source.take(&mut buffer[..wanted]);
+    (&buffer[..taken], taken == wanted && source.remaining() > 0)
 }
 
 /// The page that holds byte `position`, and where in it the byte lies.

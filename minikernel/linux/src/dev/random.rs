@@ -1,7 +1,7 @@
 //! `/dev/random` and `/dev/urandom`: `random(4)`. One generator stands behind both, as on Linux since 5.6.
 
 use isopod_fs::file::{FileOps, OpenFile, UserMemory};
-use isopod_fs::{Errno, Result, Sink, Source};
+use isopod_fs::{Errno, Result, Sink, Source, next_bytes};
 
 use crate::kernel;
 
@@ -30,13 +30,12 @@ impl FileOps for Random {
 
     fn write(&self, _: &OpenFile, _: u64, source: &mut dyn Source) -> Result<usize> {
         let mut done = 0;
-        while source.remaining() > 0 {
-            let mut bytes = [0; CHUNK];
-            let wanted = source.remaining().min(CHUNK);
-            let taken = source.take(&mut bytes[..wanted]);
-            kernel::stir_random(&bytes[..taken]);
-            done += taken;
-            if taken < wanted {
+        loop {
+            let mut buffer = [0; CHUNK];
+            let (bytes, more) = next_bytes(source, &mut buffer, CHUNK);
+            kernel::stir_random(bytes);
+            done += bytes.len();
+            if !more {
                 break;
             }
         }

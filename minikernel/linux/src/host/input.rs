@@ -3,7 +3,7 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 
-use isopod_fs::{Errno, Result, Sink};
+use isopod_fs::{Errno, Result, Sink, drain};
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 
@@ -56,18 +56,7 @@ impl Input {
         if state.bytes.is_empty() {
             return if state.ended { Ok(0) } else { Err(Errno::EAGAIN.into()) };
         }
-        let mut done = 0;
-        while !state.bytes.is_empty() && sink.remaining() > 0 {
-            let slice = state.bytes.as_slices().0;
-            let length = slice.len().min(sink.remaining());
-            let put = sink.put(&slice[..length]);
-            state.bytes.drain(..put);
-            done += put;
-            if put < length {
-                break;
-            }
-        }
-        Ok(done)
+        Ok(drain(&mut state.bytes, sink))
     }
 
     /// How many bytes there are; `None` at the end.

@@ -4,7 +4,7 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, OpenRequest, Ready, UserMemory};
-use isopod_fs::{Errno, Result, Sink, Source};
+use isopod_fs::{Errno, Result, Sink, Source, next_bytes};
 use isopod_hal::sync::wait::WaitQueue;
 
 use super::terminal::State;
@@ -62,19 +62,21 @@ impl FileOps for End {
             job::check_foreground(&self.terminal, Signal::TTOU)?;
         }
         let mut state = self.terminal.lock();
-        let mut done = 0;
-        while source.remaining() > 0 {
-            let mut chunk = [0; 256];
-            let wanted = source.remaining().min(chunk.len()).min(state.room_to_print(self.terminal.far));
-            if wanted == 0 && done == 0 {
-                return Err(Errno::EAGAIN.into());
-            }
-            let taken = source.take(&mut chunk[..wanted]);
-            state.line.write(&chunk[..taken]);
-            done += taken;
-            if taken == 0 || taken < wanted {
+        let (mut done, mut waits) = (0, source.remaining() > 0);
+        let mut more = source.remaining() > 0;
+        while more {
+            let mut buffer = [0; 256];
+            let room = state.room_to_print(self.terminal.far);
+            if room == 0 {
                 break;
             }
+            let (bytes, rest) = next_bytes(source, &mut buffer, room);
+            state.line.write(bytes);
+            done += bytes.len();
+            (waits, more) = (false, rest);
+        }
+        if waits {
+            return Err(Errno::EAGAIN.into());
         }
         self.terminal.settle(state);
         Ok(done)

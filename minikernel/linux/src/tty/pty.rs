@@ -9,7 +9,7 @@ use isopod_fs::tmpfs::{Options, Tmpfs};
 use isopod_fs::vfs::{OpenHow, Process, View};
 use isopod_fs::{
     Credentials, DeviceId, DirEntry, Errno, FileSystem, FileType, Inode, InodeState, Metadata, NewNode,
-    NodeKind, Result, SetAttributes, Sink, Source, Statistics,
+    NodeKind, Result, SetAttributes, Sink, Source, Statistics, drain,
 };
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{Once, SpinLock};
@@ -109,17 +109,7 @@ impl FileOps for Master {
             // Nobody is left who could print.
             return Err(if deserted { Errno::EIO } else { Errno::EAGAIN }.into());
         }
-        let mut done = 0;
-        while !bytes.is_empty() && sink.remaining() > 0 {
-            let slice = bytes.as_slices().0;
-            let length = slice.len().min(sink.remaining());
-            let put = sink.put(&slice[..length]);
-            bytes.drain(..put);
-            done += put;
-            if put < length {
-                break;
-            }
-        }
+        let done = drain(bytes, sink);
         self.terminal.settle(state);
         Ok(done)
     }

@@ -6,7 +6,7 @@ use alloc::sync::Arc;
 use core::fmt;
 
 use isopod_fs::file::{FileOps, OpenFlags, OpenRequest};
-use isopod_fs::{Capabilities, DeviceId, Errno, Result, Source};
+use isopod_fs::{Capabilities, DeviceId, Errno, Result, Source, next_bytes};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 use isopod_manifest::channel::{Kind, MAX_PAYLOAD};
@@ -152,19 +152,15 @@ impl Terminal {
     pub(super) fn receive(&self, source: &mut dyn Source) -> Result<usize> {
         let mut done = 0;
         let mut state = self.lock();
-        while source.remaining() > 0 {
-            let mut chunk = [0; 256];
+        loop {
+            let mut buffer = [0; 256];
+            state.ahead.try_reserve(buffer.len()).map_err(|_| Errno::ENOMEM)?;
             let room = AHEAD.saturating_sub(state.ahead.len());
-            let wanted = source.remaining().min(chunk.len()).min(room);
-            if wanted == 0 {
-                break;
-            }
-            state.ahead.try_reserve(wanted).map_err(|_| Errno::ENOMEM)?;
-            let taken = source.take(&mut chunk[..wanted]);
-            state.ahead.extend(&chunk[..taken]);
+            let (bytes, more) = next_bytes(source, &mut buffer, room);
+            state.ahead.extend(bytes);
             state.pump();
-            done += taken;
-            if taken < wanted {
+            done += bytes.len();
+            if !more || bytes.is_empty() {
                 break;
             }
         }
