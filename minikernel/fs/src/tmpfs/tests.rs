@@ -368,6 +368,53 @@ proptest::proptest! {
             }
         }
     }
+
+    /// Against a vector: every byte that is read, over a lower file whose pages shine through, and in pages that are mapped.
+    #[test]
+    fn contents_are_those_of_a_vector(
+        operations in proptest::collection::vec((0u64..40_000, 1u64..9_000, 0u8..6, proptest::prelude::any::<u8>()), 1..30)
+    ) {
+        let lower = Tmpfs::new(&small()).unwrap();
+        let below = lower.root().create(b"file", &file()).unwrap();
+        let mut model: Vec<u8> = (0..20_000_u32).map(|at| (at / 7) as u8).collect();
+        write(&below, 0, &model).unwrap();
+        let before = model.clone();
+        let lower: Arc<dyn FileSystem> = lower;
+        let upper = overlay(&lower, &small()).unwrap().root().lookup(b"file").unwrap();
+        for (start, length, kind, value) in operations {
+            let end = start + length;
+            let known = model.len() as u64;
+            match kind {
+                0 | 1 => {
+                    write(&upper, start, &alloc::vec![value; length as usize]).unwrap();
+                    model.resize(known.max(end) as usize, 0);
+                    model[start as usize..end as usize].fill(value);
+                }
+                2 => {
+                    upper.allocate(AllocateMode::PunchHole, start..end).unwrap();
+                    let hole = start.min(known) as usize..end.min(known) as usize;
+                    model[hole].fill(0);
+                }
+                3 => {
+                    upper.truncate(start).unwrap();
+                    model.resize(start as usize, 0);
+                }
+                4 => {
+                    upper.allocate(AllocateMode::Reserve, start..end).unwrap();
+                    model.resize(known.max(end) as usize, 0);
+                }
+                _ => upper.allocate(AllocateMode::ReserveKeepSize, start..end).unwrap(),
+            }
+            proptest::prop_assert_eq!(&read(&upper), &model);
+            for (index, chunk) in model.chunks(PAGE).enumerate() {
+                let mut page = [0xaa; PAGE];
+                upper.page(index as u64).unwrap().read(0, &mut page);
+                proptest::prop_assert_eq!(&page[..chunk.len()], chunk);
+                proptest::prop_assert!(page[chunk.len()..].iter().all(|byte| *byte == 0), "zeros follow the end");
+            }
+        }
+        proptest::prop_assert_eq!(read(&below), before);
+    }
 }
 
 #[test]

@@ -147,8 +147,8 @@ fn is_survivable(number: i64, words: &[usize; 6]) -> bool {
         }
         // The signal by which this program is woken keeps its handler.
         libc::SYS_rt_sigaction => words[0] != super::WAKE,
-        // Advice skips what is not mapped: over everything it would drop this program's own pages.
-        libc::SYS_madvise => words[1] < 1 << 47,
+        // Advice skips what is not mapped: over all that follows it would drop this program's own pages.
+        libc::SYS_madvise => words[1] <= memory::MARGIN,
         // It is not to be filled with pages.
         libc::SYS_mmap => words[3] & (libc::MAP_POPULATE | libc::MAP_LOCKED) as usize == 0,
         _ => true,

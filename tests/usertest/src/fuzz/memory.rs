@@ -13,7 +13,7 @@ const ARENA: usize = 256 << 10;
 /// Bytes of the memory that calls map and unmap.
 const PLAYGROUND: usize = 16 << 20;
 /// How far a call may reach beyond it: the longest length that is no nonsense.
-const MARGIN: usize = 1 << 20;
+pub const MARGIN: usize = 1 << 20;
 const PAGE: usize = 4096;
 
 /// Addresses that no program has, or that are no addresses.
