@@ -154,7 +154,7 @@ fn bash_controls_its_jobs() -> Result<()> {
     session.expect("ready> ")?;
     session.press("sleep 0.2; jobs\r")?;
     session.expect("Stopped                 cat")?;
-    session.press("kill -9 %1; wait; exit 5\r")?;
+    session.press("kill -9 %1; sleep 0.2; exit 5\r")?;
     assert_eq!(session.status()?, Some(5));
     Ok(())
 }
