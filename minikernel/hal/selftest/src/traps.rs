@@ -96,6 +96,11 @@ pub fn privileges() {
     // Addresses that the processor must not be given.
     let mut program = Program::load(program::call());
     program.context.regs.rip = USER_END as u64;
+    assert_eq!(
+        program.run(),
+        Trap::PageFault { address: USER_END, write: false, exec: true, present: false }
+    );
+    program.context.regs.rip = 1 << 47;
     assert_eq!(program.run(), Trap::Exception { vector: 13, error: 0 });
     // A stack pointer can be anything.
     program.context.regs.rip = CODE as u64;
