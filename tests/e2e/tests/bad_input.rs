@@ -81,6 +81,17 @@ fn registries_that_do_not_help() -> Result<()> {
     room.still_works()
 }
 
+/// The library that speaks with registries panics without certificates, unless it is asked in the right order.
+#[test]
+fn machine_without_certificates() -> Result<()> {
+    let room = Room::new()?;
+    let isopod = Isopod::with_home(Path::new(&room.path("home")));
+    let isopod = isopod.variable("SSL_CERT_FILE", "/nonexistent").variable("SSL_CERT_DIR", "/nonexistent");
+    let refused = isopod.run(&["build", "-o", &room.path("app.elf"), "127.0.0.1:1/name"])?;
+    refused.expect_refusal("certificates").expect_stderr_contains("ca-certificates");
+    Ok(())
+}
+
 #[test]
 fn damaged_blobs() -> Result<()> {
     let room = Room::new()?;
