@@ -31,7 +31,7 @@ fn limits(t: &mut Report) {
     t.call("mremap_absurd", sys!(SYS_mremap, at, PAGE, 1usize << 46, MREMAP_MAYMOVE));
     let mut old = crate::sys::zeroed::<rlimit>();
     let limit = |new: *const rlimit, old: *mut rlimit| sys!(SYS_prlimit64, 0, RLIMIT_AS, new, old);
-    limit(std::ptr::null(), &mut old).expect("the limit");
+    limit(std::ptr::null(), &raw mut old).expect("the limit");
     limit(&rlimit { rlim_cur: 4096, ..old }, std::ptr::null_mut()).expect("a lower limit");
     let outcomes = [
         sys!(SYS_mremap, at, PAGE, 64 * PAGE, MREMAP_MAYMOVE),
@@ -39,7 +39,7 @@ fn limits(t: &mut Report) {
         sys!(SYS_mremap, at + 2 * PAGE, PAGE, PAGE, MREMAP_MAYMOVE | MREMAP_DONTUNMAP),
         sys!(SYS_mremap, at, 4 * PAGE, PAGE, 0).map(|_| 0),
     ];
-    limit(&old, std::ptr::null_mut()).expect("the old limit");
+    limit(&raw const old, std::ptr::null_mut()).expect("the old limit");
     for (name, outcome) in ["grow", "grow_fixed", "keep", "shrink"].into_iter().zip(outcomes) {
         t.call(&format!("mremap_limited_{name}"), outcome);
     }
