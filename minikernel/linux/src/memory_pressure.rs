@@ -1,8 +1,10 @@
 //! When memory runs out (design, decision 10).
 
+use core::sync::atomic::Ordering;
+
 use isopod_hal::{OutOfMemory, PAGE_SIZE, heap, memory_stats};
 
-use crate::process::{Ctx, kill_process};
+use crate::process::{Ctx, Process, kill_process, processes};
 use crate::report;
 use crate::signal::Signal;
 
@@ -24,14 +26,35 @@ pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
     reclaim() || heap::refill_reserve()
 }
 
-/// A page fault found no memory: pages are won back, or the process ends with a reason on the console and status 137.
-pub fn out_of_memory(ctx: &Ctx) {
-    if reclaim() {
+/// A page fault found no memory: pages are won back, or the largest process ends with a reason on the console and status 137. The
+/// caller then lets others run and tries again.
+pub fn out_of_memory() {
+    let processes = processes();
+    // One who is about to end gives back what it has; it must come to that first.
+    let ends = processes.iter().any(|process| process.is_ending() && process.status().is_none());
+    if reclaim() || ends {
         return;
     }
-    // With one process, it is the largest.
-    report::out_of_memory(ctx);
-    kill_process(ctx.thread.process(), Signal::KILL);
+    let victim = processes
+        .iter()
+        .filter(|process| process.status().is_none())
+        .max_by_key(|process| (badness(process), process.pid));
+    if let Some(victim) = victim {
+        report::out_of_memory(victim);
+        kill_process(victim, Signal::KILL);
+    }
+}
+
+/// How much a process has in memory, in pages, and a thousandth of all memory more or less for each point of its adjustment; one with the
+/// lowest adjustment is spared as long as there is any other (`proc_pid_oom_score_adj(5)`, `oom_badness`).
+fn badness(process: &Process) -> i64 {
+    const SPARED: i16 = -1000;
+    let adjustment = process.oom_score_adj.load(Ordering::Relaxed);
+    if adjustment == SPARED {
+        return i64::MIN;
+    }
+    let pages = process.memory().report().resident / PAGE_SIZE;
+    pages as i64 + i64::from(adjustment) * memory_stats().total_frames as i64 / 1000
 }
 
 /// Fails unless `bytes` of small kernel objects, whose number a program decides, can be had without the reserve.

@@ -6,7 +6,7 @@ use isopod_hal::uaccess;
 
 use crate::kernel;
 use crate::mm::describe;
-use crate::process::Ctx;
+use crate::process::{Ctx, Process};
 use crate::signal::{Fault, Signal};
 use crate::syscall::put;
 
@@ -48,10 +48,17 @@ pub fn no_signal_stack(ctx: &Ctx, signal: Signal) {
 }
 
 /// The process is ended because memory ran out.
-pub fn out_of_memory(ctx: &Ctx) {
-    let mut text = header(ctx, Signal::KILL);
-    let sizes = ctx.memory.report();
-    put!(&mut text, "out of memory: it holds {} KiB; give the VM more with -m\n", sizes.resident >> 10);
+pub fn out_of_memory(process: &Process) {
+    let name = process.threads().first().map_or_else(alloc::vec::Vec::new, |thread| thread.name());
+    let mut text = String::new();
+    put!(
+        &mut text,
+        "isopod: {} (process {}) ends with {}: out of memory: it holds {} KiB; give the VM more with -m\n",
+        String::from_utf8_lossy(&name),
+        process.pid,
+        Signal::KILL,
+        process.memory().report().resident >> 10
+    );
     kernel::log(text.as_bytes());
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::Result;
 use isopod_e2e::image;
-use isopod_e2e::isopod::Isopod;
+use isopod_e2e::isopod::{Isopod, Outcome};
 use isopod_e2e::run_limited;
 
 const SCRIPT: &str = include_str!("../programs/processes.sh");
@@ -46,4 +46,28 @@ fn dash_starts_what_it_is_told_to() -> Result<()> {
 #[test]
 fn bash_starts_what_it_is_told_to() -> Result<()> {
     compare(&["/bin/bash"], &[&["bash"], &PACKAGES[..]].concat())
+}
+
+/// Runs a line of busybox's shell in a guest of 64 MiB.
+fn in_little_memory(line: &str) -> Result<Outcome> {
+    let image = image::debian(&["busybox-static"])?.entrypoint(&["/bin/busybox", "sh", "-c", line]);
+    Isopod::shared().run(&["run", "-m", "64M", &image.cached()?.reference()])
+}
+
+#[test]
+fn the_largest_process_goes_when_memory_runs_out() -> Result<()> {
+    let line = "busybox sleep 100 & busybox tail /dev/zero; echo tail: $?; kill $!; wait $!; echo sleep: $?";
+    in_little_memory(line)?
+        .expect_stdout("tail: 137\nsleep: 143\n")
+        .expect_stderr_contains("ends with SIGKILL: out of memory: it holds")
+        .expect_status(0);
+    Ok(())
+}
+
+#[test]
+fn a_fork_bomb_leaves_the_kernel_answering() -> Result<()> {
+    in_little_memory("bomb() { bomb | bomb & }; bomb; busybox usleep 500000; echo alive")?
+        .expect_stdout("alive\n")
+        .expect_stderr_contains("can't fork: Resource temporarily unavailable");
+    Ok(())
 }

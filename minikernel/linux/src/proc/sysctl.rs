@@ -44,8 +44,7 @@ static KERNEL: [Row; 11] = [
     Row::machine("pid_max", |text| put!(text, "{}\n", process::PID_MAX)),
     Row::rows("random", &RANDOM),
     Row::constant("randomize_va_space", "2\n"),
-    // Threads are limited by their numbers only.
-    Row::machine("threads-max", |text| put!(text, "{}\n", process::PID_MAX)),
+    Row::machine("threads-max", |text| put!(text, "{}\n", process::threads_max())),
     Row::machine("version", |text| put!(text, "{}\n", kernel::VERSION)),
 ];
 

@@ -1,6 +1,6 @@
 //! Resource limits: `getrlimit(2)`.
 
-use isopod_hal::memory_stats;
+use super::threads_max;
 
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
@@ -53,8 +53,9 @@ impl Limits {
         limits[Resource::OpenFiles as usize] = Limit { soft: open_files, hard: open_files };
         limits[Resource::LockedMemory as usize] = Limit { soft: 8 << 20, hard: 8 << 20 };
         // What `fork_init` of Linux gives a machine of this size.
-        let signals = memory_stats().total_frames as u64 / 64;
-        limits[Resource::PendingSignals as usize] = Limit { soft: signals, hard: signals };
+        let half = Limit { soft: threads_max() as u64 / 2, hard: threads_max() as u64 / 2 };
+        limits[Resource::Processes as usize] = half;
+        limits[Resource::PendingSignals as usize] = half;
         limits[Resource::MessageQueue as usize] = Limit { soft: 819_200, hard: 819_200 };
         limits[Resource::Nice as usize] = Limit { soft: 0, hard: 0 };
         limits[Resource::RealTimePriority as usize] = Limit { soft: 0, hard: 0 };

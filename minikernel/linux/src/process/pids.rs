@@ -5,6 +5,7 @@ use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
+use isopod_hal::memory_stats;
 use isopod_hal::sync::SpinLock;
 
 use super::{Process, Thread};
@@ -21,9 +22,20 @@ struct Ids {
 static IDS: SpinLock<Ids> =
     SpinLock::new(Ids { last: 0, threads: BTreeMap::new(), processes: BTreeMap::new() });
 
-/// Takes the next free id. `EAGAIN` when all are in use.
+/// How many threads there may be, ended ones that were not waited for included: as many as use up an eighth of memory with a kernel stack of
+/// 16 KiB each, as on Linux (`set_max_threads`). There are no such stacks here, but what else they need is of that size.
+pub fn threads_max() -> usize {
+    const FRAMES_PER_THREAD: u64 = 8 * 4;
+    (memory_stats().total_frames as u64 / FRAMES_PER_THREAD).clamp(20, u64::from(PID_MAX)) as usize
+}
+
+/// Takes the next free id. `EAGAIN` when all are in use, or when there are too many threads.
 pub fn allocate_pid() -> Result<u32, Errno> {
+    let limit = threads_max();
     let mut ids = IDS.lock();
+    if ids.threads.len().max(ids.processes.len()) >= limit {
+        return Err(Errno::EAGAIN);
+    }
     for _ in 0..PID_MAX {
         // After the first round small numbers stay with long-lived processes, as on Linux (RESERVED_PIDS).
         ids.last = if ids.last + 1 >= PID_MAX { 300 } else { ids.last + 1 };

@@ -17,7 +17,7 @@ use crate::exec::{self, Program};
 use crate::fail::Restart;
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigSet};
-use crate::{sched, syscall};
+use crate::{memory_pressure, sched, syscall};
 
 /// What a system call acts on: the thread that makes it, its memory and its registers.
 #[derive(Debug)]
@@ -185,7 +185,13 @@ async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
                 return signal::raise_fault(ctx, Fault::NotAllowed { address, kind });
             }
             Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
-            Err(FaultError::Memory) => return crate::memory_pressure::out_of_memory(ctx),
+            Err(FaultError::Memory) => {
+                memory_pressure::out_of_memory();
+                if ctx.thread.must_end() {
+                    return;
+                }
+                sched::yield_now().await;
+            }
         }
     }
 }
