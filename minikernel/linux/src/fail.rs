@@ -65,6 +65,8 @@ impl From<Error> for Stop {
 /// "Interruption of system calls and library functions by signal handlers".
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
+    /// It is made again, whatever handlers ran.
+    Always,
     /// It is made again, unless a handler without `SA_RESTART` ran: then it fails with `EINTR`.
     UnlessHandled,
     /// It is made again only if no handler ran at all; with one it fails with `EINTR`.

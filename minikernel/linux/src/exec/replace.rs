@@ -14,7 +14,7 @@ use super::privilege::{self, Privilege};
 use super::stack::{self, About, Strings};
 use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
-use crate::process::{Ctx, Resource, Thread};
+use crate::process::{Ctx, Resource, Thread, kill_process};
 use crate::signal::{AlternateStack, Signal};
 use crate::{futex, kernel};
 
@@ -49,8 +49,15 @@ struct Prepared {
 /// execve(2): makes the calling thread run `program`. On success the registers are the new program's.
 pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let prepared = prepare(&ctx.thread, program).await?;
-    let files = Arc::new(ctx.thread.files().duplicate()?);
     end_other_threads(&ctx.thread).await?;
+    // What the other threads have opened and closed until now counts. There is no way back any more.
+    let files = match ctx.thread.files().duplicate() {
+        Ok(files) => Arc::new(files),
+        Err(errno) => {
+            kill_process(ctx.thread.process(), Signal::KILL);
+            return Err(errno);
+        }
+    };
     let thread = Arc::clone(&ctx.thread);
     let process = thread.process();
     futex::release_robust(&thread, &ctx.memory).await;
@@ -77,7 +84,8 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let actions = Arc::new(thread.actions.lock().duplicate());
     actions.reset_handlers();
     *thread.actions.lock() = actions;
-    *thread.files.lock() = Arc::clone(&files);
+    let old = core::mem::replace(&mut *thread.files.lock(), Arc::clone(&files));
+    drop(old);
     let mut from = 0;
     while let Some((number, file)) = files.take_where(from..=usize::MAX, |entry| entry.close_on_exec) {
         from = number;

@@ -8,6 +8,8 @@ use isopod_fs::{Capabilities, Errno};
 
 use super::run::start_child;
 use super::{Ctx, Process, Thread, allocate_pid, fork};
+use crate::fail::{Fail, Restart};
+use crate::memory_pressure;
 use crate::mm::UserPtr;
 use crate::signal::{AlternateStack, Signal};
 
@@ -72,6 +74,9 @@ const NAMESPACES: CloneFlags = CloneFlags::NEWNS
     .union(CloneFlags::NEWPID)
     .union(CloneFlags::NEWNET);
 
+/// More than a new thread and its process take of the kernel's heap, in bytes.
+const KERNEL_BYTES: usize = 32 << 10;
+
 /// A new thread or process.
 #[derive(Debug)]
 pub struct CloneRequest {
@@ -92,7 +97,7 @@ pub struct CloneRequest {
 }
 
 /// Creates and starts a thread or a process; returns its id.
-pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
+pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
     let flags = request.flags;
     check(ctx, flags)?;
     let mut user = ctx.user.try_clone().map_err(|_| Errno::ENOMEM)?;
@@ -101,7 +106,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
         user.regs.rsp = request.stack as u64;
     }
     if flags.contains(CloneFlags::SETTLS) && !user.set_fs_base(request.tls) {
-        return Err(Errno::EPERM);
+        return Err(Errno::EPERM.into());
     }
     let tid = allocate_pid()?;
     let process = if flags.contains(CloneFlags::THREAD) {
@@ -115,12 +120,19 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Errno> {
     } else {
         None
     };
+    // A signal to the caller's whole group must reach the child as well: what came meanwhile is dealt with first.
+    let ready = if ctx.thread.is_interrupted() && !flags.contains(CloneFlags::THREAD) {
+        Err(Fail::Restart(Restart::Always))
+    } else {
+        // What fork has waited for may have used up the reserve.
+        memory_pressure::afford(KERNEL_BYTES).map_err(Fail::from)
+    };
     // From here on it is there.
-    if let Err(errno) = fork::enter(&process, &thread) {
+    if let Err(fail) = ready.and_then(|()| fork::enter(&process, &thread).map_err(Fail::from)) {
         if let Some(fd) = pidfd {
             drop(ctx.thread.files().remove(fd));
         }
-        return Err(errno);
+        return Err(fail);
     }
     if flags.contains(CloneFlags::PARENT_SETTID) {
         // As on Linux (`kernel_clone`, `schedule_tail`) a bad address is no error.

@@ -51,7 +51,8 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         release_locks(&thread);
     }
     // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.
-    drop(core::mem::take(&mut *thread.files.lock()));
+    let files = core::mem::take(&mut *thread.files.lock());
+    drop(files);
     if last {
         process.timers.clear();
         // Its file may be written to again.

@@ -32,6 +32,11 @@ pub(super) async fn process(
     let child = Process::new(pid, parent, memory, limits);
     let signal = if flags.contains(CloneFlags::PARENT) { *maker.exit_signal.lock() } else { exit_signal };
     *child.exit_signal.lock() = signal;
+    // Whoever its parent is, it stays where its maker is.
+    child.group.store(maker.group.load(Relaxed), Relaxed);
+    child.session.store(maker.session.load(Relaxed), Relaxed);
+    let terminal = maker.terminal.lock().clone();
+    *child.terminal.lock() = terminal;
     let executable = maker.executable.lock().clone();
     *child.executable.lock() = executable;
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);

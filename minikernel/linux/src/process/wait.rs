@@ -88,7 +88,8 @@ impl WaitFor {
         let found = {
             let children = parent.children.lock();
             children.iter().filter(|child| self.is_meant(child)).find_map(|child| {
-                any = true;
+                // One that has ended has nothing else to tell any more.
+                any |= self.exited || child.status().is_none();
                 self.take(child).map(|change| Found { child: Arc::clone(child), change })
             })
         };

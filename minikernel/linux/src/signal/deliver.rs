@@ -94,7 +94,7 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
 fn settle_interrupted(ctx: &mut Ctx, handled: Option<Action>) {
     let Some(restart) = ctx.restart.take() else { return };
     let again = match (restart, handled) {
-        (_, None) => true,
+        (_, None) | (Restart::Always, Some(_)) => true,
         (Restart::UnlessHandled, Some(action)) => action.flags.contains(ActionFlags::RESTART),
         (Restart::WithoutHandler | Restart::Until(_), Some(_)) => false,
     };

@@ -112,6 +112,9 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
     }
     match result {
         Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
+        Err(Fail::Restart(Restart::Always)) => {
+            line.push_str(" = ? ERESTARTNOINTR (To be restarted)");
+        }
         Err(Fail::Restart(Restart::UnlessHandled)) => {
             line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)");
         }

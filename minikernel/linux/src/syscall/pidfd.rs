@@ -21,7 +21,7 @@ pub fn pidfd_open(ctx: &mut Ctx, pid: i32, flags: Flags) -> SysResult {
     let Some(process) = process::find_process(pid as u32) else {
         // A thread that is not its process's first is not to be had.
         let is_thread = process::find_thread(pid as u32).is_some();
-        return Err(if is_thread { Errno::ENOENT } else { Errno::ESRCH }.into());
+        return Err(if is_thread { Errno::EINVAL } else { Errno::ESRCH }.into());
     };
     install(ctx, new_pidfd(&process, flags)?, true)
 }

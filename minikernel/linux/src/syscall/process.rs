@@ -287,11 +287,14 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
     if !Arc::ptr_eq(&target, &caller) && !is_child {
         return Err(Errno::ESRCH.into());
     }
+    let session = target.session.load(Ordering::Relaxed);
+    if is_child && session != caller.session.load(Ordering::Relaxed) {
+        return Err(Errno::EPERM.into());
+    }
     if is_child && target.has_executed.load(Ordering::Relaxed) {
         return Err(Errno::EACCES.into());
     }
-    let session = target.session.load(Ordering::Relaxed);
-    if session == target.pid || session != caller.session.load(Ordering::Relaxed) {
+    if session == target.pid {
         return Err(Errno::EPERM.into());
     }
     let group = if group == 0 { target.pid } else { group };

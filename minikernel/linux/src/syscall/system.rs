@@ -140,6 +140,18 @@ pub async fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) 
     Ok(0)
 }
 
+/// `EPERM` unless the caller may see and change the limits of `target`: it is its own, all its ids are the caller's, or the caller has
+/// `CAP_SYS_RESOURCE` (prlimit(2), `check_prlimit_permission`).
+fn check_may_limit(ctx: &Ctx, target: &Process) -> Result<(), Errno> {
+    let own = ctx.thread.identity();
+    let Some(other) = target.threads().first().map(|thread| thread.identity()) else { return Ok(()) };
+    let (users, groups) = (other.users, other.groups);
+    let alike = [users.real, users.effective, users.saved].iter().all(|&id| id == own.users.real)
+        && [groups.real, groups.effective, groups.saved].iter().all(|&id| id == own.groups.real);
+    let itself = target.pid == ctx.thread.process().pid;
+    if itself || alike || own.capable(Capabilities::SYS_RESOURCE) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 /// prlimit64(2)
 pub async fn prlimit64(
     ctx: &mut Ctx,
@@ -156,6 +168,7 @@ pub async fn prlimit64(
         0 => alloc::sync::Arc::clone(ctx.thread.process()),
         pid => process::find_process(pid).ok_or(Errno::ESRCH)?,
     };
+    check_may_limit(ctx, &target)?;
     let before = target.limits.lock().by_number(resource as usize).ok_or(Errno::EINVAL)?;
     if let Some(new) = new {
         set_limit(ctx, &target, resource, new)?;

@@ -215,6 +215,8 @@ fn unwanted(t: &mut Report) {
     );
     let state = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
     t.show("a_zombies_state", state.rsplit(") ").next().and_then(|rest| rest.chars().next()).unwrap_or('?'));
+    let mut info = sys::zeroed::<siginfo_t>();
+    t.call("a_zombie_does_not_stop", sys!(SYS_waitid, P_PID, pid, &mut info, WSTOPPED, 0));
     t.show("a_zombies_status", wait_for(pid).1);
     t.call("then_it_is_gone", sys!(SYS_kill, pid, 0));
 }
@@ -318,7 +320,27 @@ fn groups(t: &mut Report) {
     t.call("child_in_another_session", sys!(SYS_setpgid, pid, 0));
     kill(pid, SIGKILL);
     wait_for(pid);
+    let other = sleeper();
+    t.show(
+        "kill_all_is_refused_by_all",
+        status_of(|| {
+            let _ = sys!(SYS_setsid);
+            let _ = sys!(SYS_setresuid, 4321, 4321, 4321);
+            sys!(SYS_kill, -1, 0).map_or_else(|errno| errno.0, |_| 0)
+        }),
+    );
+    kill(other, SIGKILL);
+    wait_for(other);
     t.call("setpgid_negative", sys!(SYS_setpgid, 0, -1));
+    t.show(
+        "limits_of_another_user",
+        status_of(|| {
+            let _ = sys!(SYS_setresuid, 4321, 4321, 4321);
+            let mut limit = sys::zeroed::<rlimit>();
+            let parent = sys!(SYS_getppid).unwrap_or(0);
+            sys!(SYS_prlimit64, parent, RLIMIT_NOFILE, 0, &mut limit).err().map_or(0, |errno| errno.0)
+        }),
+    );
     t.call("setpgid_stranger", sys!(SYS_setpgid, 0x3f_ffff, 0));
     t.call("getpgid_stranger", sys!(SYS_getpgid, 0x3f_ffff));
     t.call("getsid_stranger", sys!(SYS_getsid, 0x3f_ffff));
