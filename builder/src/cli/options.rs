@@ -139,7 +139,7 @@ pub(crate) struct MachineOptions {
     /// Memory of the machine: 64m, 1g
     #[arg(short, long, value_name = "SIZE", value_parser = values::memory)]
     memory: Option<u64>,
-    /// CPUs of the machine
+    /// CPUs of the machine; the guest uses the first of them so far
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
     cpus: u32,
     /// The kind of machine

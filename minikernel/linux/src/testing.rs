@@ -12,10 +12,12 @@ use core::task::{Context, Poll, Waker};
 use isopod_drivers::entropy::Random;
 use isopod_fs::tmpfs::{Options, Tmpfs};
 use isopod_fs::vfs::{Namespace, SpecialFiles};
+use isopod_hal::PAGE_SIZE;
+use isopod_hal::paging::Access;
 
 use crate::ipc::pipe::Fifos;
 use crate::kernel::{self, Kernel};
-use crate::mm::{AddressSpace, Layout};
+use crate::mm::{AddressSpace, Backing, Layout, MapRequest, Placement, VmaFlags};
 use crate::process::{self, FileTable, FsContext, Identity, Limits, Process, Thread};
 use crate::signal::SharedActions;
 
@@ -74,6 +76,22 @@ pub fn sibling(thread: &Arc<Thread>) -> Arc<Thread> {
     );
     thread.process().enter(Arc::clone(&sibling)).unwrap();
     sibling
+}
+
+/// Maps so many pages at `address` in the memory of `thread`, and makes that memory the current one.
+pub fn map_pages(thread: &Thread, address: usize, pages: usize) -> Arc<AddressSpace> {
+    let memory = thread.process().memory();
+    let request = MapRequest {
+        placement: Placement::Fixed(address),
+        length: pages * PAGE_SIZE,
+        access: Access::READ | Access::WRITE,
+        max_access: Access::all(),
+        flags: VmaFlags::empty(),
+        backing: Backing::Anonymous,
+    };
+    memory.map(request).unwrap();
+    memory.activate();
+    memory
 }
 
 /// Counts its wake-ups.

@@ -14,11 +14,9 @@ use std::time::{Duration, Instant};
 
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::hosted::{Exhausted, exhaust};
-use isopod_hal::paging::Access;
 use isopod_hal::user::UserContext;
 
 use super::{CALLS, CallInfo, handle};
-use crate::mm::{Backing, MapRequest, Placement, VmaFlags};
 use crate::process::{Ctx, Thread, in_thread};
 use crate::testing::{self, Task};
 
@@ -62,17 +60,7 @@ fn make(ctx: &mut Ctx, number: u64, arguments: [u64; 6]) -> bool {
 /// A process with memory and descriptors, whose memory holds `words` again and again.
 fn process(words: [u64; 2]) -> (Arc<Thread>, Ctx) {
     let thread = testing::thread();
-    let memory = thread.process().memory();
-    let request = MapRequest {
-        placement: Placement::Fixed(MEMORY),
-        length: PAGES * PAGE_SIZE,
-        access: Access::READ | Access::WRITE,
-        max_access: Access::all(),
-        flags: VmaFlags::empty(),
-        backing: Backing::Anonymous,
-    };
-    memory.map(request).unwrap();
-    memory.activate();
+    let memory = testing::map_pages(&thread, MEMORY, PAGES);
     let mut ctx = Ctx::new(&thread, UserContext::new(0, 0).unwrap());
     let write = |address, bytes: &[u8]| {
         assert!(Task::new(memory.write_bytes(address, bytes)).poll().is_ready());

@@ -6,10 +6,9 @@ use alloc::vec::Vec;
 use core::cell::RefCell;
 
 use isopod_hal::hosted::set_user;
-use isopod_hal::paging::Access;
 
 use super::*;
-use crate::mm::{Backing, MapRequest, Placement, UserPtr, VmaFlags};
+use crate::mm::UserPtr;
 use crate::process::enlist;
 use crate::signal::{SigInfo, Signal, send_to_process};
 use crate::testing::{self, Task};
@@ -83,17 +82,7 @@ fn a_wait_that_is_made_again_after_a_stop_ends_when_the_first_would_have() {
     const TIMEOUT: usize = PAGE + 64;
     const WAIT_NS: u64 = 20_000_000;
     let thread = testing::thread();
-    let memory = thread.process().memory();
-    let request = MapRequest {
-        placement: Placement::Fixed(PAGE),
-        length: isopod_hal::PAGE_SIZE,
-        access: Access::READ | Access::WRITE,
-        max_access: Access::all(),
-        flags: VmaFlags::empty(),
-        backing: Backing::Anonymous,
-    };
-    memory.map(request).unwrap();
-    memory.activate();
+    let memory = testing::map_pages(&thread, PAGE, 1);
     let timeout = Timespec::from_ns(WAIT_NS);
     assert!(Task::new(memory.write(UserPtr::new(TIMEOUT), &timeout)).poll().is_ready());
     let results = Rc::new(RefCell::new(Vec::new()));

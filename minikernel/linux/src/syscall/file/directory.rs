@@ -63,25 +63,18 @@ pub fn getcwd(ctx: &mut Ctx, buffer: OutBytes, size: usize) -> Attempt {
 /// The most bytes of entries one call returns; a larger buffer is filled by the next calls.
 const BATCH: usize = 32 << 10;
 
-/// Appends `struct linux_dirent64`: inode, next position, length, type, name, padded to eight bytes. False when it does not fit.
-fn push_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> bool {
-    const FIXED: usize = 19;
-    let length = (FIXED + entry.name.len() + 1).next_multiple_of(8);
-    if entries.len() + length > room {
-        return false;
-    }
-    let end = entries.len() + length;
-    entries.extend(entry.inode.to_le_bytes());
-    entries.extend(entry.next.to_le_bytes());
-    entries.extend((length as u16).to_le_bytes());
-    entries.push(entry.kind.dirent_type());
-    entries.extend(entry.name);
-    entries.resize(end, 0);
-    true
+/// How a call lays out its entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Layout {
+    /// `struct linux_dirent64`: inode, next position, length, type, name.
+    WithType,
+    /// `struct linux_dirent`: the same, but the type is the last byte.
+    TypeLast,
 }
 
-/// As [`push_entry`], for `struct linux_dirent`: the type is its last byte.
-fn push_old_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> bool {
+/// Appends an entry, padded to eight bytes. False when it does not fit.
+fn push_entry(entries: &mut Vec<u8>, room: usize, layout: Layout, entry: &DirEntry<'_>) -> bool {
+    /// Inode, next position and length; then come the type, the name and its NUL in either order.
     const FIXED: usize = 18;
     let length = (FIXED + entry.name.len() + 2).next_multiple_of(8);
     if entries.len() + length > room {
@@ -91,29 +84,28 @@ fn push_old_entry(entries: &mut Vec<u8>, room: usize, entry: &DirEntry<'_>) -> b
     entries.extend(entry.inode.to_le_bytes());
     entries.extend(entry.next.to_le_bytes());
     entries.extend((length as u16).to_le_bytes());
+    if layout == Layout::WithType {
+        entries.push(entry.kind.dirent_type());
+    }
     entries.extend(entry.name);
-    entries.resize(end - 1, 0);
-    entries.push(entry.kind.dirent_type());
+    entries.resize(end, 0);
+    if layout == Layout::TypeLast {
+        entries[end - 1] = entry.kind.dirent_type();
+    }
     true
 }
 
 /// getdents64(2)
 pub async fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
-    read_entries(ctx, fd, buffer, size, push_entry).await
+    read_entries(ctx, fd, buffer, size, Layout::WithType).await
 }
 
 /// getdents(2)
 pub async fn getdents(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
-    read_entries(ctx, fd, buffer, size, push_old_entry).await
+    read_entries(ctx, fd, buffer, size, Layout::TypeLast).await
 }
 
-async fn read_entries(
-    ctx: &Ctx,
-    fd: Fd,
-    buffer: OutBytes,
-    size: u32,
-    push: fn(&mut Vec<u8>, usize, &DirEntry<'_>) -> bool,
-) -> SysResult {
+async fn read_entries(ctx: &Ctx, fd: Fd, buffer: OutBytes, size: u32, layout: Layout) -> SysResult {
     let file = ctx.thread.files().get(fd.0)?;
     let room = (size as usize).min(BATCH);
     let mut entries = Vec::new();
@@ -122,7 +114,7 @@ async fn read_entries(
     retry(|| {
         entries.clear();
         file.read_dir(&mut |entry| {
-            let fits = push(&mut entries, room, entry);
+            let fits = push_entry(&mut entries, room, layout, entry);
             refused |= !fits;
             fits
         })
@@ -145,12 +137,12 @@ mod tests {
     fn entries_have_the_abis_layout() {
         let mut bytes = Vec::new();
         let entry = DirEntry { name: b"abc", inode: 7, kind: FileType::Regular, next: 9 };
-        assert!(push_entry(&mut bytes, 24, &entry));
+        assert!(push_entry(&mut bytes, 24, Layout::WithType, &entry));
         assert_eq!(bytes.len(), 24);
         assert_eq!(bytes[16..], [24, 0, 8, b'a', b'b', b'c', 0, 0]);
-        assert!(!push_entry(&mut bytes, 47, &entry));
+        assert!(!push_entry(&mut bytes, 47, Layout::WithType, &entry));
         let mut bytes = Vec::new();
-        assert!(push_old_entry(&mut bytes, 24, &entry));
+        assert!(push_entry(&mut bytes, 24, Layout::TypeLast, &entry));
         assert_eq!(bytes[16..], [24, 0, b'a', b'b', b'c', 0, 0, 8]);
     }
 }
