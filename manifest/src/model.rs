@@ -54,6 +54,9 @@ pub struct Manifest {
     /// What the program may use.
     #[cbor(n(13), default)]
     pub resources: Resources,
+    /// The kernel is process 1 itself: the command is process 2, and gets the signals that process 1 gets. Orphans are taken in and let go.
+    #[cbor(n(14), default)]
+    pub init: bool,
 }
 
 /// Numeric identity of the first process; names are resolved by the builder in the image's own passwd and group.
@@ -150,6 +153,7 @@ impl Default for Manifest {
             terminal: false,
             stdin: false,
             resources: Resources::default(),
+            init: false,
         }
     }
 }

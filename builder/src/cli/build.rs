@@ -37,6 +37,11 @@ pub(super) struct Build {
     /// The machine's name
     #[arg(long, value_name = "NAME", help_heading = "Application options")]
     hostname: Option<String>,
+    /// Start the application as process 2, under an init that passes on signals and reaps orphans
+    ///
+    /// The kernel is that init itself: the image needs no program for it.
+    #[arg(long, help_heading = "Application options")]
+    init: bool,
     #[command(flatten)]
     application: OverrideOptions,
     #[command(flatten)]
@@ -59,7 +64,12 @@ impl Build {
         let pull = self.from.pull(Pull::Always);
         let mut prepared = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
         overrides.apply(&mut prepared.info.config)?;
-        let session = Session { hostname: self.hostname, stdin: self.interactive, ..Session::default() };
+        let session = Session {
+            hostname: self.hostname,
+            stdin: self.interactive,
+            init: self.init,
+            ..Session::default()
+        };
         write(&prepared, &session, output, &self.output)
     }
 }

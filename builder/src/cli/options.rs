@@ -113,6 +113,11 @@ pub(crate) struct SessionOptions {
     /// Print each system call to standard error, as strace does
     #[arg(long)]
     trace: bool,
+    /// Start the application as process 2, under an init that passes on signals and reaps orphans
+    ///
+    /// The kernel is that init itself: the image needs no program for it.
+    #[arg(long)]
+    init: bool,
 }
 
 impl SessionOptions {
@@ -128,6 +133,7 @@ impl SessionOptions {
             stdin: self.interactive,
             terminal: self.tty,
             trace: self.trace,
+            init: self.init,
         })
     }
 }

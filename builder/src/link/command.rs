@@ -128,6 +128,8 @@ pub struct Session {
     pub terminal: bool,
     /// Each system call is printed.
     pub trace: bool,
+    /// Process 1 is the kernel's own.
+    pub init: bool,
 }
 
 impl Session {
@@ -135,7 +137,7 @@ impl Session {
     #[must_use]
     pub fn or(self, built: &Manifest) -> Self {
         let hostname = self.hostname.or_else(|| Some(built.hostname.clone()));
-        Self { hostname, stdin: self.stdin || built.stdin, ..self }
+        Self { hostname, stdin: self.stdin || built.stdin, init: self.init || built.init, ..self }
     }
 }
 
@@ -171,6 +173,7 @@ pub fn manifest(root: &RootInfo, session: &Session) -> Result<Manifest, CommandE
         volumes: volumes(&config.volumes),
         ports: ports(&config.exposed_ports)?,
         trace: session.trace,
+        init: session.init,
         terminal: session.terminal,
         stdin: session.stdin,
         ..Manifest::default()

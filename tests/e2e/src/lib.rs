@@ -7,6 +7,7 @@
 pub mod cache;
 pub mod disk;
 pub mod elf;
+pub mod guest;
 pub mod image;
 pub mod isopod;
 pub mod packages;

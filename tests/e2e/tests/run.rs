@@ -1,10 +1,10 @@
 //! `isopod run` starts a program as its image says, carries its streams, and ends as it ends.
 
-use std::io::{BufRead, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use isopod_e2e::guest::Guest;
 use isopod_e2e::image::{Image, base_layer};
 use isopod_e2e::isopod::{Isopod, Outcome};
 use isopod_e2e::programs;
@@ -186,54 +186,12 @@ fn trace_names_the_calls() -> Result<()> {
     Ok(())
 }
 
-/// A guest that was started and said that it waits.
-struct Waiting {
-    process: Child,
-    lines: std::io::Lines<BufReader<std::process::ChildStdout>>,
-}
-
-/// Starts `/end` with a word and waits until it says so.
-fn start(image: &Image, word: &str) -> Result<Waiting> {
+/// Starts `/end` with a word and waits until it says that it waits.
+fn start(image: &Image, word: &str) -> Result<Guest> {
     let reference = image.cached()?.reference();
-    let mut process = Isopod::shared()
-        .command(&["run", &reference, word])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::null())
-        .spawn()?;
-    let mut lines = BufReader::new(process.stdout.take().context("a pipe")?).lines();
-    assert_eq!(lines.next().context("the guest says nothing")??, "waiting");
-    Ok(Waiting { process, lines })
-}
-
-impl Waiting {
-    /// Sends a signal to `isopod`.
-    fn signal(&self, name: &str) -> Result<()> {
-        isopod_e2e::succeed(Command::new("kill").args(["-s", name, &self.process.id().to_string()])).map(drop)
-    }
-
-    /// Waits for the end and returns the exit status.
-    fn end(&mut self) -> Result<Option<i32>> {
-        let start = Instant::now();
-        loop {
-            if let Some(status) = self.process.try_wait()? {
-                return Ok(status.code());
-            }
-            if start.elapsed() > Duration::from_mins(1) {
-                self.process.kill()?;
-                self.process.wait()?;
-                anyhow::bail!("isopod did not end");
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    /// The processes that `isopod` started.
-    fn children(&self) -> Result<Vec<String>> {
-        let id = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        Ok(children.split_whitespace().map(str::to_owned).collect())
-    }
+    let mut guest = Isopod::shared().start(&["run", &reference, word])?;
+    assert_eq!(guest.line()?, "waiting");
+    Ok(guest)
 }
 
 #[test]
@@ -247,7 +205,7 @@ fn signals_of_the_user_become_the_stop_signal() -> Result<()> {
             if configured.is_empty() { image.clone() } else { image.clone().set("StopSignal", configured) };
         let mut guest = start(&image, "wait")?;
         guest.signal(sent)?;
-        assert_eq!(guest.lines.next().context("the guest says nothing")??, format!("signal {number}"));
+        assert_eq!(guest.line()?, format!("signal {number}"));
         assert_eq!(guest.end()?, Some(40 + number), "{configured} {sent}");
     }
     Ok(())
@@ -266,7 +224,7 @@ fn second_signal_kills() -> Result<()> {
     let mut guest = start(&image()?.entrypoint(&["/end"]), "stubborn")?;
     guest.signal("TERM")?;
     std::thread::sleep(Duration::from_millis(300));
-    assert!(guest.process.try_wait()?.is_none(), "one signal was enough");
+    assert!(guest.runs()?, "one signal was enough");
     guest.signal("INT")?;
     assert_eq!(guest.end()?, Some(128 + 9));
     Ok(())

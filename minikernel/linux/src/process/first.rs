@@ -9,7 +9,7 @@ use isopod_fs::vfs::Resolve;
 use isopod_fs::{Errno, Error};
 use isopod_manifest::Manifest;
 
-use super::{FileTable, FsContext, Identity, Limits, Process, Thread, allocate_pid, run};
+use super::{FileTable, FsContext, Identity, Limits, Process, Thread, allocate_pid, init, run};
 use crate::exec::{self, Program};
 use crate::fail::errno;
 use crate::host::{Host, HostStream, Stream};
@@ -75,27 +75,32 @@ impl CommandError {
     }
 }
 
-/// Starts the manifest's command as process 1. A command that cannot be run still makes a process, which ends with 126 or 127 and a line in
-/// the log.
+/// Starts the manifest's command as process 1, or as its only child. A command that cannot be run still makes a process, which ends with 126
+/// or 127 and a line in the log. Returns process 1.
 pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Arc<Process>, StartError> {
-    let thread = first_thread(manifest)?;
+    let init = if manifest.init { Some(init::new()?) } else { None };
+    let thread = application(manifest, init.as_deref())?;
     prepare_directories(&thread, manifest).await?;
     open_streams(&thread, manifest, host)?;
     let user = &manifest.user;
     thread.set_identity(Identity::first(user.uid, user.gid, user.groups.clone()));
-    let process = Arc::clone(thread.process());
+    let first = init.as_ref().unwrap_or(&thread);
     match find_command(&thread, manifest).await {
-        Ok((file, path)) => run::start_program(
-            &thread,
-            Program { file, path, arguments: manifest.args.clone(), environment: manifest.env.clone() },
-        ),
+        Ok((file, path)) => {
+            let program =
+                Program { file, path, arguments: manifest.args.clone(), environment: manifest.env.clone() };
+            if let Some(init) = &init {
+                init::start(init, Arc::clone(thread.process()));
+            }
+            run::start_program(&thread, program);
+        }
         Err(error) => {
             report(manifest, &error);
-            process.leave(&thread);
-            process.finish(error.status());
+            first.process().leave(first);
+            first.process().finish(error.status());
         }
     }
-    Ok(process)
+    Ok(Arc::clone(first.process()))
 }
 
 /// Says why the command cannot be run.
@@ -132,13 +137,27 @@ fn say(name: &[u8], reason: &str, errno: Errno) {
     kernel::log(alloc::format!("isopod: cannot run {name}: {reason}\nhint: {hint}\n").as_bytes());
 }
 
-/// A process without memory yet, acting as the superuser, at the root.
-fn first_thread(manifest: &Manifest) -> Result<Arc<Thread>, Errno> {
-    let limits = Limits::new(u64::from(manifest.resources.open_files));
+/// The application's process, without a program yet.
+fn application(manifest: &Manifest, init: Option<&Thread>) -> Result<Arc<Thread>, Errno> {
     let layout = Layout::random(&mut kernel::random_u64, 0);
     let memory = AddressSpace::new(layout, 0, u64::MAX).map_err(|_| Errno::ENOMEM)?;
+    let parent = init.map_or(Weak::new(), |init| Arc::downgrade(init.process()));
+    let thread = new_process(parent, Arc::new(memory), manifest.resources.open_files)?;
+    if let Some(init) = init {
+        init::adopt(init, thread.process())?;
+    }
+    Ok(thread)
+}
+
+/// A process that acts as the superuser, at the root.
+pub(super) fn new_process(
+    parent: Weak<Process>,
+    memory: Arc<AddressSpace>,
+    open_files: u32,
+) -> Result<Arc<Thread>, Errno> {
+    let limits = Limits::new(u64::from(open_files));
     let pid = allocate_pid()?;
-    let process = Arc::new(Process::new(pid, Weak::new(), Arc::new(memory), limits));
+    let process = Arc::new(Process::new(pid, parent, memory, limits));
     let thread = Thread::new(
         None,
         pid,

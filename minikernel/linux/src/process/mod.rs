@@ -13,6 +13,7 @@ mod family;
 mod files;
 mod first;
 mod fork;
+mod init;
 mod inspect;
 mod job;
 mod limits;

@@ -103,7 +103,8 @@ async fn begin(thread: Arc<Thread>, program: Program) {
     }
 }
 
-fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
+/// Starts a thread whose life is `life`.
+pub(super) fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
     pids::register(thread);
     let waker = sched::spawn(in_space(Arc::clone(thread), life));
     thread.set_waker(waker);
