@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use isopod_hal::sync::SpinLock;
 
 use crate::file::LockTable;
+use crate::watch::Watchers;
 use crate::{Errno, Result};
 
 /// What has happened to pages of a file.
@@ -46,6 +47,7 @@ pub struct InodeState {
     linkable: AtomicBool,
     attached: SpinLock<Option<Weak<dyn Any + Send + Sync>>>,
     observers: SpinLock<Vec<Weak<dyn MappingObserver>>>,
+    pub(crate) watchers: Watchers,
 }
 
 impl InodeState {

@@ -23,6 +23,7 @@ pub mod pages;
 pub mod tmpfs;
 mod transfer;
 pub mod vfs;
+mod watch;
 
 pub use credentials::{Capabilities, Credentials};
 pub use detached::DetachedInode;
@@ -35,6 +36,7 @@ pub use metadata::{
     Timestamp, XattrFlags,
 };
 pub use transfer::{Buffer, Bytes, Sink, Source, drain, next_bytes};
+pub use watch::{Event, Events, Watcher};
 
 /// A device number for a file system without a device, as Linux gives them out: 0:1, 0:2, ...
 pub fn allocate_device() -> DeviceId {

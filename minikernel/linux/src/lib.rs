@@ -36,4 +36,5 @@ pub mod syscall;
 mod testing;
 pub mod time;
 pub mod tty;
+mod tunable;
 pub mod wait;

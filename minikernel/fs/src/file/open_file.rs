@@ -12,6 +12,7 @@ use crate::inode::{AllocateMode, DirEntry, Extent, FIRST_COOKIE, Inode};
 use crate::metadata::FileType;
 use crate::transfer::{Sink, Source};
 use crate::vfs::{MountFlags, Path, clear_privileges};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 /// The largest offset of a file.
@@ -255,6 +256,7 @@ impl OpenFile {
         *position = visited;
         drop(position);
         self.touch_accessed();
+        watch::open_file(&self.path, Events::ACCESS);
         Ok(())
     }
 
@@ -264,8 +266,10 @@ impl OpenFile {
         if self.kind != FileType::Regular || !self.flags().writable() {
             return Err(Errno::EINVAL.into());
         }
-        clear_privileges(self.inode(), credentials)?;
-        self.inode().truncate(size)
+        clear_privileges(&self.path, credentials)?;
+        self.inode().truncate(size)?;
+        watch::file(&self.path, Events::MODIFY);
+        Ok(())
     }
 
     /// fallocate(2) of `length` bytes from `offset`.
@@ -290,8 +294,10 @@ impl OpenFile {
             _ => return Err(Errno::ENODEV.into()),
         }
         let end = offset.checked_add(length).ok_or(Errno::EFBIG)?;
-        clear_privileges(self.inode(), credentials)?;
-        self.inode().allocate(mode, offset as u64..end as u64)
+        clear_privileges(&self.path, credentials)?;
+        self.inode().allocate(mode, offset as u64..end as u64)?;
+        watch::open_file(&self.path, Events::MODIFY);
+        Ok(())
     }
 
     /// What would not block: poll(2).
@@ -334,7 +340,16 @@ impl OpenFile {
         if self.flags().writable() { Ok(()) } else { Err(Errno::EBADF.into()) }
     }
 
+    /// Reads, and tells of it.
     fn read_from(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize> {
+        let count = self.read_bytes(offset, sink)?;
+        if count > 0 {
+            watch::open_file(&self.path, Events::ACCESS);
+        }
+        Ok(count)
+    }
+
+    fn read_bytes(&self, offset: u64, sink: &mut dyn Sink) -> Result<usize> {
         if let Some(ops) = &self.ops {
             return ops.read(self, offset, sink);
         }
@@ -346,8 +361,22 @@ impl OpenFile {
         Ok(count)
     }
 
-    /// Where the write began, and how much was written.
+    /// Writes, and tells of it. Returns where the write began, and how much was written.
     fn write_to(
+        &self,
+        offset: u64,
+        append: bool,
+        credentials: &Credentials,
+        source: &mut dyn Source,
+    ) -> Result<(u64, usize)> {
+        let (start, count) = self.write_bytes(offset, append, credentials, source)?;
+        if count > 0 {
+            watch::open_file(&self.path, Events::MODIFY);
+        }
+        Ok((start, count))
+    }
+
+    fn write_bytes(
         &self,
         offset: u64,
         append: bool,
@@ -360,7 +389,7 @@ impl OpenFile {
         if source.remaining() == 0 {
             return Ok((offset, 0));
         }
-        clear_privileges(self.inode(), credentials)?;
+        clear_privileges(&self.path, credentials)?;
         if append || self.flags().contains(OpenFlags::APPEND) {
             return self.inode().append(source);
         }
@@ -386,6 +415,11 @@ impl Drop for OpenFile {
         state.locks.release(LockOwner::description(core::ptr::from_ref(self).addr()));
         if self.writer {
             state.end_write();
+        }
+        let flags = self.flags();
+        if !flags.contains(OpenFlags::PATH) {
+            let what = if flags.writable() { Events::CLOSE_WRITE } else { Events::CLOSE_NOWRITE };
+            watch::open_file(&self.path, what);
         }
     }
 }

@@ -8,6 +8,7 @@ use super::permission::{Access, check, check_inode, keeps_sgid, remove_capabilit
 use super::view::View;
 use crate::credentials::Capabilities;
 use crate::metadata::{FileType, Metadata, S_ISGID, S_IXGRP, SetAttributes, Statistics, Timestamp};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 /// One of the two times of utimensat(2).
@@ -87,7 +88,7 @@ impl View<'_> {
         if !keeps_sgid(S_ISGID, metadata.gid, self.credentials) {
             mode &= !S_ISGID;
         }
-        path.inode().set_attributes(&SetAttributes { mode: Some(mode), ..SetAttributes::default() })
+        set(path, &SetAttributes { mode: Some(mode), ..SetAttributes::default() })
     }
 
     /// chown(2); `None` leaves the owner or the group. EPERM unless `CAP_CHOWN` is held, or the owner gives the file
@@ -111,7 +112,7 @@ impl View<'_> {
             }
             change.mode = (bits != 0).then_some(metadata.mode & !bits);
         }
-        path.inode().set_attributes(&change)
+        set(path, &change)
     }
 
     /// utimensat(2). EPERM for times that are not the present unless the owner; EACCES for the present unless the
@@ -129,11 +130,8 @@ impl View<'_> {
             check_inode(&metadata, self.credentials, Access::WRITE)?;
         }
         let now = Timestamp::now();
-        path.inode().set_attributes(&SetAttributes {
-            accessed: accessed.resolve(now),
-            modified: modified.resolve(now),
-            ..SetAttributes::default()
-        })
+        let (accessed, modified) = (accessed.resolve(now), modified.resolve(now));
+        set(path, &SetAttributes { accessed, modified, ..SetAttributes::default() })
     }
 
     /// truncate(2). EISDIR for a directory, EINVAL for what else is no regular file.
@@ -147,7 +145,16 @@ impl View<'_> {
         path.mount.check_writable()?;
         check(path, &metadata, self.credentials, Access::WRITE)?;
         path.inode().state().check_writable()?;
-        super::clear_privileges(path.inode(), self.credentials)?;
-        path.inode().truncate(size)
+        super::clear_privileges(path, self.credentials)?;
+        path.inode().truncate(size)?;
+        watch::file(path, Events::MODIFY);
+        Ok(())
     }
+}
+
+/// Changes attributes, and tells of it.
+fn set(path: &Path, change: &SetAttributes) -> Result<()> {
+    path.inode().set_attributes(change)?;
+    watch::attributes(path, change);
+    Ok(())
 }

@@ -12,6 +12,7 @@ use super::walk::{Last, Resolve, Walk, look_up_covered};
 use crate::credentials::Capabilities;
 use crate::inode::{Inode, NewNode, NodeKind};
 use crate::metadata::{DeviceId, FileType, S_ISGID, S_IXGRP};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 /// The longest target of a symbolic link, with its final NUL.
@@ -77,6 +78,7 @@ impl View<'_> {
         }
         place.check_absent(&names)?;
         directory.inode().link(place.name(), old.inode())?;
+        watch::inode(old.inode(), Events::ATTRIB);
         place.remember(self, &mut names, old.inode().clone());
         Ok(())
     }
@@ -180,6 +182,7 @@ impl<'a> NewPlace<'a> {
     /// Caches that the name stands for `inode` now.
     fn remember(&self, view: &View<'_>, names: &mut Names, inode: Arc<dyn Inode>) -> Path {
         let directory = &self.directory.dentry;
+        watch::name(&self.directory, Events::CREATE, self.name(), &inode);
         let dentry = view.namespace.names.put(directory, names, self.name(), inode);
         Path::new(self.directory.mount.clone(), dentry)
     }

@@ -12,6 +12,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use isopod_hal::sync::SpinLock;
 
 use crate::inode::Inode;
+use crate::watch;
 
 /// A name in the tree of a file system, and the inode it stands for.
 pub struct Dentry {
@@ -131,6 +132,9 @@ impl fmt::Debug for Dentry {
 
 impl Drop for Dentry {
     fn drop(&mut self) {
+        if self.place.get_mut().unlinked {
+            watch::gone(&self.inode);
+        }
         // A chain of directories of any depth must not end in a recursion of that depth.
         let mut next = self.place.get_mut().parent.take();
         while let Some(mut parent) = next.take().and_then(Arc::into_inner) {

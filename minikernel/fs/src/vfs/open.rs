@@ -11,6 +11,7 @@ use super::walk::{Last, Resolve, Walk, kind};
 use crate::file::{OpenFile, OpenFlags, OpenRequest};
 use crate::inode::NodeKind;
 use crate::metadata::{FileType, Metadata};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 /// How to open a file: the arguments of open(2) and `struct open_how` of openat2(2).
@@ -138,10 +139,15 @@ impl View<'_> {
         }
         if truncate {
             path.inode().state().check_writable()?;
-            super::clear_privileges(path.inode(), self.credentials)?;
+            super::clear_privileges(&path, self.credentials)?;
             path.inode().truncate(0)?;
         }
-        self.describe(path, &metadata, flags)
+        let file = self.describe(path, &metadata, flags)?;
+        watch::open_file(file.path(), Events::OPEN);
+        if truncate {
+            watch::file(file.path(), Events::MODIFY);
+        }
+        Ok(file)
     }
 
     /// Type, permission and mount let the file be opened so: `may_open()` of Linux.
@@ -175,7 +181,9 @@ impl View<'_> {
             let mut names = place.lock();
             self.create_at(place, &mut names, NodeKind::Regular, how.mode & 0o7777 & !self.umask)?
         };
-        OpenFile::new(path, how.flags, None)
+        let file = OpenFile::new(path, how.flags, None)?;
+        watch::open_file(file.path(), Events::OPEN);
+        Ok(file)
     }
 
     /// `O_TMPFILE`: a regular file in the file system of the directory `name`.
@@ -191,7 +199,9 @@ impl View<'_> {
         }
         let number = alloc::format!("#{}", inode.metadata()?.inode);
         let dentry = directory.dentry.unnamed(number.as_bytes(), inode);
-        OpenFile::new(Path::new(directory.mount.clone(), dentry), how.flags, None)
+        let file = OpenFile::new(Path::new(directory.mount.clone(), dentry), how.flags, None)?;
+        watch::open_file(file.path(), Events::OPEN);
+        Ok(file)
     }
 
     /// The description of a file that may be opened.

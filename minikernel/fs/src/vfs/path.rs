@@ -39,6 +39,11 @@ impl Path {
         self.dentry.is_unlinked()
     }
 
+    /// The directory on the same file system that it has its name in; `None` at a root.
+    pub(crate) fn directory(&self) -> Option<Arc<dyn Inode>> {
+        Some(self.dentry.parent()?.inode().clone())
+    }
+
     /// `..` of it, through mounts; a root is its own parent.
     pub(crate) fn parent(&self) -> Self {
         let mut place = self.clone();

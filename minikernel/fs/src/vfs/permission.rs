@@ -9,6 +9,7 @@ use super::view::View;
 use crate::credentials::{Capabilities, Credentials};
 use crate::inode::Inode;
 use crate::metadata::{FileType, Metadata, S_ISGID, S_ISUID, S_ISVTX, S_IXGRP, SetAttributes};
+use crate::watch::{self, Events};
 use crate::{Errno, Error, Result};
 
 bitflags! {
@@ -109,7 +110,8 @@ pub(super) fn set_id_bits(metadata: &Metadata, credentials: &Credentials) -> u16
 }
 
 /// Takes set-id bits and file capabilities away before `credentials` write to a regular file.
-pub(crate) fn clear_privileges(inode: &Arc<dyn Inode>, credentials: &Credentials) -> Result<()> {
+pub(crate) fn clear_privileges(path: &Path, credentials: &Credentials) -> Result<()> {
+    let inode = path.inode();
     let metadata = inode.metadata()?;
     if metadata.kind != FileType::Regular {
         return Ok(());
@@ -119,6 +121,7 @@ pub(crate) fn clear_privileges(inode: &Arc<dyn Inode>, credentials: &Credentials
     if bits != 0 && !credentials.capable(Capabilities::FSETID) {
         let mode = Some(metadata.mode & !bits);
         inode.set_attributes(&SetAttributes { mode, ..SetAttributes::default() })?;
+        watch::file(path, Events::ATTRIB);
     }
     Ok(())
 }

@@ -1,9 +1,12 @@
 //! Names that go: unlink(2), rmdir(2).
 
+use alloc::sync::Arc;
+
 use super::path::Path;
 use super::permission::check_remove;
 use super::view::View;
 use super::walk::{Last, Resolve, Walk, look_up_covered};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 impl View<'_> {
@@ -57,8 +60,15 @@ impl View<'_> {
             directory.inode().unlink(name)?;
         }
         names.forget(name);
-        drop(names);
         victim.dentry.set_unlinked();
+        if !as_directory {
+            watch::inode(victim.inode(), Events::ATTRIB);
+        }
+        // Whoever else holds it is told when he lets go.
+        if Arc::strong_count(&victim.dentry) == 1 {
+            watch::gone(victim.inode());
+        }
+        watch::name(directory, Events::DELETE, name, victim.inode());
         Ok(())
     }
 }

@@ -11,6 +11,7 @@ use super::permission::{Access, check_create, check_remove};
 use super::view::View;
 use super::walk::{Last, Resolve, Walk, look_up_covered};
 use crate::metadata::RenameFlags;
+use crate::watch;
 use crate::{Errno, Result};
 
 /// One of the two names of a rename.
@@ -131,6 +132,11 @@ impl View<'_> {
         drop(inner);
 
         let cache = &self.namespace.names;
+        let replaced = doomed.map(Path::inode);
+        watch::moved((old_directory, name), (new_directory, new_name), source.inode(), replaced);
+        if let Some(target) = target.as_ref().filter(|_| exchange) {
+            watch::moved((new_directory, new_name), (old_directory, name), target.inode(), None);
+        }
         names.source().forget(name);
         names.target().forget(new_name);
         cache.put_moved(&new_directory.dentry, names.target(), new_name, source.dentry);

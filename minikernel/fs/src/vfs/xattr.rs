@@ -7,6 +7,7 @@ use super::permission::{Access, check};
 use super::view::View;
 use crate::credentials::Capabilities;
 use crate::metadata::{FileType, S_ISVTX, XattrFlags};
+use crate::watch::{self, Events};
 use crate::{Errno, Result};
 
 /// Longest name of an attribute.
@@ -27,13 +28,17 @@ impl View<'_> {
             return Err(Errno::E2BIG.into());
         }
         self.check_xattr(path, name, Access::WRITE)?;
-        path.inode().set_xattr(name, value, flags)
+        path.inode().set_xattr(name, value, flags)?;
+        watch::file(path, Events::ATTRIB);
+        Ok(())
     }
 
     /// removexattr(2).
     pub fn remove_xattr(&self, path: &Path, name: &[u8]) -> Result<()> {
         self.check_xattr(path, name, Access::WRITE)?;
-        path.inode().remove_xattr(name)
+        path.inode().remove_xattr(name)?;
+        watch::file(path, Events::ATTRIB);
+        Ok(())
     }
 
     /// listxattr(2): the names, each ended by a NUL; `trusted.` ones only for the administrator.

@@ -26,7 +26,7 @@ pub fn new_eventfd(
     flags: OpenFlags,
 ) -> core::result::Result<Arc<OpenFile>, Errno> {
     let ops = EventCounter { value: SpinLock::new(initial.into()), semaphore, changed: Arc::default() };
-    super::anonymous_file("eventfd", OpenFlags::RDWR | flags, Box::new(ops))
+    super::anonymous_file("[eventfd]", OpenFlags::RDWR | flags, Box::new(ops))
 }
 
 impl FileOps for EventCounter {

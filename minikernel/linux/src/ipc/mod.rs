@@ -1,6 +1,7 @@
-//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, signalfd, pidfd.
+//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd.
 
 pub mod eventfd;
+pub mod inotify;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
@@ -14,9 +15,9 @@ use isopod_fs::{DetachedInode, Errno};
 use crate::fail::errno;
 use crate::kernel;
 
-/// An open file without a place in the tree, such as `anon_inode:[eventfd]`; `kind` is what stands in the brackets.
+/// An open file without a place in the tree, such as `anon_inode:[eventfd]`, of which `kind` is what follows the colon.
 pub fn anonymous_file(kind: &str, flags: OpenFlags, ops: Box<dyn FileOps>) -> Result<Arc<OpenFile>, Errno> {
     let inode = DetachedInode::anonymous();
-    let path = kernel::namespace().detached(inode, alloc::format!("anon_inode:[{kind}]").as_bytes());
+    let path = kernel::namespace().detached(inode, alloc::format!("anon_inode:{kind}").as_bytes());
     OpenFile::anonymous(path, flags, Some(ops)).map_err(errno)
 }

@@ -17,7 +17,7 @@ struct ProcessFile {
 /// A new file for `process`. `flags` can be `O_NONBLOCK`.
 pub fn new_pidfd(process: &Arc<Process>, flags: OpenFlags) -> Result<Arc<OpenFile>, Errno> {
     let ops = ProcessFile { process: Arc::clone(process) };
-    super::anonymous_file("pidfd", OpenFlags::RDWR | flags, Box::new(ops))
+    super::anonymous_file("[pidfd]", OpenFlags::RDWR | flags, Box::new(ops))
 }
 
 /// The process that `file` stands for; `EBADF` if it is no such file.

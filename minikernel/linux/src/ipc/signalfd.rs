@@ -23,7 +23,7 @@ pub struct SignalFile {
 /// A new file for the signals in `wanted`. `flags` can be `O_NONBLOCK`.
 pub fn new_signalfd(wanted: SigSet, flags: OpenFlags) -> core::result::Result<Arc<OpenFile>, Errno> {
     let ops = SignalFile { wanted: SpinLock::new(wanted.difference(SigSet::UNSTOPPABLE)) };
-    super::anonymous_file("signalfd", OpenFlags::RDWR | flags, Box::new(ops))
+    super::anonymous_file("[signalfd]", OpenFlags::RDWR | flags, Box::new(ops))
 }
 
 impl SignalFile {

@@ -393,7 +393,7 @@ impl Drop for Epoll {
 
 /// `epoll_create(2)`: a file that is a new instance.
 pub fn new_epoll() -> Result<Arc<OpenFile>, Errno> {
-    anonymous_file("eventpoll", OpenFlags::RDWR, Box::new(EpollFile(Epoll::new())))
+    anonymous_file("[eventpoll]", OpenFlags::RDWR, Box::new(EpollFile(Epoll::new())))
 }
 
 #[derive(Debug)]

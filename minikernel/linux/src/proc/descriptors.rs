@@ -11,6 +11,7 @@ use isopod_fs::{Errno, FileType, Result, Target};
 use super::subject::{Subject, shown};
 use super::table::{Numbers, put};
 use super::text::Text;
+use crate::ipc::inotify::Inotify;
 use crate::process;
 
 pub(super) static LINKS: Numbers = Numbers {
@@ -91,6 +92,17 @@ impl File for Open {
             file.path().mount().id(),
             file.inode().metadata().map_or(0, |about| about.inode)
         );
+        if let Some(instance) = Inotify::of(&file) {
+            for (number, mask, inode) in instance.watches() {
+                let (inode, device) = inode
+                    .metadata()
+                    .map_or((0, 0), |about| (about.inode, about.device.major << 20 | about.device.minor));
+                put!(
+                    &mut text,
+                    "inotify wd:{number:x} ino:{inode:x} sdev:{device:x} mask:{mask:x} ignored_mask:0 \n"
+                );
+            }
+        }
         text.finish()
     }
 

@@ -5,6 +5,7 @@ use isopod_hal::sync::Once;
 
 use super::table::{Row, put};
 use super::text::Text;
+use crate::ipc::inotify;
 use crate::{kernel, process};
 
 /// Bytes of a host name at most.
@@ -13,11 +14,18 @@ const NAME_MAX: usize = 64;
 pub(super) static SYSCTL: [Row; 3] =
     [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("vm", &VM)];
 
-static FS: [Row; 3] = [
+static FS: [Row; 4] = [
     // Memory is the limit.
     Row::constant("file-max", "9223372036854775807\n"),
+    Row::rows("inotify", &INOTIFY),
     Row::constant("nr_open", "1048576\n"),
     Row::constant("pipe-max-size", "1048576\n"),
+];
+
+static INOTIFY: [Row; 3] = [
+    Row::number("max_queued_events", &inotify::MAX_QUEUED_EVENTS),
+    Row::number("max_user_instances", &inotify::MAX_USER_INSTANCES),
+    Row::number("max_user_watches", &inotify::MAX_USER_WATCHES),
 ];
 
 static KERNEL: [Row; 11] = [

@@ -11,6 +11,7 @@ use isopod_fs::{Errno, FileType, Result, Target};
 
 use super::subject::Subject;
 use super::text::Text;
+use crate::tunable::Tunable;
 
 pub(super) use crate::syscall::put;
 
@@ -37,6 +38,8 @@ enum Kind {
     Guarded(Make),
     /// A text that can be written too.
     Written(Make, fn(&Subject, &[u8]) -> Result<()>),
+    /// A number that the administrator can change.
+    Number(&'static Tunable),
     /// A symbolic link.
     Link(fn(&Subject, Process) -> Result<Target>),
     /// A directory of names and numbers.
@@ -87,6 +90,11 @@ impl Row {
         take: fn(&Subject, &[u8]) -> Result<()>,
     ) -> Self {
         Self::new(name, 0o644, Kind::Written(make, take))
+    }
+
+    /// A number that the administrator can change.
+    pub(super) const fn number(name: &'static str, number: &'static Tunable) -> Self {
+        Self::new(name, 0o644, Kind::Number(number))
     }
 
     /// A symbolic link.
@@ -196,6 +204,7 @@ impl File for Leaf {
             Kind::Thread(make) | Kind::Guarded(make) | Kind::Written(make, _) => {
                 make(&self.subject, &mut text)?;
             }
+            Kind::Number(number) => put!(&mut text, "{}\n", number.get()),
             Kind::Link(_) | Kind::Folder(..) => return Err(Errno::EINVAL.into()),
         }
         text.finish()
@@ -204,6 +213,7 @@ impl File for Leaf {
     fn write(&self, _: Process, text: &[u8]) -> Result<()> {
         match self.row.kind {
             Kind::Written(_, take) => take(&self.subject, text),
+            Kind::Number(number) => Ok(number.set_text(text)?),
             _ => Err(Errno::EINVAL.into()),
         }
     }

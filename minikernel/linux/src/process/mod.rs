@@ -4,6 +4,7 @@
 //! [`Thread`] is what the scheduler runs; it refers to the structures that `clone(2)` can share or copy: the file table
 //! ([`FileTable`]), the file-system context ([`FsContext`]), the signal actions.
 
+mod account;
 mod clone;
 mod context;
 mod credentials;
@@ -24,6 +25,7 @@ mod run;
 mod thread;
 mod wait;
 
+pub use account::{Account, Charge};
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
 pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity};

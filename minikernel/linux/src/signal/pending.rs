@@ -2,7 +2,8 @@
 
 use alloc::collections::VecDeque;
 
-use super::{Charge, SI_USER, SigInfo, SigSet, Signal};
+use super::{SI_USER, SigInfo, SigSet, Signal};
+use crate::process::Charge;
 
 /// The signals that have been sent and not yet dealt with.
 #[derive(Debug, Default)]

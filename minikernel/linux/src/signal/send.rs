@@ -5,8 +5,11 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 
-use super::{Charge, Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
-use crate::process::{Change, Process, Resource, Thread, report_job};
+use super::{Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
+use crate::process::{Account, Change, Process, Resource, Thread, report_job};
+
+/// How many signals are queued for each real user's processes (`RLIMIT_SIGPENDING`), and POSIX timers, which will need one each.
+pub static QUEUED: Account = Account::new();
 
 /// Sends a signal to a process: the first of its threads that does not block it will take it.
 /// `EAGAIN` when too many real-time signals wait.
@@ -50,7 +53,8 @@ fn send(
         // The kernel itself and kill(2) can send standard signals whatever the limit says (`__send_signal_locked`).
         let limited = signal.is_real_time() || info.code < SI_USER;
         let limit = if limited { limit(about) } else { u64::MAX };
-        let queued = Charge::new(about.identity().users.real, limit)
+        let queued = QUEUED
+            .charge(about.identity().users.real, 1, limit)
             .is_some_and(|charge| pending.push(signal, info, Some(charge)));
         if queued {
             return Ok(());

@@ -23,6 +23,7 @@ mod exhausted;
 mod file;
 mod futex;
 mod identity;
+mod inotify;
 mod memory;
 mod path;
 mod pidfd;

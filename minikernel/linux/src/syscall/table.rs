@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, memory, pidfd, pipe, poll, priority, process, signalfd, signals,
-    splice, system, time, timers, wait,
+    epoll, eventfd, file, futex, identity, inotify, memory, pidfd, pipe, poll, priority, process, signalfd,
+    signals, splice, system, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -267,6 +267,9 @@ system_calls! {
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
     247 waitid(idtype: i32, id: i32, infop: UserPtr<crate::signal::SigInfo>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::waitid;
+    253 inotify_init() => now inotify::inotify_init;
+    254 inotify_add_watch(fd: Fd, pathname: UserPath, mask: Flags) => again inotify::inotify_add_watch;
+    255 inotify_rm_watch(fd: Fd, wd: i32) => now inotify::inotify_rm_watch;
     257 openat(dirfd: Fd, pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::openat;
     258 mkdirat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::names::mkdirat;
     259 mknodat(dirfd: Fd, pathname: UserPath, mode: Mode, dev: u32) => again file::names::mknodat;
@@ -301,6 +304,7 @@ system_calls! {
     291 epoll_create1(flags: Flags) => now epoll::epoll_create1;
     292 dup3(oldfd: Fd, newfd: Fd, flags: Flags) => now file::descriptors::dup3;
     293 pipe2(pipefd: UserPtr<[i32; 2]>, flags: Flags) => wait pipe::pipe2;
+    294 inotify_init1(flags: Flags) => now inotify::inotify_init1;
     295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::preadv;
     296 pwritev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::pwritev;
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_tgsigqueueinfo;

@@ -11,7 +11,7 @@ use super::file::open::install;
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
-use crate::signal::{self, Charge, Signal};
+use crate::signal::{self, Signal};
 use crate::time::{Clock, Interval, Notice, Schedule, Target, TimerFile, Timespec, Timeval, new_timerfd};
 
 const NS_PER_SECOND: u64 = 1_000_000_000;
@@ -149,7 +149,7 @@ pub async fn timer_create(
     }
     let process = ctx.thread.process();
     let user = ctx.thread.identity().users.real;
-    let charge = Charge::new(user, signal::limit(&ctx.thread)).ok_or(Errno::EAGAIN)?;
+    let charge = signal::QUEUED.charge(user, 1, signal::limit(&ctx.thread)).ok_or(Errno::EAGAIN)?;
     let (target, signal) = match &event {
         Some(event) => event.target(ctx)?,
         None => (Target::Process(Arc::downgrade(process)), Signal::ALRM),

@@ -60,7 +60,7 @@ pub fn new_timerfd(clock: Clock, flags: OpenFlags) -> core::result::Result<Arc<O
         expired: Arc::default(),
         itself: Weak::clone(itself),
     });
-    anonymous_file("timerfd", OpenFlags::RDWR | flags, Box::new(Ops(timer)))
+    anonymous_file("[timerfd]", OpenFlags::RDWR | flags, Box::new(Ops(timer)))
 }
 
 impl TimerFile {

@@ -9,8 +9,8 @@ use isopod_hal::sync::SpinLock;
 
 use super::clock::{Clock, CpuKind};
 use super::signalling::{Notice, SignalTimer, Target};
-use crate::process::Process;
-use crate::signal::{Charge, SigInfo, Signal};
+use crate::process::{Charge, Process};
+use crate::signal::{SigInfo, Signal};
 
 /// Which of its interval timers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -157,7 +157,7 @@ mod tests {
         let process = thread.process();
         let (clock, _) = process.timers.interval(process, Interval::Profiling);
         let notice = |_| Notice { target: Target::Nobody, signal: Signal::ALRM, posix: None };
-        let charge = || Charge::new(0, u64::MAX).unwrap();
+        let charge = || crate::signal::QUEUED.charge(0, 1, u64::MAX).unwrap();
         let id = process.timers.create(clock, charge(), notice).unwrap();
         assert_eq!(process.timers.create(Clock::Monotonic, charge(), notice).unwrap(), id + 1);
         process.timers.delete(id).unwrap();

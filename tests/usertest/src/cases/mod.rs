@@ -16,6 +16,7 @@ mod frames;
 mod futex;
 mod helpers;
 mod identity;
+mod inotify;
 mod io;
 mod links;
 mod locks;
@@ -66,6 +67,7 @@ pub const GROUPS: &[Group] = &[
     ("eventfd", eventfd::run),
     ("poll", poll::run),
     ("epoll", epoll::run),
+    ("inotify", inotify::run),
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),

@@ -1,5 +1,6 @@
 //! mount(2), umount2(2): tmpfs, bind mounts and changed restrictions.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::tmpfs::{Options, Tmpfs};
@@ -9,6 +10,7 @@ use isopod_hal::PAGE_SIZE;
 
 use super::{AT_NO_FOLLOW, resolve};
 use crate::fail::Attempt;
+use crate::ipc::inotify;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
@@ -77,7 +79,14 @@ pub fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> Attempt {
     check_administrator(ctx)?;
     let follow = if flags.0 & NOFOLLOW != 0 { AT_NO_FOLLOW } else { 0 };
     let at = resolve(ctx, Fd::WORKING_DIR, target, follow)?;
-    kernel::namespace().unmount(&at, flags.0 & DETACH != 0)?;
+    let device = at.inode().metadata()?.device;
+    let namespace = kernel::namespace();
+    namespace.unmount(&at, flags.0 & DETACH != 0)?;
+    let shown_elsewhere =
+        namespace.mounts().iter().any(|mount| Arc::ptr_eq(mount.file_system(), at.mount().file_system()));
+    if !shown_elsewhere {
+        inotify::unmounted(device);
+    }
     Ok(0)
 }
 

@@ -1,0 +1,62 @@
+//! What each user has of something that is limited for each: queued signals, inotify instances, bytes of message queues.
+
+use alloc::collections::BTreeMap;
+
+use isopod_hal::sync::SpinLock;
+
+/// How much each user has.
+#[derive(Debug, Default)]
+pub struct Account(SpinLock<BTreeMap<u32, u64>>);
+
+/// A part of what a user has; given back when it is dropped.
+#[derive(Debug)]
+pub struct Charge {
+    account: &'static Account,
+    user: u32,
+    amount: u64,
+}
+
+impl Account {
+    /// Nobody has anything.
+    pub const fn new() -> Self {
+        Self(SpinLock::new(BTreeMap::new()))
+    }
+
+    /// Gives `user` so much more; `None` if that would be more than `limit`.
+    pub fn charge(&'static self, user: u32, amount: u64, limit: u64) -> Option<Charge> {
+        let mut users = self.0.lock();
+        let sum = users.get(&user).copied().unwrap_or(0).checked_add(amount)?;
+        if sum > limit {
+            return None;
+        }
+        users.insert(user, sum);
+        Some(Charge { account: self, user, amount })
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        let mut users = self.account.0.lock();
+        match users.get_mut(&self.user) {
+            Some(sum) if *sum > self.amount => *sum -= self.amount,
+            _ => drop(users.remove(&self.user)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_user_has_a_limit_of_its_own() {
+        static ACCOUNT: Account = Account::new();
+        let first = ACCOUNT.charge(1, 1, 2).unwrap();
+        let _second = ACCOUNT.charge(1, 1, 2).unwrap();
+        assert!(ACCOUNT.charge(1, 1, 2).is_none());
+        assert!(ACCOUNT.charge(2, 2, 1).is_none());
+        assert!(ACCOUNT.charge(2, 1, 1).is_some());
+        drop(first);
+        assert!(ACCOUNT.charge(1, 1, 2).is_some());
+    }
+}
