@@ -17,6 +17,7 @@ use isopod_hal::hosted::{Exhausted, exhaust};
 use isopod_hal::user::UserContext;
 
 use super::{CALLS, CallInfo, handle};
+use crate::mm::AddressSpace;
 use crate::process::{Ctx, Thread, in_thread};
 use crate::testing::{self, Task};
 
@@ -93,7 +94,7 @@ fn every_way(call: &CallInfo) {
     for fd in 0..if takes_fd { DESCRIPTORS } else { 1 } {
         for choice in 0..NUMBERS.len() {
             for words in [[0, 0], [MEMORY as u64, 64]] {
-                let (_thread, mut ctx) = process(words);
+                let (thread, mut ctx) = process(words);
                 let mut arguments = [0; 6];
                 for (index, parameter) in call.parameters.iter().enumerate() {
                     arguments[index] = argument(parameter.kind, index, choice, fd);
@@ -101,6 +102,8 @@ fn every_way(call: &CallInfo) {
                 let exhausted: Exhausted = exhaust(RESERVE);
                 make(&mut ctx, call.number, arguments);
                 drop(exhausted);
+                // A process that has not ended keeps its memory.
+                drop(thread.process().replace_memory(AddressSpace::none().unwrap()));
             }
         }
     }
