@@ -25,6 +25,11 @@ fn main() {
     if arguments.first().is_some_and(|word| word == cases::exec::MARK) {
         return cases::exec::after(&mut Report::new("exec"), &arguments[1..]);
     }
+    if let [option, case] = arguments.as_slice()
+        && option == cases::capabilities::MARK
+    {
+        return cases::capabilities::after(case);
+    }
     if arguments.first().is_some_and(|word| word == "--list") {
         for (name, _) in cases::GROUPS {
             println!("{name}");

@@ -359,8 +359,11 @@ fn extended_attributes_follow_xattr_7() {
     assert_eq!(user.xattr(&file, b"user.a").unwrap(), b"1");
     fails(user.xattr(&file, b"trusted.b"), Errno::ENODATA);
     fails(user.set_xattr(&file, b"user.a", b"2", any), Errno::EACCES);
-    fails(user.set_xattr(&file, b"security.capability", b"2", any), Errno::EPERM);
-    root.set_xattr(&file, b"security.capability", b"cap", any).unwrap();
+    let mut value = [0; 20];
+    fails(root.set_xattr(&file, b"security.capability", &value, any), Errno::EINVAL);
+    value[3] = 2;
+    fails(user.set_xattr(&file, b"security.capability", &value, any), Errno::EPERM);
+    root.set_xattr(&file, b"security.capability", &value, any).unwrap();
     root.write_file("/f", b"changed");
     fails(root.xattr(&file, b"security.capability"), Errno::ENODATA);
     root.symlink(b"f", &world.root, b"l").unwrap();

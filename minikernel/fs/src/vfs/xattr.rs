@@ -15,6 +15,11 @@ const NAME_MAX: usize = 255;
 /// Longest value of an attribute, and longest list of names.
 const SIZE_MAX: usize = 65_536;
 
+/// True for file capabilities of a version that can be set: 2 or 3, which has a user behind them (`validheader` of Linux).
+fn is_capability(value: &[u8]) -> bool {
+    matches!((value.get(3), value.len()), (Some(2), 20) | (Some(3), 24))
+}
+
 impl View<'_> {
     /// getxattr(2). ENODATA if there is no such attribute, or it is not for this caller.
     pub fn xattr(&self, path: &Path, name: &[u8]) -> Result<Vec<u8>> {
@@ -26,6 +31,9 @@ impl View<'_> {
     pub fn set_xattr(&self, path: &Path, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<()> {
         if value.len() > SIZE_MAX {
             return Err(Errno::E2BIG.into());
+        }
+        if name == b"security.capability" && !is_capability(value) {
+            return Err(Errno::EINVAL.into());
         }
         self.check_xattr(path, name, Access::WRITE)?;
         path.inode().set_xattr(name, value, flags)?;

@@ -4,6 +4,7 @@
 //! caller, who still exists. Then [`replace`] puts it in place, and nothing can fail any more.
 
 mod elf;
+mod file_capabilities;
 mod image;
 mod open;
 mod privilege;

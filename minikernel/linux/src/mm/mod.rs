@@ -17,7 +17,7 @@ mod vma;
 
 pub use advice::Advice;
 pub use fault::{FaultError, FaultKind};
-pub use layout::Layout;
+pub use layout::{LOWEST, Layout};
 pub use map::{MapRequest, Placement};
 pub use remap::Move;
 pub use report::{MemoryReport, describe};

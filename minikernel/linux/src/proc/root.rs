@@ -16,7 +16,7 @@ use crate::process;
 static ROOT: [Row; 13] = [
     Row::machine("cmdline", machine::command_line),
     Row::machine("cpuinfo", machine::cpuinfo),
-    // What is made of these can be told apart by statfs(2); only tmpfs can be mounted from inside.
+    // What is made of these can be told apart by statfs(2); the first three can be mounted from inside.
     Row::constant(
         "filesystems",
         "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\toverlay\n\terofs\n",

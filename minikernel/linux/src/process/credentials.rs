@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
+use bitflags::bitflags;
 use isopod_fs::{Capabilities, Credentials};
 
 /// Every capability there is (`CAP_LAST_CAP` is 40, `CAP_CHECKPOINT_RESTORE`).
@@ -58,6 +59,33 @@ pub struct CapabilitySets {
     pub ambient: Capabilities,
 }
 
+bitflags! {
+    /// How user 0 and its capabilities hang together (capabilities(7), "The securebits flags"). The bit above each of the four locks it.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct SecureBits: u32 {
+        /// Being user 0 gives no capabilities at execve.
+        const NO_ROOT = 1 << 0;
+        /// Changes of user change no capabilities.
+        const NO_SETUID_FIXUP = 1 << 2;
+        /// The permitted ones stay when the last of the user ids is no longer 0.
+        const KEEP_CAPS = 1 << 4;
+        /// No capability can become ambient.
+        const NO_CAP_AMBIENT_RAISE = 1 << 6;
+    }
+}
+
+impl SecureBits {
+    /// The four locks.
+    pub const LOCKS: Self = Self::from_bits_retain(0xaa);
+    /// All bits that there are.
+    pub const EVERY: Self = Self::from_bits_retain(0xff);
+
+    /// What is locked.
+    pub const fn locked(self) -> Self {
+        Self::from_bits_retain(self.intersection(Self::LOCKS).bits() >> 1)
+    }
+}
+
 /// The identity of a thread. Immutable: a change makes a new one.
 #[derive(Debug, Clone)]
 pub struct Identity {
@@ -71,8 +99,8 @@ pub struct Identity {
     pub capabilities: CapabilitySets,
     /// `PR_SET_NO_NEW_PRIVS`
     pub no_new_privileges: bool,
-    /// `PR_SET_KEEPCAPS`
-    pub keep_capabilities: bool,
+    /// `PR_SET_SECUREBITS`
+    pub secure_bits: SecureBits,
 }
 
 impl Identity {
@@ -93,7 +121,7 @@ impl Identity {
                 ambient: Capabilities::empty(),
             },
             no_new_privileges: false,
-            keep_capabilities: false,
+            secure_bits: SecureBits::empty(),
         }
     }
 
@@ -109,7 +137,11 @@ impl Identity {
 
     /// What `access(2)` checks: the real ids, and the capabilities that go with them.
     pub fn real_for_files(&self) -> Credentials {
-        let held = if self.users.real == 0 { self.capabilities.permitted } else { Capabilities::empty() };
+        let held = match self.users.real {
+            _ if self.secure_bits.contains(SecureBits::NO_SETUID_FIXUP) => self.capabilities.effective,
+            0 => self.capabilities.permitted,
+            _ => Capabilities::empty(),
+        };
         Credentials {
             uid: self.users.real,
             gid: self.groups.real,
@@ -127,9 +159,12 @@ impl Identity {
     /// capabilities").
     pub fn set_users(&mut self, users: IdSet) {
         let before = core::mem::replace(&mut self.users, users);
+        if self.secure_bits.contains(SecureBits::NO_SETUID_FIXUP) {
+            return;
+        }
         let sets = &mut self.capabilities;
         if before.has(0) && !users.has(0) {
-            if !self.keep_capabilities {
+            if !self.secure_bits.contains(SecureBits::KEEP_CAPS) {
                 sets.permitted = Capabilities::empty();
                 sets.effective = Capabilities::empty();
             }
@@ -146,6 +181,9 @@ impl Identity {
     /// permitted; whoever no longer is has none of them (setfsuid(2); capabilities(7), as above).
     pub fn set_file_user(&mut self, user: u32) {
         let before = core::mem::replace(&mut self.users.file, user);
+        if self.secure_bits.contains(SecureBits::NO_SETUID_FIXUP) {
+            return;
+        }
         let sets = &mut self.capabilities;
         match (before == 0, user == 0) {
             (true, false) => sets.effective -= FILE_CAPABILITIES,
@@ -184,6 +222,22 @@ mod tests {
         identity.set_users(IdSet { effective: 0, ..identity.users });
         assert_eq!(identity.capabilities.effective, ALL_CAPABILITIES);
     }
+
+    #[test]
+    fn secure_bits_part_capabilities_from_users() {
+        let mut identity = Identity::first(0, 0, alloc::vec![]);
+        identity.secure_bits = SecureBits::KEEP_CAPS;
+        identity.set_users(IdSet::all(33));
+        assert!(identity.capabilities.effective.is_empty());
+        assert_eq!(identity.capabilities.permitted, ALL_CAPABILITIES);
+        let mut identity = Identity::first(0, 0, alloc::vec![]);
+        identity.secure_bits = SecureBits::NO_SETUID_FIXUP;
+        identity.set_users(IdSet::all(33));
+        identity.set_file_user(33);
+        assert_eq!(identity.capabilities.effective, ALL_CAPABILITIES);
+        assert_eq!(identity.real_for_files().capabilities, ALL_CAPABILITIES);
+    }
+
     #[test]
     fn the_user_for_files_takes_their_capabilities_along() {
         let mut identity = Identity::first(0, 0, alloc::vec![]);

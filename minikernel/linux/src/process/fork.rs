@@ -40,6 +40,7 @@ pub(super) async fn process(
     let executable = maker.executable.lock().clone();
     *child.executable.lock() = executable;
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
+    child.small_pages.store(maker.small_pages.load(Relaxed), Relaxed);
     child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);
     Ok(Arc::new(child))
 }

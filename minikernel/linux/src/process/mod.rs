@@ -28,7 +28,7 @@ mod wait;
 pub use account::{Account, Charge};
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
-pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity};
+pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureBits};
 pub use current::current;
 #[cfg(test)]
 pub use current::in_thread;

@@ -106,6 +106,8 @@ pub struct Process {
     pub continued: WaitQueue,
     /// `prctl(PR_SET_DUMPABLE)`
     pub dumpable: AtomicBool,
+    /// `prctl(PR_SET_THP_DISABLE)`
+    pub small_pages: AtomicBool,
     /// Makes it more or less likely to be chosen when memory runs out: -1000 to 1000 (`proc_pid_oom_score_adj(5)`).
     pub oom_score_adj: AtomicI16,
     /// Nanoseconds since boot when it started.
@@ -159,6 +161,7 @@ impl Process {
             stopped: AtomicBool::new(false),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
+            small_pages: AtomicBool::new(false),
             oom_score_adj: AtomicI16::new(0),
             started: clock::monotonic_ns(),
             past_run_ticks: AtomicU64::new(0),

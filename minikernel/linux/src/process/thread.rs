@@ -64,6 +64,8 @@ pub struct Thread {
     pub parent_death_signal: AtomicU8,
     /// `setpriority(2)`: -20 to 19.
     pub nice: AtomicI8,
+    /// `prctl(PR_MCE_KILL)`; 2 is the system's.
+    pub machine_check_policy: AtomicU8,
     /// See [`TimerSlack`].
     pub timer_slack: TimerSlack,
     pub(super) run_ticks: AtomicU64,
@@ -101,6 +103,9 @@ impl Thread {
             robust_list: AtomicUsize::new(0),
             parent_death_signal: AtomicU8::new(0),
             nice: AtomicI8::new(creator.map_or(0, |creator| creator.nice.load(Ordering::Relaxed))),
+            machine_check_policy: AtomicU8::new(
+                creator.map_or(2, |creator| creator.machine_check_policy.load(Ordering::Relaxed)),
+            ),
             timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),

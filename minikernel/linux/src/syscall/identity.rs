@@ -302,12 +302,9 @@ pub async fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u3
     change(ctx, &mut |identity| {
         let may_add = identity.capable(Capabilities::SETPCAP);
         let sets = &mut identity.capabilities;
-        let allowed = if may_add {
-            sets.inheritable.union(sets.bounding)
-        } else {
-            sets.inheritable.union(sets.permitted)
-        };
-        if !allowed.contains(inheritable)
+        let added = inheritable.difference(sets.inheritable);
+        if !sets.bounding.contains(added)
+            || !may_add && !sets.permitted.contains(added)
             || !sets.permitted.contains(permitted)
             || !permitted.contains(effective)
         {

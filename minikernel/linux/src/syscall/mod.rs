@@ -25,6 +25,7 @@ mod futex;
 mod identity;
 mod inotify;
 mod memory;
+mod namespace;
 mod path;
 mod pidfd;
 mod pipe;

@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, inotify, memory, pidfd, pipe, poll, priority, process, signalfd,
-    signals, splice, system, time, timers, wait,
+    epoll, eventfd, file, futex, identity, inotify, memory, namespace, pidfd, pipe, poll, priority, process,
+    signalfd, signals, splice, system, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -218,6 +218,7 @@ system_calls! {
     150 munlock(addr: usize, len: usize) => now memory::munlock;
     151 mlockall(flags: Flags) => now memory::mlockall;
     152 munlockall() => now memory::munlockall;
+    155 pivot_root(new_root: UserPath, put_old: UserPath) => now namespace::pivot_root;
     157 prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => wait process::prctl;
     158 arch_prctl(code: u32, addr: u64) => wait process::arch_prctl;
     160 setrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => wait system::setrlimit;
@@ -285,6 +286,7 @@ system_calls! {
     269 faccessat(dirfd: Fd, pathname: UserPath, mode: Flags) => again file::stat::faccessat;
     270 pselect6(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<[u64; 2]>) => wait poll::pselect6;
     271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait poll::ppoll;
+    272 unshare(flags: u64) => now namespace::unshare;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => wait futex::get_robust_list;
     275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => wait splice::splice;
@@ -310,6 +312,7 @@ system_calls! {
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_tgsigqueueinfo;
     302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => wait system::prlimit64;
     306 syncfs(fd: Fd) => now file::io::syncfs;
+    308 setns(fd: Fd, nstype: Flags) => now namespace::setns;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;

@@ -3,6 +3,7 @@
 use crate::report::Report;
 
 mod arguments;
+pub mod capabilities;
 mod children;
 mod descriptors;
 mod devices;
@@ -71,5 +72,6 @@ pub const GROUPS: &[Group] = &[
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),
+    ("capabilities", capabilities::run),
     ("arguments", arguments::run),
 ];

@@ -1,11 +1,11 @@
-//! mount(2), umount2(2): tmpfs, bind mounts and changed restrictions.
+//! mount(2), umount2(2): tmpfs, proc, sysfs, bind mounts and changed restrictions.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::tmpfs::{Options, Tmpfs};
 use isopod_fs::vfs::MountFlags;
-use isopod_fs::{Capabilities, Errno};
+use isopod_fs::{Capabilities, Errno, FileSystem};
 use isopod_hal::PAGE_SIZE;
 
 use super::{AT_NO_FOLLOW, resolve};
@@ -13,6 +13,7 @@ use crate::fail::Attempt;
 use crate::ipc::inotify;
 use crate::kernel;
 use crate::mm::UserPtr;
+use crate::proc;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags, UserPath};
 use crate::syscall::path::read;
@@ -58,10 +59,12 @@ pub fn mount(
         return Err(Errno::EINVAL.into());
     } else {
         let source = if source.0.is_null() { b"none".to_vec() } else { read(source)? };
-        if read(kind)? != b"tmpfs" {
-            return Err(Errno::ENODEV.into());
-        }
-        let file_system = Tmpfs::new(&options(&data)?)?;
+        let file_system: Arc<dyn FileSystem> = match &*read(kind)? {
+            b"tmpfs" | b"ramfs" => Tmpfs::new(&options(&data)?)?,
+            b"proc" => proc::proc(),
+            b"sysfs" => proc::sys(),
+            _ => return Err(Errno::ENODEV.into()),
+        };
         namespace.mount(file_system, &at, restrictions, &source)?;
     }
     Ok(0)

@@ -1,13 +1,16 @@
 //! prctl(2): one call for many small things.
 
+mod capabilities;
+mod memory;
+
 use core::sync::atomic::Ordering;
 
-use isopod_fs::{Capabilities, Errno};
+use isopod_fs::Errno;
 
 use super::identity;
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
-use crate::process::{ALL_CAPABILITIES, Ctx, Identity};
+use crate::process::{Ctx, Identity, SecureBits};
 use crate::signal::Signal;
 
 const SET_PDEATHSIG: i32 = 1;
@@ -18,11 +21,19 @@ const GET_KEEPCAPS: i32 = 7;
 const SET_KEEPCAPS: i32 = 8;
 const SET_NAME: i32 = 15;
 const GET_NAME: i32 = 16;
+const GET_TIMING: i32 = 13;
+const SET_TIMING: i32 = 14;
 const GET_SECCOMP: i32 = 21;
 const CAPBSET_READ: i32 = 23;
 const CAPBSET_DROP: i32 = 24;
+const GET_TSC: i32 = 25;
+const GET_SECUREBITS: i32 = 27;
+const SET_SECUREBITS: i32 = 28;
 const SET_TIMERSLACK: i32 = 29;
 const GET_TIMERSLACK: i32 = 30;
+const MCE_KILL: i32 = 33;
+const MCE_KILL_GET: i32 = 34;
+const SET_MM: i32 = 35;
 const SET_CHILD_SUBREAPER: i32 = 36;
 const GET_CHILD_SUBREAPER: i32 = 37;
 const SET_NO_NEW_PRIVS: i32 = 38;
@@ -31,6 +42,7 @@ const GET_TID_ADDRESS: i32 = 40;
 const SET_THP_DISABLE: i32 = 41;
 const GET_THP_DISABLE: i32 = 42;
 const CAP_AMBIENT: i32 = 47;
+const GET_AUXV: i32 = 0x4155_5856;
 
 /// Does what `option` asks for.
 pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> SysResult {
@@ -87,14 +99,36 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             }
             _ => Err(Errno::EINVAL.into()),
         },
-        GET_KEEPCAPS => Ok(usize::from(ctx.thread.identity().keep_capabilities)),
-        SET_KEEPCAPS if first <= 1 => change(ctx, &mut |identity| identity.keep_capabilities = first == 1),
+        GET_KEEPCAPS => Ok(usize::from(ctx.thread.identity().secure_bits.contains(SecureBits::KEEP_CAPS))),
+        SET_KEEPCAPS => capabilities::keep(ctx, first),
+        GET_SECUREBITS => Ok(ctx.thread.identity().secure_bits.bits() as usize),
+        SET_SECUREBITS => capabilities::set_secure_bits(ctx, first),
         SET_NO_NEW_PRIVS if first == 1 && no_more => {
             change(ctx, &mut |identity| identity.no_new_privileges = true)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
-        GET_SECCOMP | GET_THP_DISABLE => Ok(0),
-        SET_THP_DISABLE if no_more => Ok(0),
+        GET_SECCOMP => Ok(0),
+        // There is statistical timing alone, and rdtsc(2) for everybody.
+        GET_TIMING => Ok(0),
+        SET_TIMING if first == 0 => Ok(0),
+        GET_TSC => {
+            ctx.memory.write(UserPtr::new(first as usize), &1i32).await?;
+            Ok(0)
+        }
+        // Pages are of one size, and the hardware's errors end the machine; what is wished for is kept and told.
+        GET_THP_DISABLE if first == 0 && no_more => {
+            Ok(usize::from(ctx.thread.process().small_pages.load(Ordering::Relaxed)))
+        }
+        SET_THP_DISABLE if no_more => {
+            ctx.thread.process().small_pages.store(first != 0, Ordering::Relaxed);
+            Ok(0)
+        }
+        MCE_KILL if third == 0 && fourth == 0 => machine_check(ctx, first, second),
+        MCE_KILL_GET if first == 0 && no_more => {
+            Ok(usize::from(ctx.thread.machine_check_policy.load(Ordering::Relaxed)))
+        }
+        SET_MM => memory::set(ctx, first, second, [third, fourth]),
+        GET_AUXV => memory::auxiliary(ctx, first, second, [third, fourth]).await,
         SET_TIMERSLACK => {
             ctx.thread.timer_slack.set(first);
             Ok(0)
@@ -105,33 +139,25 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             ctx.memory.write(UserPtr::new(first as usize), &address).await?;
             Ok(0)
         }
-        CAPBSET_READ => {
-            let capability = single(first)?;
-            Ok(usize::from(ctx.thread.identity().capabilities.bounding.contains(capability)))
-        }
-        CAPBSET_DROP => {
-            if !ctx.thread.identity().capable(Capabilities::SETPCAP) {
-                return Err(Errno::EPERM.into());
-            }
-            let capability = single(first)?;
-            change(ctx, &mut |identity| {
-                identity.capabilities.bounding = identity.capabilities.bounding.difference(capability);
-            })
-        }
-        CAP_AMBIENT => ambient(ctx, first, second),
+        CAPBSET_READ => capabilities::bounding(ctx, first),
+        CAPBSET_DROP => capabilities::drop_bounding(ctx, first),
+        CAP_AMBIENT => capabilities::ambient(ctx, first, second, [third, fourth]),
         _ => Err(Errno::EINVAL.into()),
     }
 }
 
-/// The capability with this number.
-fn single(number: u64) -> Result<Capabilities, Errno> {
-    let capability = u32::try_from(number).ok().and_then(|number| 1u64.checked_shl(number)).unwrap_or(0);
-    let capability = Capabilities::from_bits_retain(capability);
-    if capability.is_empty() || !ALL_CAPABILITIES.contains(capability) {
-        Err(Errno::EINVAL)
-    } else {
-        Ok(capability)
-    }
+/// `PR_MCE_KILL`
+fn machine_check(ctx: &Ctx, operation: u64, policy: u64) -> SysResult {
+    const CLEAR: u64 = 0;
+    const SET: u64 = 1;
+    const DEFAULT: u64 = 2;
+    let policy = match (operation, policy) {
+        (CLEAR, 0) => DEFAULT,
+        (SET, 0..=DEFAULT) => policy,
+        _ => return Err(Errno::EINVAL.into()),
+    };
+    ctx.thread.machine_check_policy.store(policy as u8, Ordering::Relaxed);
+    Ok(0)
 }
 
 /// As [`identity::change`], for what cannot fail.
@@ -140,31 +166,4 @@ fn change(ctx: &Ctx, change: &mut dyn FnMut(&mut Identity)) -> SysResult {
         change(identity);
         Ok(())
     })
-}
-
-/// `PR_CAP_AMBIENT`
-fn ambient(ctx: &Ctx, operation: u64, number: u64) -> SysResult {
-    const IS_SET: u64 = 1;
-    const RAISE: u64 = 2;
-    const LOWER: u64 = 3;
-    const CLEAR_ALL: u64 = 4;
-    if operation == CLEAR_ALL {
-        if number != 0 {
-            return Err(Errno::EINVAL.into());
-        }
-        return change(ctx, &mut |identity| identity.capabilities.ambient = Capabilities::empty());
-    }
-    let capability = single(number)?;
-    let sets = ctx.thread.identity().capabilities;
-    match operation {
-        IS_SET => Ok(usize::from(sets.ambient.contains(capability))),
-        RAISE if !sets.permitted.intersection(sets.inheritable).contains(capability) => {
-            Err(Errno::EPERM.into())
-        }
-        RAISE => change(ctx, &mut |identity| identity.capabilities.ambient |= capability),
-        LOWER => change(ctx, &mut |identity| {
-            identity.capabilities.ambient = identity.capabilities.ambient.difference(capability);
-        }),
-        _ => Err(Errno::EINVAL.into()),
-    }
 }
