@@ -138,9 +138,9 @@ mod tests {
 
     const NET_BIND: Capabilities = Capabilities::from_bits_retain(1 << 10);
     /// `cap_chown,cap_net_bind_service=p`, or `=ep`.
-    fn file(effective: bool) -> Option<FileCapabilities> {
+    fn file(effective: bool) -> FileCapabilities {
         let permitted = Capabilities::CHOWN | NET_BIND;
-        Some(FileCapabilities { permitted, inheritable: Capabilities::KILL, effective })
+        FileCapabilities { permitted, inheritable: Capabilities::KILL, effective }
     }
 
     #[test]
@@ -182,14 +182,14 @@ mod tests {
             let mut new = old.clone();
             transform(old, &mut new, given, false).map(|secure| (secure, new.capabilities))
         };
-        let (secure, sets) = run(&old, file(false)).unwrap();
+        let (secure, sets) = run(&old, Some(file(false))).unwrap();
         assert_eq!((secure, sets.permitted, sets.effective.bits()), (true, NET_BIND, 0));
         // What it was promised and lacks it cannot know.
-        assert_eq!(run(&old, file(true)), Err(Errno::EPERM));
+        assert_eq!(run(&old, Some(file(true))), Err(Errno::EPERM));
         old.capabilities.bounding |= Capabilities::CHOWN;
         old.capabilities.inheritable = Capabilities::KILL;
         old.capabilities.ambient = Capabilities::KILL;
-        let (_, sets) = run(&old, file(true)).unwrap();
+        let (_, sets) = run(&old, Some(file(true))).unwrap();
         assert_eq!(sets.effective, NET_BIND | Capabilities::CHOWN | Capabilities::KILL);
         assert!(sets.ambient.is_empty());
         // Without them the ambient ones stay.
@@ -202,7 +202,7 @@ mod tests {
         let old = user(33);
         let mut new = old.clone();
         new.users.effective = 0;
-        assert_eq!(transform(&old, &mut new, file(true), false), Ok(true));
+        assert_eq!(transform(&old, &mut new, Some(file(true)), false), Ok(true));
         assert_eq!(new.capabilities.effective, NET_BIND | Capabilities::CHOWN);
     }
 
@@ -221,7 +221,7 @@ mod tests {
         let old = user(33);
         let mut new = old.clone();
         new.users.effective = 0;
-        assert_eq!(transform(&old, &mut new, file(true), true), Ok(true));
+        assert_eq!(transform(&old, &mut new, Some(file(true)), true), Ok(true));
         assert_eq!((new.users.effective, new.capabilities.permitted.bits()), (33, 0));
     }
 }

@@ -81,6 +81,7 @@ impl SecureBits {
     pub const EVERY: Self = Self::from_bits_retain(0xff);
 
     /// What is locked.
+    #[must_use]
     pub const fn locked(self) -> Self {
         Self::from_bits_retain(self.intersection(Self::LOCKS).bits() >> 1)
     }

@@ -350,8 +350,8 @@ fn mounts(t: &mut Report) {
 
 fn control(t: &mut Report) {
     let prctl = |option: i32, words: [usize; 4]| {
-        let [a, b, c, d] = words;
-        sys!(SYS_prctl, option, a, b, c, d)
+        let [first, second, third, fourth] = words;
+        sys!(SYS_prctl, option, first, second, third, fourth)
     };
     t.call("thp_get", prctl(PR_GET_THP_DISABLE, [0; 4]));
     t.call("thp_get_more", prctl(PR_GET_THP_DISABLE, [1, 0, 0, 0]));
@@ -383,6 +383,6 @@ fn control(t: &mut Report) {
     t.show("set_mm_unprivileged", Errno(unprivileged));
     let mut vector = [0u64; 128];
     let size = sys!(SYS_prctl, 0x4155_5856, &mut vector, 1024, 0, 0).unwrap_or(0);
-    t.is("auxiliary", vector.chunks(2).any(|pair| pair == [AT_PAGESZ, 4096]) && size % 16 == 0);
+    t.is("auxiliary", vector.chunks(2).any(|pair| pair == [AT_PAGESZ, 4096]) && size.is_multiple_of(16));
     t.is("auxiliary_size", sys!(SYS_prctl, 0x4155_5856, &mut vector, 0, 0, 0) == Ok(size));
 }

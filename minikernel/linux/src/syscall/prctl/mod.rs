@@ -107,9 +107,8 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             change(ctx, &mut |identity| identity.no_new_privileges = true)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
-        GET_SECCOMP => Ok(0),
-        // There is statistical timing alone, and rdtsc(2) for everybody.
-        GET_TIMING => Ok(0),
+        // No filters; statistical timing alone.
+        GET_SECCOMP | GET_TIMING => Ok(0),
         SET_TIMING if first == 0 => Ok(0),
         GET_TSC => {
             ctx.memory.write(UserPtr::new(first as usize), &1i32).await?;
