@@ -6,8 +6,10 @@ use crate::{process, setup, workspace};
 
 mod boot;
 mod build;
+mod calls;
 mod linux;
 mod machine;
+mod newc;
 mod pvh;
 mod run;
 mod size;
@@ -18,10 +20,10 @@ use table::Row;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Parts to measure; all but `linux` if none is named
+    /// Parts to measure; all but `linux` and `calls` if none is named
     #[arg(value_parser = PARTS.map(|(name, _)| name))]
     parts: Vec<String>,
-    /// Measure the Linux guest too, which takes minutes
+    /// Measure what is set beside a Linux guest too (`linux`, `calls`), which takes minutes
     #[arg(long)]
     linux: bool,
     /// Write the results into SPECIFICATION.md
@@ -32,12 +34,13 @@ pub struct Arguments {
 /// A part's name and what measures it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 5] = [
+const PARTS: [Part; 6] = [
     ("size", size::measure),
     ("boot", boot::measure),
     ("linux", linux::measure),
     ("run", run::measure),
     ("build", build::measure),
+    ("calls", calls::measure),
 ];
 
 /// Measures, prints the table, and records it if asked to.
@@ -47,7 +50,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut rows = Vec::new();
     for (name, measure) in PARTS {
         let named = arguments.parts.iter().any(|part| part == name);
-        let by_default = arguments.parts.is_empty() && (name != "linux" || arguments.linux);
+        let by_default =
+            arguments.parts.is_empty() && (arguments.linux || !["linux", "calls"].contains(&name));
         if named || by_default {
             println!("bench: {name}");
             let measured = measure()?;

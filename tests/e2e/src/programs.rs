@@ -7,13 +7,19 @@ use anyhow::{Context, Result};
 
 use crate::{cache, succeed};
 
-/// Compiles a C or assembler source of `tests/e2e/programs` with `compiler` and these flags.
+/// Compiles a source of `tests/e2e/programs` with `compiler` and these flags, or a folder of C sources there.
 pub fn compile(compiler: &str, source: &str, flags: &[&str]) -> Result<PathBuf> {
     let path = cache::workspace().join("tests/e2e/programs").join(source);
-    let content = std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    let key = cache::key([compiler.as_bytes(), flags.join(" ").as_bytes(), &content]);
+    let mut files = vec![path.clone()];
+    if path.is_dir() {
+        files = std::fs::read_dir(&path)?.map(|entry| Ok(entry?.path())).collect::<Result<_>>()?;
+        files.sort();
+    }
+    let contents = files.iter().map(|file| bytes(file)).collect::<Result<Vec<_>>>()?;
+    let key = cache::key([compiler.as_bytes(), flags.join(" ").as_bytes(), &contents.concat()]);
+    files.retain(|file| file.extension().is_none_or(|extension| extension != "h"));
     cache::once(&format!("programs/{source}-{key}"), |program| {
-        succeed(Command::new(compiler).args(flags).arg("-o").arg(program).arg(&path)).map(drop)
+        succeed(Command::new(compiler).args(flags).arg("-o").arg(program).args(&files)).map(drop)
     })
 }
 

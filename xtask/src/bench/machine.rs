@@ -10,7 +10,7 @@ use isopod_e2e::{Finished, programs, run_limited};
 use crate::workspace;
 
 /// Counts instructions exactly: the guest's time-stamp counter then advances by one with each.
-const COUNT: [&str; 4] = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"];
+pub const COUNT: [&str; 4] = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"];
 
 /// Longer than any guest of the measurements takes.
 const LIMIT: Duration = Duration::from_mins(10);
