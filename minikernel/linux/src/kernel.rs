@@ -45,11 +45,13 @@ static KERNEL: Once<Kernel> = Once::new();
 static HOSTNAME: SpinLock<Vec<u8>> = SpinLock::new(Vec::new());
 static DOMAIN_NAME: SpinLock<Vec<u8>> = SpinLock::new(Vec::new());
 static TRACING: AtomicBool = AtomicBool::new(false);
+static WATCHING: AtomicBool = AtomicBool::new(false);
 
 /// Puts everything in place; to be called once, before the first process starts.
 pub fn install(kernel: Kernel) {
     HOSTNAME.lock().clone_from(&kernel.hostname);
     TRACING.store(kernel.trace, Ordering::Relaxed);
+    WATCHING.store(kernel.trace, Ordering::Relaxed);
     KERNEL.get_or_init(|| kernel);
 }
 
@@ -100,6 +102,17 @@ pub fn log(text: &[u8]) {
 /// True with `--trace`.
 pub fn tracing() -> bool {
     TRACING.load(Ordering::Relaxed)
+}
+
+/// True once the calls of some thread are watched: printed, filtered or traced. It stays so.
+#[inline]
+pub fn watching() -> bool {
+    WATCHING.load(Ordering::Relaxed)
+}
+
+/// Has all calls look at whether they are watched.
+pub fn watch() {
+    WATCHING.store(true, Ordering::Relaxed);
 }
 
 /// What the boot loader passed to the kernel.

@@ -30,6 +30,7 @@ mod proc;
 pub mod process;
 mod report;
 pub mod sched;
+mod seccomp;
 pub mod signal;
 pub mod syscall;
 #[cfg(any(test, fuzzing))]

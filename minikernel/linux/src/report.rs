@@ -1,6 +1,7 @@
 //! What the kernel prints when it ends a program: enough to begin to look for the reason.
 
 use alloc::string::String;
+use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use isopod_hal::uaccess;
 
@@ -8,7 +9,7 @@ use crate::kernel;
 use crate::mm::describe;
 use crate::process::{Ctx, Process};
 use crate::signal::{Fault, Signal};
-use crate::syscall::put;
+use crate::syscall::{find, put};
 
 /// How many mappings of a program are printed.
 const MAPPINGS_SHOWN: usize = 256;
@@ -36,6 +37,26 @@ pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
     if areas.len() > MAPPINGS_SHOWN {
         put!(&mut text, "  and {} more\n", areas.len() - MAPPINGS_SHOWN);
     }
+    kernel::log(text.as_bytes());
+}
+
+/// A call that a filter has not let pass, or wants to be known. So many lines are printed since boot, as a program can make as many calls as
+/// it likes.
+pub fn filtered(ctx: &Ctx, outcome: &str) {
+    const LINES: u32 = 100;
+    static PRINTED: AtomicU32 = AtomicU32::new(0);
+    if PRINTED.fetch_add(1, Relaxed) >= LINES {
+        return PRINTED.store(LINES, Relaxed);
+    }
+    let mut text = String::new();
+    let name = ctx.thread.name();
+    let (pid, tid) = (ctx.thread.process().pid, ctx.thread.tid());
+    put!(&mut text, "isopod: {} (process {pid}, thread {tid}): ", String::from_utf8_lossy(&name));
+    match find(ctx.call) {
+        Some(call) => put!(&mut text, "{}", call.name),
+        None => put!(&mut text, "system call {}", ctx.call),
+    }
+    put!(&mut text, " {outcome} (seccomp)\n");
     kernel::log(text.as_bytes());
 }
 

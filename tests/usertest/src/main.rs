@@ -30,6 +30,9 @@ fn main() {
     {
         return cases::capabilities::after(case);
     }
+    if arguments == ["--probe"] {
+        return cases::seccomp::after();
+    }
     if arguments.first().is_some_and(|word| word == "--list") {
         for (name, _) in cases::GROUPS {
             println!("{name}");

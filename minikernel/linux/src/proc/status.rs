@@ -101,7 +101,10 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     ] {
         put!(text, "{name}:\t{bits:016x}\n");
     }
-    fields(&[("NoNewPrivs", u32::from(identity.no_new_privileges)), ("Seccomp", 0)], text);
+    let mode = thread.seccomp.lock().clone();
+    let filters = mode.filters().map_or(0, |filter| filter.count());
+    fields(&[("NoNewPrivs", u32::from(identity.no_new_privileges))], text);
+    fields(&[("Seccomp", mode.number()), ("Seccomp_filters", filters)], text);
     let cpus = cpu::count();
     put!(text, "Cpus_allowed:\t{:x}\nCpus_allowed_list:\t", u64::MAX >> (64 - cpus.clamp(1, 64)));
     super::machine::range(cpus, text);

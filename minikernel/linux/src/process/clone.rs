@@ -136,6 +136,8 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
         }
         return Err(fail);
     }
+    // Once it is known, so that nobody gives all threads of the process others in between.
+    thread.inherit_filters(&ctx.thread);
     if flags.contains(CloneFlags::PARENT_SETTID) {
         // As on Linux (`kernel_clone`, `schedule_tail`) a bad address is no error.
         let _ = ctx.memory.write(request.parent_tid, &tid).await;

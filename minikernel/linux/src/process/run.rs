@@ -34,6 +34,8 @@ pub struct Ctx {
     pub resume_until: Option<u64>,
     /// The number of the system call that is being made, for `restart`.
     pub call: u64,
+    /// Its filters have let the call pass that is being made.
+    pub passed: bool,
     /// The fault whose signal is about to be delivered, for the frame.
     pub last_fault: Option<Fault>,
     /// The argument of the thread's own `exit(2)`.
@@ -49,6 +51,7 @@ impl Ctx {
             restart: None,
             resume_until: None,
             call: 0,
+            passed: false,
             last_fault: None,
             exit_code: 0,
         }

@@ -8,7 +8,9 @@ use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::{FileTable, FsContext, Identity, Process};
+use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
+use crate::syscall::watch::FILTERED;
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
@@ -68,6 +70,10 @@ pub struct Thread {
     pub machine_check_policy: AtomicU8,
     /// See [`TimerSlack`].
     pub timer_slack: TimerSlack,
+    /// What may become of its calls. It is inherited, and never taken away.
+    pub(crate) seccomp: SpinLock<Mode>,
+    /// Who watches its calls: bits of [`crate::syscall::watch`].
+    pub(crate) watched: AtomicU8,
     pub(super) run_ticks: AtomicU64,
     pub(super) user_ticks: AtomicU64,
     /// The time-stamp counter when it was given the CPU; 0 while it has none.
@@ -107,6 +113,8 @@ impl Thread {
                 creator.map_or(2, |creator| creator.machine_check_policy.load(Ordering::Relaxed)),
             ),
             timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
+            seccomp: SpinLock::default(),
+            watched: AtomicU8::new(0),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
@@ -115,6 +123,15 @@ impl Thread {
             work: AtomicBool::new(true),
             waker: Once::new(),
         })
+    }
+
+    /// Takes over the filters of `creator`.
+    pub(super) fn inherit_filters(&self, creator: &Self) {
+        let mode = creator.seccomp.lock().clone();
+        if !matches!(mode, Mode::Disabled) {
+            self.watched.fetch_or(FILTERED, Ordering::Relaxed);
+        }
+        *self.seccomp.lock() = mode;
     }
 
     /// Its id. Only execve changes it.

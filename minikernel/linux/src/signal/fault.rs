@@ -122,6 +122,17 @@ impl Fault {
 pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
     let info = fault.signal(&ctx.user.regs);
     let Some(signal) = Signal::new(info.signal as u32) else { return };
+    if force(ctx, signal, info) {
+        ctx.last_fault = Some(fault);
+        return;
+    }
+    report::fault(ctx, signal, fault);
+    kill_process(ctx.thread.process(), signal);
+}
+
+/// Sends the thread a signal that it must deal with now (`force_sig_info`). False when it has no handler for it, blocks it, or there is no
+/// memory: it cannot go on.
+pub fn force(ctx: &Ctx, signal: Signal, info: SigInfo) -> bool {
     let action = ctx.thread.actions.lock().get(signal);
     let mut signals = ctx.thread.signals.lock();
     let caught = matches!(action.disposition, Disposition::Handler(_)) && !signals.mask.contains(signal);
@@ -130,9 +141,6 @@ pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
     drop(signals);
     if waits {
         ctx.thread.set_work();
-        ctx.last_fault = Some(fault);
-        return;
     }
-    report::fault(ctx, signal, fault);
-    kill_process(ctx.thread.process(), signal);
+    waits
 }

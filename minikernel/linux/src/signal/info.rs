@@ -81,6 +81,15 @@ impl SigInfo {
         info
     }
 
+    /// A call that a filter has refused (sigaction(2), "SIGSYS").
+    pub fn of_call(address: u64, number: i32, arch: u32, reason: i32) -> Self {
+        const SYS_SECCOMP: i32 = 1;
+        let mut info = Self::fault(Signal::SYS, SYS_SECCOMP, address);
+        info.errno = reason;
+        info.fields[1] = u64::from(number.cast_unsigned()) | u64::from(arch) << 32;
+        info
+    }
+
     /// A child that ended, stopped or went on (sigaction(2), "SIGCHLD").
     pub fn of_child(signal: Signal, child: &Process, change: Change) -> Self {
         const EXITED: i32 = 1;

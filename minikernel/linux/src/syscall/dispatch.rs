@@ -6,42 +6,51 @@ use isopod_fs::Errno;
 use isopod_hal::heap;
 
 use super::argument::put;
-use super::{Call, CallInfo, table, unknown};
+use super::{Call, CallInfo, table, unknown, watch};
 use crate::fail::{Fail, Restart, Stop, SysResult, in_register};
 use crate::process::Ctx;
 use crate::wait::pass;
 use crate::{host, kernel, memory_pressure};
 
-/// The number and the arguments of the system call that the registers ask for.
+/// Takes the number of the system call that the registers ask for.
 #[inline]
-fn asked(ctx: &mut Ctx) -> (u64, [u64; 6]) {
-    let registers = &ctx.user.regs;
+fn take_number(ctx: &mut Ctx) {
     // Only the lower half counts (`do_syscall_64`).
-    ctx.call = u64::from(registers.rax as u32);
-    let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9];
-    (ctx.call, arguments)
+    ctx.call = u64::from(ctx.user.regs.rax as u32);
+}
+
+/// Its arguments.
+#[inline]
+fn arguments(ctx: &Ctx) -> [u64; 6] {
+    let registers = &ctx.user.regs;
+    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
 }
 
 /// Makes the system call that the registers ask for, if it is one that never waits and nothing else is to be done about it. False if
 /// [`handle`] must.
 pub fn make_at_once(ctx: &mut Ctx) -> bool {
-    if heap::reserve_low() || kernel::tracing() {
+    take_number(ctx);
+    if heap::reserve_low() || kernel::watching() && !watch::lets_pass(ctx) {
         return false;
     }
-    let (number, arguments) = asked(ctx);
-    let result = match table::dispatch_now(number, ctx, arguments) {
+    let result = match table::dispatch_now(ctx.call, ctx, arguments(ctx)) {
         Some(Ok(value)) => Ok(value),
         Some(Err(Stop::Fail(fail))) => Err(fail),
         // What was stopped has done nothing, and is made again.
         Some(Err(_)) | None => return false,
     };
+    ctx.passed = false;
     ctx.user.regs.rax = settle(ctx, result);
     true
 }
 
 /// Makes the system call that the registers ask for.
 pub async fn handle(ctx: &mut Ctx) {
-    let (number, arguments) = asked(ctx);
+    take_number(ctx);
+    if kernel::watching() && !watch::enter(ctx) {
+        return;
+    }
+    let (number, arguments) = (ctx.call, arguments(ctx));
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
         let mut _waited;

@@ -10,7 +10,7 @@ use isopod_fs::Errno;
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
     epoll, eventfd, file, futex, identity, inotify, memory, namespace, pidfd, pipe, poll, priority, process,
-    signalfd, signals, splice, system, time, timers, wait,
+    seccomp, signalfd, signals, splice, system, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -93,7 +93,7 @@ macro_rules! system_calls {
 }
 
 /// The entry of call `number`.
-pub(super) fn find(number: u64) -> Option<&'static CallInfo> {
+pub(crate) fn find(number: u64) -> Option<&'static CallInfo> {
     CALLS.binary_search_by_key(&number, |call| call.number).ok().map(|index| &CALLS[index])
 }
 
@@ -315,6 +315,7 @@ system_calls! {
     308 setns(fd: Fd, nstype: Flags) => now namespace::setns;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
+    317 seccomp(operation: u32, flags: Flags, args: usize) => wait seccomp::seccomp;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
     319 memfd_create(name: UserPath, flags: Flags) => again file::memfd::memfd_create;
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;

@@ -28,6 +28,7 @@ mod permissions;
 mod pipes;
 mod poll;
 mod proc;
+pub mod seccomp;
 mod signals;
 mod space;
 mod start;
@@ -73,5 +74,6 @@ pub const GROUPS: &[Group] = &[
     ("proc", proc::run),
     ("identity", identity::run),
     ("capabilities", capabilities::run),
+    ("seccomp", seccomp::run),
     ("arguments", arguments::run),
 ];

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 
-use super::identity;
+use super::{identity, seccomp};
 use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Identity, SecureBits};
@@ -24,6 +24,7 @@ const GET_NAME: i32 = 16;
 const GET_TIMING: i32 = 13;
 const SET_TIMING: i32 = 14;
 const GET_SECCOMP: i32 = 21;
+const SET_SECCOMP: i32 = 22;
 const CAPBSET_READ: i32 = 23;
 const CAPBSET_DROP: i32 = 24;
 const GET_TSC: i32 = 25;
@@ -107,8 +108,10 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             change(ctx, &mut |identity| identity.no_new_privileges = true)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
-        // No filters; statistical timing alone.
-        GET_SECCOMP | GET_TIMING => Ok(0),
+        GET_SECCOMP => Ok(ctx.thread.seccomp.lock().number() as usize),
+        SET_SECCOMP => seccomp::set(ctx, first, second).await,
+        // Statistical timing alone.
+        GET_TIMING => Ok(0),
         SET_TIMING if first == 0 => Ok(0),
         GET_TSC => {
             ctx.memory.write(UserPtr::new(first as usize), &1i32).await?;
