@@ -27,6 +27,10 @@ bitflags! {
         const SETUID = 1 << 7;
         /// Give capabilities away.
         const SETPCAP = 1 << 8;
+        /// Lock memory.
+        const IPC_LOCK = 1 << 14;
+        /// Pass the checks of System V IPC objects.
+        const IPC_OWNER = 1 << 15;
         /// Change what is append-only or immutable.
         const LINUX_IMMUTABLE = 1 << 9;
         /// Change the root directory.

@@ -3,10 +3,11 @@
 use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::Poll;
+use core::task::{Poll, Waker};
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
+use isopod_hal::sync::SpinLock;
 
 use crate::fail::{Attempt, Fail, Interrupted, Stop};
 use crate::memory_pressure;
@@ -61,6 +62,49 @@ pub async fn retry<T>(mut operation: impl FnMut() -> fs::Result<T>) -> Result<T,
                 _waited = wait;
             }
         }
+    }
+}
+
+/// What somebody waits to be handed by whoever makes it possible.
+#[derive(Debug)]
+pub struct Handover<T> {
+    state: SpinLock<(Option<T>, Option<Waker>)>,
+}
+
+impl<T> Default for Handover<T> {
+    fn default() -> Self {
+        Self { state: SpinLock::new((None, None)) }
+    }
+}
+
+impl<T> Handover<T> {
+    /// Hands it over and wakes who waits.
+    pub fn give(&self, value: T) {
+        let waker = {
+            let mut state = self.state.lock();
+            state.0 = Some(value);
+            state.1.take()
+        };
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// What was handed over, if it has been.
+    pub fn take(&self) -> Option<T> {
+        self.state.lock().0.take()
+    }
+
+    /// Sleeps until it is handed over.
+    pub fn given(&self) -> impl Future<Output = T> {
+        poll_fn(|context| {
+            let mut state = self.state.lock();
+            let value = state.0.take();
+            if value.is_none() {
+                state.1 = Some(context.waker().clone());
+            }
+            value.map_or(Poll::Pending, Poll::Ready)
+        })
     }
 }
 

@@ -4,9 +4,10 @@ use alloc::sync::Arc;
 
 use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_fs::tmpfs::{Options, Tmpfs};
-use isopod_fs::{Errno, Error, FileSystem, Inode};
+use isopod_fs::{Errno, FileSystem, Inode};
 use isopod_hal::sync::Once;
 
+use crate::fail::errno;
 use crate::kernel;
 
 /// The file system of all such files; nobody can mount it.
@@ -28,13 +29,18 @@ pub fn memory_pages() -> u64 {
 
 /// A new file of `length` bytes, all zero, open for reading and writing. `name` is what `/proc/self/maps` shows.
 pub fn memory_file(name: &[u8], length: u64) -> Result<Arc<OpenFile>, Errno> {
-    let open = || {
+    open(memory_inode(length)?, name).map_err(errno)
+}
+
+/// Memory of `length` bytes, all zero, that is not open anywhere.
+pub fn memory_inode(length: u64) -> Result<Arc<dyn Inode>, Errno> {
+    let make = || {
         let inode = file_system()?.memory_file(0o777, 0, 0, false)?;
         inode.truncate(length)?;
-        open(inode, name)
+        Ok(inode)
     };
     // Nothing in memory has to be waited for.
-    open().map_err(|error: Error| error.errno().unwrap_or(Errno::ENOMEM))
+    make().map_err(errno)
 }
 
 /// A new empty file of the user `uid` and the group `gid`, which can be sealed if `sealing`: `memfd_create(2)`.

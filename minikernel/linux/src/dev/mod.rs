@@ -6,5 +6,5 @@ mod nodes;
 mod random;
 mod streams;
 
-pub use memory::{memfd, memory_file, memory_pages};
+pub use memory::{memfd, memory_file, memory_inode, memory_pages};
 pub use nodes::namespace;

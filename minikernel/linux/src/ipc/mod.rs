@@ -1,10 +1,11 @@
-//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd.
+//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd, System V IPC.
 
 pub mod eventfd;
 pub mod inotify;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;
+pub mod sysv;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;

@@ -1,8 +1,10 @@
 //! Mapping and unmapping: mmap(2), munmap(2), mprotect(2), brk(2).
 
+use alloc::sync::Arc;
 use core::ops::Range;
 
 use isopod_fs::Errno;
+use isopod_fs::file::OpenFile;
 use isopod_hal::paging::{Access, USER_END};
 use isopod_hal::{PAGE_SIZE, memory_stats};
 
@@ -95,6 +97,27 @@ impl AddressSpace {
         }
         inner.unmap(range);
         Ok(())
+    }
+
+    /// shmdt(2): unmaps all that is left of a mapping that began at `start` with the start of a file that `is_meant`. False if there is
+    /// nothing of it.
+    pub fn unmap_file(&self, start: usize, is_meant: &dyn Fn(&OpenFile) -> bool) -> bool {
+        let mut inner = self.inner.lock();
+        let mut found: Option<Arc<OpenFile>> = None;
+        let mut from = start;
+        while let Some(vma) = inner.areas.at_or_after(from) {
+            from = vma.end;
+            let Backing::File(part) = &vma.backing else { continue };
+            let meant =
+                found.as_ref().map_or_else(|| is_meant(&part.file), |file| Arc::ptr_eq(file, &part.file));
+            if !meant || vma.start.checked_sub(start).map(|offset| offset as u64) != Some(part.offset) {
+                continue;
+            }
+            found = Some(Arc::clone(&part.file));
+            let range = vma.range();
+            inner.unmap(range);
+        }
+        found.is_some()
     }
 
     /// mprotect(2). Changes what comes before the first hole or refused area, as Linux does.

@@ -11,6 +11,7 @@ use isopod_hal::paging::Access;
 use super::space::Inner;
 use super::{AddressSpace, Backing, FileBacking};
 use crate::fail::errno;
+use crate::ipc::sysv::memory;
 
 /// An address space's interest in one inode.
 struct Observer {
@@ -37,7 +38,11 @@ impl FileBacking {
 
     /// The same part, as another address space maps it.
     pub fn for_space(&self, space: &Arc<AddressSpace>) -> Result<Self, Errno> {
-        Self::new(space, Arc::clone(&self.file), Arc::clone(&self.inode), self.offset)
+        let file = match memory::inherited(&self.file)? {
+            Some(attachment) => attachment,
+            None => Arc::clone(&self.file),
+        };
+        Self::new(space, file, Arc::clone(&self.inode), self.offset)
     }
 }
 

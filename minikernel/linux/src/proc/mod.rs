@@ -13,6 +13,7 @@ mod status;
 mod subject;
 mod sys;
 mod sysctl;
+mod sysvipc;
 mod table;
 mod text;
 

@@ -10,10 +10,11 @@ use super::machine;
 use super::process::PROCESS;
 use super::subject::Subject;
 use super::sysctl::SYSCTL;
+use super::sysvipc::SYSVIPC;
 use super::table::{Folder, Numbers, Row};
 use crate::process;
 
-static ROOT: [Row; 13] = [
+static ROOT: [Row; 14] = [
     Row::machine("cmdline", machine::command_line),
     Row::machine("cpuinfo", machine::cpuinfo),
     // What is made of these can be told apart by statfs(2); the first three can be mounted from inside.
@@ -27,6 +28,7 @@ static ROOT: [Row; 13] = [
     Row::machine("stat", machine::stat),
     Row::constant("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     Row::rows("sys", &SYSCTL),
+    Row::rows("sysvipc", &SYSVIPC),
     Row::machine("uptime", machine::uptime),
     Row::machine("version", machine::version),
     Row::link("self", |_, caller| Ok(Target::Text(format!("{}", caller.id).into_bytes()))),

@@ -3,9 +3,12 @@
 use isopod_fs::{Capabilities, Errno, Result};
 use isopod_hal::sync::Once;
 
+use super::subject::Subject;
 use super::table::{Row, put};
 use super::text::Text;
 use crate::ipc::inotify;
+use crate::ipc::sysv::{memory, messages, semaphores};
+use crate::tunable::Tunable;
 use crate::{kernel, process};
 
 /// Bytes of a host name at most.
@@ -28,7 +31,7 @@ static INOTIFY: [Row; 3] = [
     Row::number("max_user_watches", &inotify::MAX_USER_WATCHES),
 ];
 
-static KERNEL: [Row; 11] = [
+static KERNEL: [Row; 18] = [
     Row::constant("cap_last_cap", "40\n"),
     Row::written(
         "domainname",
@@ -46,12 +49,19 @@ static KERNEL: [Row; 11] = [
         },
         |_, name| set_name(name, kernel::set_hostname),
     ),
+    Row::number("msgmax", &messages::SIZE_MAX),
+    Row::number("msgmnb", &messages::QUEUE_MAX),
+    Row::number("msgmni", &messages::QUEUES_MAX),
     Row::constant("ngroups_max", "65536\n"),
     Row::machine("osrelease", |text| put!(text, "{}\n", kernel::RELEASE)),
     Row::constant("ostype", "Linux\n"),
     Row::machine("pid_max", |text| put!(text, "{}\n", process::PID_MAX)),
     Row::rows("random", &RANDOM),
     Row::constant("randomize_va_space", "2\n"),
+    Row::written("sem", semaphore_limits, |_, numbers| set_semaphore_limits(numbers)),
+    Row::number("shmall", &memory::PAGES_MAX),
+    Row::number("shmmax", &memory::BYTES_MAX),
+    Row::number("shmmni", &memory::SEGMENTS_MAX),
     Row::machine("threads-max", |text| put!(text, "{}\n", process::threads_max())),
     Row::machine("version", |text| put!(text, "{}\n", kernel::VERSION)),
 ];
@@ -72,6 +82,26 @@ static VM: [Row; 3] = [
     Row::constant("mmap_min_addr", "65536\n"),
     Row::constant("overcommit_memory", "0\n"),
 ];
+
+/// The limits of `/proc/sys/kernel/sem`, in their order.
+const SEMAPHORE_LIMITS: [&Tunable; 4] =
+    [&semaphores::PER_SET, &semaphores::TOTAL, &semaphores::OPERATIONS, &semaphores::SETS_MAX];
+
+#[expect(clippy::unnecessary_wraps, reason = "it is a row of a table")]
+fn semaphore_limits(_: &Subject, text: &mut Text) -> Result<()> {
+    let [per_set, total, operations, sets] = SEMAPHORE_LIMITS.map(Tunable::get);
+    put!(text, "{per_set}\t{total}\t{operations}\t{sets}\n");
+    Ok(())
+}
+
+/// Sets as many of them as there are numbers.
+fn set_semaphore_limits(numbers: &[u8]) -> Result<()> {
+    let words = numbers.split(u8::is_ascii_whitespace).filter(|word| !word.is_empty());
+    for (limit, word) in SEMAPHORE_LIMITS.into_iter().zip(words) {
+        limit.set_text(word)?;
+    }
+    Ok(())
+}
 
 /// Takes a name up to its newline or NUL; what is too long is cut.
 fn set_name(name: &[u8], set: fn(&[u8])) -> Result<()> {

@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use isopod_fs::file::LockOwner;
 
 use super::{ExitStatus, Process, Thread, family, pids};
+use crate::ipc::sysv::semaphores;
 use crate::mm::AddressSpace;
 use crate::signal::{SigSet, Signal, retarget};
 use crate::{futex, tty};
@@ -48,6 +49,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     }
     retarget(&thread, SigSet::from_bits(!0));
     if last {
+        semaphores::undo_all(process.pid);
         release_locks(&thread);
     }
     // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.

@@ -38,6 +38,7 @@ mod signalfd;
 mod signals;
 mod splice;
 mod system;
+mod sysv;
 mod table;
 mod time;
 mod timers;

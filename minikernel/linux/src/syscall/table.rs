@@ -10,7 +10,7 @@ use isopod_fs::Errno;
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
     epoll, eventfd, file, futex, identity, inotify, memory, namespace, pidfd, pipe, poll, priority, process,
-    seccomp, signalfd, signals, splice, system, time, timers, wait,
+    seccomp, signalfd, signals, splice, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -127,6 +127,9 @@ system_calls! {
     26 msync(addr: usize, length: usize, flags: Flags) => now memory::msync;
     27 mincore(addr: usize, length: usize, vec: UserPtr<u8>) => wait memory::mincore;
     28 madvise(addr: usize, length: usize, advice: i32) => wait memory::madvise;
+    29 shmget(key: i32, size: usize, shmflg: Flags) => now sysv::shared_memory::shmget;
+    30 shmat(shmid: i32, shmaddr: usize, shmflg: Flags) => now sysv::shared_memory::shmat;
+    31 shmctl(shmid: i32, op: i32, buf: UserPtr<u8>) => again sysv::shared_memory::shmctl;
     32 dup(oldfd: Fd) => now file::descriptors::dup;
     33 dup2(oldfd: Fd, newfd: Fd) => now file::descriptors::dup2;
     34 pause() => wait signals::pause;
@@ -144,6 +147,14 @@ system_calls! {
     61 wait4(pid: i32, wstatus: UserPtr<u32>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::wait4;
     62 kill(pid: i32, sig: SignalNumber) => now signals::kill;
     63 uname(buf: UserPtr<system::UtsName>) => wait system::uname;
+    64 semget(key: i32, nsems: i32, semflg: Flags) => now sysv::semaphores::semget;
+    65 semop(semid: i32, sops: UserPtr<crate::ipc::sysv::semaphores::Operation>, nsops: u32) => wait sysv::semaphores::semop;
+    66 semctl(semid: i32, semnum: i32, op: i32, arg: usize) => again sysv::semaphores::semctl;
+    67 shmdt(shmaddr: usize) => now sysv::shared_memory::shmdt;
+    68 msgget(key: i32, msgflg: Flags) => now sysv::messages::msgget;
+    69 msgsnd(msqid: i32, msgp: InBytes, msgsz: usize, msgflg: Flags) => wait sysv::messages::msgsnd;
+    70 msgrcv(msqid: i32, msgp: OutBytes, msgsz: usize, msgtyp: i64, msgflg: Flags) => wait sysv::messages::msgrcv;
+    71 msgctl(msqid: i32, op: i32, buf: UserPtr<u8>) => again sysv::messages::msgctl;
     72 fcntl(fd: Fd, cmd: i32, arg: u64) => wait file::descriptors::fcntl;
     73 flock(fd: Fd, operation: Flags) => wait file::locks::flock;
     74 fsync(fd: Fd) => now file::io::fsync;
@@ -252,6 +263,7 @@ system_calls! {
     213 epoll_create(size: i32) => now epoll::epoll_create;
     217 getdents64(fd: Fd, dirp: OutBytes, count: u32) => wait file::directory::getdents64;
     218 set_tid_address(tidptr: usize) => now process::set_tid_address;
+    220 semtimedop(semid: i32, sops: UserPtr<crate::ipc::sysv::semaphores::Operation>, nsops: u32, timeout: UserPtr<crate::time::Timespec>) => wait sysv::semaphores::semtimedop;
     221 fadvise64(fd: Fd, offset: i64, len: i64, advice: i32) => now file::io::fadvise64;
     222 timer_create(clockid: i32, sevp: UserPtr<timers::SigEvent>, timerid: UserPtr<i32>) => wait timers::timer_create;
     223 timer_settime(timerid: i32, flags: Flags, new_value: UserPtr<timers::IntervalSpec>, old_value: UserPtr<timers::IntervalSpec>) => wait timers::timer_settime;

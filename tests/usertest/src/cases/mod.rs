@@ -32,6 +32,7 @@ pub mod seccomp;
 mod signals;
 mod space;
 mod start;
+mod sysv;
 mod threads;
 mod time;
 mod timers;
@@ -70,6 +71,7 @@ pub const GROUPS: &[Group] = &[
     ("poll", poll::run),
     ("epoll", epoll::run),
     ("inotify", inotify::run),
+    ("sysv", sysv::run),
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),
