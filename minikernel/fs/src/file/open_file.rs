@@ -121,6 +121,14 @@ impl OpenFile {
         LockOwner::description(Arc::as_ptr(self).addr())
     }
 
+    /// What it means that a process has closed one of its descriptors: its POSIX locks go (`fcntl_locking(2)`).
+    pub fn closed_by(&self, process: u32) {
+        self.inode().state().locks.release(LockOwner::process(process));
+        if let Some(ops) = &self.ops {
+            ops.closed_by(process);
+        }
+    }
+
     /// Whether reads and writes move a position.
     pub fn seeking(&self) -> Seeking {
         match &self.ops {

@@ -151,6 +151,9 @@ pub trait FileOps: Any + Send + Sync {
         Err(Errno::ENOTTY.into())
     }
 
+    /// A process has closed one of its descriptors of the file.
+    fn closed_by(&self, _process: u32) {}
+
     /// Whether there is anything to read or write; what is only waited for answers every read and write with EINVAL.
     fn transfers(&self) -> bool {
         true

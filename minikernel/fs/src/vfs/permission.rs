@@ -26,7 +26,7 @@ bitflags! {
 }
 
 /// EACCES unless the mode of the inode, or a capability, grants all of `access`.
-pub(super) fn check_inode(metadata: &Metadata, credentials: &Credentials, access: Access) -> Result<()> {
+pub fn check_inode(metadata: &Metadata, credentials: &Credentials, access: Access) -> Result<()> {
     let shift = if credentials.uid == metadata.uid {
         6
     } else if credentials.in_group(metadata.gid) {

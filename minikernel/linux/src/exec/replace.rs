@@ -89,7 +89,7 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let mut from = 0;
     while let Some((number, file)) = files.take_where(from..=usize::MAX, |entry| entry.close_on_exec) {
         from = number;
-        drop(file);
+        file.closed_by(process.pid);
     }
     thread.signals.lock().stack = AlternateStack::default();
     process.timers.forget_posix();

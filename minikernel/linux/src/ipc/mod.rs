@@ -1,7 +1,9 @@
-//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd, System V IPC.
+//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd, System V IPC, POSIX message
+//! queues.
 
 pub mod eventfd;
 pub mod inotify;
+pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
 pub mod signalfd;

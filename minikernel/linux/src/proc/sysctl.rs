@@ -6,8 +6,8 @@ use isopod_hal::sync::Once;
 use super::subject::Subject;
 use super::table::{Row, put};
 use super::text::Text;
-use crate::ipc::inotify;
 use crate::ipc::sysv::{memory, messages, semaphores};
+use crate::ipc::{inotify, mqueue};
 use crate::tunable::Tunable;
 use crate::{kernel, process};
 
@@ -17,10 +17,11 @@ const NAME_MAX: usize = 64;
 pub(super) static SYSCTL: [Row; 3] =
     [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("vm", &VM)];
 
-static FS: [Row; 4] = [
+static FS: [Row; 5] = [
     // Memory is the limit.
     Row::constant("file-max", "9223372036854775807\n"),
     Row::rows("inotify", &INOTIFY),
+    Row::rows("mqueue", &MQUEUE),
     Row::constant("nr_open", "1048576\n"),
     Row::constant("pipe-max-size", "1048576\n"),
 ];
@@ -29,6 +30,14 @@ static INOTIFY: [Row; 3] = [
     Row::number("max_queued_events", &inotify::MAX_QUEUED_EVENTS),
     Row::number("max_user_instances", &inotify::MAX_USER_INSTANCES),
     Row::number("max_user_watches", &inotify::MAX_USER_WATCHES),
+];
+
+static MQUEUE: [Row; 5] = [
+    Row::number("msg_default", &mqueue::MESSAGES_DEFAULT),
+    Row::number("msg_max", &mqueue::MESSAGES_MAX),
+    Row::number("msgsize_default", &mqueue::SIZE_DEFAULT),
+    Row::number("msgsize_max", &mqueue::SIZE_MAX),
+    Row::number("queues_max", &mqueue::QUEUES_MAX),
 ];
 
 static KERNEL: [Row; 18] = [

@@ -3,8 +3,6 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use isopod_fs::file::LockOwner;
-
 use super::{ExitStatus, Process, Thread, family, pids};
 use crate::ipc::sysv::semaphores;
 use crate::mm::AddressSpace;
@@ -50,7 +48,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     retarget(&thread, SigSet::from_bits(!0));
     if last {
         semaphores::undo_all(process.pid);
-        release_locks(&thread);
+        close_all(&thread);
     }
     // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.
     let files = core::mem::take(&mut *thread.files.lock());
@@ -72,13 +70,12 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     }
 }
 
-/// Gives up the process's POSIX locks, which end with it whoever else has the files open (`fcntl_locking(2)`).
-fn release_locks(thread: &Thread) {
+/// Has the process close all its descriptors, whoever else has the files open: what is its own about them ends with it.
+fn close_all(thread: &Thread) {
     let files = thread.files();
-    let owner = LockOwner::process(thread.process().pid);
     for number in files.numbers() {
         if let Ok(file) = files.get(number) {
-            file.inode().state().locks.release(owner);
+            file.closed_by(thread.process().pid);
         }
     }
 }

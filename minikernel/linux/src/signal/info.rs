@@ -107,6 +107,14 @@ impl SigInfo {
         info
     }
 
+    /// A message that came to an empty queue: who sent it, and the value of who is told (`mq_notify(3)`).
+    pub fn of_message(signal: Signal, pid: u32, uid: u32, value: u64) -> Self {
+        const SI_MESGQ: i32 = -3;
+        let mut info = Self::user(signal, SI_MESGQ, pid, uid);
+        info.fields[1] = value;
+        info
+    }
+
     /// A POSIX timer: its id, how often it expired besides, and the program's value.
     pub fn timer(signal: Signal, id: i32, overrun: i32, value: u64) -> Self {
         let mut info = Self::new(signal, SI_TIMER);

@@ -25,6 +25,7 @@ mod futex;
 mod identity;
 mod inotify;
 mod memory;
+mod mqueue;
 mod namespace;
 mod path;
 mod pidfd;

@@ -9,8 +9,8 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, inotify, memory, namespace, pidfd, pipe, poll, priority, process,
-    seccomp, signalfd, signals, splice, system, sysv, time, timers, wait,
+    epoll, eventfd, file, futex, identity, inotify, memory, mqueue, namespace, pidfd, pipe, poll, priority,
+    process, seccomp, signalfd, signals, splice, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -279,6 +279,12 @@ system_calls! {
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
+    240 mq_open(name: UserPath, oflag: Flags, mode: Mode, attr: UserPtr<mqueue::Attributes>) => again mqueue::mq_open;
+    241 mq_unlink(name: UserPath) => again mqueue::mq_unlink;
+    242 mq_timedsend(mqdes: Fd, msg_ptr: InBytes, msg_len: usize, msg_prio: u32, abs_timeout: UserPtr<crate::time::Timespec>) => wait mqueue::mq_timedsend;
+    243 mq_timedreceive(mqdes: Fd, msg_ptr: OutBytes, msg_len: usize, msg_prio: UserPtr<u32>, abs_timeout: UserPtr<crate::time::Timespec>) => wait mqueue::mq_timedreceive;
+    244 mq_notify(mqdes: Fd, sevp: UserPtr<timers::SigEvent>) => wait mqueue::mq_notify;
+    245 mq_getsetattr(mqdes: Fd, newattr: UserPtr<mqueue::Attributes>, oldattr: UserPtr<mqueue::Attributes>) => wait mqueue::mq_getsetattr;
     247 waitid(idtype: i32, id: i32, infop: UserPtr<crate::signal::SigInfo>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::waitid;
     253 inotify_init() => now inotify::inotify_init;
     254 inotify_add_watch(fd: Fd, pathname: UserPath, mask: Flags) => again inotify::inotify_add_watch;

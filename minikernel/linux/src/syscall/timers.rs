@@ -106,9 +106,9 @@ fn rounded_seconds(left: u64) -> u64 {
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct SigEvent {
-    value: u64,
-    signal: i32,
-    notify: i32,
+    pub(super) value: u64,
+    pub(super) signal: i32,
+    pub(super) notify: i32,
     thread: i32,
     padding: [i32; 11],
 }

@@ -23,6 +23,7 @@ mod links;
 mod locks;
 mod memory;
 mod metadata;
+mod mqueue;
 mod paths;
 mod permissions;
 mod pipes;
@@ -72,6 +73,7 @@ pub const GROUPS: &[Group] = &[
     ("epoll", epoll::run),
     ("inotify", inotify::run),
     ("sysv", sysv::run),
+    ("mqueue", mqueue::run),
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),

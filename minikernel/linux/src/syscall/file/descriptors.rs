@@ -13,16 +13,10 @@ use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags};
 use crate::wait::retry;
 
-/// What the last closed descriptor of a file means: the process's POSIX locks on it go (`fcntl_locking(2)`).
-pub fn closed(ctx: &Ctx, file: &Arc<OpenFile>) {
-    let owner = isopod_fs::file::LockOwner::process(ctx.thread.process().pid);
-    file.inode().state().locks.release(owner);
-}
-
 /// close(2)
 pub fn close(ctx: &mut Ctx, fd: Fd) -> SysResult {
     let file = ctx.thread.files().remove(fd.0)?;
-    closed(ctx, &file);
+    file.closed_by(ctx.thread.process().pid);
     Ok(0)
 }
 
@@ -45,7 +39,7 @@ pub fn close_range(ctx: &mut Ctx, first: u32, last: u32, flags: Flags) -> SysRes
     }
     while let Some((number, file)) = files.take_where(first..=last, |_| true) {
         first = number;
-        closed(ctx, &file);
+        file.closed_by(ctx.thread.process().pid);
     }
     Ok(0)
 }
@@ -81,7 +75,7 @@ fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
     let files = ctx.thread.files();
     let file = files.get_or_place(old.0)?;
     if let Some(gone) = files.replace(new.0, file, close_on_exec, limit(ctx))? {
-        closed(ctx, &gone);
+        gone.closed_by(ctx.thread.process().pid);
     }
     Ok(new.0 as usize)
 }

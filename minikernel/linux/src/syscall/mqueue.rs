@@ -1,0 +1,218 @@
+//! `mq_open(2)`, `mq_unlink(2)`, `mq_timedsend(2)`, `mq_timedreceive(2)`, `mq_notify(2)`, `mq_getsetattr(2)`.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_fs::Errno;
+use isopod_fs::file::{OpenFile, OpenFlags};
+use isopod_hal::clock;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
+
+use super::argument::{Fd, Flags, InBytes, Mode, OutBytes, UserPath};
+use super::file::open::install;
+use super::poll::optional;
+use super::timers::SigEvent;
+use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult, errno};
+use crate::ipc::mqueue::{self, Message, Notify, PRIORITIES, Queue};
+use crate::mm::UserPtr;
+use crate::poll::{NEVER, patience};
+use crate::process::{Ctx, Resource};
+use crate::sched;
+use crate::signal::Signal;
+use crate::time::Timespec;
+use crate::wait::interruptible;
+
+/// `struct mq_attr`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct Attributes {
+    flags: i64,
+    messages_max: i64,
+    size_max: i64,
+    messages: i64,
+    reserved: [i64; 4],
+}
+
+/// `mq_open(2)`. The descriptor is always closed by an execve.
+pub fn mq_open(
+    ctx: &mut Ctx,
+    name: UserPath,
+    flags: Flags,
+    mode: Mode,
+    attributes: UserPtr<Attributes>,
+) -> Attempt {
+    let limits = match attributes.non_null() {
+        Some(attributes) => {
+            let wanted = attributes.get()?;
+            Some((wanted.messages_max, wanted.size_max))
+        }
+        None => None,
+    };
+    let name = super::path::read(name)?;
+    let flags = OpenFlags::from_bits_truncate(flags.0);
+    let mode = mode.0 as u16 & 0o7777 & !(ctx.thread.fs().umask() as u16);
+    let room = ctx.thread.process().limits.lock().get(Resource::MessageQueue).soft;
+    let file = mqueue::open(&ctx.thread.identity(), room, &name, flags, mode, limits)?;
+    Ok(install(ctx, file, true)?)
+}
+
+/// `mq_unlink(2)`
+pub fn mq_unlink(ctx: &mut Ctx, name: UserPath) -> Attempt {
+    let name = super::path::read(name)?;
+    mqueue::unlink(&ctx.thread.identity(), &name)?;
+    Ok(0)
+}
+
+/// The queue that is open as `fd`, and its description. `EBADF` if it is none.
+fn queue(ctx: &Ctx, fd: Fd) -> Result<(Arc<OpenFile>, Arc<Queue>), Errno> {
+    let file = ctx.thread.files().get(fd.0)?;
+    let queue = Queue::of(&file).map(Arc::clone).ok_or(Errno::EBADF)?;
+    Ok((file, queue))
+}
+
+/// Until when a call waits that was given `timeout`, a time of `CLOCK_REALTIME`.
+async fn deadline(ctx: &Ctx, timeout: UserPtr<Timespec>) -> Result<Option<u64>, Errno> {
+    let Some(time) = optional(ctx, timeout).await? else { return Ok(None) };
+    let left = time.to_ns()?.saturating_sub(clock::realtime_ns());
+    Ok(Some(clock::monotonic_ns().saturating_add(left)))
+}
+
+/// Tries until the queue is as the attempt needs it, at most until the deadline.
+async fn until<T: Send>(
+    ctx: &Ctx,
+    (file, queue): (&OpenFile, &Queue),
+    deadline: Option<u64>,
+    mut attempt: impl FnMut() -> isopod_fs::Result<T> + Send,
+) -> Result<T, Fail> {
+    match attempt().map_err(errno) {
+        Err(Errno::EAGAIN) if patience(file) != NEVER => {}
+        outcome => return Ok(outcome?),
+    }
+    let settled = queue.changed().until(|| match attempt().map_err(errno) {
+        Err(Errno::EAGAIN) => None,
+        outcome => Some(outcome),
+    });
+    match interruptible(&ctx.thread, sched::timeout_at(deadline.unwrap_or(u64::MAX), settled)).await {
+        Ok(Some(outcome)) => Ok(outcome?),
+        Ok(None) => Err(Errno::ETIMEDOUT.into()),
+        Err(Interrupted) => Err(Fail::Restart(Restart::UnlessHandled)),
+    }
+}
+
+/// `mq_timedsend(2)`
+pub async fn mq_timedsend(
+    ctx: &mut Ctx,
+    fd: Fd,
+    message: InBytes,
+    size: usize,
+    priority: u32,
+    timeout: UserPtr<Timespec>,
+) -> SysResult {
+    let deadline = deadline(ctx, timeout).await?;
+    if priority >= PRIORITIES {
+        return Err(Errno::EINVAL.into());
+    }
+    let (file, queue) = queue(ctx, fd)?;
+    if !file.flags().writable() {
+        return Err(Errno::EBADF.into());
+    }
+    if size > queue.size_max {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    let mut text = Vec::new();
+    text.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
+    text.resize(size, 0);
+    ctx.memory.read_bytes(message.0.address(), &mut text).await?;
+    let mut message = Some(Message { priority, text });
+    let (sender, pid) = (ctx.thread.identity(), ctx.thread.process().pid);
+    until(ctx, (&file, &queue), deadline, || queue.send(&sender, pid, &mut message)).await?;
+    Ok(0)
+}
+
+/// `mq_timedreceive(2)`. A message that cannot be copied to the program is lost, as on Linux.
+pub async fn mq_timedreceive(
+    ctx: &mut Ctx,
+    fd: Fd,
+    buffer: OutBytes,
+    size: usize,
+    priority: UserPtr<u32>,
+    timeout: UserPtr<Timespec>,
+) -> SysResult {
+    let deadline = deadline(ctx, timeout).await?;
+    let (file, queue) = queue(ctx, fd)?;
+    if !file.flags().readable() {
+        return Err(Errno::EBADF.into());
+    }
+    if size < queue.size_max {
+        return Err(Errno::EMSGSIZE.into());
+    }
+    let message = {
+        let _waiting = queue.expect();
+        until(ctx, (&file, &queue), deadline, || queue.receive()).await?
+    };
+    if let Some(place) = priority.non_null() {
+        ctx.memory.write(place, &message.priority).await?;
+    }
+    ctx.memory.write_bytes(buffer.0.address(), &message.text).await?;
+    Ok(message.text.len())
+}
+
+/// `mq_notify(2)`
+pub async fn mq_notify(ctx: &mut Ctx, fd: Fd, event: UserPtr<SigEvent>) -> SysResult {
+    const SIGNAL: i32 = 0;
+    const NONE: i32 = 1;
+    const THREAD: i32 = 2;
+    const COOKIE: usize = 32;
+    const SIGNAL_MAX: i32 = 64;
+    let how = match optional(ctx, event).await? {
+        None => None,
+        Some(SigEvent { notify: NONE, .. }) => Some(Notify::Nothing),
+        Some(SigEvent { notify: SIGNAL, signal, value, .. }) if (0..=SIGNAL_MAX).contains(&signal) => {
+            Some(Notify::Signal(Signal::new(signal as u32), value))
+        }
+        Some(SigEvent { notify: THREAD, signal, value, .. }) => {
+            // A cookie comes back through a netlink socket, which is named in place of a signal. No file here is one.
+            ctx.memory.read_bytes(value as usize, &mut [0; COOKIE]).await?;
+            ctx.thread.files().get(signal)?;
+            return Err(Errno::ENOTSOCK.into());
+        }
+        Some(_) => return Err(Errno::EINVAL.into()),
+    };
+    let (_, queue) = queue(ctx, fd)?;
+    match how {
+        Some(how) => queue.notify(ctx.thread.process(), how)?,
+        None => queue.forget(ctx.thread.process().pid),
+    }
+    Ok(0)
+}
+
+/// `mq_getsetattr(2)`: only `O_NONBLOCK` can be changed.
+pub async fn mq_getsetattr(
+    ctx: &mut Ctx,
+    fd: Fd,
+    new: UserPtr<Attributes>,
+    old: UserPtr<Attributes>,
+) -> SysResult {
+    let non_block = i64::from(OpenFlags::NONBLOCK.bits());
+    let new = optional(ctx, new).await?;
+    if new.is_some_and(|new| new.flags & !non_block != 0) {
+        return Err(Errno::EINVAL.into());
+    }
+    let (file, queue) = queue(ctx, fd)?;
+    let found = Attributes {
+        flags: i64::from(file.flags().bits()) & non_block,
+        messages_max: queue.messages_max as i64,
+        size_max: queue.size_max as i64,
+        messages: queue.count() as i64,
+        reserved: [0; 4],
+    };
+    if let Some(new) = new {
+        let mut flags = file.flags();
+        flags.set(OpenFlags::NONBLOCK, new.flags != 0);
+        file.set_flags(flags, &ctx.thread.identity().for_files()).map_err(errno)?;
+    }
+    if let Some(old) = old.non_null() {
+        ctx.memory.write(old, &found).await?;
+    }
+    Ok(0)
+}
