@@ -1,7 +1,8 @@
 //! How a system call ends when it does not succeed.
 
 use isopod_fs::{Errno, Error, Wait};
-use isopod_hal::uaccess::Fault;
+use isopod_hal::uaccess::{Fault, FaultAt};
+use isopod_hal::user::Invalid;
 
 /// What a system call returns: the value for `rax`, or why there is none.
 pub type SysResult = Result<usize, Fail>;
@@ -48,6 +49,18 @@ impl From<Errno> for Stop {
 impl From<Fault> for Stop {
     fn from(fault: Fault) -> Self {
         Self::Fault(fault)
+    }
+}
+
+impl From<FaultAt> for Stop {
+    fn from(at: FaultAt) -> Self {
+        Self::Fault(at.fault)
+    }
+}
+
+impl From<Invalid> for Stop {
+    fn from(_: Invalid) -> Self {
+        Errno::EFAULT.into()
     }
 }
 

@@ -1,10 +1,10 @@
 //! What a thread keeps while the kernel and other threads run.
 
-use alloc::format;
+use alloc::{format, vec::Vec};
 
 use isopod_hal::{
     clock, cpu, log,
-    user::{Fpu, Trap},
+    user::{Fpu, Invalid, Trap},
 };
 
 use super::program::{self, DATA, Program};
@@ -29,20 +29,32 @@ pub fn registers_survive() {
         }
     }
     // The state can be taken out and put back, into another thread too.
-    let mut frame = alloc::vec![0; Fpu::xsave_size()];
-    assert_eq!(threads[0].context.fpu.save_to(&mut frame), frame.len());
+    let frame = saved(&mut threads[0].context.fpu);
     let copy = threads[0].context.try_clone().unwrap();
     threads[1].space.activate();
     threads[1].context = copy;
     threads[1].space.activate();
-    threads[1].context.fpu.restore_from(&frame).unwrap();
+    let copied = threads[1].context.fpu.restore(|at, bytes| {
+        bytes.copy_from_slice(&frame[at..at + bytes.len()]);
+        Ok::<_, Invalid>(())
+    });
+    assert_eq!(copied, Ok(()));
     threads[0].space.activate();
     assert_eq!(threads[0].run(), Trap::Syscall);
     assert_eq!(threads[0].context.regs.rsi, 1);
     // The stack of thread 1 holds other values, so only its registers are looked at.
-    let mut again = alloc::vec![0; Fpu::xsave_size()];
-    assert_eq!(threads[1].context.fpu.save_to(&mut again), again.len());
-    assert_eq!(frame, again);
+    assert_eq!(saved(&mut threads[1].context.fpu), frame);
+}
+
+/// The state as a signal frame holds it.
+fn saved(fpu: &mut Fpu) -> Vec<u8> {
+    let mut frame = alloc::vec![0; Fpu::xsave_size()];
+    let saved = fpu.save(|at, bytes| {
+        frame[at..at + bytes.len()].copy_from_slice(bytes);
+        Ok::<_, Invalid>(())
+    });
+    assert_eq!(saved, Ok(()));
+    frame
 }
 
 pub fn segment_bases() {

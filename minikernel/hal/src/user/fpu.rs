@@ -76,56 +76,71 @@ impl Fpu {
         Ok(copy)
     }
 
-    /// Bytes that [`Fpu::save_to`] writes.
+    /// Bytes that [`Fpu::save`] puts.
     pub fn xsave_size() -> usize {
         let size = machine::fpu_layout().size;
         if size > LEGACY { size + size_of_val(&MAGIC_2) } else { LEGACY }
     }
 
-    /// Writes the state as a Linux signal frame holds it; returns the bytes written, 0 where `into` is shorter than
-    /// [`Fpu::xsave_size`].
-    pub fn save_to(&self, into: &mut [u8]) -> usize {
+    /// Puts the state as a Linux signal frame holds it: bytes and where they belong, from the start of the frame's part.
+    pub fn save<E>(&mut self, mut put: impl FnMut(usize, &[u8]) -> Result<(), E>) -> Result<(), E> {
         let layout = machine::fpu_layout();
-        let total = Self::xsave_size();
-        let Some(into) = into.get_mut(..total) else { return 0 };
-        into[..layout.size].copy_from_slice(self.area());
-        into[SOFTWARE..LEGACY].fill(0);
-        if layout.size > LEGACY {
-            into[SOFTWARE..SOFTWARE + 4].copy_from_slice(&MAGIC_1.to_le_bytes());
-            into[SOFTWARE + 4..SOFTWARE + 8].copy_from_slice(&(total as u32).to_le_bytes());
-            into[SOFTWARE + 8..SOFTWARE + 16].copy_from_slice(&layout.components.to_le_bytes());
-            into[SOFTWARE + 16..SOFTWARE + 20].copy_from_slice(&(layout.size as u32).to_le_bytes());
-            into[layout.size..].copy_from_slice(&MAGIC_2.to_le_bytes());
+        machine::fpu_sync(self.area_pointer());
+        let area = self.area_mut();
+        area[SOFTWARE..LEGACY].fill(0);
+        if layout.size == LEGACY {
+            return put(0, area);
         }
-        total
+        area[SOFTWARE..SOFTWARE + 4].copy_from_slice(&MAGIC_1.to_le_bytes());
+        area[SOFTWARE + 4..SOFTWARE + 8].copy_from_slice(&(Self::xsave_size() as u32).to_le_bytes());
+        area[SOFTWARE + 8..SOFTWARE + 16].copy_from_slice(&layout.components.to_le_bytes());
+        area[SOFTWARE + 16..SOFTWARE + 20].copy_from_slice(&(layout.size as u32).to_le_bytes());
+        put(0, area)?;
+        put(layout.size, &MAGIC_2.to_le_bytes())
     }
 
-    /// Takes over the state of a signal frame. As Linux does, believes in the extended part only where both magic
-    /// numbers are in place, and otherwise takes the legacy part alone.
-    pub fn restore_from(&mut self, from: &[u8]) -> Result<(), Invalid> {
+    /// Takes over the state of a signal frame, which `get` fills in from an offset on. As Linux does, believes in the extended part only
+    /// where both magic numbers are in place, and otherwise takes the legacy part alone. If it cannot be had as a whole, the state is that of a
+    /// new program.
+    pub fn restore<E: From<Invalid>>(
+        &mut self,
+        mut get: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let layout = machine::fpu_layout();
-        let legacy = from.get(..LEGACY).ok_or(Invalid)?;
-        if word(legacy, MXCSR) & !layout.mxcsr_mask != 0 {
-            return Err(Invalid);
+        // What is checked is read once, so that nobody changes it afterwards.
+        let mut head = [0; WITH_HEADER];
+        get(0, &mut head[..LEGACY])?;
+        if word(&head, MXCSR) & !layout.mxcsr_mask != 0 {
+            return Err(Invalid.into());
         }
-        let extended = (layout.size > LEGACY && word(legacy, SOFTWARE) == MAGIC_1)
-            .then(|| word(legacy, SOFTWARE + 16) as usize)
-            .filter(|&size| size >= WITH_HEADER && size <= layout.size)
-            .filter(|&size| from.len() >= size + 4 && word(from, size) == MAGIC_2);
-        let components = match extended {
-            Some(_) => double(from, LEGACY) & double(legacy, SOFTWARE + 8) & layout.components,
-            None => X87_AND_SSE,
+        let said = word(&head, SOFTWARE + 16) as usize;
+        let mut size = LEGACY;
+        if word(&head, SOFTWARE) == MAGIC_1 && (WITH_HEADER..=layout.size).contains(&said) {
+            let mut magic = [0; 4];
+            get(said, &mut magic)?;
+            if magic == MAGIC_2.to_le_bytes() {
+                get(LEGACY, &mut head[LEGACY..])?;
+                size = said;
+            }
+        }
+        let components = match size {
+            LEGACY => X87_AND_SSE,
+            _ => double(&head, LEGACY) & double(&head, SOFTWARE + 8) & layout.components,
         };
         // The rest of the header is reserved, and the first word of it would announce the compacted form.
-        if extended.is_some() && from[LEGACY + 8..WITH_HEADER].iter().any(|&byte| byte != 0) {
-            return Err(Invalid);
+        if head[LEGACY + 8..] != [0; WITH_HEADER - LEGACY - 8] {
+            return Err(Invalid.into());
         }
-        let size = extended.unwrap_or(LEGACY);
         // The bases stay, so they must be up to date before the CPU forgets the rest.
         machine::fpu_sync(self.area_pointer());
         machine::fpu_forget(self.area_pointer());
         let area = self.area_mut();
-        area[..size].copy_from_slice(&from[..size]);
+        let head = &head[..size.min(WITH_HEADER)];
+        area[..head.len()].copy_from_slice(head);
+        if let Err(error) = get(head.len(), &mut area[head.len()..size]) {
+            self.reset();
+            return Err(error);
+        }
         area[size..].fill(0);
         if layout.size > LEGACY {
             // The entry writes xmm registers and MXCSR straight into the area, so their component is always in use;
@@ -226,41 +241,55 @@ fn double(bytes: &[u8], at: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use std::vec;
+    use std::vec::Vec;
 
     use super::*;
+
+    fn saved(fpu: &mut Fpu) -> Vec<u8> {
+        let mut frame = vec![0xaa; Fpu::xsave_size()];
+        fpu.save(|at, bytes| {
+            frame[at..at + bytes.len()].copy_from_slice(bytes);
+            Ok::<_, Invalid>(())
+        })
+        .unwrap();
+        frame
+    }
+
+    /// Fails where the frame ends too early.
+    fn restore(fpu: &mut Fpu, frame: &[u8]) -> Result<(), Invalid> {
+        fpu.restore(|at, bytes| {
+            bytes.copy_from_slice(frame.get(at..at + bytes.len()).ok_or(Invalid)?);
+            Ok(())
+        })
+    }
 
     #[test]
     fn a_signal_frame_comes_back() {
         let mut fpu = Fpu::initial().unwrap();
         fpu.area_mut()[160..164].copy_from_slice(b"xmm0");
-        let mut frame = vec![0xaa; Fpu::xsave_size() + 1];
-        assert_eq!(fpu.save_to(&mut frame), Fpu::xsave_size());
-        assert_eq!(frame[Fpu::xsave_size()], 0xaa);
+        let frame = saved(&mut fpu);
         assert_eq!(word(&frame, SOFTWARE), MAGIC_1);
         let mut other = Fpu::initial().unwrap();
-        other.restore_from(&frame).unwrap();
+        restore(&mut other, &frame).unwrap();
         assert_eq!(other.area()[..SOFTWARE], fpu.area()[..SOFTWARE]);
-        assert_eq!(fpu.save_to(&mut frame[..100]), 0);
     }
 
     #[test]
     fn a_damaged_frame_is_refused_or_taken_in_part() {
-        let fpu = Fpu::initial().unwrap();
-        let mut frame = vec![0; Fpu::xsave_size()];
-        fpu.save_to(&mut frame);
+        let mut frame = saved(&mut Fpu::initial().unwrap());
         let mut other = Fpu::initial().unwrap();
-        assert_eq!(other.restore_from(&frame[..511]), Err(Invalid));
+        assert_eq!(restore(&mut other, &frame[..511]), Err(Invalid));
         let mut reserved = frame.clone();
         reserved[LEGACY + 9] = 1;
-        assert_eq!(other.restore_from(&reserved), Err(Invalid));
+        assert_eq!(restore(&mut other, &reserved), Err(Invalid));
         let mut mxcsr = frame.clone();
         mxcsr[MXCSR + 3] = 1;
-        assert_eq!(other.restore_from(&mxcsr), Err(Invalid));
+        assert_eq!(restore(&mut other, &mxcsr), Err(Invalid));
         // Without the second magic number only the legacy part counts.
         let last = frame.len() - 1;
         frame[last] = 0;
         frame[160] = 7;
-        other.restore_from(&frame).unwrap();
+        restore(&mut other, &frame).unwrap();
         assert_eq!(other.area()[160], 7);
     }
 }

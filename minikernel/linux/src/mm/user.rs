@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::Range;
+use core::ops::{Deref, Range};
 use core::pin::Pin;
 
 use isopod_fs::{Errno, Sink, Source};
@@ -233,7 +233,7 @@ fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Resu
 /// Buffers of a program, which a read fills or a write drains in order, and the fault that stopped the last copy.
 #[derive(Debug)]
 pub struct UserBuffers {
-    segments: Vec<Range<usize>>,
+    segments: Segments,
     /// Index of the segment that is in use.
     next: usize,
     /// Bytes of it that have been used.
@@ -247,11 +247,50 @@ pub struct UserBuffers {
     fault: Option<Fault>,
 }
 
+/// One buffer, as most calls have, or several.
+#[derive(Debug)]
+enum Segments {
+    One([Range<usize>; 1]),
+    Several(Vec<Range<usize>>),
+}
+
+impl Deref for Segments {
+    type Target = [Range<usize>];
+
+    fn deref(&self) -> &Self::Target {
+        match self {
+            Self::One(segment) => segment,
+            Self::Several(segments) => segments,
+        }
+    }
+}
+
 impl UserBuffers {
     /// Uses the segments in order.
     pub fn new(segments: Vec<Range<usize>>) -> Self {
         let length = segments.iter().map(Range::len).sum();
+        Self::with(Segments::Several(segments), length)
+    }
+
+    /// Uses one buffer.
+    pub fn one(segment: Range<usize>) -> Self {
+        let length = segment.len();
+        Self::with(Segments::One([segment]), length)
+    }
+
+    fn with(segments: Segments, length: usize) -> Self {
         Self { segments, next: 0, offset: 0, length, done: 0, limit: length, fault: None }
+    }
+
+    /// Bytes of all segments.
+    pub fn length(&self) -> usize {
+        self.length
+    }
+
+    /// Uses no more than `length` bytes, whatever it is allowed.
+    pub fn cut(&mut self, length: usize) {
+        self.length = self.length.min(length);
+        self.limit = self.limit.min(length);
     }
 
     /// The fault that stopped the last copy, if one did; after it is taken, copies go on where they stopped.

@@ -70,7 +70,11 @@ pub fn all(sets: &Sets) -> Result<Vec<i32>, Errno> {
         let word = |set: &DescriptorSet| set.0.get(index).copied().unwrap_or(0);
         let union = sets.iter().flatten().fold(0, |union, set| union | word(set));
         found.try_reserve(union.count_ones() as usize).map_err(|_| Errno::ENOMEM)?;
-        found.extend((0..WORD).filter(|bit| union >> bit & 1 == 1).map(|bit| (index * WORD + bit) as i32));
+        let mut left = union;
+        while left != 0 {
+            found.push((index * WORD) as i32 + left.trailing_zeros() as i32);
+            left &= left - 1;
+        }
     }
     Ok(found)
 }
@@ -79,7 +83,7 @@ pub fn all(sets: &Sets) -> Result<Vec<i32>, Errno> {
 pub fn ready(sets: &Sets, states: impl Iterator<Item = (i32, Ready)>, found: &mut Sets) -> usize {
     found.iter_mut().flatten().for_each(|set| set.0.fill(0));
     let mut count = 0;
-    for (fd, state) in states {
+    for (fd, state) in states.filter(|(_, state)| !state.is_empty()) {
         for ((wanted, found), meaning) in sets.iter().zip(&mut *found).zip(READY) {
             if let (Some(wanted), Some(found)) = (wanted, found)
                 && wanted.contains(fd)

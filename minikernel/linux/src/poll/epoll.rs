@@ -143,22 +143,15 @@ impl Wake for Item {
     }
 }
 
-/// An event that was collected.
-#[derive(Debug)]
-pub struct Event {
-    item: Arc<Item>,
-    /// What was asked for before an event of one shot silenced it.
-    asked: u32,
-    /// What to tell the program.
-    pub report: Interest,
-}
-
-impl Event {
-    /// The program could not be told: the item is a candidate again, and no longer silenced.
-    pub fn put_back(self) {
-        self.item.interest.lock().events |= self.asked;
-        self.item.queue();
-    }
+/// Whether the program could be told of an event, and whether there is room for more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It has been told, and can be told of more.
+    GoOn,
+    /// It has been told, and that was the last.
+    Enough,
+    /// It could not be told: the item is a candidate again.
+    Not,
 }
 
 impl Epoll {
@@ -252,13 +245,12 @@ impl Epoll {
         Ok(())
     }
 
-    /// Collects at most `limit` events, those that waited longest first; none when nothing is ready. `ENOMEM`.
-    pub fn collect(&self, limit: usize) -> Result<Vec<Event>, Errno> {
-        let mut events = Vec::new();
+    /// Tells of what is ready, what waited longest first, until `tell` has enough.
+    pub fn collect(&self, tell: &mut dyn FnMut(Interest) -> Told) {
         // Each candidate is looked at once, though it may come back to the end of the list.
         let mut left = self.inner.lock().candidates.len();
-        events.try_reserve(limit.min(left)).map_err(|_| Errno::ENOMEM)?;
-        while left > 0 && events.len() < limit {
+        let mut found = false;
+        while left > 0 {
             left -= 1;
             // Bound to its own statement: the lock must not be held while the file is asked.
             let next = self.inner.lock().candidates.pop_front();
@@ -269,6 +261,7 @@ impl Epoll {
             if ready.is_empty() {
                 continue;
             }
+            found = true;
             let mut interest = item.interest.lock();
             let report = Interest { events: ready.bits(), data: interest.data };
             let (asked, mode) = (interest.events, interest.mode());
@@ -276,26 +269,29 @@ impl Epoll {
                 interest.events = mode.bits();
             }
             drop(interest);
-            if !mode.intersects(Mode::ONE_SHOT | Mode::EDGE) && !item.queued.swap(true, Ordering::AcqRel) {
-                self.inner.lock().candidates.push_back(Arc::clone(&item));
+            let told = tell(report);
+            if told == Told::Not {
+                // It is no longer silenced.
+                item.interest.lock().events |= asked;
             }
-            events.push(Event { item, asked, report });
+            if (told == Told::Not || !mode.intersects(Mode::ONE_SHOT | Mode::EDGE))
+                && !item.queued.swap(true, Ordering::AcqRel)
+            {
+                self.inner.lock().candidates.push_back(item);
+            }
+            if told != Told::GoOn {
+                break;
+            }
         }
-        let more = !self.inner.lock().candidates.is_empty();
-        if more && !events.is_empty() {
+        if found && !self.inner.lock().candidates.is_empty() {
             // What this caller leaves is for the next.
             self.changed.wake_one();
         }
-        Ok(events)
     }
 
-    /// Waits until there are events; see [`collect`](Self::collect).
-    pub async fn wait(&self, limit: usize) -> Result<Vec<Event>, Errno> {
-        let found = || match self.collect(limit) {
-            Ok(events) if events.is_empty() => None,
-            outcome => Some(outcome),
-        };
-        self.changed.until(found).await
+    /// Waits until there is something to [`collect`](Self::collect).
+    pub async fn wait(&self) {
+        self.changed.until(|| self.is_ready().then_some(())).await;
     }
 
     /// True when an event could be collected.

@@ -83,6 +83,23 @@ pub fn broken_pipe(thread: &Thread) -> Result<(), Errno> {
     signal::send_to_thread(thread, Signal::PIPE, SigInfo::user(Signal::PIPE, signal::SI_USER, pid, uid))
 }
 
+/// Does `operation` once: how many bytes it moved, if that is all that there is to do. If not, the call is to be made by [`read`] or
+/// [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it.
+pub fn at_once(
+    ctx: &mut Ctx,
+    whole: bool,
+    buffers: &mut UserBuffers,
+    operation: Operation<'_>,
+) -> Option<usize> {
+    let step = buffers.allow(STEP);
+    let count = operation(buffers).ok()?;
+    if buffers.take_fault().is_none() && (count == 0 || buffers.is_used_up() || !whole && count < step) {
+        return Some(count);
+    }
+    ctx.moved = count;
+    None
+}
+
 /// The result of the call, and what stopped it early, if something did.
 async fn transfer(
     ctx: &Ctx,
@@ -92,7 +109,7 @@ async fn transfer(
     whole: bool,
     operation: Operation<'_>,
 ) -> (SysResult, Option<Fail>) {
-    let mut done = 0;
+    let mut done = buffers.position();
     loop {
         let start = buffers.position();
         let step = buffers.allow(STEP);

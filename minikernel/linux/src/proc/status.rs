@@ -27,11 +27,6 @@ fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
     }
 }
 
-fn parent_of(process: &Process) -> u32 {
-    let parent = process.parent.lock().upgrade();
-    parent.map_or(0, |parent| parent.pid)
-}
-
 /// What waits for the thread itself, what it blocks, what it ignores, and what it has handlers for.
 fn signals(thread: &Thread) -> [SigSet; 4] {
     let (pending, blocked) = {
@@ -62,7 +57,13 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     let (letter, word) = state(&process, thread.as_deref());
     let (pid, id) = (process.pid, subject.id()?);
     put!(text, "\nState:\t{letter} ({word})\n");
-    let ids = [("Tgid", pid), ("Ngid", 0), ("Pid", id), ("PPid", parent_of(&process)), ("TracerPid", 0)];
+    let ids = [
+        ("Tgid", pid),
+        ("Ngid", 0),
+        ("Pid", id),
+        ("PPid", process.parent_pid.load(Relaxed)),
+        ("TracerPid", 0),
+    ];
     fields(&ids, text);
     let Some(thread) = thread else {
         fields(&[("Threads", 0)], text);
@@ -150,7 +151,7 @@ pub(super) fn stat(subject: &Subject, text: &mut Text) -> Result<()> {
         Some(thread) if subject.is_thread() => CpuTime::of_thread(thread),
         _ => CpuTime::of_process(&process),
     };
-    put!(text, ") {} {}", state(&process, thread.as_deref()).0, parent_of(&process));
+    put!(text, ") {} {}", state(&process, thread.as_deref()).0, process.parent_pid.load(Relaxed));
     let (group, session) = (process.group.load(Relaxed), process.session.load(Relaxed));
     match tty::controlling(&process) {
         Some(terminal) => {

@@ -66,6 +66,7 @@ fn hand_over_children(process: &Arc<Process>) {
     let Some(heir) = heir_of(process) else { return };
     for child in &children {
         *child.parent.lock() = Arc::downgrade(&heir);
+        child.parent_pid.store(heir.pid, Relaxed);
         child.exit_signal.lock().replace(Signal::CHLD);
         for thread in child.threads() {
             if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {

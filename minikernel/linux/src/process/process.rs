@@ -52,6 +52,8 @@ pub struct Process {
     pub pid: u32,
     /// Who gets its status; PID 1 has none.
     pub parent: SpinLock<Weak<Process>>,
+    /// Its id, for those who ask no more; 0 for the first process.
+    pub parent_pid: AtomicU32,
     /// Children, ended ones included until they are waited for; see [`super::family`].
     pub children: SpinLock<Vec<Arc<Process>>>,
     /// Woken when a child has ended, stopped, gone on, or been handed over.
@@ -133,6 +135,7 @@ impl Process {
         });
         Self {
             pid,
+            parent_pid: AtomicU32::new(parent.upgrade().map_or(0, |parent| parent.pid)),
             parent: SpinLock::new(parent),
             children: SpinLock::default(),
             child_changed: WaitQueue::new(),
@@ -195,6 +198,11 @@ impl Process {
     /// The threads that have not ended.
     pub fn threads(&self) -> Vec<Arc<Thread>> {
         self.threads.lock().running.values().cloned().collect()
+    }
+
+    /// The first of them.
+    pub fn first_thread(&self) -> Option<Arc<Thread>> {
+        self.threads.lock().running.first_key_value().map(|(_, thread)| Arc::clone(thread))
     }
 
     /// How many threads have not ended.

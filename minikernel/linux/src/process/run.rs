@@ -36,6 +36,10 @@ pub struct Ctx {
     pub call: u64,
     /// Its filters have let the call pass that is being made.
     pub passed: bool,
+    /// That call has been tried at once, and may have to wait.
+    pub must_wait: bool,
+    /// The bytes that a read or write has moved when it was tried at once, where there are more to move.
+    pub moved: usize,
     /// The fault whose signal is about to be delivered, for the frame.
     pub last_fault: Option<Fault>,
     /// The argument of the thread's own `exit(2)`.
@@ -52,6 +56,8 @@ impl Ctx {
             resume_until: None,
             call: 0,
             passed: false,
+            must_wait: false,
+            moved: 0,
             last_fault: None,
             exit_code: 0,
         }

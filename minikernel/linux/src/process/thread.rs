@@ -4,6 +4,8 @@ use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use core::task::Waker;
 
+use isopod_fs::Errno;
+use isopod_fs::file::OpenFile;
 use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
@@ -151,6 +153,11 @@ impl Thread {
     /// The file table it uses now.
     pub fn files(&self) -> Arc<FileTable> {
         Arc::clone(&self.files.lock())
+    }
+
+    /// Its open file `fd`; see [`FileTable::get`].
+    pub fn file(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
+        self.files.lock().get(fd)
     }
 
     /// The file-system context it uses now.

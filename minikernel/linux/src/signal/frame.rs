@@ -1,14 +1,18 @@
 //! The frame that a handler finds on its stack, and the return from it (`arch/x86/kernel/signal_64.c`, `rt_sigframe`).
 
+use alloc::sync::Arc;
+
 use isopod_fs::Errno;
+use isopod_hal::uaccess;
 use isopod_hal::user::{Fpu, Registers};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::action::ActionFlags;
 use super::{Action, AlternateStack, Fault, SigInfo, SigSet, Signal, raise_fault};
-use crate::fail::SysResult;
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
+use crate::wait::again;
 
 /// `struct sigcontext_64`
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -147,9 +151,11 @@ pub(super) async fn push(
     if (switch || stack.contains(registers.rsp)) && at < stack.base as u64 {
         return Err(Errno::EFAULT);
     }
-    let mut image = alloc::vec![0; fpu_size];
-    ctx.user.fpu.save_to(&mut image);
-    ctx.memory.write_bytes(fpu as usize, &image).await?;
+    let memory = Arc::clone(&ctx.memory);
+    let put = |offset, bytes: &[u8]| uaccess::copy_to_user((fpu as usize).wrapping_add(offset), bytes);
+    while let Err(at) = ctx.user.fpu.save(put) {
+        memory.resolve(at.fault).await?;
+    }
     let fault = ctx.last_fault.take();
     let frame = Frame {
         return_address: action.restorer as u64,
@@ -184,30 +190,38 @@ pub(super) async fn push(
 }
 
 /// `rt_sigreturn(2)`: undoes [`push`]. The value is that of the interrupted `rax`. A frame that is not sound ends in SIGSEGV: there is no
-/// code to tell.
+/// code to tell. What comes before the part that is not sound counts.
 pub async fn return_from_handler(ctx: &mut Ctx) -> SysResult {
+    let memory = Arc::clone(&ctx.memory);
+    let result = again(&memory, || restore(ctx)).await;
     // Not a call that could be made again.
     ctx.restart = None;
-    let Ok(rax) = restore(ctx).await else {
+    if result.is_err() {
+        if let Ok(frame) = Frame::of(ctx) {
+            frame.apply(ctx);
+        }
         raise_fault(ctx, Fault::SignalFrame);
-        return Ok(0);
-    };
-    Ok(rax as usize)
+    }
+    Ok(result.unwrap_or(0))
 }
 
-/// Takes back what a frame holds, in the order of Linux: what comes before the part that is not sound counts.
-async fn restore(ctx: &mut Ctx) -> Result<u64, Errno> {
-    let at = ctx.user.regs.rsp.wrapping_sub(8);
-    let frame: Frame = ctx.memory.read(UserPtr::new(at as usize)).await?;
-    ctx.thread.set_mask(SigSet::from_bits(frame.mask));
-    frame.machine.apply(&mut ctx.user.regs);
-    if frame.machine.fpu == 0 {
-        ctx.user.fpu.reset();
-    } else {
-        let mut image = alloc::vec![0; Fpu::xsave_size()];
-        ctx.memory.read_bytes(frame.machine.fpu as usize, &mut image).await?;
-        ctx.user.fpu.restore_from(&image).map_err(|_| Errno::EFAULT)?;
+/// `rt_sigreturn(2)` with a frame that is sound and there.
+pub fn return_at_once(ctx: &mut Ctx) -> Option<usize> {
+    let result = restore(ctx).ok()?;
+    ctx.restart = None;
+    Some(result)
+}
+
+/// Takes back what a frame holds, once all of it is known to be sound.
+fn restore(ctx: &mut Ctx) -> Attempt {
+    let frame = Frame::of(ctx)?;
+    match frame.machine.fpu as usize {
+        0 => ctx.user.fpu.reset(),
+        fpu => ctx.user.fpu.restore(|offset, bytes| {
+            Ok::<_, Stop>(uaccess::copy_from_user(bytes, fpu.wrapping_add(offset))?)
+        })?,
     }
+    frame.apply(ctx);
     let mut signals = ctx.thread.signals.lock();
     // A stack that could not be set is left aside, as is one where the one in use cannot be changed.
     if !signals.stack.contains(frame.machine.rsp)
@@ -215,7 +229,20 @@ async fn restore(ctx: &mut Ctx) -> Result<u64, Errno> {
     {
         signals.stack = stack;
     }
-    Ok(frame.machine.rax)
+    Ok(frame.machine.rax as usize)
+}
+
+impl Frame {
+    /// The frame whose handler returns.
+    fn of(ctx: &Ctx) -> Result<Self, uaccess::Fault> {
+        UserPtr::new(ctx.user.regs.rsp.wrapping_sub(8) as usize).get()
+    }
+
+    /// Takes back the registers and the mask.
+    fn apply(&self, ctx: &mut Ctx) {
+        self.machine.apply(&mut ctx.user.regs);
+        ctx.thread.set_mask(SigSet::from_bits(self.mask));
+    }
 }
 
 impl MachineContext {

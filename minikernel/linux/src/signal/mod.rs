@@ -16,7 +16,7 @@ mod take;
 pub use action::{Action, ActionFlags, Disposition, SharedActions};
 pub use deliver::attend;
 pub use fault::{Fault, force, raise_fault};
-pub use frame::{StackDescription, minimum_stack, return_from_handler};
+pub use frame::{StackDescription, minimum_stack, return_at_once, return_from_handler};
 pub use info::{SI_TIMER, SI_TKILL, SI_USER, SigInfo};
 pub use pending::{AlternateStack, PendingSignals, ThreadSignals};
 pub use send::{

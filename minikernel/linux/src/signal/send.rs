@@ -1,6 +1,5 @@
 //! Sending signals.
 
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
@@ -36,8 +35,8 @@ fn send(
     info: SigInfo,
     reserved: bool,
 ) -> Result<(), Errno> {
-    let threads = process.threads();
-    let Some(about) = thread.or(threads.first().map(|first| &**first)) else { return Ok(()) };
+    let first = process.first_thread();
+    let Some(about) = thread.or(first.as_deref()) else { return Ok(()) };
     prepare(process, signal);
     if is_immune(about, signal, &info) || is_pointless(about, signal) {
         return Ok(());
@@ -69,9 +68,11 @@ fn send(
     match thread {
         Some(thread) => thread.notice(),
         // Whichever thread is stopped must hear of it.
-        None if signal == Signal::KILL => threads.iter().for_each(|thread| thread.notice()),
+        None if signal == Signal::KILL => process.threads().iter().for_each(|thread| thread.notice()),
+        None if wants(about, SigSet::only(signal)) => about.notice(),
         None => {
-            if let Some(thread) = threads.iter().find(|thread| wants(thread, SigSet::only(signal))) {
+            if let Some(thread) = process.threads().iter().find(|thread| wants(thread, SigSet::only(signal)))
+            {
                 thread.notice();
             }
         }
@@ -154,20 +155,16 @@ pub(super) fn stop(process: &Process, signal: Signal) {
 
 /// True when the signal would be thrown away at once: it is ignored and nobody waits for it with it blocked.
 fn is_pointless(thread: &Thread, signal: Signal) -> bool {
-    let blocked = thread.signals.lock().mask.contains(signal);
-    let actions = Arc::clone(&thread.actions.lock());
-    !blocked && actions.ignores(signal)
+    !thread.signals.lock().mask.contains(signal) && thread.actions.lock().ignores(signal)
 }
 
 /// True for a signal from inside to the first process, which has no default actions (`pid_namespaces(7)`, "The namespace init process").
 fn is_immune(thread: &Thread, signal: Signal, info: &SigInfo) -> bool {
-    let actions = Arc::clone(&thread.actions.lock());
     // A blocked signal waits all the same: the program may take it by sigwait(3) or signalfd(2), or catch it by then.
-    let blocked = thread.signals.lock().mask.contains(signal);
     thread.process().pid == 1
-        && !blocked
         && !info.is_from_host()
-        && actions.get(signal).disposition == Disposition::Default
+        && !thread.signals.lock().mask.contains(signal)
+        && thread.actions.lock().get(signal).disposition == Disposition::Default
 }
 
 #[cfg(test)]
@@ -175,6 +172,7 @@ mod tests {
     use super::*;
     use crate::process::{Limit, enlist};
     use crate::testing;
+    use alloc::sync::Arc;
 
     const USR1: SigSet = SigSet::only(Signal::USR1);
     const RT: Signal = Signal::RT_MIN;

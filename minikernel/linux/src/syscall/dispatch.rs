@@ -19,13 +19,6 @@ fn take_number(ctx: &mut Ctx) {
     ctx.call = u64::from(ctx.user.regs.rax as u32);
 }
 
-/// Its arguments.
-#[inline]
-fn arguments(ctx: &Ctx) -> [u64; 6] {
-    let registers = &ctx.user.regs;
-    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
-}
-
 /// Makes the system call that the registers ask for, if it is one that never waits and nothing else is to be done about it. False if
 /// [`handle`] must.
 pub fn make_at_once(ctx: &mut Ctx) -> bool {
@@ -33,11 +26,15 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
     if heap::reserve_low() || kernel::watching() && !watch::lets_pass(ctx) {
         return false;
     }
-    let result = match table::dispatch_now(ctx.call, ctx, arguments(ctx)) {
+    let result = match table::dispatch_now(ctx.call, ctx) {
         Some(Ok(value)) => Ok(value),
         Some(Err(Stop::Fail(fail))) => Err(fail),
         // What was stopped has done nothing, and is made again.
-        Some(Err(_)) | None => return false,
+        Some(Err(_)) => return false,
+        None => {
+            ctx.must_wait = true;
+            return false;
+        }
     };
     ctx.passed = false;
     ctx.user.regs.rax = settle(ctx, result);
@@ -47,15 +44,19 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
 /// Makes the system call that the registers ask for.
 pub async fn handle(ctx: &mut Ctx) {
     take_number(ctx);
-    if kernel::watching() && !watch::enter(ctx) {
+    let tried = core::mem::take(&mut ctx.must_wait);
+    if tried {
+        ctx.passed = false;
+    } else if kernel::watching() && !watch::enter(ctx) {
         return;
     }
-    let (number, arguments) = (ctx.call, arguments(ctx));
+    let (number, arguments) = (ctx.call, table::arguments(ctx));
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
         let mut _waited;
         loop {
-            match table::dispatch_now(number, ctx, arguments) {
+            let at_once = if tried { None } else { table::dispatch_now(number, ctx) };
+            match at_once {
                 None => break table::dispatch(number, ctx, arguments).await,
                 Some(Ok(value)) => break Ok(value),
                 Some(Err(stop)) => match pass(&ctx.memory, stop).await {
@@ -64,9 +65,12 @@ pub async fn handle(ctx: &mut Ctx) {
                 },
             }
         }
+    } else if ctx.moved > 0 {
+        Ok(ctx.moved)
     } else {
         Err(Fail::Errno(Errno::ENOMEM))
     };
+    ctx.moved = 0;
     let value = settle(ctx, result);
     if kernel::tracing() {
         trace(ctx, number, arguments, result, value);

@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;
 use isopod_hal::paging::USER_END;
+use isopod_hal::uaccess::Fault;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::{Fd, Flags};
@@ -12,7 +13,7 @@ use super::file::open::install;
 use super::poll::{deadline_in, deadline_in_ms, optional, replace_mask};
 use crate::fail::{Fail, SysResult};
 use crate::mm::UserPtr;
-use crate::poll::{Epoll, Interest, NEVER, new_epoll};
+use crate::poll::{Epoll, Interest, NEVER, Told, new_epoll};
 use crate::process::Ctx;
 use crate::sched;
 use crate::time::Timespec;
@@ -87,6 +88,22 @@ pub async fn epoll_wait(
     wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await
 }
 
+/// `epoll_wait(2)` of what is ready.
+pub fn epoll_wait_at_once(
+    ctx: &mut Ctx,
+    instance: Fd,
+    events: UserPtr<EpollEvent>,
+    limit: i32,
+    timeout: i32,
+) -> Option<usize> {
+    let limit = checked(events, limit).ok()?;
+    let watcher = ctx.thread.file(instance.0).ok()?;
+    match tell(Epoll::of(&watcher)?, events, limit).ok()? {
+        0 if timeout != 0 => None,
+        told => Some(told),
+    }
+}
+
 /// `epoll_pwait(2)`
 pub async fn epoll_pwait(
     ctx: &mut Ctx,
@@ -133,37 +150,51 @@ async fn wait_until(
     limit: i32,
     deadline: u64,
 ) -> SysResult {
-    const LIMIT_MAX: usize = i32::MAX as usize / size_of::<EpollEvent>();
-    let limit = usize::try_from(limit).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
-    let limit = limit.ok_or(Errno::EINVAL)?;
-    if events.element(limit).address() > USER_END {
-        return Err(Errno::EFAULT.into());
-    }
+    let limit = checked(events, limit)?;
     let watcher = ctx.thread.files().get(instance.0)?;
     watcher.check_not_path().map_err(|_| Errno::EBADF)?;
     let epoll = Epoll::of(&watcher).ok_or(Errno::EINVAL)?;
-    let mut found = epoll.collect(limit)?;
-    if found.is_empty() && deadline != NEVER {
-        let wait = sched::timeout_at(deadline, epoll.wait(limit));
-        // Never made again, whatever the handler's flags (signal(7)).
-        let waited = interruptible(&ctx.thread, wait).await.map_err(|_| Errno::EINTR)?;
-        found = waited.transpose()?.unwrap_or_default();
+    loop {
+        match tell(epoll, events, limit) {
+            Err(fault) => ctx.memory.resolve(fault).await?,
+            Ok(0) if deadline != NEVER => {
+                let wait = sched::timeout_at(deadline, epoll.wait());
+                // Never made again, whatever the handler's flags (signal(7)).
+                if interruptible(&ctx.thread, wait).await.map_err(|_| Errno::EINTR)?.is_none() {
+                    return Ok(0);
+                }
+            }
+            Ok(told) => return Ok(told),
+        }
     }
-    let mut told = 0;
-    let mut failed = None;
-    for event in found {
-        let report = EpollEvent { events: event.report.events, data: event.report.data };
-        if failed.is_none() {
-            failed = ctx.memory.write(events.element(told), &report).await.err();
+}
+
+/// How many events there is room for. `EINVAL`, `EFAULT`.
+fn checked(events: UserPtr<EpollEvent>, limit: i32) -> Result<usize, Errno> {
+    const LIMIT_MAX: usize = i32::MAX as usize / size_of::<EpollEvent>();
+    let limit = usize::try_from(limit).ok().filter(|limit| (1..=LIMIT_MAX).contains(limit));
+    let limit = limit.ok_or(Errno::EINVAL)?;
+    if events.element(limit).address() > USER_END { Err(Errno::EFAULT) } else { Ok(limit) }
+}
+
+/// Tells the program of at most `limit` events that are ready; how many they were. A fault if it could not be told of the first.
+fn tell(epoll: &Epoll, events: UserPtr<EpollEvent>, limit: usize) -> Result<usize, Fault> {
+    let (mut told, mut failed) = (0, None);
+    epoll.collect(&mut |Interest { events: ready, data }| {
+        match events.element(told).put(&EpollEvent { events: ready, data }) {
+            Ok(()) => told += 1,
+            Err(fault) => failed = Some(fault),
         }
         if failed.is_some() {
-            event.put_back();
+            Told::Not
+        } else if told < limit {
+            Told::GoOn
         } else {
-            told += 1;
+            Told::Enough
         }
-    }
+    });
     match failed {
-        Some(errno) if told == 0 => Err(errno.into()),
+        Some(fault) if told == 0 => Err(fault),
         _ => Ok(told),
     }
 }

@@ -30,8 +30,7 @@ pub fn gettid(ctx: &mut Ctx) -> SysResult {
 
 /// getppid(2): 0 for the first process, as in a PID namespace.
 pub fn getppid(ctx: &mut Ctx) -> SysResult {
-    let parent = ctx.thread.process().parent.lock().upgrade();
-    Ok(parent.map_or(0, |parent| parent.pid as usize))
+    Ok(ctx.thread.process().parent_pid.load(Ordering::Relaxed) as usize)
 }
 
 /// exit(2): ends the calling thread.

@@ -6,7 +6,7 @@ use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::SignalNumber;
-use crate::fail::{Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Process, Thread};
 use crate::sched;
@@ -62,33 +62,30 @@ pub(super) fn check_size(size: usize) -> Result<(), Errno> {
 }
 
 /// `rt_sigaction(2)`
-pub async fn rt_sigaction(
+pub fn rt_sigaction(
     ctx: &mut Ctx,
     number: SignalNumber,
     new: UserPtr<UserAction>,
     old: UserPtr<UserAction>,
     size: usize,
-) -> SysResult {
+) -> Attempt {
     check_size(size)?;
-    let new = match new.non_null() {
-        Some(new) => Some(Action::from(ctx.memory.read(new).await?)),
-        None => None,
-    };
+    let new = new.non_null().map(UserPtr::get).transpose()?.map(Action::from);
     let signal = signal(number)?;
     if new.is_some() && SigSet::UNSTOPPABLE.contains(signal) {
         return Err(Errno::EINVAL.into());
     }
     let actions = Arc::clone(&ctx.thread.actions.lock());
-    let before = match new {
-        Some(action) => actions.set(signal, action),
-        None => actions.get(signal),
-    };
-    if new.is_some() && actions.ignores(signal) {
-        // What waits and would now be ignored is thrown away (POSIX, "Signal Actions").
-        signal::discard(ctx.thread.process(), signal);
-    }
+    // It is told first: a call that is made again must not have changed it.
     if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &UserAction::from(before)).await?;
+        old.put(&UserAction::from(actions.get(signal)))?;
+    }
+    if let Some(new) = new {
+        actions.set(signal, new);
+        if actions.ignores(signal) {
+            // What waits and would now be ignored is thrown away (POSIX, "Signal Actions").
+            signal::discard(ctx.thread.process(), signal);
+        }
     }
     Ok(0)
 }
@@ -104,30 +101,27 @@ fn signal_or_probe(number: SignalNumber) -> Result<Option<Signal>, Errno> {
 }
 
 /// `rt_sigprocmask(2)`
-pub async fn rt_sigprocmask(
-    ctx: &mut Ctx,
-    how: i32,
-    set: UserPtr<u64>,
-    old: UserPtr<u64>,
-    size: usize,
-) -> SysResult {
+pub fn rt_sigprocmask(ctx: &mut Ctx, how: i32, set: UserPtr<u64>, old: UserPtr<u64>, size: usize) -> Attempt {
     const BLOCK: i32 = 0;
     const UNBLOCK: i32 = 1;
     const SET: i32 = 2;
     check_size(size)?;
     let before = ctx.thread.mask();
-    if let Some(set) = set.non_null() {
-        let set = SigSet::from_bits(ctx.memory.read(set).await?);
-        let mask = match how {
+    let mask = match set.non_null().map(UserPtr::get).transpose()?.map(SigSet::from_bits) {
+        None => None,
+        Some(set) => Some(match how {
             BLOCK => before.union(set),
             UNBLOCK => before.difference(set),
             SET => set,
             _ => return Err(Errno::EINVAL.into()),
-        };
-        ctx.thread.set_mask(mask);
-    }
+        }),
+    };
+    // It is told first: a call that is made again must not have changed it.
     if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &before.bits()).await?;
+        old.put(&before.bits())?;
+    }
+    if let Some(mask) = mask {
+        ctx.thread.set_mask(mask);
     }
     Ok(0)
 }
@@ -235,7 +229,10 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
             .collect::<alloc::vec::Vec<_>>()
     };
     let targets = match pid {
-        1.. => process::find_process(pid as u32).into_iter().collect(),
+        1.. => {
+            let target = process::find_process(pid as u32).ok_or(Errno::ESRCH)?;
+            return send_by_kill(ctx, &target, signal).map(|()| 0).map_err(Fail::Errno);
+        }
         0 => group(caller.group.load(core::sync::atomic::Ordering::Relaxed)),
         // Everybody but the first process and the caller.
         -1 => process::processes()
@@ -251,9 +248,7 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
     // Whom the caller may not send to does not count among all processes (`kill_something_info`).
     let mut outcome = if pid == -1 { Ok(()) } else { Err(Errno::EPERM) };
     for target in targets {
-        let sent = check_may_signal(ctx, &target, signal).and_then(|()| {
-            send(ctx, signal, signal::SI_USER, |signal, info| signal::send_to_process(&target, signal, info))
-        });
+        let sent = send_by_kill(ctx, &target, signal);
         if sent.is_ok() {
             outcome = sent;
         }
@@ -262,10 +257,16 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
     Ok(0)
 }
 
+/// Sends a process a signal as kill(2) does.
+fn send_by_kill(ctx: &Ctx, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
+    check_may_signal(ctx, target, signal)?;
+    send(ctx, signal, signal::SI_USER, |signal, info| signal::send_to_process(target, signal, info))
+}
+
 /// kill(2): the sender's real or effective user must be the target's real or saved one, or it must be privileged.
 fn check_may_signal(ctx: &Ctx, target: &Process, signal: Option<Signal>) -> Result<(), Errno> {
     let own = ctx.thread.identity();
-    let Some(other) = target.threads().first().map(|thread| thread.identity()) else { return Ok(()) };
+    let Some(other) = target.first_thread().map(|thread| thread.identity()) else { return Ok(()) };
     let related = [own.users.real, own.users.effective]
         .iter()
         .any(|&id| id == other.users.real || id == other.users.saved);

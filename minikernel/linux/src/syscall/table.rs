@@ -1,7 +1,8 @@
 //! The table of system calls (x86-64 numbers, `arch/x86/entry/syscalls/syscall_64.tbl`).
 //!
 //! A line is `number name(parameter: Type, ..) => kind handler;`. The kind is `now` for a handler that returns at once,
-//! `again` for one that is called again when a page or a disk stopped it, and `wait` for an async one.
+//! `again` for one that is called again when a page or a disk stopped it, and `wait` for an async one. What a `wait` call can mostly do at once
+//! has a second handler behind it, `first`, which returns nothing, having changed nothing, where it cannot.
 
 use alloc::string::String;
 
@@ -41,16 +42,17 @@ pub struct Parameter {
 /// The arm of a call that never waits, or is made again, in [`dispatch_now`], and of one that may wait in [`dispatch`]; elsewhere they are
 /// unknown.
 macro_rules! call {
-    (now now $handler:path, $($argument:expr),*) => { Some($handler($($argument),*).map_err(Stop::Fail)) };
-    (now again $handler:path, $($argument:expr),*) => { Some($handler($($argument),*)) };
-    (now wait $handler:path, $($argument:expr),*) => { None };
-    (wait now $handler:path, $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
-    (wait again $handler:path, $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
-    (wait wait $handler:path, $($argument:expr),*) => { $handler($($argument),*).await };
+    (now now $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*).map_err(Stop::Fail)) };
+    (now again $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*)) };
+    (now wait $handler:path [], $($argument:expr),*) => { None };
+    (now wait $handler:path [$first:path], $($argument:expr),*) => { $first($($argument),*).map(Ok) };
+    (wait now $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
+    (wait again $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
+    (wait wait $handler:path [$($first:path)?], $($argument:expr),*) => { $handler($($argument),*).await };
 }
 
 macro_rules! system_calls {
-    ($($number:literal $name:ident($($parameter:ident: $type:ty),*) => $kind:ident $handler:path;)*) => {
+    ($($number:literal $name:ident($($parameter:ident: $type:ty),*) => $kind:ident $handler:path $(, first $first:path)?;)*) => {
         /// Every system call, by rising number.
         pub const CALLS: &[CallInfo] = &[$(CallInfo {
             number: $number,
@@ -69,11 +71,11 @@ macro_rules! system_calls {
         }),*];
 
         /// Calls the handler of call `number` if it is one that never waits, or that is made again.
-        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx, registers: [u64; 6]) -> Option<Attempt> {
+        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx) -> Option<Attempt> {
             match number {
                 $($number => {
-                    let mut _registers = registers.into_iter();
-                    call!(now $kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
+                    let mut _registers = arguments(ctx).into_iter();
+                    call!(now $kind $handler [$($first)?], ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
                 })*
                 _ => None,
             }
@@ -84,12 +86,19 @@ macro_rules! system_calls {
             match number {
                 $($number => {
                     let mut _registers = registers.into_iter();
-                    call!(wait $kind $handler, ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
+                    call!(wait $kind $handler [$($first)?], ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
                 })*
                 _ => Err(Fail::Errno(Errno::ENOSYS)),
             }
         }
     };
+}
+
+/// The arguments of the system call that the registers ask for.
+#[inline]
+pub(super) fn arguments(ctx: &Ctx) -> [u64; 6] {
+    let registers = &ctx.user.regs;
+    [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8, registers.r9]
 }
 
 /// The entry of call `number`.
@@ -98,8 +107,8 @@ pub(crate) fn find(number: u64) -> Option<&'static CallInfo> {
 }
 
 system_calls! {
-    0 read(fd: Fd, buf: OutBytes, count: usize) => wait file::io::read;
-    1 write(fd: Fd, buf: InBytes, count: usize) => wait file::io::write;
+    0 read(fd: Fd, buf: OutBytes, count: usize) => wait file::io::read, first file::io::read_at_once;
+    1 write(fd: Fd, buf: InBytes, count: usize) => wait file::io::write, first file::io::write_at_once;
     2 open(pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::open;
     3 close(fd: Fd) => now file::descriptors::close;
     4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::stat;
@@ -111,9 +120,9 @@ system_calls! {
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
     11 munmap(addr: usize, length: usize) => now memory::munmap;
     12 brk(addr: usize) => now memory::brk;
-    13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => wait signals::rt_sigaction;
-    14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => wait signals::rt_sigprocmask;
-    15 rt_sigreturn() => wait crate::signal::return_from_handler;
+    13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => again signals::rt_sigaction;
+    14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => again signals::rt_sigprocmask;
+    15 rt_sigreturn() => wait crate::signal::return_from_handler, first crate::signal::return_at_once;
     16 ioctl(fd: Fd, request: u32, argp: usize) => again file::descriptors::ioctl;
     17 pread64(fd: Fd, buf: OutBytes, count: usize, offset: i64) => wait file::io::pread64;
     18 pwrite64(fd: Fd, buf: InBytes, count: usize, offset: i64) => wait file::io::pwrite64;
@@ -275,7 +284,7 @@ system_calls! {
     229 clock_getres(clockid: i32, res: UserPtr<crate::time::Timespec>) => wait time::clock_getres;
     230 clock_nanosleep(clockid: i32, flags: Flags, request: UserPtr<crate::time::Timespec>, remain: UserPtr<crate::time::Timespec>) => wait time::clock_nanosleep;
     231 exit_group(status: i32) => now process::exit_group;
-    232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait;
+    232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait, first epoll::epoll_wait_at_once;
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;

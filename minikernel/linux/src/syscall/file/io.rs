@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use isopod_fs::file::{OpenFile, Whence};
+use isopod_fs::file::{FileOps, OpenFile, Whence};
 use isopod_fs::{Buffer, Bytes, Errno, FileType};
 use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -32,9 +32,9 @@ pub struct IoVec {
 }
 
 /// One buffer. `EFAULT` when it leaves the user half.
-fn single(base: usize, length: usize) -> Result<Vec<Range<usize>>, Errno> {
+fn single(base: usize, length: usize) -> Result<UserBuffers, Errno> {
     let end = base.checked_add(length).filter(|&end| end <= USER_END).ok_or(Errno::EFAULT)?;
-    Ok(core::iter::once(base..end.min(base + COUNT_MAX)).collect())
+    Ok(UserBuffers::one(base..end.min(base + COUNT_MAX)))
 }
 
 /// The buffers of an array of `struct iovec`.
@@ -63,13 +63,8 @@ pub(in crate::syscall) async fn vectors(
 }
 
 /// Reads at `offset`, or at the file's position.
-async fn read_into(
-    ctx: &Ctx,
-    file: &OpenFile,
-    segments: Vec<Range<usize>>,
-    offset: Option<u64>,
-) -> SysResult {
-    let mut buffers = UserBuffers::new(segments);
+async fn read_into(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, offset: Option<u64>) -> SysResult {
+    buffers.rewind(ctx.moved);
     poll::read(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match offset {
         None => file.read(buffers),
         Some(start) => file.read_at(start + buffers.position() as u64, buffers),
@@ -89,23 +84,13 @@ enum Target {
 }
 
 /// Writes to where `target` says.
-async fn write_from(
-    ctx: &Ctx,
-    file: &OpenFile,
-    mut segments: Vec<Range<usize>>,
-    target: Target,
-) -> SysResult {
-    let wanted = segments.iter().map(Range::len).sum();
+async fn write_from(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, target: Target) -> SysResult {
+    buffers.rewind(ctx.moved);
     let offset = match target {
         Target::Offset(offset) => Some(offset),
         Target::Position | Target::End { .. } => None,
     };
-    let mut room = size::room(ctx, file, offset, wanted).await?;
-    for segment in &mut segments {
-        segment.end = segment.end.min(segment.start.saturating_add(room));
-        room -= segment.len();
-    }
-    let mut buffers = UserBuffers::new(segments);
+    buffers.cut(size::room(ctx, file, offset, buffers.length()).await?);
     let credentials = ctx.thread.identity().for_files();
     poll::write(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match target {
         Target::Position => file.write(&credentials, buffers),
@@ -127,6 +112,25 @@ pub async fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> SysR
         return Err(Errno::EBADF.into());
     }
     read_into(ctx, &file, single(buffer.0.address(), count)?, None).await
+}
+
+/// read(2) of what is there.
+pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<usize> {
+    let file = ctx.thread.file(fd.0).ok()?;
+    let mut buffers = single(buffer.0.address(), count).ok()?;
+    poll::at_once(ctx, file.ops().is_none(), &mut buffers, &mut |buffers| file.read(buffers))
+}
+
+/// write(2) for which there is room.
+pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<usize> {
+    let file = ctx.thread.file(fd.0).ok()?;
+    let mut buffers = single(buffer.0.address(), count).ok()?;
+    if size::is_limited(ctx, &file) {
+        return None;
+    }
+    let credentials = ctx.thread.identity().for_files();
+    let whole = file.ops().is_none_or(FileOps::writes_stream);
+    poll::at_once(ctx, whole, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
 }
 
 /// write(2)
@@ -166,7 +170,7 @@ pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -
     if segments.iter().all(|segment| segment.start == segment.end) {
         return Ok(0);
     }
-    read_into(ctx, &file, segments, None).await
+    read_into(ctx, &file, UserBuffers::new(segments), None).await
 }
 
 /// writev(2)
@@ -175,21 +179,21 @@ pub async fn writev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) 
     if !file.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    write_from(ctx, &file, vectors(ctx, array, count).await?, Target::Position).await
+    write_from(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), Target::Position).await
 }
 
 /// preadv(2)
 pub async fn preadv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
     let offset = position(offset)?;
     let file = ctx.thread.files().get(fd.0)?;
-    read_into(ctx, &file, vectors(ctx, array, count).await?, offset).await
+    read_into(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), offset).await
 }
 
 /// pwritev(2)
 pub async fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
-    write_from(ctx, &file, vectors(ctx, array, count).await?, Target::Offset(offset)).await
+    write_from(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), Target::Offset(offset)).await
 }
 
 /// Flags of preadv2 and pwritev2 that ask for nothing but haste or safety, which files in memory have anyway
@@ -230,8 +234,8 @@ pub async fn pwritev2(
             return Err(Errno::EINVAL.into());
         }
         let file = ctx.thread.files().get(fd.0)?;
-        let segments = vectors(ctx, array, count).await?;
-        return write_from(ctx, &file, segments, Target::End { moving: offset == -1 }).await;
+        let buffers = UserBuffers::new(vectors(ctx, array, count).await?);
+        return write_from(ctx, &file, buffers, Target::End { moving: offset == -1 }).await;
     }
     match offset {
         -1 => writev(ctx, fd, array, count).await,

@@ -23,6 +23,11 @@ pub(super) fn check(ctx: &Ctx, size: u64) -> Result<(), Errno> {
     if size <= limit(ctx) { Ok(()) } else { Err(refuse(ctx)) }
 }
 
+/// True where the limit counts: for a regular file, if there is one.
+pub(super) fn is_limited(ctx: &Ctx, file: &OpenFile) -> bool {
+    file.kind() == FileType::Regular && limit(ctx) != u64::MAX
+}
+
 /// How much of a write at `offset`, or at the file's position, the limit allows; `EFBIG` and SIGXFSZ if nothing.
 pub(super) async fn room(
     ctx: &Ctx,
@@ -30,8 +35,7 @@ pub(super) async fn room(
     offset: Option<u64>,
     wanted: usize,
 ) -> Result<usize, Errno> {
-    let limit = limit(ctx);
-    if limit == u64::MAX || file.kind() != FileType::Regular || wanted == 0 {
+    if wanted == 0 || !is_limited(ctx, file) {
         return Ok(wanted);
     }
     let start = match offset {
@@ -39,7 +43,7 @@ pub(super) async fn room(
         Some(offset) => offset,
         None => retry(|| file.seek(0, Whence::Current)).await?,
     };
-    match limit.checked_sub(start) {
+    match limit(ctx).checked_sub(start) {
         None | Some(0) => Err(refuse(ctx)),
         Some(room) => Ok(wanted.min(usize::try_from(room).unwrap_or(usize::MAX))),
     }
