@@ -33,6 +33,8 @@ bitflags! {
         const IPC_OWNER = 1 << 15;
         /// Change what is append-only or immutable.
         const LINUX_IMMUTABLE = 1 << 9;
+        /// Administer the network, mark what goes out.
+        const NET_ADMIN = 1 << 12;
         /// Change the root directory.
         const SYS_CHROOT = 1 << 18;
         /// Look into other processes.

@@ -1,6 +1,9 @@
 //! How a system call ends when it does not succeed.
 
+use alloc::sync::Arc;
+
 use isopod_fs::{Errno, Error, Wait};
+use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::uaccess::{Fault, FaultAt};
 use isopod_hal::user::Invalid;
 
@@ -32,6 +35,19 @@ pub enum Stop {
     Wait(Wait),
     /// There is no memory, unless caches give way.
     Memory,
+    /// A file is not ready.
+    Later(Later),
+    /// Much has been done: others get their turn.
+    Turn,
+}
+
+/// A wait for a file, which a signal ends.
+#[derive(Debug)]
+pub struct Later {
+    /// Woken when it may be ready.
+    pub queue: Arc<WaitQueue>,
+    /// Until when it is waited for, in nanoseconds since boot.
+    pub deadline: u64,
 }
 
 impl From<Fail> for Stop {

@@ -5,7 +5,7 @@
 //! * [`sched`], [`wait`]: tasks, timers, waits that signals end.
 //! * [`mm`]: address spaces and page faults.
 //! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
-//! * [`tty`] is terminals.
+//! * [`tty`] is terminals, [`socket`] sockets.
 //! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
 //! * `proc`: what `/proc` and `/sys` show of all this.
 //! * [`syscall`]: the table and its handlers.
@@ -32,6 +32,7 @@ mod report;
 pub mod sched;
 mod seccomp;
 pub mod signal;
+pub mod socket;
 pub mod syscall;
 #[cfg(any(test, fuzzing))]
 mod testing;

@@ -13,6 +13,7 @@ use crate::fail::{Attempt, Fail, Interrupted, Stop};
 use crate::memory_pressure;
 use crate::mm::AddressSpace;
 use crate::process::Thread;
+use crate::sched;
 
 /// Makes `attempt` until nothing stops it that passes: a page that has to be provided, data on its way from a disk, memory that caches
 /// can give. Such waits are short and end by themselves; signals do not interrupt them (Linux's uninterruptible sleep).
@@ -40,6 +41,9 @@ pub fn pass(memory: &AddressSpace, stop: Stop) -> Passing<'_> {
             // Caches give way before a call fails (design, decision 10).
             Stop::Memory if memory_pressure::reclaim() => {}
             Stop::Memory => return Err(Errno::ENOMEM.into()),
+            Stop::Turn => sched::give_way().await,
+            // Only calls that can be made again by their number wait so (`syscall::handle`).
+            Stop::Later(_) => return Err(Errno::EAGAIN.into()),
             Stop::Wait(mut wait) => {
                 (&mut wait).await;
                 return Ok(Some(wait));

@@ -151,6 +151,11 @@ plain!(
     libc::siginfo_t,
     libc::winsize,
     libc::termios,
+    libc::sockaddr_un,
+    libc::iovec,
+    libc::msghdr,
+    libc::mmsghdr,
+    libc::ucred,
 );
 
 /// A value with all bytes zero, for structures that the kernel fills.

@@ -32,6 +32,8 @@ bitflags! {
         const READ_NORMAL = 0x040;
         /// As `WRITE`.
         const WRITE_NORMAL = 0x100;
+        /// As `WRITE`, of sockets.
+        const WRITE_BAND = 0x200;
         /// The other end will send no more.
         const READ_HANG_UP = 0x2000;
     }
@@ -113,6 +115,12 @@ pub trait FileOps: Any + Send + Sync {
         None
     }
 
+    /// How long a read or a write waits at most before it fails with EAGAIN, in nanoseconds; `None` for as long as it takes. Only sockets
+    /// know such a time (socket(7), `SO_RCVTIMEO` and `SO_SNDTIMEO`).
+    fn time_limit(&self, _writing: bool) -> Option<u64> {
+        None
+    }
+
     /// Writes at `offset`, which files without a position ignore.
     fn write(&self, _file: &OpenFile, _offset: u64, _source: &mut dyn Source) -> Result<usize> {
         Err(Errno::EINVAL.into())
@@ -121,6 +129,11 @@ pub trait FileOps: Any + Send + Sync {
     /// Whether a write(2) that took only some bytes goes on with the rest. Not so where each write stands for itself:
     /// a datagram, the number of an eventfd.
     fn writes_stream(&self) -> bool {
+        true
+    }
+
+    /// Whether EPIPE comes with SIGPIPE to one who had already written `done` bytes.
+    fn breaks_loudly(&self, _done: usize) -> bool {
         true
     }
 

@@ -23,11 +23,11 @@ const LINK_MAX: u32 = 65_000;
 impl View<'_> {
     /// mkdir(2).
     pub fn mkdir(&self, start: &Path, name: &[u8], mode: u16) -> Result<()> {
-        self.create(start, name, NodeKind::Directory, mode & 0o1777 & !self.umask)
+        self.create(start, name, NodeKind::Directory, mode & 0o1777 & !self.umask).map(drop)
     }
 
-    /// mknod(2) of a regular file, FIFO, socket or device. EPERM for a device without `CAP_MKNOD`, and for a
-    /// directory; EINVAL for what mknod does not make.
+    /// mknod(2) of a regular file, FIFO, socket or device; its place. EPERM for a device without `CAP_MKNOD`, and for
+    /// a directory; EINVAL for what mknod does not make.
     pub fn mknod(
         &self,
         start: &Path,
@@ -35,7 +35,7 @@ impl View<'_> {
         kind: FileType,
         mode: u16,
         device: DeviceId,
-    ) -> Result<()> {
+    ) -> Result<Path> {
         let node = match kind {
             FileType::Directory => return Err(Errno::EPERM.into()),
             FileType::Symlink => return Err(Errno::EINVAL.into()),
@@ -53,7 +53,7 @@ impl View<'_> {
         if target.len() >= TARGET_MAX {
             return Err(Errno::ENAMETOOLONG.into());
         }
-        self.create(start, name, NodeKind::Symlink(target), 0o777)
+        self.create(start, name, NodeKind::Symlink(target), 0o777).map(drop)
     }
 
     /// link(2): gives the file at `old` a further name. EXDEV on another mount, EPERM for a directory, ENOENT for a
@@ -83,11 +83,10 @@ impl View<'_> {
         Ok(())
     }
 
-    fn create(&self, start: &Path, name: &[u8], kind: NodeKind<'_>, mode: u16) -> Result<()> {
+    fn create(&self, start: &Path, name: &[u8], kind: NodeKind<'_>, mode: u16) -> Result<Path> {
         let place = self.new_place(start, name, matches!(kind, NodeKind::Directory))?;
         let mut names = place.lock();
-        self.create_at(&place, &mut names, kind, mode)?;
-        Ok(())
+        self.create_at(&place, &mut names, kind, mode)
     }
 
     /// Makes the inode at a place whose directory's names are locked.

@@ -19,6 +19,7 @@ use core::pin::Pin;
 use isopod_fs as fs;
 use isopod_fs::Errno;
 use isopod_fs::file::{OpenFile, OpenFlags};
+use isopod_hal::clock;
 
 use crate::fail::{Fail, Interrupted, Restart};
 use crate::process::Thread;
@@ -30,9 +31,15 @@ pub const NEVER: u64 = 0;
 /// The deadline of who waits as long as it takes.
 pub const FOREVER: u64 = u64::MAX;
 
-/// How long a call waits for `file`: not at all with `O_NONBLOCK`, else for ever.
-pub fn patience(file: &OpenFile) -> u64 {
-    if file.flags().contains(OpenFlags::NONBLOCK) { NEVER } else { FOREVER }
+/// How long a call waits to read from `file`, or to write to it: not at all with `O_NONBLOCK`, else as long as the file says, else for ever.
+pub fn patience(file: &OpenFile, writing: bool) -> u64 {
+    if file.flags().contains(OpenFlags::NONBLOCK) {
+        return NEVER;
+    }
+    match file.ops().and_then(|ops| ops.time_limit(writing)) {
+        Some(limit) => clock::monotonic_ns().saturating_add(limit),
+        None => FOREVER,
+    }
 }
 
 /// Does `operation` on `file` as soon as that does not fail with `EAGAIN`; see the [module](self).
@@ -44,6 +51,8 @@ pub async fn until_ready<T: Send>(
 ) -> Result<T, Fail> {
     match operation() {
         Ok(value) => Ok(value),
+        // What has failed may have left something behind, such as an error that is told once.
+        Err(fs::Error::Errno(errno)) if !matches!(errno, Errno::EAGAIN | Errno::ENOMEM) => Err(errno.into()),
         Err(fs::Error::Errno(Errno::EAGAIN)) if deadline == NEVER => Err(Errno::EAGAIN.into()),
         Err(_) => {
             let mut found = None;
@@ -94,7 +103,7 @@ fn wait<'a>(
 /// Waits for what open(2) waits for, such as the other end of a FIFO, unless the file is open with `O_NONBLOCK`.
 pub async fn finish_open(thread: &Thread, file: &Arc<OpenFile>) -> Result<(), Fail> {
     match file.ops() {
-        Some(ops) if patience(file) == FOREVER => {
+        Some(ops) if patience(file, false) == FOREVER => {
             until_ready(thread, file, FOREVER, || ops.finish_open(file)).await
         }
         _ => Ok(()),

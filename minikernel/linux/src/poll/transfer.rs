@@ -12,7 +12,7 @@
 //! Operations are closures, so that one loop serves `read`, `preadv` and `recvmsg` alike:
 //!
 //! ```text
-//! poll::read(ctx, &file, poll::patience(&file), &mut buffers, &mut |buffers| file.read(buffers)).await
+//! poll::read(ctx, &file, poll::patience(&file, false), &mut buffers, &mut |buffers| file.read(buffers)).await
 //! ```
 
 use isopod_fs as fs;
@@ -71,7 +71,9 @@ pub async fn write(
 ) -> SysResult {
     let whole = file.ops().is_none_or(FileOps::writes_stream);
     let (result, stopped_by) = transfer(ctx, file, deadline, buffers, whole, operation).await;
-    if stopped_by == Some(Fail::Errno(Errno::EPIPE)) {
+    if stopped_by == Some(Fail::Errno(Errno::EPIPE))
+        && file.ops().is_none_or(|ops| ops.breaks_loudly(result.unwrap_or(0)))
+    {
         broken_pipe(&ctx.thread)?;
     }
     result
@@ -83,18 +85,31 @@ pub fn broken_pipe(thread: &Thread) -> Result<(), Errno> {
     signal::send_to_thread(thread, Signal::PIPE, SigInfo::user(Signal::PIPE, signal::SI_USER, pid, uid))
 }
 
-/// Does `operation` once: how many bytes it moved, if that is all that there is to do. If not, the call is to be made by [`read`] or
-/// [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it.
+/// How many bytes of `file` one step moves at the most: a message is moved as a whole.
+fn step_of(file: &OpenFile) -> usize {
+    if file.ops().is_none_or(FileOps::writes_stream) { STEP } else { usize::MAX }
+}
+
+/// Does `operation` on `file` once: how many bytes it moved, if that is all that there is to do, or why it cannot be done. If not, the call is to be made
+/// by [`read`] or [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it.
 pub fn at_once(
     ctx: &mut Ctx,
+    file: &OpenFile,
     whole: bool,
     buffers: &mut UserBuffers,
     operation: Operation<'_>,
-) -> Option<usize> {
-    let step = buffers.allow(STEP);
-    let count = operation(buffers).ok()?;
+) -> Option<SysResult> {
+    let step = buffers.allow(step_of(file));
+    let count = match operation(buffers) {
+        Ok(count) => count,
+        Err(fs::Error::Errno(Errno::EAGAIN | Errno::ENOMEM | Errno::EPIPE) | fs::Error::Wait(_)) => {
+            return None;
+        }
+        // What has failed may have left something behind, such as an error that is told once.
+        Err(fs::Error::Errno(errno)) => return Some(Err(errno.into())),
+    };
     if buffers.take_fault().is_none() && (count == 0 || buffers.is_used_up() || !whole && count < step) {
-        return Some(count);
+        return Some(Ok(count));
     }
     ctx.moved = count;
     None
@@ -110,9 +125,10 @@ async fn transfer(
     operation: Operation<'_>,
 ) -> (SysResult, Option<Fail>) {
     let mut done = buffers.position();
+    let most = step_of(file);
     loop {
         let start = buffers.position();
-        let step = buffers.allow(STEP);
+        let step = buffers.allow(most);
         // One who reads waits only for the first bytes, one who writes to the end.
         let deadline = if whole || done == 0 { deadline } else { NEVER };
         let outcome = until_ready(&ctx.thread, file, deadline, || {

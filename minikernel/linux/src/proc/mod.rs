@@ -7,6 +7,7 @@ mod descriptors;
 mod machine;
 mod memory;
 mod mounts;
+mod net;
 mod process;
 mod root;
 mod status;

@@ -10,11 +10,11 @@ use isopod_hal::{PAGE_SIZE, memory_stats};
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, put};
 use super::text::Text;
-use super::{descriptors, memory, mounts, status};
+use super::{descriptors, memory, mounts, net, status};
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
-pub(super) static PROCESS: [Row; 28] = [
+pub(super) static PROCESS: [Row; 29] = [
     Row::guarded("auxv", 0o400, memory::auxiliary),
     Row::constant("cgroup", "0::/\n"),
     Row::thread("cmdline", memory::command_line),
@@ -38,6 +38,7 @@ pub(super) static PROCESS: [Row; 28] = [
     Row::guarded("maps", 0o444, memory::maps),
     Row::thread("mountinfo", mounts::mountinfo),
     Row::thread("mounts", mounts::mounts),
+    Row::rows("net", &net::NET),
     Row::thread("oom_score", oom_score),
     Row::written("oom_score_adj", oom_score_adj, set_oom_score_adj),
     Row::link("root", |subject, _| {

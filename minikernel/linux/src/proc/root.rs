@@ -14,7 +14,7 @@ use super::sysvipc::SYSVIPC;
 use super::table::{Folder, Numbers, Row};
 use crate::process;
 
-static ROOT: [Row; 14] = [
+static ROOT: [Row; 15] = [
     Row::machine("cmdline", machine::command_line),
     Row::machine("cpuinfo", machine::cpuinfo),
     // What is made of these can be told apart by statfs(2); the first three can be mounted from inside.
@@ -25,6 +25,7 @@ static ROOT: [Row; 14] = [
     Row::machine("loadavg", machine::loadavg),
     Row::machine("meminfo", machine::meminfo),
     Row::link("mounts", |_, _| Ok(Target::Text(b"self/mounts".to_vec()))),
+    Row::link("net", |_, _| Ok(Target::Text(b"self/net".to_vec()))),
     Row::machine("stat", machine::stat),
     Row::constant("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     Row::rows("sys", &SYSCTL),

@@ -84,6 +84,19 @@ impl FileTable {
         Ok(index as i32)
     }
 
+    /// `EMFILE` when no number below `limit` is free.
+    pub fn check_room(&self, limit: u64) -> Result<(), Errno> {
+        let inner = self.inner.lock();
+        let end = inner.slots.len() as u64;
+        let free = end < limit
+            || inner
+                .slots
+                .get(inner.first_free..)
+                .is_some_and(|slots| slots.iter().take(limit as usize).any(Option::is_none))
+                && (inner.first_free as u64) < limit;
+        if free { Ok(()) } else { Err(Errno::EMFILE) }
+    }
+
     /// Enters a file at exactly `fd`; returns what was there, to be closed by the caller. `EBADF` outside `limit` (`dup2(2)`).
     pub fn replace(
         &self,

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -32,6 +33,8 @@ pub struct Ctx {
     pub restart: Option<Restart>,
     /// Until when the call that is made again waits, if it does; see [`Restart::Until`].
     pub resume_until: Option<u64>,
+    /// How far the call has come that was stopped and is made again.
+    pub unfinished: Option<Box<syscall::Unfinished>>,
     /// The number of the system call that is being made, for `restart`.
     pub call: u64,
     /// Its filters have let the call pass that is being made.
@@ -54,6 +57,7 @@ impl Ctx {
             user,
             restart: None,
             resume_until: None,
+            unfinished: None,
             call: 0,
             passed: false,
             must_wait: false,

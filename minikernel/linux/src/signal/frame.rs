@@ -206,10 +206,10 @@ pub async fn return_from_handler(ctx: &mut Ctx) -> SysResult {
 }
 
 /// `rt_sigreturn(2)` with a frame that is sound and there.
-pub fn return_at_once(ctx: &mut Ctx) -> Option<usize> {
+pub fn return_at_once(ctx: &mut Ctx) -> Option<SysResult> {
     let result = restore(ctx).ok()?;
     ctx.restart = None;
-    Some(result)
+    Some(Ok(result))
 }
 
 /// Takes back what a frame holds, once all of it is known to be sound.

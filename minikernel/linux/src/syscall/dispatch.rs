@@ -1,16 +1,20 @@
 //! The border: from registers to a handler and back.
 
+use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
+use core::pin::Pin;
 
 use isopod_fs::Errno;
 use isopod_hal::heap;
 
 use super::argument::put;
-use super::{Call, CallInfo, table, unknown, watch};
-use crate::fail::{Fail, Restart, Stop, SysResult, in_register};
+use super::{Call, table, unfinished, unknown, watch};
+use crate::fail::{Attempt, Fail, Interrupted, Later, Restart, Stop, SysResult, in_register};
+use crate::poll::FOREVER;
 use crate::process::Ctx;
-use crate::wait::pass;
-use crate::{host, kernel, memory_pressure};
+use crate::wait::{interruptible, pass};
+use crate::{host, kernel, memory_pressure, sched};
 
 /// Takes the number of the system call that the registers ask for.
 #[inline]
@@ -29,7 +33,7 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
     let result = match table::dispatch_now(ctx.call, ctx) {
         Some(Ok(value)) => Ok(value),
         Some(Err(Stop::Fail(fail))) => Err(fail),
-        // What was stopped has done nothing, and is made again.
+        // What was stopped has done nothing, or knows how much, and is made again.
         Some(Err(_)) => return false,
         None => {
             ctx.must_wait = true;
@@ -54,21 +58,36 @@ pub async fn handle(ctx: &mut Ctx) {
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
         let mut _waited;
+        let mut attempt = if tried { None } else { table::dispatch_now(number, ctx) };
         loop {
-            let at_once = if tried { None } else { table::dispatch_now(number, ctx) };
-            match at_once {
+            let stop = match attempt {
                 None => break table::dispatch(number, ctx, arguments).await,
                 Some(Ok(value)) => break Ok(value),
-                Some(Err(stop)) => match pass(&ctx.memory, stop).await {
-                    Ok(wait) => _waited = wait,
-                    Err(fail) => break Err(fail),
+                Some(Err(stop)) => stop,
+            };
+            attempt = match stop {
+                Stop::Fail(fail) => break Err(fail),
+                Stop::Later(later) => Some(wait_and_repeat(ctx, number, later).await),
+                stop => match pass(&ctx.memory, stop).await {
+                    Ok(wait) => {
+                        _waited = wait;
+                        table::dispatch_now(number, ctx)
+                    }
+                    Err(fail) => Some(Err(fail.into())),
                 },
+            };
+            if let Some(Err(Stop::Fail(_))) = attempt
+                && unfinished::end_early(ctx)
+            {
+                attempt = table::dispatch_now(number, ctx);
             }
         }
-    } else if ctx.moved > 0 {
-        Ok(ctx.moved)
     } else {
-        Err(Fail::Errno(Errno::ENOMEM))
+        // What has been done when it was tried at once counts.
+        match ctx.moved.max(unfinished::forget(ctx)) {
+            0 => Err(Fail::Errno(Errno::ENOMEM)),
+            moved => Ok(moved),
+        }
     };
     ctx.moved = 0;
     let value = settle(ctx, result);
@@ -77,6 +96,28 @@ pub async fn handle(ctx: &mut Ctx) {
         host::caught_up().await;
     }
     ctx.user.regs.rax = value;
+}
+
+/// Waits for a file and makes the call again, until that is not for nothing. A signal ends the wait, as in [`until_ready`](crate::poll::until_ready).
+fn wait_and_repeat(
+    ctx: &mut Ctx,
+    number: u64,
+    later: Later,
+) -> Pin<Box<dyn Future<Output = Attempt> + Send + '_>> {
+    Box::pin(async move {
+        let thread = Arc::clone(&ctx.thread);
+        let changed = later.queue.until(|| match table::dispatch_now(number, ctx) {
+            Some(Err(Stop::Later(_))) => None,
+            outcome => Some(outcome.unwrap_or(Err(Errno::ENOSYS.into()))),
+        });
+        match interruptible(&thread, sched::timeout_at(later.deadline, changed)).await {
+            Ok(outcome) => outcome.unwrap_or(Err(Errno::EAGAIN.into())),
+            Err(Interrupted) if later.deadline == FOREVER => {
+                Err(Fail::Restart(Restart::UnlessHandled).into())
+            }
+            Err(Interrupted) => Err(Errno::EINTR.into()),
+        }
+    })
 }
 
 /// What a call's result leaves in `rax`, and behind.
@@ -110,9 +151,9 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
     put!(&mut line, "[{}] ", ctx.thread.tid());
     let call = Call { registers, result: value as i64 };
     match table::find(number) {
-        Some(CallInfo { name, show, .. }) => {
-            put!(&mut line, "{name}(");
-            show(&call, &mut line);
+        Some(known) => {
+            put!(&mut line, "{}(", known.name);
+            known.show(&call, &mut line);
             line.push(')');
         }
         None => put!(

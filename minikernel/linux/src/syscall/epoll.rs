@@ -95,12 +95,12 @@ pub fn epoll_wait_at_once(
     events: UserPtr<EpollEvent>,
     limit: i32,
     timeout: i32,
-) -> Option<usize> {
+) -> Option<SysResult> {
     let limit = checked(events, limit).ok()?;
     let watcher = ctx.thread.file(instance.0).ok()?;
     match tell(Epoll::of(&watcher)?, events, limit).ok()? {
         0 if timeout != 0 => None,
-        told => Some(told),
+        told => Some(Ok(told)),
     }
 }
 

@@ -34,7 +34,7 @@ const POLLS: usize = 3;
 const LIMIT: Duration = Duration::from_mins(2);
 
 /// Calls that make descriptors, with their arguments, in the order of the numbers that they get from 0 on.
-const OPENED: [(u64, [u64; 4]); 8] = [
+const OPENED: [(u64, [u64; 4]); 10] = [
     (2, [NAME as u64, 0o102, 0o644, 0]),
     (2, [NAME as u64 + 5, 0, 0, 0]),
     (293, [MEMORY as u64, 0, 0, 0]),
@@ -43,9 +43,11 @@ const OPENED: [(u64, [u64; 4]); 8] = [
     (283, [1, 0, 0, 0]),
     (289, [u64::MAX, MEMORY as u64, 8, 0]),
     (319, [NAME as u64, 2, 0, 0]),
+    (53, [1, 1, 0, MEMORY as u64]),
+    (41, [1, 2, 0, 0]),
 ];
-/// One more than the calls, as a pipe has two.
-const DESCRIPTORS: u64 = OPENED.len() as u64 + 1;
+/// Two more than the calls, as a pipe and a pair of sockets have two each.
+const DESCRIPTORS: u64 = OPENED.len() as u64 + 2;
 /// What numbers are tried as sizes, flags and the like.
 const NUMBERS: [u64; 8] = [0, 1, 8, 0x1000, 40_000, 1 << 20, 1 << 46, u64::MAX];
 

@@ -85,7 +85,7 @@ async fn until<T: Send>(
     mut attempt: impl FnMut() -> isopod_fs::Result<T> + Send,
 ) -> Result<T, Fail> {
     match attempt().map_err(errno) {
-        Err(Errno::EAGAIN) if patience(file) != NEVER => {}
+        Err(Errno::EAGAIN) if patience(file, false) != NEVER => {}
         outcome => return Ok(outcome?),
     }
     let settled = queue.changed().until(|| match attempt().map_err(errno) {

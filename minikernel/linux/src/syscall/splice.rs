@@ -27,7 +27,7 @@ const PAGES: usize = 256;
 
 /// How long to wait for a pipe.
 fn patience(pipe: &OpenFile, flags: Flags) -> u64 {
-    if flags.0 & NONBLOCK != 0 { NEVER } else { poll::patience(pipe) }
+    if flags.0 & NONBLOCK != 0 { NEVER } else { poll::patience(pipe, false) }
 }
 
 /// A file, and where in it; `None` is its position.
@@ -171,7 +171,7 @@ async fn from_pipe(
     let mut done = 0;
     let mut outcome = Ok(0);
     while done < length {
-        outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file), || {
+        outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file, true), || {
             // Another reader may have been here.
             let mut bytes = match pipe.peek(length - done, PAGES) {
                 Ok(pages) if !pages.is_empty() => pages,
@@ -208,7 +208,7 @@ async fn to_pipe(
     }
     loop {
         until_ready(&ctx.thread, output, patience(output, flags), || pipe.room()).await?;
-        let moved = until_ready(&ctx.thread, from.file, poll::patience(from.file), || {
+        let moved = until_ready(&ctx.thread, from.file, poll::patience(from.file, false), || {
             // All that can fail comes before the file gives its bytes.
             let Some(room) = room_left(pipe)? else { return Ok(None) };
             let mut pages = Pages::new(length.min(room.min(PAGES) * PAGE_SIZE))?;

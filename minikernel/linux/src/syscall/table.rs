@@ -11,7 +11,7 @@ use isopod_fs::Errno;
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
     epoll, eventfd, file, futex, identity, inotify, memory, mqueue, namespace, pidfd, pipe, poll, priority,
-    process, seccomp, signalfd, signals, splice, system, sysv, time, timers, wait,
+    process, seccomp, signalfd, signals, socket, splice, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -24,13 +24,27 @@ pub struct CallInfo {
     pub number: u64,
     /// Its name.
     pub name: &'static str,
-    /// Its parameters.
+    /// Its parameters, for the documents and the tests.
+    #[cfg(not(isopod_bare))]
     pub parameters: &'static [Parameter],
-    /// Writes its arguments as strace does.
-    pub show: fn(&Call, &mut String),
+    /// What writes its arguments as strace does, one after the other.
+    shows: &'static [fn(&Call, usize, &mut String)],
+}
+
+impl CallInfo {
+    /// Writes the arguments as strace does.
+    pub fn show(&self, call: &Call, out: &mut String) {
+        for (index, show) in self.shows.iter().enumerate() {
+            if index > 0 {
+                out.push_str(", ");
+            }
+            show(call, index, out);
+        }
+    }
 }
 
 /// A parameter of a system call.
+#[cfg(not(isopod_bare))]
 #[derive(Debug)]
 pub struct Parameter {
     /// Name, as in the man page.
@@ -45,7 +59,7 @@ macro_rules! call {
     (now now $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*).map_err(Stop::Fail)) };
     (now again $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*)) };
     (now wait $handler:path [], $($argument:expr),*) => { None };
-    (now wait $handler:path [$first:path], $($argument:expr),*) => { $first($($argument),*).map(Ok) };
+    (now wait $handler:path [$first:path], $($argument:expr),*) => { $first($($argument),*).map(|done| done.map_err(Stop::Fail)) };
     (wait now $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
     (wait again $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
     (wait wait $handler:path [$($first:path)?], $($argument:expr),*) => { $handler($($argument),*).await };
@@ -57,17 +71,9 @@ macro_rules! system_calls {
         pub const CALLS: &[CallInfo] = &[$(CallInfo {
             number: $number,
             name: stringify!($name),
+            #[cfg(not(isopod_bare))]
             parameters: &[$(Parameter { name: stringify!($parameter), kind: stringify!($type) }),*],
-            show: |_call, _out| {
-                let mut _index = 0;
-                $(
-                    if _index > 0 {
-                        _out.push_str(", ");
-                    }
-                    <$type>::show(_call, _index, _out);
-                    _index += 1;
-                )*
-            },
+            shows: &[$(<$type>::show),*],
         }),*];
 
         /// Calls the handler of call `number` if it is one that never waits, or that is made again.
@@ -148,6 +154,21 @@ system_calls! {
     38 setitimer(which: i32, new_value: UserPtr<timers::IntervalValue>, old_value: UserPtr<timers::IntervalValue>) => wait timers::setitimer;
     39 getpid() => now process::getpid;
     40 sendfile(out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) => wait file::io::sendfile;
+    41 socket(domain: u32, kind: u32, protocol: i32) => now socket::socket;
+    42 connect(sockfd: Fd, addr: UserPtr<u8>, addrlen: i32) => again socket::connect;
+    43 accept(sockfd: Fd, addr: UserPtr<u8>, addrlen: UserPtr<i32>) => again socket::accept;
+    44 sendto(sockfd: Fd, buf: InBytes, len: usize, flags: Flags, dest_addr: UserPtr<u8>, addrlen: i32) => again socket::sendto;
+    45 recvfrom(sockfd: Fd, buf: OutBytes, len: usize, flags: Flags, src_addr: UserPtr<u8>, addrlen: UserPtr<i32>) => again socket::recvfrom;
+    46 sendmsg(sockfd: Fd, msg: UserPtr<socket::MessageHeader>, flags: Flags) => again socket::sendmsg;
+    47 recvmsg(sockfd: Fd, msg: UserPtr<socket::MessageHeader>, flags: Flags) => again socket::recvmsg;
+    48 shutdown(sockfd: Fd, how: i32) => again socket::shutdown;
+    49 bind(sockfd: Fd, addr: UserPtr<u8>, addrlen: i32) => again socket::bind;
+    50 listen(sockfd: Fd, backlog: u32) => again socket::listen;
+    51 getsockname(sockfd: Fd, addr: UserPtr<u8>, addrlen: UserPtr<i32>) => again socket::getsockname;
+    52 getpeername(sockfd: Fd, addr: UserPtr<u8>, addrlen: UserPtr<i32>) => again socket::getpeername;
+    53 socketpair(domain: u32, kind: u32, protocol: i32, sv: UserPtr<[i32; 2]>) => again socket::socketpair;
+    54 setsockopt(sockfd: Fd, level: u32, optname: u32, optval: UserPtr<u8>, optlen: i32) => again socket::setsockopt;
+    55 getsockopt(sockfd: Fd, level: u32, optname: u32, optval: UserPtr<u8>, optlen: UserPtr<i32>) => again socket::getsockopt;
     56 clone(flags: u64, stack: usize, parent_tid: UserPtr<u32>, child_tid: UserPtr<u32>, tls: u64) => wait process::clone;
     57 fork() => wait process::fork;
     58 vfork() => wait process::vfork;
@@ -328,6 +349,7 @@ system_calls! {
     285 fallocate(fd: Fd, mode: Flags, offset: i64, len: i64) => again file::attributes::fallocate;
     286 timerfd_settime(fd: Fd, flags: Flags, new_value: UserPtr<timers::IntervalSpec>, old_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_settime;
     287 timerfd_gettime(fd: Fd, curr_value: UserPtr<timers::IntervalSpec>) => wait timers::timerfd_gettime;
+    288 accept4(sockfd: Fd, addr: UserPtr<u8>, addrlen: UserPtr<i32>, flags: Flags) => again socket::accept4;
     289 signalfd4(fd: Fd, mask: UserPtr<u64>, sizemask: usize, flags: Flags) => wait signalfd::signalfd4;
     290 eventfd2(initval: u32, flags: Flags) => now eventfd::eventfd2;
     291 epoll_create1(flags: Flags) => now epoll::epoll_create1;
@@ -337,8 +359,10 @@ system_calls! {
     295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::preadv;
     296 pwritev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::pwritev;
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => wait signals::rt_tgsigqueueinfo;
+    299 recvmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags, timeout: UserPtr<crate::time::Timespec>) => again socket::recvmmsg;
     302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => wait system::prlimit64;
     306 syncfs(fd: Fd) => now file::io::syncfs;
+    307 sendmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags) => again socket::sendmmsg;
     308 setns(fd: Fd, nstype: Flags) => now namespace::setns;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
@@ -380,7 +404,7 @@ mod tests {
         let mut out = String::new();
         Fd::show(&call, 0, &mut out);
         out.push(' ');
-        (find(62).unwrap().show)(&Call { registers: [1, 15, 0, 0, 0, 0], result: 0 }, &mut out);
+        find(62).unwrap().show(&Call { registers: [1, 15, 0, 0, 0, 0], result: 0 }, &mut out);
         assert_eq!(out, "AT_FDCWD 1, SIGTERM");
     }
 }

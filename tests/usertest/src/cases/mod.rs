@@ -31,6 +31,7 @@ mod poll;
 mod proc;
 pub mod seccomp;
 mod signals;
+mod sockets;
 mod space;
 mod start;
 mod sysv;
@@ -74,6 +75,7 @@ pub const GROUPS: &[Group] = &[
     ("inotify", inotify::run),
     ("sysv", sysv::run),
     ("mqueue", mqueue::run),
+    ("sockets", sockets::run),
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),

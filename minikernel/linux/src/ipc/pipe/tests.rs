@@ -141,7 +141,7 @@ fn open(name: &[u8], flags: OpenFlags) -> core::result::Result<Arc<OpenFile>, Er
         process: vfs::Process { id: 1, thread: 1 },
     };
     match view.mknod(&root, name, FileType::Fifo, 0o600, DeviceId::default()) {
-        Ok(()) => {}
+        Ok(_) => {}
         Err(error) => assert_eq!(crate::fail::errno(error), Errno::EEXIST),
     }
     view.open(&root, name, &OpenHow::new(flags, 0)).map_err(crate::fail::errno)

@@ -10,13 +10,13 @@ use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
-use crate::fail::{Attempt, SysResult};
+use crate::fail::{Attempt, Fail, SysResult};
 use crate::mm::{UserBuffers, UserPtr};
 use crate::poll;
 use crate::process::Ctx;
 use crate::sched;
 use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes};
-use crate::wait::retry;
+use crate::wait::{again, retry};
 
 /// The most bytes one call transfers (`MAX_RW_COUNT`).
 const COUNT_MAX: usize = 0x7fff_f000;
@@ -32,7 +32,7 @@ pub struct IoVec {
 }
 
 /// One buffer. `EFAULT` when it leaves the user half.
-fn single(base: usize, length: usize) -> Result<UserBuffers, Errno> {
+pub(in crate::syscall) fn single(base: usize, length: usize) -> Result<UserBuffers, Errno> {
     let end = base.checked_add(length).filter(|&end| end <= USER_END).ok_or(Errno::EFAULT)?;
     Ok(UserBuffers::one(base..end.min(base + COUNT_MAX)))
 }
@@ -42,18 +42,23 @@ pub(in crate::syscall) async fn vectors(
     ctx: &Ctx,
     array: UserPtr<IoVec>,
     count: usize,
-) -> Result<Vec<Range<usize>>, Errno> {
+) -> Result<Vec<Range<usize>>, Fail> {
+    again(&ctx.memory, || get_vectors(array, count)).await
+}
+
+/// As [`vectors`], for an attempt.
+pub(in crate::syscall) fn get_vectors(array: UserPtr<IoVec>, count: usize) -> Attempt<Vec<Range<usize>>> {
     if count > VECTORS_MAX {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
     let mut segments = Vec::new();
     segments.try_reserve_exact(count).map_err(|_| Errno::ENOMEM)?;
     let mut room = COUNT_MAX;
-    for vector in ctx.memory.read_array(array, count).await? {
+    for vector in array.get_array(count)? {
         let length = usize::try_from(vector.length as i64).map_err(|_| Errno::EINVAL)?;
         let base = vector.base as usize;
         if base.checked_add(length).is_none_or(|end| end > USER_END) {
-            return Err(Errno::EFAULT);
+            return Err(Errno::EFAULT.into());
         }
         let length = length.min(room);
         room -= length;
@@ -65,7 +70,7 @@ pub(in crate::syscall) async fn vectors(
 /// Reads at `offset`, or at the file's position.
 async fn read_into(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, offset: Option<u64>) -> SysResult {
     buffers.rewind(ctx.moved);
-    poll::read(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match offset {
+    poll::read(ctx, file, poll::patience(file, false), &mut buffers, &mut |buffers| match offset {
         None => file.read(buffers),
         Some(start) => file.read_at(start + buffers.position() as u64, buffers),
     })
@@ -92,7 +97,7 @@ async fn write_from(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, target
     };
     buffers.cut(size::room(ctx, file, offset, buffers.length()).await?);
     let credentials = ctx.thread.identity().for_files();
-    poll::write(ctx, file, poll::patience(file), &mut buffers, &mut |buffers| match target {
+    poll::write(ctx, file, poll::patience(file, true), &mut buffers, &mut |buffers| match target {
         Target::Position => file.write(&credentials, buffers),
         Target::Offset(offset) => file.write_at(offset + buffers.position() as u64, &credentials, buffers),
         Target::End { moving } => file.append(moving, &credentials, buffers),
@@ -115,14 +120,14 @@ pub async fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> SysR
 }
 
 /// read(2) of what is there.
-pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<usize> {
+pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
-    poll::at_once(ctx, file.ops().is_none(), &mut buffers, &mut |buffers| file.read(buffers))
+    poll::at_once(ctx, &file, file.ops().is_none(), &mut buffers, &mut |buffers| file.read(buffers))
 }
 
 /// write(2) for which there is room.
-pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<usize> {
+pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
     if size::is_limited(ctx, &file) {
@@ -130,7 +135,7 @@ pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Op
     }
     let credentials = ctx.thread.identity().for_files();
     let whole = file.ops().is_none_or(FileOps::writes_stream);
-    poll::at_once(ctx, whole, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
+    poll::at_once(ctx, &file, whole, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
 }
 
 /// write(2)
@@ -355,7 +360,7 @@ async fn copy(
             Err(errno) => break Err(errno.into()),
         };
         let mut written = 0;
-        let patience = if done == 0 { poll::patience(output) } else { poll::NEVER };
+        let patience = if done == 0 { poll::patience(output, true) } else { poll::NEVER };
         let write = poll::until_ready(&ctx.thread, output, patience, || {
             let mut bytes = Bytes::new(&chunk[..there]);
             match to {

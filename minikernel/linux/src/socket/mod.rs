@@ -1,0 +1,252 @@
+//! Sockets: socket(7).
+//!
+//! A [`Socket`] is what a family makes of one. Its operations never block: what cannot be done now is `EAGAIN`, and the queue in its
+//! [`Common`] part is woken when that may have changed, also if what was missing is another socket's to give. Waiting, time-outs, signals and
+//! descriptors are written once, in the system calls ([`crate::syscall`]) and in [`crate::poll`]; [`SocketFile`] makes an open file of a socket.
+
+mod address;
+pub mod control;
+pub mod credentials;
+mod message;
+pub mod options;
+mod ring;
+pub mod unix;
+
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::sync::Arc;
+use core::any::Any;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
+use isopod_fs::{DetachedInode, Errno, FileType, Result, Sink, Source};
+use isopod_hal::sync::wait::WaitQueue;
+
+pub use address::{ADDRESS_MAX, Address};
+pub use message::{Incoming, MessageFlags, Outgoing};
+use options::{OptionValue, Options};
+
+use crate::kernel;
+use crate::process::Thread;
+
+/// `AF_UNSPEC`
+pub const AF_UNSPEC: u16 = 0;
+/// `AF_UNIX`
+pub const AF_UNIX: u16 = 1;
+
+/// How a socket transfers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A stream of bytes (`SOCK_STREAM`).
+    Stream = 1,
+    /// Messages, each with its own address (`SOCK_DGRAM`).
+    Datagram = 2,
+    /// Packets of a lower layer (`SOCK_RAW`).
+    Raw = 3,
+    /// Messages of a connection, in order (`SOCK_SEQPACKET`).
+    Sequence = 5,
+}
+
+bitflags::bitflags! {
+    /// The directions that shutdown(2) ends.
+    #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+    pub struct Shutdown: u8 {
+        /// Nothing is received any more.
+        const RECEIVE = 1;
+        /// Nothing is sent any more.
+        const SEND = 2;
+    }
+}
+
+/// What all sockets have.
+#[derive(Debug)]
+pub struct Common {
+    /// `SO_DOMAIN`
+    pub family: u16,
+    /// `SO_TYPE`
+    pub kind: Kind,
+    /// `SO_PROTOCOL`
+    pub protocol: u32,
+    /// The inode's number; 0 before there is a file.
+    pub inode: AtomicU64,
+    /// What setsockopt(2) set.
+    pub options: Options,
+    /// Woken when readiness may have changed.
+    pub changed: Arc<WaitQueue>,
+}
+
+impl Common {
+    /// That of a new socket.
+    pub fn new(family: u16, kind: Kind, protocol: u32) -> Self {
+        let (inode, changed) = (AtomicU64::new(0), Arc::default());
+        Self { family, kind, protocol, inode, options: Options::default(), changed }
+    }
+}
+
+/// A socket of some family.
+///
+/// Nothing here blocks. Addresses come as programs gave them; what is wrong with them is the family's to say.
+pub trait Socket: Any + Send + Sync {
+    /// What it has in common with all others.
+    fn common(&self) -> &Common;
+
+    /// bind(2)
+    fn bind(&self, caller: &Thread, address: &Address) -> Result<()>;
+
+    /// listen(2)
+    fn listen(&self, caller: &Thread, backlog: u32) -> Result<()>;
+
+    /// accept(2): the next connection. It is asked again after a wait only if `waiting`.
+    fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>>;
+
+    /// connect(2): `EAGAIN` as long as the other side has no room.
+    fn connect(&self, caller: &Thread, address: &Address) -> Result<()>;
+
+    /// getsockname(2)
+    fn name(&self) -> Result<Address>;
+
+    /// getpeername(2)
+    fn peer_name(&self) -> Result<Address>;
+
+    /// shutdown(2)
+    fn shut_down(&self, how: Shutdown) -> Result<()>;
+
+    /// send(2): how many bytes of `source` went. A message goes as a whole: 0 when its copy was cut.
+    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize>;
+
+    /// recv(2): how many bytes came. A message comes as a whole: 0 when its copy was cut.
+    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize>;
+
+    /// poll(2)
+    fn ready(&self) -> Ready;
+
+    /// How many bytes can be received (`FIONREAD`).
+    fn readable_bytes(&self) -> Result<usize>;
+
+    /// How many bytes have been sent and not yet received (`SIOCOUTQ`).
+    fn unsent_bytes(&self) -> Result<usize>;
+
+    /// The error that it has met (`SO_ERROR`), which is then forgotten.
+    fn take_error(&self) -> Option<Errno>;
+
+    /// True of one that listens (`SO_ACCEPTCONN`).
+    fn listens(&self) -> bool;
+
+    /// An option that not all sockets have: the rest of getsockopt(2).
+    fn option(&self, level: u32, name: u32) -> core::result::Result<OptionValue, Errno>;
+
+    /// Sets an option that not all sockets have: the rest of setsockopt(2).
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> core::result::Result<(), Errno>;
+
+    /// Who is at the other end, for options that are about that.
+    fn peer(&self) -> Option<credentials::Peer> {
+        None
+    }
+
+    /// No descriptor refers to it any more.
+    fn close(&self);
+}
+
+/// An open socket.
+pub struct SocketFile {
+    socket: Arc<dyn Socket>,
+}
+
+/// A file that is `socket`, which is closed with it. `flags` can be `O_NONBLOCK`.
+pub fn new_file(
+    socket: Arc<dyn Socket>,
+    flags: OpenFlags,
+    owner: &Thread,
+) -> core::result::Result<Arc<OpenFile>, Errno> {
+    let identity = owner.identity();
+    let inode = DetachedInode::new(FileType::Socket, 0o777, identity.users.file, identity.groups.file);
+    socket.common().inode.store(inode.number(), Ordering::Relaxed);
+    let name = format!("socket:[{}]", inode.number());
+    let path = kernel::namespace().detached(inode, name.as_bytes());
+    let ops = Box::new(SocketFile { socket });
+    OpenFile::anonymous(path, OpenFlags::RDWR | flags, Some(ops)).map_err(crate::fail::errno)
+}
+
+/// The socket that `file` is; `ENOTSOCK` if it is none.
+pub fn socket_of(file: &OpenFile) -> core::result::Result<&Arc<dyn Socket>, Errno> {
+    let ops: Option<&SocketFile> = file.ops().and_then(|ops| ops.downcast_ref());
+    ops.map(|ops| &ops.socket).ok_or(Errno::ENOTSOCK)
+}
+
+impl core::fmt::Debug for SocketFile {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("SocketFile").field(self.socket.common()).finish()
+    }
+}
+
+impl SocketFile {
+    fn is_stream(&self) -> bool {
+        self.socket.common().kind == Kind::Stream
+    }
+}
+
+impl FileOps for SocketFile {
+    fn read(&self, file: &OpenFile, _offset: u64, sink: &mut dyn Sink) -> Result<usize> {
+        if sink.remaining() == 0 {
+            // Only recv(2) takes an empty message (`sock_read_iter`).
+            return Ok(0);
+        }
+        let mut message = Incoming::default();
+        message.flags.set(MessageFlags::DONT_WAIT, file.flags().contains(OpenFlags::NONBLOCK));
+        self.socket.receive(&mut message, sink)
+    }
+
+    fn write(&self, _file: &OpenFile, _offset: u64, source: &mut dyn Source) -> Result<usize> {
+        self.socket.send(&mut Outgoing::default(), source)
+    }
+
+    fn writes_stream(&self) -> bool {
+        self.is_stream()
+    }
+
+    fn breaks_loudly(&self, done: usize) -> bool {
+        self.is_stream() && done == 0
+    }
+
+    fn time_limit(&self, writing: bool) -> Option<u64> {
+        self.socket.common().options.time_limit(writing)
+    }
+
+    fn ready(&self, _file: &OpenFile) -> Ready {
+        self.socket.ready()
+    }
+
+    fn wait_queue(&self) -> Option<Arc<WaitQueue>> {
+        Some(Arc::clone(&self.socket.common().changed))
+    }
+
+    fn ioctl(
+        &self,
+        _file: &OpenFile,
+        request: u32,
+        argument: usize,
+        memory: &mut dyn UserMemory,
+    ) -> Result<usize> {
+        /// `SIOCINQ`, too.
+        const FIONREAD: u32 = 0x541b;
+        /// `TIOCOUTQ`, too.
+        const SIOCOUTQ: u32 = 0x5411;
+        let count = match request {
+            FIONREAD => self.socket.readable_bytes()?,
+            SIOCOUTQ => self.socket.unsent_bytes()?,
+            _ => return Err(Errno::ENOTTY.into()),
+        };
+        memory.write(argument, &(count as u32).to_le_bytes())?;
+        Ok(0)
+    }
+
+    fn seeking(&self) -> Seeking {
+        Seeking::Never
+    }
+}
+
+impl Drop for SocketFile {
+    fn drop(&mut self) {
+        self.socket.close();
+    }
+}

@@ -1,0 +1,281 @@
+//! Options at the level of sockets (`SOL_SOCKET`): socket(7), with what `sk_getsockopt` and `sk_setsockopt` of Linux say.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+use isopod_fs::{Capabilities, Errno};
+use zerocopy::FromBytes;
+
+use super::Socket;
+use crate::process::Thread;
+use crate::time::Timeval;
+
+/// The level.
+pub const SOL_SOCKET: u32 = 1;
+
+const DEBUG: u32 = 1;
+const TYPE: u32 = 3;
+const ERROR: u32 = 4;
+const SEND_BUFFER: u32 = 7;
+const RECEIVE_BUFFER: u32 = 8;
+const PRIORITY: u32 = 12;
+const LINGER: u32 = 13;
+const REUSE_PORT: u32 = 15;
+/// `SO_PASSCRED`
+pub const PASS_CREDENTIALS: u32 = 16;
+/// `SO_PEERCRED`
+pub const PEER_CREDENTIALS: u32 = 17;
+const RECEIVE_LOW_WATER: u32 = 18;
+const SEND_LOW_WATER: u32 = 19;
+const RECEIVE_TIMEOUT: u32 = 20;
+const SEND_TIMEOUT: u32 = 21;
+const PEER_NAME: u32 = 28;
+const ACCEPTS: u32 = 30;
+const SEND_BUFFER_FORCE: u32 = 32;
+const RECEIVE_BUFFER_FORCE: u32 = 33;
+const MARK: u32 = 36;
+const PROTOCOL: u32 = 38;
+const DOMAIN: u32 = 39;
+/// `SO_PEEK_OFF`
+pub const PEEK_OFFSET: u32 = 42;
+const COOKIE: u32 = 57;
+/// `SO_PEERGROUPS`
+pub const PEER_GROUPS: u32 = 59;
+const RECEIVE_TIMEOUT_NEW: u32 = 66;
+const SEND_TIMEOUT_NEW: u32 = 67;
+/// `SO_PASSPIDFD`
+pub const PASS_PIDFD: u32 = 76;
+/// `SO_PEERPIDFD`
+pub const PEER_PIDFD: u32 = 77;
+/// `SO_PASSRIGHTS`
+pub const PASS_RIGHTS: u32 = 83;
+
+/// Options that are on or off, with their bits: `SO_DEBUG`, `REUSEADDR`, `DONTROUTE`, `BROADCAST`, `KEEPALIVE`, `OOBINLINE`, `PASSCRED`,
+/// `TIMESTAMP`, `PASSSEC`, `TIMESTAMPNS`, `RXQ_OVFL`, `WIFI_STATUS`, `NOFCS`, `SELECT_ERR_QUEUE`, `PASSPIDFD`, `PASSRIGHTS`.
+const SWITCHES: [u32; 16] = [1, 2, 5, 6, 9, 10, 16, 29, 34, 35, 40, 41, 43, 45, 76, 83];
+
+/// Bytes that a buffer has at first (`net.core.wmem_default`, `rmem_default`).
+const BUFFER_DEFAULT: u32 = 212_992;
+/// Bytes that can be asked for without privilege (`net.core.wmem_max`, `rmem_max`).
+const BUFFER_MAX: u32 = 4 << 20;
+/// The smallest buffers (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`).
+const SEND_BUFFER_MIN: u32 = 4608;
+const RECEIVE_BUFFER_MIN: u32 = 2304;
+/// No time-out.
+const NO_LIMIT: u64 = u64::MAX;
+
+/// What getsockopt(2) tells.
+pub type OptionValue = Vec<u8>;
+
+/// What setsockopt(2) has set.
+#[derive(Debug)]
+pub struct Options {
+    switches: AtomicU32,
+    send_buffer: AtomicU32,
+    receive_buffer: AtomicU32,
+    /// In nanoseconds.
+    send_timeout: AtomicU64,
+    receive_timeout: AtomicU64,
+    low_water: AtomicU32,
+    priority: AtomicU32,
+    mark: AtomicU32,
+    /// On or off, and seconds.
+    linger: [AtomicU32; 2],
+    /// `SO_COOKIE`, once somebody has asked.
+    cookie: AtomicU64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            switches: AtomicU32::new(bit_of(PASS_RIGHTS)),
+            send_buffer: AtomicU32::new(BUFFER_DEFAULT),
+            receive_buffer: AtomicU32::new(BUFFER_DEFAULT),
+            send_timeout: AtomicU64::new(NO_LIMIT),
+            receive_timeout: AtomicU64::new(NO_LIMIT),
+            low_water: AtomicU32::new(1),
+            priority: AtomicU32::new(0),
+            mark: AtomicU32::new(0),
+            linger: [AtomicU32::new(0), AtomicU32::new(0)],
+            cookie: AtomicU64::new(0),
+        }
+    }
+}
+
+/// The bit of a switch; 0 for what is none.
+fn bit_of(name: u32) -> u32 {
+    SWITCHES.iter().position(|&known| known == name).map_or(0, |index| 1 << index)
+}
+
+/// The first number of a value. `EINVAL` when it is shorter.
+pub fn number(value: &[u8]) -> Result<i32, Errno> {
+    value.first_chunk().map(|bytes| i32::from_le_bytes(*bytes)).ok_or(Errno::EINVAL)
+}
+
+/// The value of an option that is a number.
+pub fn value_of(number: u32) -> OptionValue {
+    number.to_le_bytes().to_vec()
+}
+
+impl Options {
+    /// Whether a switch is on.
+    pub fn has(&self, switch: u32) -> bool {
+        self.switches.load(Ordering::Relaxed) & bit_of(switch) != 0
+    }
+
+    /// Sets the switches about what is received as those of another socket.
+    pub fn inherit_received(&self, other: &Self) {
+        for switch in [PASS_CREDENTIALS, PASS_PIDFD, PASS_RIGHTS] {
+            self.set_switch(switch, other.has(switch));
+        }
+    }
+
+    fn set_switch(&self, switch: u32, on: bool) {
+        if on {
+            self.switches.fetch_or(bit_of(switch), Ordering::Relaxed);
+        } else {
+            self.switches.fetch_and(!bit_of(switch), Ordering::Relaxed);
+        }
+    }
+
+    /// How many bytes may be on their way (`SO_SNDBUF`).
+    pub fn send_buffer(&self) -> usize {
+        self.send_buffer.load(Ordering::Relaxed) as usize
+    }
+
+    /// How long an operation waits (`SO_SNDTIMEO`, `SO_RCVTIMEO`), in nanoseconds; `None` for as long as it takes.
+    pub fn time_limit(&self, writing: bool) -> Option<u64> {
+        let limit = self.timeout(writing).load(Ordering::Relaxed);
+        (limit != NO_LIMIT).then_some(limit)
+    }
+
+    fn timeout(&self, writing: bool) -> &AtomicU64 {
+        if writing { &self.send_timeout } else { &self.receive_timeout }
+    }
+
+    fn cookie(&self) -> u64 {
+        static NEXT: AtomicU64 = AtomicU64::new(1);
+        if self.cookie.load(Ordering::Relaxed) == 0 {
+            let new = NEXT.fetch_add(1, Ordering::Relaxed);
+            // Who was first has told it already.
+            let _ = self.cookie.compare_exchange(0, new, Ordering::Relaxed, Ordering::Relaxed);
+        }
+        self.cookie.load(Ordering::Relaxed)
+    }
+}
+
+/// getsockopt(2)
+pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Errno> {
+    let (common, options) = (socket.common(), &socket.common().options);
+    let load = |number: &AtomicU32| Ok(value_of(number.load(Ordering::Relaxed)));
+    match name {
+        _ if level != SOL_SOCKET => socket.option(level, name),
+        TYPE => Ok(value_of(common.kind as u32)),
+        DOMAIN => Ok(value_of(common.family.into())),
+        PROTOCOL => Ok(value_of(common.protocol)),
+        ERROR => Ok(value_of(socket.take_error().map_or(0, |errno| errno.number().into()))),
+        ACCEPTS => Ok(value_of(socket.listens().into())),
+        SEND_BUFFER => load(&options.send_buffer),
+        RECEIVE_BUFFER => load(&options.receive_buffer),
+        PRIORITY => load(&options.priority),
+        MARK => load(&options.mark),
+        RECEIVE_LOW_WATER => load(&options.low_water),
+        SEND_LOW_WATER => Ok(value_of(1)),
+        REUSE_PORT => Ok(value_of(0)),
+        LINGER => {
+            let [on, seconds] = &options.linger;
+            Ok([load(on)?, load(seconds)?].concat())
+        }
+        RECEIVE_TIMEOUT | SEND_TIMEOUT | RECEIVE_TIMEOUT_NEW | SEND_TIMEOUT_NEW => {
+            let writing = matches!(name, SEND_TIMEOUT | SEND_TIMEOUT_NEW);
+            let Timeval { seconds, microseconds } =
+                Timeval::from_ns(options.time_limit(writing).unwrap_or(0));
+            Ok([seconds.to_le_bytes(), microseconds.to_le_bytes()].concat())
+        }
+        COOKIE => Ok(options.cookie().to_le_bytes().to_vec()),
+        PEER_NAME => match socket.peer_name() {
+            Ok(address) => Ok(address.bytes().to_vec()),
+            Err(_) => Err(Errno::ENOTCONN),
+        },
+        _ if bit_of(name) != 0 => Ok(value_of(options.has(name).into())),
+        _ => socket.option(level, name),
+    }
+}
+
+/// Whether an answer is all or nothing: `EINVAL`, or `ERANGE` with the length told, where there is no room for it.
+pub fn lacks_room(name: u32, length: usize, room: usize) -> Option<Errno> {
+    match name {
+        PEER_NAME if length < room => Some(Errno::EINVAL),
+        COOKIE if room != length => Some(Errno::EINVAL),
+        PEER_GROUPS if room < length => Some(Errno::ERANGE),
+        _ => None,
+    }
+}
+
+/// setsockopt(2)
+pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+    if level != SOL_SOCKET {
+        return socket.set_option(level, name, value);
+    }
+    let options = &socket.common().options;
+    let first = number(value)?;
+    let may = |capability| caller.identity().capable(capability);
+    match name {
+        DEBUG if first != 0 && !may(Capabilities::NET_ADMIN) => return Err(Errno::EACCES),
+        SEND_BUFFER => set_buffer(&options.send_buffer, first.cast_unsigned().min(BUFFER_MAX), true),
+        RECEIVE_BUFFER => {
+            set_buffer(&options.receive_buffer, first.cast_unsigned().min(BUFFER_MAX), false);
+        }
+        SEND_BUFFER_FORCE | RECEIVE_BUFFER_FORCE if !may(Capabilities::NET_ADMIN) => {
+            return Err(Errno::EPERM);
+        }
+        SEND_BUFFER_FORCE => set_buffer(&options.send_buffer, first.max(0).cast_unsigned(), true),
+        RECEIVE_BUFFER_FORCE => set_buffer(&options.receive_buffer, first.max(0).cast_unsigned(), false),
+        PRIORITY if !(0..=6).contains(&first) && !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),
+        PRIORITY => options.priority.store(first.cast_unsigned(), Ordering::Relaxed),
+        MARK if !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),
+        MARK => options.mark.store(first.cast_unsigned(), Ordering::Relaxed),
+        RECEIVE_LOW_WATER => {
+            let bytes = if first < 0 { i32::MAX } else { first.max(1) };
+            options.low_water.store(bytes.cast_unsigned(), Ordering::Relaxed);
+        }
+        LINGER => {
+            let seconds = number(value.get(4..).ok_or(Errno::EINVAL)?)?;
+            options.linger[0].store(u32::from(first != 0), Ordering::Relaxed);
+            if first != 0 {
+                options.linger[1].store(seconds.cast_unsigned(), Ordering::Relaxed);
+            }
+        }
+        REUSE_PORT if first != 0 => return Err(Errno::EOPNOTSUPP),
+        REUSE_PORT => {}
+        RECEIVE_TIMEOUT | RECEIVE_TIMEOUT_NEW => set_timeout(options.timeout(false), value)?,
+        SEND_TIMEOUT | SEND_TIMEOUT_NEW => set_timeout(options.timeout(true), value)?,
+        _ if bit_of(name) != 0 => options.set_switch(name, first != 0),
+        TYPE | DOMAIN | PROTOCOL | ERROR | ACCEPTS | SEND_LOW_WATER | PEER_NAME | COOKIE => {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        _ => return socket.set_option(level, name, value),
+    }
+    Ok(())
+}
+
+/// Twice as many bytes as asked for: half of them are thought to be the kernel's own (socket(7)).
+fn set_buffer(buffer: &AtomicU32, bytes: u32, sends: bool) {
+    let least = if sends { SEND_BUFFER_MIN } else { RECEIVE_BUFFER_MIN };
+    buffer.store(bytes.min(i32::MAX.cast_unsigned() / 2).saturating_mul(2).max(least), Ordering::Relaxed);
+}
+
+fn set_timeout(limit: &AtomicU64, value: &[u8]) -> Result<(), Errno> {
+    let (time, _) = Timeval::read_from_prefix(value).map_err(|_| Errno::EINVAL)?;
+    if !(0..1_000_000).contains(&time.microseconds) {
+        return Err(Errno::EDOM);
+    }
+    let ns = match (time.seconds, time.microseconds) {
+        (0, 0) => NO_LIMIT,
+        // A negative time has passed.
+        (..0, _) => 0,
+        _ => time.to_ns()?,
+    };
+    limit.store(ns, Ordering::Relaxed);
+    Ok(())
+}

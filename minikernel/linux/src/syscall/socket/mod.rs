@@ -1,0 +1,264 @@
+//! Calls on sockets, the same for all families. What a family does is behind [`Socket`]; here arguments become its words, and what cannot be
+//! done at once waits.
+
+mod options;
+mod receive;
+mod send;
+
+use alloc::sync::Arc;
+
+use isopod_fs::file::{OpenFile, OpenFlags};
+use isopod_fs::{Errno, Error};
+
+pub use options::{getsockopt, setsockopt};
+pub use receive::{recvfrom, recvmmsg, recvmsg};
+pub use send::{sendmmsg, sendmsg, sendto};
+
+use super::argument::{Fd, Flags};
+use super::file::io::IoVec;
+use super::file::open::install;
+use super::unfinished::{Delivery, Unfinished, attempt};
+use crate::fail::{Attempt, Stop, SysResult};
+use crate::mm::UserPtr;
+use crate::process::{Ctx, Resource};
+use crate::socket::unix::{self, UnixSocket};
+use crate::socket::{AF_UNIX, Address, Kind, Shutdown, Socket, new_file, socket_of};
+
+/// One more than the largest family and type (`NPROTO`, `SOCK_MAX`).
+const FAMILIES: u32 = 46;
+const TYPES: u32 = 11;
+/// The bits of a type that are not flags (`SOCK_TYPE_MASK`).
+const TYPE: u32 = 0xf;
+
+/// How many bytes of a stream one step moves at the most.
+const STEP: usize = 1 << 20;
+
+/// `struct msghdr`
+#[derive(Debug, Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)]
+#[repr(C)]
+pub struct MessageHeader {
+    name: u64,
+    name_length: i32,
+    _pad: u32,
+    vectors: u64,
+    vector_count: u64,
+    control: u64,
+    control_length: u64,
+    flags: u32,
+    _pad_flags: u32,
+}
+
+/// `struct mmsghdr`
+#[derive(Debug, Clone, Copy, zerocopy::FromBytes, zerocopy::IntoBytes, zerocopy::Immutable)]
+#[repr(C)]
+pub struct MessageOfMany {
+    header: MessageHeader,
+    length: u32,
+    _pad: u32,
+}
+
+impl MessageHeader {
+    /// The most buffers of a message (`UIO_MAXIOV`).
+    const VECTORS_MAX: u64 = 1024;
+
+    /// The buffers' array and its length. EMSGSIZE for too many.
+    fn vectors(&self) -> Result<(UserPtr<IoVec>, usize), Errno> {
+        if self.vector_count > Self::VECTORS_MAX {
+            return Err(Errno::EMSGSIZE);
+        }
+        Ok((UserPtr::new(self.vectors as usize), self.vector_count as usize))
+    }
+}
+
+impl MessageOfMany {
+    /// Where the length of a message stands.
+    fn length_of(message: UserPtr<Self>) -> UserPtr<u32> {
+        UserPtr::new(message.address() + core::mem::offset_of!(Self, length))
+    }
+}
+
+impl Unfinished {
+    /// Transfers messages by `transfer`, which says whether there should be more, as far as there are: how many; an error only if none was.
+    fn each_message(
+        &mut self,
+        count: usize,
+        ctx: &Ctx,
+        transfer: &mut dyn FnMut(&mut Self, usize) -> Attempt<bool>,
+    ) -> Attempt {
+        let mut done = *self.messages.get_or_insert(0);
+        while done < count && !self.over {
+            let more = match transfer(self, done).and_then(|more| self.deliver().map(|()| more)) {
+                Ok(more) => more,
+                Err(Stop::Fail(_)) if done > 0 => break,
+                Err(stop) => return Err(stop),
+            };
+            done += 1;
+            *self = Self { messages: Some(done), until: self.until, ..Self::new(Arc::clone(&self.file)) };
+            if !more || ctx.thread.must_end() {
+                break;
+            }
+        }
+        Ok(done)
+    }
+}
+
+/// The open file `fd`, which is a socket. EBADF, ENOTSOCK
+fn opened(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
+    let file = ctx.thread.files().get(fd.0)?;
+    socket_of(&file)?;
+    Ok(file)
+}
+
+/// The socket that `fd` is. EBADF, ENOTSOCK
+fn socket_at(ctx: &Ctx, fd: Fd) -> Result<Arc<dyn Socket>, Errno> {
+    Ok(Arc::clone(socket_of(&*ctx.thread.files().get(fd.0)?)?))
+}
+
+/// The flags that a new descriptor can have. EINVAL for others.
+fn descriptor_flags(flags: u32) -> Result<OpenFlags, Errno> {
+    let flags = OpenFlags::from_bits_retain(flags);
+    if (OpenFlags::CLOEXEC | OpenFlags::NONBLOCK).contains(flags) { Ok(flags) } else { Err(Errno::EINVAL) }
+}
+
+/// The flags of a new socket, and its kind, as far as the type says. EINVAL for a type that no family has, EAFNOSUPPORT for a family that there is
+/// not, EPROTONOSUPPORT and ESOCKTNOSUPPORT for what this one does not have.
+fn requested(family: u32, kind: u32, protocol: i32) -> Result<(OpenFlags, Kind), Errno> {
+    let flags = descriptor_flags(kind & !TYPE)?;
+    if family >= FAMILIES {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if kind & TYPE >= TYPES {
+        return Err(Errno::EINVAL);
+    }
+    if family != AF_UNIX.into() {
+        return Err(Errno::EAFNOSUPPORT);
+    }
+    if protocol != 0 && protocol != AF_UNIX.into() {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    let kinds = [Kind::Stream, Kind::Datagram, Kind::Raw, Kind::Sequence];
+    let found = kinds.into_iter().find(|known| *known as u32 == kind & TYPE);
+    Ok((flags, found.ok_or(Errno::ESOCKTNOSUPPORT)?))
+}
+
+fn install_socket(ctx: &Ctx, socket: Arc<dyn Socket>, flags: OpenFlags) -> SysResult {
+    let file = new_file(socket, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
+    install(ctx, file, flags.contains(OpenFlags::CLOEXEC))
+}
+
+/// socket(2)
+pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult {
+    let (flags, kind) = requested(family, kind, protocol)?;
+    install_socket(ctx, UnixSocket::new(kind), flags)
+}
+
+/// socketpair(2)
+pub fn socketpair(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) -> Attempt {
+    // Where the numbers cannot be told, nothing else matters (`__sys_socketpair`).
+    descriptor_flags(kind & !TYPE)?;
+    fds.put(&[-1, -1])?;
+    let (flags, kind) = requested(family, kind, protocol)?;
+    let (first, second) = unix::pair(kind, &ctx.thread);
+    // Each is closed with its file, even when that finds no place.
+    let first = new_file(first, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
+    let second = new_file(second, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
+    let closes = flags.contains(OpenFlags::CLOEXEC);
+    let first = install(ctx, first, closes)? as i32;
+    let files = ctx.thread.files();
+    let second = match install(ctx, second, closes) {
+        Ok(second) => second as i32,
+        Err(fail) => {
+            files.remove(first)?;
+            return Err(fail.into());
+        }
+    };
+    if let Err(fault) = fds.put(&[first, second]) {
+        files.remove(first)?;
+        files.remove(second)?;
+        return Err(fault.into());
+    }
+    Ok(0)
+}
+
+/// bind(2)
+pub fn bind(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Attempt {
+    let socket = socket_at(ctx, fd)?;
+    socket.bind(&ctx.thread, &Address::read(address, length)?)?;
+    Ok(0)
+}
+
+/// listen(2)
+pub fn listen(ctx: &mut Ctx, fd: Fd, backlog: u32) -> Attempt {
+    let socket = socket_at(ctx, fd)?;
+    socket.listen(&ctx.thread, backlog)?;
+    Ok(0)
+}
+
+/// connect(2)
+pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Attempt {
+    attempt(ctx, |ctx| ctx.thread.files().get(fd.0), &mut |ctx, call| {
+        let address = Address::read(address, length)?;
+        match socket_of(&call.file)?.connect(&ctx.thread, &address) {
+            Ok(()) => Ok(0),
+            Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true),
+            Err(error) => Err(error.into()),
+        }
+    })
+}
+
+/// accept(2)
+pub fn accept(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>) -> Attempt {
+    accept4(ctx, fd, address, length, Flags(0))
+}
+
+/// accept4(2). Nothing is accepted without a descriptor to be had for it.
+pub fn accept4(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>, flags: Flags) -> Attempt {
+    attempt(ctx, |ctx| ctx.thread.files().get(fd.0), &mut |ctx, call| {
+        let flags = descriptor_flags(flags.0)?;
+        if call.accepted.is_none() {
+            let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
+            ctx.thread.files().check_room(limit)?;
+            let waits = !call.file.flags().contains(OpenFlags::NONBLOCK);
+            let arrival = match socket_of(&call.file)?.accept(waits) {
+                Ok(arrival) => arrival,
+                Err(Error::Errno(Errno::EAGAIN)) => return call.not_yet(true, false),
+                Err(error) => return Err(error.into()),
+            };
+            let peer = arrival.peer_name();
+            call.accepted = Some(new_file(arrival, flags & OpenFlags::NONBLOCK, &ctx.thread)?);
+            if !address.is_null() {
+                let name = Some((Some(peer.map_err(|_| Errno::ECONNABORTED)?), address, length));
+                call.delivery = Some(Delivery { name, ..Delivery::default() });
+            }
+        }
+        call.deliver()?;
+        let file = call.accepted.take().ok_or(Errno::ECONNABORTED)?;
+        Ok(install(ctx, file, flags.contains(OpenFlags::CLOEXEC))?)
+    })
+}
+
+/// getsockname(2)
+pub fn getsockname(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>) -> Attempt {
+    let socket = socket_at(ctx, fd)?;
+    Address::give(Some(&socket.name()?), address, length)?;
+    Ok(0)
+}
+
+/// getpeername(2)
+pub fn getpeername(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>) -> Attempt {
+    let socket = socket_at(ctx, fd)?;
+    Address::give(Some(&socket.peer_name()?), address, length)?;
+    Ok(0)
+}
+
+/// shutdown(2)
+pub fn shutdown(ctx: &mut Ctx, fd: Fd, how: i32) -> Attempt {
+    let socket = socket_at(ctx, fd)?;
+    socket.shut_down(match how {
+        0 => Shutdown::RECEIVE,
+        1 => Shutdown::SEND,
+        2 => Shutdown::all(),
+        _ => return Err(Errno::EINVAL.into()),
+    })?;
+    Ok(0)
+}

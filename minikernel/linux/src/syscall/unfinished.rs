@@ -1,0 +1,154 @@
+//! Calls that are made again after a wait, and what they remember from one attempt to the next.
+//!
+//! An attempt that something stops has usually changed nothing ([`Attempt`](crate::fail::Attempt)). Calls that wait for a file, and those that
+//! transfer in parts, keep here how far they have come. The descriptor is looked up once: what another thread makes of its number meanwhile does not
+//! matter.
+
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use isopod_fs::Errno;
+use isopod_fs::file::{OpenFile, OpenFlags};
+
+use crate::fail::{Attempt, Later, Stop};
+use crate::mm::UserPtr;
+use crate::poll::patience;
+use crate::process::Ctx;
+use crate::socket::{Address, Incoming};
+
+/// A call that has begun.
+#[derive(Debug)]
+pub struct Unfinished {
+    /// The file that it is about.
+    pub file: Arc<OpenFile>,
+    /// Bytes of the message under way that have been transferred.
+    pub bytes: usize,
+    /// Messages that are done, of a call that transfers several.
+    pub messages: Option<usize>,
+    /// It ends with what has been done: what it waited for will not come.
+    pub over: bool,
+    /// What has been received of the message under way.
+    pub incoming: Incoming,
+    /// What the program has still to be told.
+    pub delivery: Option<Delivery>,
+    /// What has been accepted.
+    pub accepted: Option<Arc<OpenFile>>,
+    /// Until when all of it may take, and until when the wait under way lasts, once they are known.
+    pub until: Option<u64>,
+    /// See `until`.
+    pub deadline: Option<u64>,
+}
+
+/// What goes to a program's memory once a message has been received or sent. All of it can be written twice.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// An address, and the places for it and for its length.
+    pub name: Option<(Option<Address>, UserPtr<u8>, UserPtr<i32>)>,
+    /// Ancillary data, and its place.
+    pub control: (usize, Vec<u8>),
+    /// The length of that and the flags, and their place.
+    pub header: Option<(usize, [u8; 12])>,
+    /// The message's length, and its place.
+    pub length: Option<(UserPtr<u32>, u32)>,
+}
+
+impl Delivery {
+    fn write(&self) -> Attempt<()> {
+        UserPtr::<u8>::new(self.control.0).put_bytes(&self.control.1)?;
+        if let Some((address, place, length)) = &self.name {
+            Address::give(address.as_ref(), *place, *length)?;
+        }
+        if let Some((place, bytes)) = &self.header {
+            UserPtr::<u8>::new(*place).put_bytes(bytes)?;
+        }
+        if let Some((place, length)) = &self.length {
+            place.put(length)?;
+        }
+        Ok(())
+    }
+}
+
+impl Unfinished {
+    /// One on this file that has done nothing yet.
+    pub fn new(file: Arc<OpenFile>) -> Self {
+        Self {
+            file,
+            bytes: 0,
+            messages: None,
+            over: false,
+            incoming: Incoming::default(),
+            delivery: None,
+            accepted: None,
+            until: None,
+            deadline: None,
+        }
+    }
+
+    /// What it returns if it ends now; 0 when nothing has been done.
+    fn result(&self) -> usize {
+        self.messages.unwrap_or(self.bytes)
+    }
+
+    /// The file is not ready: the call waits for it, to read or to write, unless it must not. What has been done is better than an error.
+    pub fn not_yet(&mut self, waits: bool, writing: bool) -> Attempt {
+        if self.bytes > 0 && (self.over || !waits) {
+            return Ok(self.bytes);
+        }
+        if !waits || self.file.flags().contains(OpenFlags::NONBLOCK) {
+            return Err(Errno::EAGAIN.into());
+        }
+        let deadline = *self.deadline.get_or_insert_with(|| patience(&self.file, writing));
+        let queue = self.file.wait_queue().ok_or(Errno::EAGAIN)?;
+        Err(Stop::Later(Later { queue, deadline }))
+    }
+
+    /// Tells the program what there is to tell.
+    pub fn deliver(&mut self) -> Attempt<()> {
+        if let Some(delivery) = &self.delivery {
+            delivery.write()?;
+        }
+        self.delivery = None;
+        Ok(())
+    }
+
+    /// It was stopped for good. True if it is made once more, to end with what has been done.
+    fn end_early(&mut self) -> bool {
+        if self.delivery.take().is_some() {
+            // Nobody can be told of it.
+            self.bytes = 0;
+        }
+        !core::mem::replace(&mut self.over, true) && self.result() > 0
+    }
+}
+
+/// Makes an attempt at a call on `file`, which is looked up when it is the first.
+pub fn attempt(
+    ctx: &mut Ctx,
+    file: impl FnOnce(&Ctx) -> Result<Arc<OpenFile>, Errno>,
+    body: &mut dyn FnMut(&Ctx, &mut Unfinished) -> Attempt,
+) -> Attempt {
+    let mut call = match ctx.unfinished.take() {
+        Some(call) => *call,
+        None => Unfinished::new(file(ctx)?),
+    };
+    let outcome = body(ctx, &mut call);
+    if !matches!(outcome, Ok(_) | Err(Stop::Fail(_))) {
+        ctx.unfinished = Some(Box::new(call));
+    }
+    outcome
+}
+
+/// The call was stopped for good. True if it is made once more, to end with what has been done.
+pub fn end_early(ctx: &mut Ctx) -> bool {
+    let again = ctx.unfinished.as_mut().is_some_and(|call| call.end_early());
+    if !again {
+        ctx.unfinished = None;
+    }
+    again
+}
+
+/// The call is not made again: what has been done.
+pub fn forget(ctx: &mut Ctx) -> usize {
+    ctx.unfinished.take().map_or(0, |call| call.result())
+}
