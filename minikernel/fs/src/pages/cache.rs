@@ -109,6 +109,17 @@ impl PageCache {
         self.device.size().div_ceil(PAGE_SIZE as u64)
     }
 
+    /// Reads ahead of who asks for the page `index`, which is there, if it is time for that.
+    fn go_on(&self, inner: &mut Inner, index: u64) {
+        if let Some(range) = inner.ahead.hit(index)
+            && !inner.pages.contains_key(&range.start)
+            && range.start < self.end()
+        {
+            // What is only read ahead may fail: then it is read when it is wanted.
+            let _ = self.start_read(inner, range);
+        }
+    }
+
     /// Starts to read what is missing at the start of `range`.
     fn start_read(&self, inner: &mut Inner, range: Range<u64>) -> Result<()> {
         let end = range.end.min(self.end());
@@ -166,15 +177,19 @@ impl PageSource for PageCache {
             return Err(Errno::EIO.into());
         }
         let mut inner = self.inner.lock();
-        if !inner.pages.contains_key(&index) {
+        if let Some(page) = inner.pages.get_mut(&index)
+            && page.read.is_none()
+        {
+            page.used = true;
+            let frame = page.frame.clone();
+            self.go_on(&mut inner, index);
+            return Ok(frame);
+        }
+        if inner.pages.contains_key(&index) {
+            self.go_on(&mut inner, index);
+        } else {
             let range = inner.ahead.miss(index);
             self.start_read(&mut inner, range)?;
-        } else if let Some(range) = inner.ahead.hit(index)
-            && !inner.pages.contains_key(&range.start)
-            && range.start < self.end()
-        {
-            // What is only read ahead may fail: then it is read when it is wanted.
-            let _ = self.start_read(&mut inner, range);
         }
         let page = inner.pages.get_mut(&index).ok_or(Errno::EIO)?;
         page.used = true;

@@ -8,6 +8,9 @@ use isopod_hal::sync::SpinLock;
 #[derive(Debug, Default)]
 pub struct Account(SpinLock<BTreeMap<u32, u64>>);
 
+/// Up to so many users are remembered who have nothing.
+const USERS_KEPT: usize = 16;
+
 /// A part of what a user has; given back when it is dropped.
 #[derive(Debug)]
 pub struct Charge {
@@ -25,11 +28,8 @@ impl Account {
     /// Gives `user` so much more; `None` if that would be more than `limit`.
     pub fn charge(&'static self, user: u32, amount: u64, limit: u64) -> Option<Charge> {
         let mut users = self.0.lock();
-        let sum = users.get(&user).copied().unwrap_or(0).checked_add(amount)?;
-        if sum > limit {
-            return None;
-        }
-        users.insert(user, sum);
+        let has = users.entry(user).or_default();
+        *has = has.checked_add(amount).filter(|sum| *sum <= limit)?;
         Some(Charge { account: self, user, amount })
     }
 }
@@ -37,9 +37,12 @@ impl Account {
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut users = self.account.0.lock();
-        match users.get_mut(&self.user) {
-            Some(sum) if *sum > self.amount => *sum -= self.amount,
-            _ => drop(users.remove(&self.user)),
+        if let Some(has) = users.get_mut(&self.user) {
+            *has -= self.amount;
+            // Who has nothing will soon have something again, more often than not.
+            if *has == 0 && users.len() > USERS_KEPT {
+                users.remove(&self.user);
+            }
         }
     }
 }

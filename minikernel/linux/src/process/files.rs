@@ -46,19 +46,23 @@ impl FileTable {
 
     /// The open file `fd`. `EBADF` when there is none, or when it only names a place (`O_PATH`).
     pub fn get(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        let file = self.get_or_place(fd)?;
-        if file.flags().contains(OpenFlags::PATH) { Err(Errno::EBADF) } else { Ok(file) }
+        self.inner.lock().file(fd).cloned().ok_or(Errno::EBADF)
     }
 
     /// The open file or place `fd`, or `EBADF`: for the calls that open(2) lists under `O_PATH`.
     pub fn get_or_place(&self, fd: i32) -> Result<Arc<OpenFile>, Errno> {
-        self.descriptor(fd).map(|descriptor| descriptor.file)
+        self.inner.lock().get(fd).map(|descriptor| Arc::clone(&descriptor.file)).ok_or(Errno::EBADF)
     }
 
     /// The entry `fd`, or `EBADF`.
     pub fn descriptor(&self, fd: i32) -> Result<Descriptor, Errno> {
-        let index = usize::try_from(fd).map_err(|_| Errno::EBADF)?;
-        self.inner.lock().slots.get(index).cloned().flatten().ok_or(Errno::EBADF)
+        self.inner.lock().get(fd).cloned().ok_or(Errno::EBADF)
+    }
+
+    /// Adds what [`get`](Self::get) says of each of `descriptors` to `files`, which has room.
+    pub fn get_each(&self, descriptors: impl Iterator<Item = i32>, files: &mut Vec<Option<Arc<OpenFile>>>) {
+        let inner = self.inner.lock();
+        files.extend(descriptors.map(|fd| inner.file(fd).cloned()));
     }
 
     /// Enters a file at the lowest free number that is at least `from`. `EMFILE` when that is not below `limit` (`RLIMIT_NOFILE`).
@@ -175,6 +179,19 @@ impl FileTable {
 }
 
 impl Inner {
+    #[inline]
+    fn get(&self, fd: i32) -> Option<&Descriptor> {
+        // No slot has the number of a negative one.
+        self.slots.get(fd as usize)?.as_ref()
+    }
+
+    /// The open file, unless it only names a place.
+    #[inline]
+    fn file(&self, fd: i32) -> Option<&Arc<OpenFile>> {
+        let file = &self.get(fd)?.file;
+        (!file.flags().contains(OpenFlags::PATH)).then_some(file)
+    }
+
     fn set(&mut self, index: usize, descriptor: Descriptor) -> Result<(), Errno> {
         if index >= self.slots.len() {
             let more = index + 1 - self.slots.len();

@@ -55,6 +55,17 @@ pub struct Action {
     pub mask: SigSet,
 }
 
+impl Action {
+    /// True when it lets `signal` do nothing at all.
+    pub fn ignores(&self, signal: Signal) -> bool {
+        match self.disposition {
+            Disposition::Ignore => true,
+            Disposition::Default => signal.default_effect() == DefaultEffect::Ignore,
+            Disposition::Handler(_) => false,
+        }
+    }
+}
+
 /// What a signal does by default (`signal(7)`).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DefaultEffect {
@@ -115,11 +126,7 @@ impl SharedActions {
 
     /// True when the signal does nothing at all.
     pub fn ignores(&self, signal: Signal) -> bool {
-        match self.get(signal).disposition {
-            Disposition::Ignore => true,
-            Disposition::Default => signal.default_effect() == DefaultEffect::Ignore,
-            Disposition::Handler(_) => false,
-        }
+        self.get(signal).ignores(signal)
     }
 
     /// What execve does, and `CLONE_CLEAR_SIGHAND`: handlers go back to the default, ignored signals stay ignored.

@@ -66,7 +66,7 @@ impl PendingSignals {
         }
         let queued = position.and_then(|position| self.queue.remove(position));
         // `collect_signal` knows no better either.
-        let info = queued.map_or(SigInfo::user(signal, SI_USER, 0, 0), |queued| queued.info);
+        let info = queued.map_or_else(|| SigInfo::user(signal, SI_USER, 0, 0), |queued| queued.info);
         Some((signal, info))
     }
 

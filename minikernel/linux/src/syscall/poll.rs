@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
-use isopod_fs::file::{OpenFile, OpenFlags, Ready};
+use isopod_fs::file::{OpenFile, Ready};
 use isopod_hal::clock;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
@@ -120,7 +120,7 @@ async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64
     }
     let mut entries = ctx.memory.read_array(fds, count).await?;
     let table = ctx.thread.files();
-    let files = watched(entries.iter().map(|entry| file(&table, entry.fd)))?;
+    let files = watched(&table, entries.iter().map(|entry| entry.fd))?;
     let outcome = wait_for_any(&ctx.thread, &files, deadline, || {
         for (entry, file) in entries.iter_mut().zip(&files) {
             entry.revents = match file {
@@ -142,19 +142,15 @@ async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64
     outcome
 }
 
-/// As many files as a program says.
+/// The files behind as many descriptors as a program says, but for those that only name a place.
 fn watched(
-    files: impl ExactSizeIterator<Item = Option<Arc<OpenFile>>>,
+    table: &FileTable,
+    descriptors: impl ExactSizeIterator<Item = i32>,
 ) -> Result<Vec<Option<Arc<OpenFile>>>, Errno> {
     let mut watched = Vec::new();
-    watched.try_reserve_exact(files.len()).map_err(|_| Errno::ENOMEM)?;
-    watched.extend(files);
+    watched.try_reserve_exact(descriptors.len()).map_err(|_| Errno::ENOMEM)?;
+    table.get_each(descriptors, &mut watched);
     Ok(watched)
-}
-
-/// The file behind a descriptor, unless that only names a place.
-fn file(table: &FileTable, fd: i32) -> Option<Arc<OpenFile>> {
-    table.get(fd).ok().filter(|file| !file.flags().contains(OpenFlags::PATH))
 }
 
 /// select(2)
@@ -211,7 +207,7 @@ async fn select_until(ctx: &Ctx, count: i32, pointers: [UserPtr<u64>; 3], deadli
         }
     }
     let descriptors = bitmap::all(&sets)?;
-    let files = watched(descriptors.iter().map(|&fd| table.get(fd).ok()))?;
+    let files = watched(&table, descriptors.iter().copied())?;
     if files.iter().any(Option::is_none) {
         return Err(Errno::EBADF.into());
     }

@@ -75,14 +75,14 @@ pub fn rt_sigaction(
     if new.is_some() && SigSet::UNSTOPPABLE.contains(signal) {
         return Err(Errno::EINVAL.into());
     }
-    let actions = Arc::clone(&ctx.thread.actions.lock());
     // It is told first: a call that is made again must not have changed it.
     if let Some(old) = old.non_null() {
-        old.put(&UserAction::from(actions.get(signal)))?;
+        let before = ctx.thread.actions.lock().get(signal);
+        old.put(&UserAction::from(before))?;
     }
     if let Some(new) = new {
-        actions.set(signal, new);
-        if actions.ignores(signal) {
+        ctx.thread.actions.lock().set(signal, new);
+        if new.ignores(signal) {
             // What waits and would now be ignored is thrown away (POSIX, "Signal Actions").
             signal::discard(ctx.thread.process(), signal);
         }
