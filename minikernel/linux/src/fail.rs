@@ -130,6 +130,12 @@ impl From<Errno> for Fail {
     }
 }
 
+impl From<Restart> for Fail {
+    fn from(restart: Restart) -> Self {
+        Self::Restart(restart)
+    }
+}
+
 impl From<isopod_hal::OutOfMemory> for Fail {
     fn from(_: isopod_hal::OutOfMemory) -> Self {
         Self::Errno(Errno::ENOMEM)

@@ -61,6 +61,7 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let thread = Arc::clone(&ctx.thread);
     let process = thread.process();
     futex::release_robust(&thread, &ctx.memory).await;
+    futex::release_claimed(&thread);
     ctx.memory = Arc::clone(&prepared.memory);
     prepared.memory.activate();
     drop(process.replace_memory(prepared.memory));

@@ -2,14 +2,16 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::future::{Future, poll_fn};
 use core::hash::{Hash, Hasher};
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 
 use isopod_fs::Errno;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 use isopod_hal::uaccess;
 
+use super::claim::Claim;
 use super::key::{Key, Scope, key};
 use super::word::{Attempt, attempt};
 use crate::fail::Interrupted;
@@ -22,26 +24,28 @@ use crate::wait::interruptible;
 mod models;
 
 /// Futexes are spread over this many locks; a power of two.
-const BUCKETS: usize = 256;
+pub(super) const BUCKETS: usize = 256;
 
 /// Somebody who waits.
 #[derive(Debug)]
-struct Waiter {
-    state: SpinLock<State>,
-    /// Which wake-ups it takes (`FUTEX_WAIT_BITSET`).
+pub(super) struct Waiter {
+    pub(super) state: SpinLock<State>,
+    /// Which wake-ups it takes (`FUTEX_WAIT_BITSET`): none if it waits for a lock.
     bits: u32,
+    /// It waits for a lock that is handed to it.
+    pub(super) claim: Option<Claim>,
 }
 
 #[derive(Debug)]
-struct State {
+pub(super) struct State {
     /// Where it stands; requeueing moves it. `None` once it has been woken.
-    key: Option<Key>,
-    waker: Option<Waker>,
+    pub(super) key: Option<Key>,
+    pub(super) waker: Option<Waker>,
 }
 
 #[derive(Debug, Default)]
 pub(super) struct Bucket {
-    waiters: VecDeque<(Key, Arc<Waiter>)>,
+    pub(super) waiters: VecDeque<(Key, Arc<Waiter>)>,
 }
 
 static TABLE: [SpinLock<Bucket>; BUCKETS] =
@@ -69,28 +73,36 @@ fn bucket_index(key: &Key) -> usize {
     (hash ^ hash >> 32) as usize & (BUCKETS - 1)
 }
 
-fn lock(key: &Key) -> SpinLockGuard<'static, Bucket> {
+/// The bucket with this number.
+pub(super) fn bucket(index: usize) -> SpinLockGuard<'static, Bucket> {
+    TABLE[index].lock()
+}
+
+pub(super) fn lock(key: &Key) -> SpinLockGuard<'static, Bucket> {
     TABLE[bucket_index(key)].lock()
 }
 
 /// A place in a bucket, given up when the wait ends.
-struct Place(Arc<Waiter>);
+pub(super) struct Place(pub(super) Arc<Waiter>);
 
 impl Place {
-    fn is_woken(&self) -> bool {
+    pub(super) fn is_woken(&self) -> bool {
         self.0.state.lock().key.is_none()
     }
 
     /// Sleeps until it is woken.
-    fn woken(&self) -> impl Future<Output = ()> {
-        poll_fn(|context| {
-            let mut state = self.0.state.lock();
-            if state.key.is_none() {
-                return Poll::Ready(());
-            }
+    pub(super) fn woken(&self) -> impl Future<Output = ()> {
+        poll_fn(|context| if self.poll_woken(context) { Poll::Ready(()) } else { Poll::Pending })
+    }
+
+    /// True when it is woken; if not, it will be told.
+    fn poll_woken(&self, context: &Context<'_>) -> bool {
+        let mut state = self.0.state.lock();
+        let over = state.key.is_none() || self.0.claim.as_ref().is_some_and(Claim::is_granted);
+        if !over {
             state.waker = Some(context.waker().clone());
-            Poll::Pending
-        })
+        }
+        over
     }
 }
 
@@ -104,6 +116,9 @@ impl Drop for Place {
             {
                 bucket.waiters.remove(position);
                 self.0.state.lock().key = None;
+                if let Some(claim) = &self.0.claim {
+                    claim.give_up(&mut bucket, key);
+                }
                 return;
             }
         }
@@ -146,21 +161,77 @@ pub async fn wait(
     })
 }
 
+/// A word to wait for, among others (`futex_waitv(2)`).
+#[derive(Debug, Clone, Copy)]
+pub struct Word {
+    /// Where it is.
+    pub address: usize,
+    /// Who can use it.
+    pub scope: Scope,
+    /// What it must be.
+    pub expected: u32,
+}
+
+/// Waits until one of the words is woken, provided that all are as expected; `EAGAIN` otherwise. With [`Waited::Woken`] comes the last of
+/// those that were woken.
+pub async fn wait_any(
+    thread: &Thread,
+    memory: &Arc<AddressSpace>,
+    words: &[Word],
+    deadline: u64,
+) -> Result<(Waited, usize), Errno> {
+    let mut places = Vec::new();
+    places.try_reserve_exact(words.len()).map_err(|_| Errno::ENOMEM)?;
+    let woken = |places: &[Place]| places.iter().rposition(Place::is_woken);
+    for word in words {
+        let key = key(memory, word.address, word.scope).await?;
+        match attempt(memory, || enqueue(key, word.address, word.expected, u32::MAX)).await {
+            Ok(place) => places.push(place),
+            // One that was woken meanwhile counts.
+            Err(errno) => return woken(&places).map(|index| (Waited::Woken, index)).ok_or(errno),
+        }
+    }
+    let any = poll_fn(|context| {
+        // All of them, so that each knows whom to tell.
+        let mut over = false;
+        for place in &places {
+            over |= place.poll_woken(context);
+        }
+        if over { Poll::Ready(()) } else { Poll::Pending }
+    });
+    let outcome = interruptible(thread, sched::timeout_at(deadline, any)).await;
+    Ok(match (woken(&places), outcome) {
+        (Some(index), _) => (Waited::Woken, index),
+        (None, Err(Interrupted)) => (Waited::Interrupted, 0),
+        (None, Ok(_)) => (Waited::TimedOut, 0),
+    })
+}
+
 /// Looks at the word and takes a place, both under the bucket's lock.
 fn enqueue(key: Key, address: usize, expected: u32, bits: u32) -> Attempt<Place> {
     let mut bucket = lock(&key);
     if uaccess::user_load_u32(address)? != expected {
         return Ok(Err(Errno::EAGAIN));
     }
-    if bucket.waiters.try_reserve(1).is_err() {
-        return Ok(Err(Errno::ENOMEM));
-    }
-    let waiter = Arc::new(Waiter { state: SpinLock::new(State { key: Some(key), waker: None }), bits });
-    bucket.waiters.push_back((key, Arc::clone(&waiter)));
-    Ok(Ok(Place(waiter)))
+    Ok(bucket.enter(key, bits, None))
 }
 
 impl Bucket {
+    /// Puts somebody at the end of the queue.
+    pub(super) fn enter(&mut self, key: Key, bits: u32, claim: Option<Claim>) -> Result<Place, Errno> {
+        self.waiters.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let state = SpinLock::new(State { key: Some(key), waker: None });
+        let waiter = Arc::new(Waiter { state, bits, claim });
+        self.waiters.push_back((key, Arc::clone(&waiter)));
+        Ok(Place(waiter))
+    }
+
+    /// `EINVAL` where somebody waits for a lock, which only its owner hands over.
+    fn check_no_claim(&self, key: Key) -> Result<(), Errno> {
+        let claimed = self.waiters.iter().any(|(at, waiter)| *at == key && waiter.claim.is_some());
+        if claimed { Err(Errno::EINVAL) } else { Ok(()) }
+    }
+
     /// Takes out the first waiter of `key` that takes a wake-up with `bits`.
     fn take(&mut self, key: Key, bits: u32) -> Option<Arc<Waiter>> {
         let position = self.waiters.iter().position(|(at, waiter)| *at == key && waiter.bits & bits != 0)?;
@@ -173,14 +244,32 @@ impl Bucket {
         while woken < count
             && let Some(waiter) = self.take(key, bits)
         {
-            let mut state = waiter.state.lock();
-            state.key = None;
-            if let Some(waker) = state.waker.take() {
-                waker.wake();
-            }
+            waiter.release();
             woken += 1;
         }
         woken
+    }
+
+    /// As [`wake`](Self::wake), unless locks are waited for here.
+    pub(super) fn try_wake(&mut self, key: Key, count: usize, bits: u32) -> Result<usize, Errno> {
+        self.check_no_claim(key)?;
+        Ok(self.wake(key, count, bits))
+    }
+}
+
+impl Waiter {
+    /// Ends its wait. It is out of the bucket.
+    pub(super) fn release(&self) {
+        self.state.lock().key = None;
+        self.tell();
+    }
+
+    /// Has it look again.
+    pub(super) fn tell(&self) {
+        let waker = self.state.lock().waker.take();
+        if let Some(waker) = waker {
+            waker.wake();
+        }
     }
 }
 
@@ -196,7 +285,7 @@ pub async fn wake(
         return Err(Errno::EINVAL);
     }
     let key = key(memory, address, scope).await?;
-    Ok(lock(&key).wake(key, count, bits))
+    lock(&key).try_wake(key, count, bits)
 }
 
 /// The locks of two buckets, taken in one order by everybody.
@@ -250,7 +339,10 @@ fn try_requeue(
     {
         return Ok(Err(Errno::EAGAIN));
     }
-    let woken = pair.a().wake(source, wakes, u32::MAX);
+    let woken = match pair.a().try_wake(source, wakes, u32::MAX) {
+        Ok(woken) => woken,
+        Err(errno) => return Ok(Err(errno)),
+    };
     let mut moved = 0;
     while moved < moves
         && source != target

@@ -12,11 +12,11 @@ use crate::mm::{AddressSpace, UserPtr};
 use crate::process::Thread;
 
 /// The owner's id in a robust futex.
-const TID_MASK: u32 = 0x3fff_ffff;
+pub(super) const TID_MASK: u32 = 0x3fff_ffff;
 /// The owner died with the futex locked.
-const OWNER_DIED: u32 = 0x4000_0000;
+pub(super) const OWNER_DIED: u32 = 0x4000_0000;
 /// Somebody waits.
-const WAITERS: u32 = 0x8000_0000;
+pub(super) const WAITERS: u32 = 0x8000_0000;
 /// How many entries are looked at; the list is the program's and may be a circle (`ROBUST_LIST_LIMIT`).
 const LIMIT: usize = 2048;
 /// The lowest bit of an entry marks a priority-inheritance futex.

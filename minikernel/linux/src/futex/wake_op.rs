@@ -84,11 +84,10 @@ fn try_wake_op(
     let mut pair = Pair::lock(&a, &b);
     let mut old = uaccess::user_load_u32(second)?;
     exchange(second, &mut old, |old| Some(operation.apply(old)))?;
-    let mut woken = pair.a().wake(a, wakes, u32::MAX);
-    if operation.holds(old) {
-        woken += pair.b().wake(b, wakes_second, u32::MAX);
-    }
-    Ok(Ok(woken))
+    let second = if operation.holds(old) { wakes_second } else { 0 };
+    let woken = pair.a().try_wake(a, wakes, u32::MAX);
+    Ok(woken
+        .and_then(|woken| Ok(woken + if second > 0 { pair.b().try_wake(b, second, u32::MAX)? } else { 0 })))
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let process = Arc::clone(thread.process());
     let memory = process.memory();
     futex::release_robust(&thread, &memory).await;
+    futex::release_claimed(&thread);
     // In a process that ends as a whole nobody is left to join it.
     if !process.is_ending() {
         let address = thread.clear_child_tid.load(Ordering::Relaxed);

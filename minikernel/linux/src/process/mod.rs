@@ -22,6 +22,7 @@ mod pids;
 #[expect(clippy::module_inception, reason = "the process is what this room is about")]
 mod process;
 mod run;
+pub mod scheduling;
 mod thread;
 mod wait;
 
@@ -43,5 +44,6 @@ pub use pids::register as enlist;
 pub use pids::{PID_MAX, allocate_pid, find_process, find_thread, last_pid, processes, threads_max};
 pub use process::{ExitStatus, Process};
 pub use run::Ctx;
+pub use scheduling::Scheduling;
 pub use thread::Thread;
 pub use wait::{Change, Found, WaitFor, Whom};

@@ -9,7 +9,7 @@ use isopod_fs::file::OpenFile;
 use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
-use super::{FileTable, FsContext, Identity, Process};
+use super::{FileTable, FsContext, Identity, Process, Scheduling};
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 use crate::syscall::watch::FILTERED;
@@ -64,6 +64,10 @@ pub struct Thread {
     pub clear_child_tid: AtomicUsize,
     /// `set_robust_list(2)`: the head's address; 0 for none.
     pub robust_list: AtomicUsize,
+    /// The owner of the futex that it waits to lock; 0 if it waits for none (`FUTEX_LOCK_PI`).
+    pub awaited_owner: AtomicU32,
+    /// How it wants to be scheduled.
+    scheduling: SpinLock<Scheduling>,
     /// `prctl(PR_SET_PDEATHSIG)`; 0 for none.
     pub parent_death_signal: AtomicU8,
     /// `setpriority(2)`: -20 to 19.
@@ -109,8 +113,12 @@ impl Thread {
             signals: SpinLock::default(),
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
+            awaited_owner: AtomicU32::new(0),
+            scheduling: SpinLock::new(
+                creator.map(|creator| creator.scheduling().inherited()).unwrap_or_default(),
+            ),
             parent_death_signal: AtomicU8::new(0),
-            nice: AtomicI8::new(creator.map_or(0, |creator| creator.nice.load(Ordering::Relaxed))),
+            nice: AtomicI8::new(creator.map_or(0, Self::inherited_nice)),
             machine_check_policy: AtomicU8::new(
                 creator.map_or(2, |creator| creator.machine_check_policy.load(Ordering::Relaxed)),
             ),
@@ -134,6 +142,22 @@ impl Thread {
             self.watched.fetch_or(FILTERED, Ordering::Relaxed);
         }
         *self.seccomp.lock() = mode;
+    }
+
+    /// How it wants to be scheduled.
+    pub fn scheduling(&self) -> Scheduling {
+        *self.scheduling.lock()
+    }
+
+    /// Changes how it wants to be scheduled.
+    pub fn set_scheduling(&self, scheduling: Scheduling) {
+        *self.scheduling.lock() = scheduling;
+    }
+
+    /// The nice value of a thread that it makes: priorities beyond the usual may end with it (`SCHED_RESET_ON_FORK`).
+    fn inherited_nice(&self) -> i8 {
+        let nice = self.nice.load(Ordering::Relaxed);
+        if self.scheduling().reset_on_fork { nice.max(0) } else { nice }
     }
 
     /// Its id. Only execve changes it.

@@ -1,14 +1,16 @@
 //! futex(2), `set_robust_list(2)`.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 use isopod_hal::clock;
+use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::Flags;
 use crate::fail::{Fail, Restart, SysResult};
-use crate::futex::{self, Scope, Waited, WakeOp};
+use crate::futex::{self, Scope, Waited, WakeOp, Word};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx};
 use crate::time::Timespec;
@@ -18,8 +20,14 @@ const WAKE: u32 = 1;
 const REQUEUE: u32 = 3;
 const CMP_REQUEUE: u32 = 4;
 const WAKE_OP: u32 = 5;
+const LOCK_PI: u32 = 6;
+const UNLOCK_PI: u32 = 7;
+const TRYLOCK_PI: u32 = 8;
 const WAIT_BITSET: u32 = 9;
 const WAKE_BITSET: u32 = 10;
+const WAIT_REQUEUE_PI: u32 = 11;
+const CMP_REQUEUE_PI: u32 = 12;
+const LOCK_PI2: u32 = 13;
 /// The word belongs to one address space.
 const PRIVATE: u32 = 128;
 /// The time-out is measured by `CLOCK_REALTIME`.
@@ -27,7 +35,7 @@ const CLOCK_REALTIME: u32 = 256;
 /// Every waiter and every wake-up.
 const ANY: u32 = u32::MAX;
 
-/// futex(2). Priority inheritance is not offered: `ENOSYS`, after which C libraries say so to the program.
+/// futex(2)
 pub async fn futex(
     ctx: &mut Ctx,
     word: usize,
@@ -40,7 +48,7 @@ pub async fn futex(
     let scope = if operation.0 & PRIVATE != 0 { Scope::Private } else { Scope::Shared };
     let realtime = operation.0 & CLOCK_REALTIME != 0;
     let command = operation.0 & !(PRIVATE | CLOCK_REALTIME);
-    if realtime && !matches!(command, WAIT | WAIT_BITSET) {
+    if realtime && !matches!(command, WAIT | WAIT_BITSET | WAIT_REQUEUE_PI | LOCK_PI2) {
         return Err(Errno::ENOSYS.into());
     }
     // Where it is no time-out, the fourth argument is a number.
@@ -72,7 +80,100 @@ pub async fn futex(
             let counts = (count.max(1) as usize, (value2 as i32).max(1) as usize);
             Ok(futex::wake_op(&memory, word, second, scope, counts, operation).await?)
         }
+        // The first of them always meant the time of day.
+        LOCK_PI | LOCK_PI2 => {
+            let deadline = deadline(ctx, timeout, true, realtime || command == LOCK_PI).await?;
+            taken(futex::lock(&ctx.thread, &memory, word, scope, deadline).await?, Restart::Always.into())
+        }
+        UNLOCK_PI => {
+            futex::unlock(&ctx.thread, &memory, word, scope).await?;
+            Ok(0)
+        }
+        TRYLOCK_PI => {
+            futex::try_lock(&ctx.thread, &memory, word, scope).await?;
+            Ok(0)
+        }
+        WAIT_REQUEUE_PI => {
+            let deadline = deadline(ctx, timeout, true, realtime).await?;
+            if word == second {
+                return Err(Errno::EINVAL.into());
+            }
+            let words = (word, second);
+            let wait = futex::wait_for_lock(&ctx.thread, &memory, words, scope, value, deadline);
+            let (waited, moved) = wait.await?;
+            // One who waits for the lock already cannot begin anew: the program must look where it is.
+            let interrupted = if moved { Errno::EAGAIN.into() } else { Restart::Always.into() };
+            taken(waited, interrupted)
+        }
+        CMP_REQUEUE_PI => {
+            let (wakes, moves) = (non_negative(value)?, non_negative(value2 as u32)?);
+            // Nobody but the lock's next owner can go on.
+            if wakes != 1 {
+                return Err(Errno::EINVAL.into());
+            }
+            Ok(futex::requeue_to_lock(&memory, (word, second), scope, moves, value3).await?)
+        }
         _ => Err(Errno::ENOSYS.into()),
+    }
+}
+
+/// The result of a wait for a lock.
+fn taken(waited: Waited, interrupted: Fail) -> SysResult {
+    match waited {
+        Waited::Woken => Ok(0),
+        Waited::TimedOut => Err(Errno::ETIMEDOUT.into()),
+        Waited::Interrupted => Err(interrupted),
+    }
+}
+
+/// `struct futex_waitv`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+pub struct UserWord {
+    expected: u64,
+    address: u64,
+    flags: u32,
+    reserved: u32,
+}
+
+/// `futex_waitv(2)`
+pub async fn futex_waitv(
+    ctx: &mut Ctx,
+    words: UserPtr<UserWord>,
+    count: u32,
+    flags: Flags,
+    timeout: UserPtr<Timespec>,
+    clock: i32,
+) -> SysResult {
+    const COUNT_MAX: u32 = 128;
+    const CLOCK_REALTIME: i32 = 0;
+    const CLOCK_MONOTONIC: i32 = 1;
+    const SIZE_U32: u32 = 2;
+    if flags.0 != 0 || count == 0 || count > COUNT_MAX || words.is_null() {
+        return Err(Errno::EINVAL.into());
+    }
+    let mut until = u64::MAX;
+    if !timeout.is_null() {
+        if !matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC) {
+            return Err(Errno::EINVAL.into());
+        }
+        until = deadline(ctx, timeout, true, clock == CLOCK_REALTIME).await?;
+    }
+    let mut wanted = Vec::new();
+    wanted.try_reserve_exact(count as usize).map_err(|_| Errno::ENOMEM)?;
+    for index in 0..count as usize {
+        let word = ctx.memory.read(words.element(index)).await?;
+        let expected = u32::try_from(word.expected).map_err(|_| Errno::EINVAL)?;
+        if word.flags & !PRIVATE != SIZE_U32 || word.reserved != 0 {
+            return Err(Errno::EINVAL.into());
+        }
+        let scope = if word.flags & PRIVATE != 0 { Scope::Private } else { Scope::Shared };
+        wanted.push(Word { address: word.address as usize, scope, expected });
+    }
+    match futex::wait_any(&ctx.thread, &ctx.memory, &wanted, until).await? {
+        (Waited::Woken, index) => Ok(index),
+        (Waited::TimedOut, _) => Err(Errno::ETIMEDOUT.into()),
+        (Waited::Interrupted, _) => Err(Fail::Restart(Restart::UnlessHandled)),
     }
 }
 

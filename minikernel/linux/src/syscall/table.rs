@@ -384,6 +384,7 @@ system_calls! {
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => now pidfd::pidfd_getfd;
     439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => again file::stat::faccessat2;
     441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
+    449 futex_waitv(waiters: UserPtr<futex::UserWord>, nr_futexes: u32, flags: Flags, timeout: UserPtr<crate::time::Timespec>, clockid: i32) => wait futex::futex_waitv;
     452 fchmodat2(dirfd: Fd, pathname: UserPath, mode: Mode, flags: Flags) => again file::attributes::fchmodat2;
 }
 

@@ -26,6 +26,7 @@ mod metadata;
 mod mqueue;
 mod paths;
 mod permissions;
+mod pi_futex;
 mod pipes;
 mod poll;
 mod proc;
@@ -65,6 +66,7 @@ pub const GROUPS: &[Group] = &[
     ("children", children::run),
     ("waiting", waiting::run),
     ("futex", futex::run),
+    ("pi_futex", pi_futex::run),
     ("signals", signals::run),
     ("time", time::run),
     ("timers", timers::run),
