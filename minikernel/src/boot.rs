@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 
 use isopod_drivers::{Devices, probe};
 use isopod_hal::boot::BootInfo;
-use isopod_hal::{log, panic, power, timer};
+use isopod_hal::{clock, cpu, log, panic, power, timer};
 use isopod_linux::host;
 use isopod_linux::kernel::{self, Kernel};
 use isopod_linux::wait::retry;
@@ -30,10 +30,14 @@ pub fn start(boot: &'static BootInfo) -> ! {
         }
     };
     let devices = probe(boot);
+    let cpus = devices.cpus.min(cpu::MOST);
+    if cpus > 1 && cpu::start_others(cpus, sched::run).is_err() {
+        log!("isopod: no memory for {cpus} processors");
+    }
     host::connect(devices.consoles.first().cloned(), manifest.channel == Channel::Framed, manifest.stdin);
     log::set_sink(host::log);
     sched::spawn(async move {
-        let status = match run(boot, manifest, devices).await {
+        let status = match run(boot, manifest, devices, cpus).await {
             Ok(status) => status,
             Err(reason) => {
                 log!("isopod: {reason}");
@@ -46,7 +50,12 @@ pub fn start(boot: &'static BootInfo) -> ! {
 }
 
 /// Mounts the root and runs the manifest's command; its exit status, or what stands in the way and what to do about it.
-async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> Result<u8, String> {
+async fn run(
+    boot: &'static BootInfo,
+    manifest: Manifest,
+    devices: Devices,
+    cpus: usize,
+) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
     let namespace = retry(|| dev::namespace(Arc::clone(&root.files))).await;
     kernel::install(Kernel {
@@ -62,12 +71,35 @@ async fn run(boot: &'static BootInfo, manifest: Manifest, devices: Devices) -> R
     let Some(host) = host::current() else {
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };
+    all_running(cpus).await;
     let first = process::start_first(&manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
     first.ended.until(|| first.status()).await;
     if manifest.trace {
         host::log(syscall::unknown_calls().as_bytes());
     }
     Ok(first.status().map_or(OWN_ERROR, process::ExitStatus::code))
+}
+
+/// Waits until all processors run that were started: programs ask how many there are when they start. Some may never come.
+async fn all_running(cpus: usize) {
+    /// Nanoseconds between two looks, and until the processors are called once more, and until they are given up.
+    const LOOK: u64 = 50_000;
+    const CALL: u64 = 10_000_000;
+    const PATIENCE: u64 = 1_000_000_000;
+    let begin = clock::monotonic_ns();
+    let mut called = false;
+    while cpu::count() < cpus {
+        let waited = clock::monotonic_ns() - begin;
+        if waited > PATIENCE {
+            log!("isopod: {} of {cpus} processors run", cpu::count());
+            return;
+        }
+        if waited > CALL && !called {
+            called = true;
+            cpu::call_others();
+        }
+        sched::sleep_until(clock::monotonic_ns() + LOOK).await;
+    }
 }
 
 /// Tells the host how it ended, waits until it knows, and switches the machine off.

@@ -8,7 +8,7 @@ use core::fmt;
 
 use isopod_hal::boot::BootInfo;
 use isopod_hal::mmio::Mmio;
-use isopod_hal::{PhysAddr, PhysRange, clock, firmware, irq, log, power};
+use isopod_hal::{PhysAddr, PhysRange, clock, cpu, firmware, irq, log, power};
 
 use crate::acpi::{AcpiError, Fadt, MmioDevice, PhysicalMemory, Platform, SoftOff};
 use crate::block::Block;
@@ -37,6 +37,8 @@ pub struct Devices {
     pub random: Arc<Random>,
     /// Devices that feed it.
     pub random_sources: Vec<Arc<VirtioRandom>>,
+    /// How many processors there are.
+    pub cpus: usize,
 }
 
 /// Finds all devices and starts those there is a driver for. Waits for nothing: a device answers later.
@@ -50,6 +52,7 @@ pub fn probe(boot: &BootInfo) -> Devices {
         consoles: Vec::new(),
         random: Arc::new(Random::new(boot.seed.as_ref())),
         random_sources: Vec::new(),
+        cpus: count_cpus(&platform),
     };
     let places = mmio_devices(&platform, boot.command_line);
     let pci = if command_line::has_word(boot.command_line, b"pci=off") {
@@ -101,6 +104,12 @@ fn prepare_interrupts(platform: &Platform) {
     if !io_apics.is_empty() {
         irq::configure_ioapics(&io_apics);
     }
+}
+
+/// The processors that run or can be started: as ACPI lists them, or else as QEMU tells.
+fn count_cpus(platform: &Platform) -> usize {
+    let listed = platform.madt.as_ref().map(|madt| madt.processors.iter().filter(|cpu| cpu.enabled).count());
+    listed.or_else(cpu::told_by_firmware).unwrap_or(1).max(1)
 }
 
 fn prepare_clock(platform: &Platform) {
@@ -191,6 +200,7 @@ impl fmt::Debug for Devices {
             .field("blocks", &self.blocks.len())
             .field("consoles", &self.consoles.len())
             .field("random_sources", &self.random_sources)
+            .field("cpus", &self.cpus)
             .finish_non_exhaustive()
     }
 }

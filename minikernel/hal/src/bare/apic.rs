@@ -33,12 +33,22 @@ const FIRST_MSR: u32 = 0x800;
 pub(super) enum Register {
     EndOfInterrupt = 0x0b,
     Spurious = 0x0f,
+    Command = 0x30,
+    Destination = 0x31,
     Timer = 0x32,
     Lint0 = 0x35,
     InitialCount = 0x38,
     CurrentCount = 0x39,
     Divide = 0x3e,
 }
+
+/// In the command register: an interrupt is still on its way out.
+const SENDING: u32 = 1 << 12;
+/// Commands (SDM volume 3, section 11.6.1): to all CPUs but this one, resets them, which then wait for the page to start at.
+const RESET_OTHERS: u32 = 3 << 18 | 1 << 14 | 5 << 8;
+const START_OTHERS: u32 = 3 << 18 | 1 << 14 | 6 << 8;
+/// To one CPU, a vector.
+const FIXED: u32 = 1 << 14;
 
 /// Bit of the entries of the local vector table.
 pub(super) const MASKED: u32 = 1 << 16;
@@ -63,13 +73,18 @@ pub(super) unsafe fn install() {
             wrmsr(APIC_BASE, base | ENABLED | X2APIC);
             X2.store(true, Ordering::Relaxed);
         } else {
-            let at = PhysAddr::new(base & 0x000f_ffff_ffff_f000);
-            let window = MmioWindow::open(PhysRange::new(at, 4096)).expect("the first windows need no frame");
-            let _ = WINDOW.set(window);
+            // The boot CPU's place is every CPU's: each reaches its own there.
+            if WINDOW.get().is_none() {
+                let at = PhysAddr::new(base & 0x000f_ffff_ffff_f000);
+                let window =
+                    MmioWindow::open(PhysRange::new(at, 4096)).expect("the first windows need no frame");
+                let _ = WINDOW.set(window);
+            }
         }
     }
     write(Register::Lint0, MASKED);
     write(Register::Spurious, 1 << 8 | u32::from(SPURIOUS_VECTOR));
+    PerCpu::get().shared.apic_id.store(apic_id(), Ordering::Relaxed);
 }
 
 /// Writes a register.
@@ -96,6 +111,39 @@ pub(super) fn read(register: Register) -> u32 {
 /// This CPU's number in interrupt messages, which hold 8 bits of it.
 pub(crate) fn apic_id() -> u32 {
     cpuid(1).ebx >> 24
+}
+
+/// Interrupts the CPU with this identifier.
+pub(super) fn interrupt(apic_id: u32, vector: u8) {
+    command(apic_id, FIXED | u32::from(vector));
+}
+
+/// Resets all other CPUs, which then wait.
+pub(super) fn reset_others() {
+    command(0, RESET_OTHERS);
+}
+
+/// Lets all other CPUs that wait since their reset start, in real mode at the page `page`, below 1 MiB.
+pub(super) fn start_others(page: u8) {
+    command(0, START_OTHERS | u32::from(page));
+}
+
+fn command(apic_id: u32, command: u32) {
+    if X2.load(Ordering::Relaxed) {
+        // SAFETY: the register exists. What was written before is seen before the interrupt: the write to this register alone
+        // does not wait for it (SDM volume 3, section 11.12.3).
+        unsafe {
+            core::arch::x86_64::_mm_mfence();
+            core::arch::x86_64::_mm_lfence();
+            wrmsr(FIRST_MSR + Register::Command as u32, u64::from(apic_id) << 32 | u64::from(command));
+        }
+        return;
+    }
+    while read(Register::Command) & SENDING != 0 {
+        core::hint::spin_loop();
+    }
+    write(Register::Destination, apic_id << 24);
+    write(Register::Command, command);
 }
 
 /// The interrupt has been handled.

@@ -230,7 +230,7 @@ impl MmioWindow {
                 window_directory[(start + offset) / LARGE_PAGE % 512]
                     .store(entry(at, REGISTERS | Bits::LARGE), Ordering::Release);
             } else {
-                map_register_page(start + offset, at).map_err(|_| MapError::OutOfMemory)?;
+                map_window_page(start + offset, at, REGISTERS).map_err(|_| MapError::OutOfMemory)?;
             }
         }
         Ok(Self(ptr::with_exposed_provenance_mut(start + range.start.page_offset())))
@@ -262,14 +262,24 @@ fn reserve(len: usize, page: usize) -> Result<usize, MapError> {
 /// Pages for registers. PCD and PWT choose entry 3 of the PAT, which is uncacheable since reset.
 const REGISTERS: Bits = DATA.union(Bits::CACHE_DISABLE).union(Bits::WRITE_THROUGH);
 
-/// Maps one page of registers.
-fn map_register_page(page: usize, at: PhysAddr) -> Result<(), OutOfMemory> {
+/// Maps one page among the windows.
+fn map_window_page(page: usize, at: PhysAddr, bits: Bits) -> Result<(), OutOfMemory> {
     let upper = &window_directory[page / LARGE_PAGE % 512];
     let mut found = Entry(upper.load(Ordering::Acquire));
     if !found.is_present() {
         found = Entry(entry(empty_table(memory().allocate(1, Purpose::Kernel)?), UPPER));
         upper.store(found.0, Ordering::Release);
     }
-    table_at(found.address())[page / PAGE_SIZE % 512].store(entry(at, REGISTERS), Ordering::Release);
+    table_at(found.address())[page / PAGE_SIZE % 512].store(entry(at, bits), Ordering::Release);
     Ok(())
+}
+
+/// Memory for a CPU's stacks, with a page before it that is never mapped, so that a stack that overflows faults. It stays for good.
+pub(super) fn map_stack(len: usize) -> Result<usize, OutOfMemory> {
+    let start = reserve(PAGE_SIZE + len, PAGE_SIZE).map_err(|_| OutOfMemory)? + PAGE_SIZE;
+    for offset in (0..len).step_by(PAGE_SIZE) {
+        let (at, _) = Frame::allocate(Purpose::Ordinary)?.into_raw();
+        map_window_page(start + offset, at, DATA)?;
+    }
+    Ok(start)
 }

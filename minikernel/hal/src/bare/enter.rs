@@ -6,10 +6,12 @@ use core::{
 };
 
 use super::{
+    entry::EFER,
     fpu,
     percpu::{self, PerCpu},
     registers::{cr2, rdmsr, wrmsr},
     segments::{KERNEL_CODE, KERNEL_STACK, USER_BASE, USER_CODE, USER_STACK},
+    shootdown,
     vectors::PAGE_FAULT,
 };
 use crate::{
@@ -21,7 +23,6 @@ use crate::{
 const SYSCALL: u64 = 256;
 
 /// Model-specific registers of `syscall` (SDM volume 3, section 5.8.8).
-const EFER: u32 = 0xc000_0080;
 const STAR: u32 = 0xc000_0081;
 const LSTAR: u32 = 0xc000_0082;
 const SFMASK: u32 = 0xc000_0084;
@@ -49,12 +50,15 @@ pub(super) unsafe fn install() {
 pub(crate) fn run_user(context: &mut UserContext) -> Trap {
     let area = context.fpu.area_pointer();
     let cpu = PerCpu::get();
-    if cpu.owner.get() != area {
+    if cpu.owner.get() != area || !fpu::is_current(cpu, area) {
         fpu::switch(cpu, area);
     }
+    cpu.unsaved.set(true);
+    shootdown::begin(cpu);
     // SAFETY: the registers and the area belong to `context`, which is borrowed meanwhile; the area's registers have
     // just been loaded. What user code does stays in the active address space.
     let outcome = unsafe { enter_user(&raw mut context.regs, area) };
+    shootdown::end(cpu);
     if outcome.vector == SYSCALL { Trap::Syscall } else { outcome.into_trap() }
 }
 

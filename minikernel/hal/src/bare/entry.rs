@@ -9,6 +9,14 @@ pub(super) const PVH: u64 = 0;
 /// The loader filled Linux' zero page.
 pub(super) const LINUX: u64 = 1;
 
+/// PAE, OSFXSR, OSXMMEXCPT.
+pub(super) const CR4: u32 = 1 << 5 | 1 << 9 | 1 << 10;
+/// PG, AM, WP, NE, ET, MP, PE: no emulation, no lazy switching, read-only means the kernel too, and user code may have its alignment
+/// checked.
+pub(super) const CR0: u32 = 0x8005_0033;
+/// The register of extended abilities.
+pub(super) const EFER: u32 = 0xc000_0080;
+
 global_asm!(
     // XEN_ELFNOTE_PHYS32_ENTRY: the 32-bit entry point (Xen, public/elfnote.h). Loaders compare the name with its zero.
     ".pushsection .note.pvh, \"a\", @note",
@@ -92,6 +100,7 @@ global_asm!(
     ".quad direct_pointers - {BASE} + 3",
     ".fill 254, 8, 0",
     ".quad high_pointers - {BASE} + 3",
+    ".globl early_pointers",
     "early_pointers:",
     ".quad early_directory - {BASE} + 3",
     ".fill 511, 8, 0",
@@ -130,11 +139,8 @@ global_asm!(
     KERNEL_STACK = const KERNEL_STACK,
     BASE = const super::layout::KERNEL_BASE,
     STACK_SIZE = const STACK_SIZE,
-    // PAE, OSFXSR, OSXMMEXCPT.
-    CR4 = const 1 << 5 | 1 << 9 | 1 << 10,
-    EFER = const 0xc000_0080u32,
+    CR4 = const CR4,
+    EFER = const EFER,
     EFER_LME_SCE = const 1 << 8 | 1,
-    // PG, AM, WP, NE, ET, MP, PE: no emulation, no lazy switching, read-only means the kernel too, and user code may have
-    // its alignment checked.
-    CR0 = const 0x8005_0033u32,
+    CR0 = const CR0,
 );

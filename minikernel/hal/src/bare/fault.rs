@@ -3,12 +3,13 @@
 use core::{
     fmt::{self, Write},
     panic::PanicInfo,
-    sync::atomic::{AtomicBool, Ordering},
+    sync::atomic::{AtomicU32, Ordering},
 };
 
 use super::{
+    apic::{self, apic_id},
     layout::{self, DIRECT_BASE, KERNEL_BASE},
-    percpu::STACK_SIZE,
+    processors,
     registers::{cr2, cr3},
     segments::KERNEL_CODE,
     serial,
@@ -20,10 +21,6 @@ use crate::{PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
 pub(super) const STATUS: u8 = 125;
 /// Frames of a backtrace.
 const DEPTH: usize = 32;
-
-unsafe extern "C" {
-    safe static boot_stack: u8;
-}
 
 /// A report in the making: a text of bounded length that needs no memory.
 struct Report {
@@ -45,11 +42,20 @@ static REPORT: SpinLock<Report> = SpinLock::new(Report { text: [0; 6144], len: 0
 
 /// Writes a report with `describe` and a backtrace from the frame at `rbp`, and ends the machine.
 fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
-    static ENDING: AtomicBool = AtomicBool::new(false);
-    if ENDING.swap(true, Ordering::Relaxed) {
+    const NOBODY: u32 = u32::MAX;
+    static ENDING: AtomicU32 = AtomicU32::new(NOBODY);
+    let this = apic_id();
+    match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
+        // The others stop where they are.
+        Ok(_) => apic::reset_others(),
+        Err(other) if other != this => loop {
+            core::hint::spin_loop();
+        },
         // The report itself failed. What was written of it cannot be trusted, but the end can be reached.
-        serial::write(b"isopod: a second error while reporting the first\n");
-        power::off(STATUS)
+        Err(_) => {
+            serial::write(b"isopod: a second error while reporting the first\n");
+            power::off(STATUS)
+        }
     }
     let mut report = REPORT.lock();
     describe(&mut report);
@@ -136,8 +142,17 @@ fn backtrace(report: &mut Report, rip: Option<u64>, mut rbp: u64) {
         call(0, rip, 0);
         number = 1;
     }
-    let stack = &raw const boot_stack as u64..&raw const boot_stack as u64 + STACK_SIZE as u64 - 16;
-    while number < DEPTH && stack.contains(&rbp) && rbp.is_multiple_of(8) {
+    // Looked for among all, as an exception may come with user code's `gs`.
+    let ranges = (0..processors::MOST).filter_map(processors::cpu).map(|cpu| {
+        // SAFETY: set before the CPU started.
+        unsafe { (*cpu.stack_range.get()).clone() }
+    });
+    let stack = ranges.into_iter().find(|range| range.contains(&(rbp as usize))).unwrap_or(0..0);
+    while number < DEPTH
+        && stack.contains(&(rbp as usize + 15))
+        && stack.contains(&(rbp as usize))
+        && rbp.is_multiple_of(8)
+    {
         // SAFETY: the two words lie on the kernel's stack, which is mapped; what they say is not believed.
         let [next, back] = unsafe { *core::ptr::with_exposed_provenance::<[u64; 2]>(rbp as usize) };
         if !(layout::text() as u64..layout::text_end() as u64).contains(&back) {

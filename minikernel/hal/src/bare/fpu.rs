@@ -1,10 +1,10 @@
 //! The state of user threads that stays in the CPU while the kernel runs: x87, the upper halves of vector registers, the
-//! segment bases. It changes hands when the CPU runs another thread.
+//! segment bases. It is saved when the thread gives the CPU up, and loaded when another thread or another CPU ran since.
 //!
 //! The area's xmm registers and MXCSR are up to date whenever the kernel runs, since the entry stores them; so saving
 //! must leave these alone.
 
-use core::{arch::asm, cell::Cell};
+use core::arch::asm;
 
 use super::{
     percpu::{KERNEL_GS_BASE, PerCpu},
@@ -57,33 +57,58 @@ pub(crate) fn fpu_layout() -> FpuLayout {
     *LAYOUT.get().expect("start-up has looked at the processor")
 }
 
-/// Gives the CPU to the thread with `area`.
+/// Whether this CPU was the last to load the state of `area`: what it still holds of it is then as good as the area.
+#[inline]
+pub(super) fn is_current(cpu: &PerCpu, area: *mut u8) -> bool {
+    // SAFETY: the caller's thread lives, and so its area.
+    unsafe { holder(area).read() == cpu.index as u64 + 1 }
+}
+
+/// Gives the CPU to the thread with `area`. The state that it holds now has been saved, by [`fpu_release`].
 #[cold]
 pub(super) fn switch(cpu: &PerCpu, area: *mut u8) {
-    let before = cpu.owner.get();
-    if !before.is_null() {
-        // SAFETY: the owner's area lives: a thread that goes tells the CPU by `fpu_forget`.
-        unsafe { save(before) };
-    }
+    fpu_release();
     // SAFETY: the caller's thread lives, and its area is complete.
-    unsafe { load(area) };
+    unsafe {
+        load(area);
+        holder(area).write(cpu.index as u64 + 1);
+    }
     cpu.owner.set(area);
 }
 
-/// Brings `area` up to date, should this CPU hold its state.
+/// Stores what the CPU holds of the thread that ran last, so that another may take that thread. The CPU still holds it.
+pub(crate) fn fpu_release() {
+    let cpu = PerCpu::get();
+    if cpu.unsaved.replace(false) {
+        // SAFETY: the owner's area lives: a thread that goes tells the CPU by `fpu_forget`, and since it ran it has not left this CPU.
+        unsafe { save(cpu.owner.get()) };
+    }
+}
+
+/// Brings `area` up to date, should this CPU hold more of it.
 pub(crate) fn fpu_sync(area: *mut u8) {
-    if PerCpu::get().owner.get() == area {
+    let cpu = PerCpu::get();
+    if cpu.unsaved.get() && cpu.owner.get() == area {
         // SAFETY: the caller's area.
         unsafe { save(area) };
     }
 }
 
-/// Makes the CPU forget that it holds the state of `area`: it will be changed, or go.
+/// Makes every CPU forget that it holds the state of `area`: it will be changed, or go.
 pub(crate) fn fpu_forget(area: *mut u8) {
-    let owner: &Cell<*mut u8> = &PerCpu::get().owner;
-    if owner.get() == area {
-        owner.set(core::ptr::null_mut());
+    let cpu = PerCpu::get();
+    if cpu.owner.get() == area {
+        cpu.owner.set(core::ptr::null_mut());
+        cpu.unsaved.set(false);
     }
+    // SAFETY: the caller's area.
+    unsafe { holder(area).write(0) };
+}
+
+/// Where it is noted which CPU loaded the state last: its number and one, 0 for none.
+unsafe fn holder(area: *mut u8) -> *mut u64 {
+    // SAFETY: behind the two bases, before the area.
+    unsafe { area.sub(BASES).cast::<u64>().add(2) }
 }
 
 /// Saves the CPU's state to `area`, but for xmm registers and MXCSR; the state stays in the CPU.

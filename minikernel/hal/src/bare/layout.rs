@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `0xffff_8000_0000_0000` | the direct map: RAM, as far as it is in use, at its physical address; 512 GiB |
 //! | `0xffff_ffff_8000_0000` | the kernel's image, at its physical address |
-//! | `0xffff_ffff_c000_0000` | windows to device registers |
+//! | `0xffff_ffff_c000_0000` | windows to device registers, stacks of the other processors |
 
 use crate::PhysAddr;
 

@@ -15,38 +15,38 @@ mod layout;
 mod loader;
 mod percpu;
 mod power;
+mod processors;
 mod random;
 mod registers;
 mod segments;
 mod serial;
+mod shootdown;
 mod space;
 mod start;
 mod time;
 mod timer;
+mod trampoline;
 mod user_copy;
 mod vectors;
 
 pub(crate) use apic::{apic_id, end_of_interrupt, pending_interrupt, wait_for_interrupt};
 pub(crate) use direct::{MmioWindow, direct, direct_to_phys, map_direct, read_firmware, share_kernel_half};
 pub(crate) use enter::run_user;
-pub(crate) use fpu::{fpu_forget, fpu_layout, fpu_sync};
+pub(crate) use fpu::{fpu_forget, fpu_layout, fpu_release, fpu_sync};
 pub(crate) use ioapic::{configure_ioapics, route_gsi};
+pub(crate) use loader::fw_cfg::cpus as firmware_cpus;
 pub(crate) use power::off as power_off;
+pub(crate) use processors::{call_cpus, cpu_count, cpu_id, interrupt_cpu, start_cpus};
 pub(crate) use random::hardware_random;
 pub(crate) use registers::{rough_tsc, tsc};
 pub(crate) use serial::write as serial_write;
-pub(crate) use space::{flush, leave_root, load_root};
+pub(crate) use space::{flush, leave_tables, load_tables, others_use};
 pub(crate) use start::{loaded, memory_spans};
 pub(crate) use time::{monotonic_ns, offer_reference, rate, wall_clock_ns};
 pub(crate) use timer::{arm_timer, disarm_timer, timer_fired};
 pub(crate) use user_copy::{copy_from_user, copy_to_user, user_cmpxchg_u32, user_load_u32, user_store_u32};
 
 use core::arch::asm;
-
-/// This CPU's number: the boot CPU's.
-pub(crate) fn cpu_id() -> usize {
-    0
-}
 
 /// Reads an I/O port.
 #[inline]

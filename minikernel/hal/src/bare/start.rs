@@ -3,7 +3,9 @@
 use core::cell::UnsafeCell;
 
 use super::{
-    apic, direct, enter, entry, fault, fpu, layout, loader, percpu::PerCpu, registers, serial, vectors,
+    apic, direct, enter, entry, fault, fpu, layout, loader,
+    percpu::{BOOT_CPU, PerCpu, STACK_SIZE},
+    registers, serial, vectors,
 };
 use crate::{
     PhysAddr, PhysRange,
@@ -29,6 +31,10 @@ const SMALL_REGION: u64 = 2 << 20;
 #[unsafe(link_section = ".isopod.link")]
 static LINK: [u8; link::LEN] = link::EMPTY;
 
+unsafe extern "C" {
+    safe static boot_stack: u8;
+}
+
 unsafe extern "Rust" {
     /// Made by [`crate::entry!`].
     safe fn isopod_main(boot: &'static BootInfo) -> !;
@@ -46,7 +52,8 @@ static BOOT: Once<BootInfo> = Once::new();
 pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
     // SAFETY: first of all, once, on the boot CPU. Traps come after segments, whose stacks they use.
     unsafe {
-        PerCpu::install();
+        let stack = &raw const boot_stack as usize;
+        BOOT_CPU.install(stack..stack + STACK_SIZE, PerCpu::boot_fault_stacks());
         vectors::load();
         enter::install();
         registers::set_cr4(registers::cr4() | control_bits());
@@ -84,7 +91,7 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
 }
 
 /// Bits of CR4 beyond those that the entry has set: protections, and segment bases in user code's own hands.
-fn control_bits() -> u64 {
+pub(super) fn control_bits() -> u64 {
     let features = features();
     let bits = [
         (true, GLOBAL_PAGES),

@@ -3,6 +3,7 @@
 
 use core::arch::{asm, naked_asm};
 
+use super::{percpu::PerCpu, shootdown};
 use crate::cpu::features;
 
 /// Copies in; how many bytes came.
@@ -140,6 +141,9 @@ struct Open;
 impl Open {
     #[inline]
     fn new() -> Self {
+        if shootdown::several_run() {
+            shootdown::begin(PerCpu::get());
+        }
         if features().smap {
             // SAFETY: the processor has SMAP and so the instruction. Nothing but the copy runs until it is undone.
             unsafe { asm!("stac", options(nostack)) };
@@ -154,6 +158,9 @@ impl Drop for Open {
         if features().smap {
             // SAFETY: as above.
             unsafe { asm!("clac", options(nostack)) };
+        }
+        if shootdown::several_run() {
+            shootdown::end(PerCpu::get());
         }
     }
 }

@@ -7,7 +7,7 @@ pub use identity::Identity;
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};
 
-use crate::{machine, sync::Once};
+use crate::{machine, memory::OutOfMemory, sync::Once};
 
 /// Abilities of the processor that the kernel uses or tells programs about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -84,14 +84,39 @@ impl Features {
     }
 }
 
+/// The most CPUs that run.
+pub const MOST: usize = 64;
+
 /// Number of this CPU, from 0 on.
+#[inline]
 pub fn id() -> usize {
     machine::cpu_id()
 }
 
 /// CPUs that run.
 pub fn count() -> usize {
-    1
+    machine::cpu_count()
+}
+
+/// How many CPUs the machine has, where firmware tells it without ACPI's tables.
+pub fn told_by_firmware() -> Option<usize> {
+    machine::firmware_cpus()
+}
+
+/// Starts as many CPUs as make `count` in all, at most [`MOST`]; each then runs `main`, on a stack of its own. Returns at once: [`count`]
+/// tells when they run. To be called once, on the boot CPU.
+pub fn start_others(count: usize, main: fn() -> !) -> Result<(), OutOfMemory> {
+    machine::start_cpus(count, main)
+}
+
+/// Calls the CPUs once more that [`start_others`] has called in vain: the first call may get lost on its way to a real one.
+pub fn call_others() {
+    machine::call_cpus();
+}
+
+/// Interrupts another CPU: user code is left there with [`crate::user::Trap::Interrupt`], and sleep ends.
+pub fn interrupt(id: usize) {
+    machine::interrupt_cpu(id);
 }
 
 /// Who made the processor and what programs may know of it; for `/proc/cpuinfo`.

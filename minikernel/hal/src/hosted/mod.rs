@@ -25,8 +25,8 @@ pub(crate) use heap::is_exhausted;
 pub(crate) use ram::test_range;
 pub(crate) use ram::{direct, direct_to_phys, loaded, map_direct, memory_spans, read_firmware};
 pub(crate) use user::{
-    copy_from_user, copy_to_user, flush, fpu_forget, fpu_layout, fpu_sync, leave_root, load_root, run_user,
-    share_kernel_half, user_cmpxchg_u32, user_load_u32, user_store_u32,
+    copy_from_user, copy_to_user, flush, fpu_forget, fpu_layout, fpu_release, fpu_sync, leave_tables,
+    load_tables, others_use, run_user, share_kernel_half, user_cmpxchg_u32, user_load_u32, user_store_u32,
 };
 
 use core::cell::Cell;
@@ -37,10 +37,30 @@ use std::{
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use crate::clock::{Rate, Reference};
+use crate::{
+    clock::{Rate, Reference},
+    memory::OutOfMemory,
+};
 
 pub(crate) fn cpu_id() -> usize {
     0
+}
+
+pub(crate) fn cpu_count() -> usize {
+    1
+}
+
+/// There are none but the one that runs the test.
+pub(crate) fn interrupt_cpu(_index: usize) {}
+
+pub(crate) fn start_cpus(_count: usize, _main: fn() -> !) -> Result<(), OutOfMemory> {
+    Ok(())
+}
+
+pub(crate) fn call_cpus() {}
+
+pub(crate) fn firmware_cpus() -> Option<usize> {
+    None
 }
 
 pub(crate) fn apic_id() -> u32 {

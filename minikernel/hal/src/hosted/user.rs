@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use core::{
-    cell::{Cell, RefCell},
+    cell::RefCell,
     ops::Range,
     ptr,
     sync::atomic::{AtomicU32, Ordering},
@@ -12,14 +12,14 @@ use std::thread_local;
 use crate::{
     PAGE_SIZE, PhysAddr,
     frame::Frame,
-    paging::{Access, translate},
+    paging::{Access, ActiveTables, translate},
     user::{FpuLayout, Trap, UserContext},
 };
 
 type UserCode = Box<dyn FnMut(&mut UserContext) -> Trap>;
 
 thread_local! {
-    static ACTIVE: Cell<Option<PhysAddr>> = const { Cell::new(None) };
+    static ACTIVE: RefCell<Option<ActiveTables>> = const { RefCell::new(None) };
     static USER: RefCell<Option<UserCode>> = const { RefCell::new(None) };
 }
 
@@ -30,27 +30,38 @@ pub fn set_user(code: impl FnMut(&mut UserContext) -> Trap + 'static) {
 
 /// What the address space activated on this thread holds at `address`: physical address and rights.
 pub fn active_translation(address: usize) -> Option<(PhysAddr, Access)> {
-    translate(ACTIVE.get()?, address)
+    translate(active()?, address)
 }
 
 pub(crate) fn run_user(context: &mut UserContext) -> Trap {
     USER.with_borrow_mut(|code| code.as_mut().expect("a test that runs user code calls set_user")(context))
 }
 
-pub(crate) fn load_root(root: PhysAddr) {
-    ACTIVE.set(Some(root));
+fn active() -> Option<PhysAddr> {
+    ACTIVE.with_borrow(|active| active.as_ref().map(|tables| tables.root()))
 }
 
-pub(crate) fn leave_root(root: PhysAddr) {
-    if ACTIVE.get() == Some(root) {
-        ACTIVE.set(None);
+pub(crate) fn load_tables(tables: &ActiveTables) {
+    if active() != Some(tables.root()) {
+        drop(ACTIVE.replace(Some(ActiveTables::clone(tables))));
     }
+}
+
+pub(crate) fn leave_tables(tables: &ActiveTables) {
+    if active() == Some(tables.root()) {
+        drop(ACTIVE.take());
+    }
+}
+
+/// What other threads have active are address spaces of other tests.
+pub(crate) fn others_use(_tables: &ActiveTables) -> bool {
+    false
 }
 
 pub(crate) fn share_kernel_half(_root: &Frame) {}
 
 /// Software walks cache nothing.
-pub(crate) fn flush(_root: PhysAddr, _range: Range<usize>) {}
+pub(crate) fn flush(_tables: &ActiveTables, _range: Range<usize>) {}
 
 /// Pointer to the byte at `address`, if the program may do this with it.
 fn reach(address: usize, need: Access) -> Option<*mut u8> {
@@ -108,5 +119,7 @@ pub(crate) fn fpu_layout() -> FpuLayout {
 
 /// No processor holds the registers: nothing runs but tests.
 pub(crate) fn fpu_sync(_area: *mut u8) {}
+
+pub(crate) fn fpu_release() {}
 
 pub(crate) fn fpu_forget(_area: *mut u8) {}

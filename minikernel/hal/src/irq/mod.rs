@@ -12,6 +12,9 @@ const FIRST: u8 = 0x30;
 const END: u8 = 0xf0;
 /// The timer of a CPU.
 pub(crate) const TIMER_VECTOR: u8 = 0xf0;
+/// From another CPU: there is something to do.
+#[cfg_attr(not(isopod_bare), expect(dead_code, reason = "hosted, there are no other CPUs"))]
+pub(crate) const KICK_VECTOR: u8 = 0xf1;
 /// What the local APIC delivers when an interrupt went away before it was taken; needs no end-of-interrupt.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
 

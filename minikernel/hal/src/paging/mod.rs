@@ -10,9 +10,10 @@ mod table;
 pub use entry::Access;
 pub(crate) use entry::{Bits, Entry};
 
-use core::{fmt, mem::ManuallyDrop, ops::Range};
+use alloc::sync::Arc;
+use core::{fmt, mem::ManuallyDrop, ops::Range, sync::atomic::AtomicU64};
 
-use crate::{PAGE_SIZE, frame::Frame, machine, memory::OutOfMemory};
+use crate::{PAGE_SIZE, PhysAddr, frame::Frame, machine, memory::OutOfMemory};
 use table::{LEVELS, Slot, Table, index, span};
 
 /// End of the user half. The last page below the canonical border stays unmapped, since a `syscall` instruction at its
@@ -43,7 +44,36 @@ pub struct Shared {
 
 /// The user half of an address space.
 pub struct PageTable {
+    tables: ActiveTables,
+}
+
+/// The tables as a processor has them that may walk them.
+pub(crate) type ActiveTables = Arc<Tables>;
+
+/// The tables of an address space. They go when neither the address space nor a processor has them any more.
+pub(crate) struct Tables {
     root: Frame,
+    /// The processors in whose CR3 they are, a bit each.
+    pub(crate) cpus: AtomicU64,
+}
+
+impl Tables {
+    /// Where the highest table lies.
+    #[inline]
+    pub(crate) fn root(&self) -> PhysAddr {
+        self.root.phys()
+    }
+
+    fn table(&self) -> Table {
+        // SAFETY: the root is a table and lives as long as `self`.
+        unsafe { Table::at(self.root.phys()) }
+    }
+}
+
+impl Drop for Tables {
+    fn drop(&mut self) {
+        free_below(self.table(), LEVELS - 1, 0..table::ENTRIES / 2, true);
+    }
 }
 
 impl PageTable {
@@ -51,7 +81,7 @@ impl PageTable {
     pub fn new() -> Result<Self, OutOfMemory> {
         let root = Frame::zeroed()?;
         machine::share_kernel_half(&root);
-        Ok(Self { root })
+        Ok(Self { tables: Arc::new(Tables { root, cpus: AtomicU64::new(0) }) })
     }
 
     /// Maps `frame` at `page`; returns what was mapped there.
@@ -218,7 +248,7 @@ impl PageTable {
     /// until another one is activated, or this one is dropped.
     #[inline]
     pub fn activate(&self) {
-        machine::load_root(self.root.phys());
+        machine::load_tables(&self.tables);
     }
 
     /// Calls `act` for each leaf with a page in `range` until it returns false; whether it did.
@@ -282,12 +312,15 @@ impl PageTable {
     }
 
     fn root(&self) -> Table {
-        // SAFETY: the root is a table and lives as long as `self`.
-        unsafe { Table::at(self.root.phys()) }
+        self.tables.table()
     }
 
-    /// Frees the lowest tables that lie wholly in `range`; its pages have been taken away.
+    /// Frees the lowest tables that lie wholly in `range`; its pages have been taken away. They stay where another processor may be walking
+    /// them: those processors have forgotten the pages, but not that there are tables.
     fn free_tables(&mut self, range: Range<usize>) {
+        if machine::others_use(&self.tables) {
+            return;
+        }
         let first = range.start.next_multiple_of(span(1));
         let mut page = first;
         while page < range.end && range.end - page >= span(1) {
@@ -314,9 +347,9 @@ impl PageTable {
         }
     }
 
-    /// Forgets the translations of `range` on this CPU.
+    /// Has every processor forget the translations of `range`.
     fn flush(&self, range: Range<usize>) {
-        machine::flush(self.root.phys(), range);
+        machine::flush(&self.tables, range);
     }
 }
 
@@ -332,32 +365,39 @@ fn borrow(entry: Entry) -> ManuallyDrop<Mapped> {
     })
 }
 
-/// Frees the tables below `table`, a table of `level`, with the pages that they map.
-fn free_below(table: Table, level: usize, entries: Range<usize>) {
+/// Frees the pages that the tables below `table`, a table of `level`, map, and these tables too if they are `unused`.
+fn free_below(table: Table, level: usize, entries: Range<usize>, unused: bool) {
     for at in entries {
-        let entry = table.slot(at).swap(Entry::EMPTY);
+        let slot = table.slot(at);
+        let entry = slot.get();
         if level == 0 && entry.has_page() {
-            // SAFETY: the entry was taken out of its table, so its reference is ours.
-            drop(unsafe { entry.into_frame() });
+            // SAFETY: the entry is taken out of its table, so its reference is ours.
+            drop(unsafe { slot.swap(Entry::EMPTY).into_frame() });
         } else if level > 0 && entry.is_present() {
-            // SAFETY: the entry pointed to a table that is now ours alone.
-            free_below(unsafe { Table::at(entry.address()) }, level - 1, 0..table::ENTRIES);
-            // SAFETY: tables are made from managed frames in `make`; this one is empty and out of the tree.
-            drop(unsafe { Frame::from_raw(entry.address(), true) });
+            // SAFETY: entries of the upper levels point to tables, and this one is freed below at the earliest.
+            free_below(unsafe { Table::at(entry.address()) }, level - 1, 0..table::ENTRIES, unused);
+            if unused {
+                slot.set(Entry::EMPTY);
+                // SAFETY: tables are made from managed frames in `make`; this one is empty and out of the tree.
+                drop(unsafe { Frame::from_raw(entry.address(), true) });
+            }
         }
     }
 }
 
 impl Drop for PageTable {
     fn drop(&mut self) {
-        machine::leave_root(self.root.phys());
-        free_below(self.root(), LEVELS - 1, 0..table::ENTRIES / 2);
+        machine::leave_tables(&self.tables);
+        if Arc::strong_count(&self.tables) > 1 {
+            // A processor that idles, or that is about to take up something else, is still here: it keeps the tables, but no program's memory.
+            free_below(self.root(), LEVELS - 1, 0..table::ENTRIES / 2, false);
+        }
     }
 }
 
 impl fmt::Debug for PageTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "PageTable({})", self.root.phys())
+        write!(f, "PageTable({})", self.tables.root())
     }
 }
 
@@ -373,7 +413,7 @@ fn check(range: Range<usize>) {
 
 /// What the processor finds for `address` in the tables at `root`, looked up in software.
 #[cfg(not(isopod_bare))]
-pub(crate) fn translate(root: crate::PhysAddr, address: usize) -> Option<(crate::PhysAddr, Access)> {
+pub(crate) fn translate(root: PhysAddr, address: usize) -> Option<(PhysAddr, Access)> {
     // SAFETY: the caller's root is the active one, which is alive.
     let mut table = unsafe { Table::at(root) };
     for level in (1..LEVELS).rev() {

@@ -2,7 +2,7 @@
 //! in between, and every order that the memory model allows is tried. What models are made of takes them from here.
 
 #[cfg(not(loom))]
-pub use core::sync::atomic::{AtomicBool, Ordering};
+pub use core::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 #[cfg(loom)]
-pub use loom::sync::atomic::{AtomicBool, Ordering};
+pub use loom::sync::atomic::{AtomicBool, AtomicU8, Ordering};

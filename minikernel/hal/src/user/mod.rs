@@ -70,6 +70,12 @@ const USER_FLAGS: u64 = 0x0025_4dd5;
 /// Flags that are always set in user mode: the fixed one and the interrupt flag.
 const FIXED_FLAGS: u64 = 0x202;
 
+/// Stores what this CPU still holds of the thread that it ran last, so that any CPU may run that thread next. To be called where a thread
+/// gives up the CPU.
+pub fn release() {
+    machine::fpu_release();
+}
+
 /// What the processor holds of a user thread.
 #[derive(Debug)]
 pub struct UserContext {

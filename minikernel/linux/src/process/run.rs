@@ -10,7 +10,7 @@ use core::pin::pin;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
-use isopod_hal::user::{Trap, UserContext};
+use isopod_hal::user::{self, Trap, UserContext};
 use isopod_hal::{clock, irq};
 
 use super::{Thread, current, exit, first, pids};
@@ -119,8 +119,7 @@ async fn begin(thread: Arc<Thread>, program: Program) {
 /// Starts a thread whose life is `life`.
 pub(super) fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
     pids::register(thread);
-    let waker = sched::spawn(in_space(Arc::clone(thread), life));
-    thread.set_waker(waker);
+    thread.set_task(sched::spawn(in_space(Arc::clone(thread), life)));
 }
 
 /// Runs a thread's life in its process's address space, and counts the CPU time it takes.
@@ -132,6 +131,7 @@ async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
         let _entered = current::enter(&thread);
         thread.process().memory.lock().activate();
         let outcome = life.as_mut().poll(context);
+        user::release();
         thread.running_since.store(0, Ordering::Relaxed);
         thread.run_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
         outcome

@@ -2,7 +2,6 @@
 
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use core::task::Waker;
 
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFile;
@@ -10,6 +9,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::{FileTable, FsContext, Identity, Process, Scheduling};
+use crate::sched::TaskRef;
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 use crate::syscall::watch::FILTERED;
@@ -88,7 +88,7 @@ pub struct Thread {
     exiting: AtomicBool,
     /// There may be something to do before it goes on with user code: a signal, a stop, its end. What all calls look at.
     work: AtomicBool,
-    waker: Once<Waker>,
+    task: Once<TaskRef>,
 }
 
 impl Thread {
@@ -131,7 +131,7 @@ impl Thread {
             name: SpinLock::new(([0; NAME_MAX + 1], 0)),
             exiting: AtomicBool::new(false),
             work: AtomicBool::new(true),
-            waker: Once::new(),
+            task: Once::new(),
         })
     }
 
@@ -239,9 +239,14 @@ impl Thread {
         slot.1 = length;
     }
 
-    /// Remembers how to make the thread's task run.
-    pub(super) fn set_waker(&self, waker: Waker) {
-        self.waker.get_or_init(|| waker);
+    /// Remembers the task that is the thread's life.
+    pub(super) fn set_task(&self, task: TaskRef) {
+        let _ = self.task.set(task);
+    }
+
+    /// The task that is the thread's life; `None` before it has begun.
+    pub fn task(&self) -> Option<&TaskRef> {
+        self.task.get()
     }
 
     /// The thread, which is the caller's, has something to do before it goes on with user code.
@@ -263,8 +268,8 @@ impl Thread {
     /// Makes the thread notice what has been changed about it or its process: its wait ends, or user code is left, if that is to be.
     pub fn notice(&self) {
         self.set_work();
-        if let Some(waker) = self.waker.get() {
-            waker.wake_by_ref();
+        if let Some(task) = self.task.get() {
+            task.call();
         }
     }
 

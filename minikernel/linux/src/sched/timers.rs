@@ -1,6 +1,6 @@
 //! Timers: what is to be woken at which time.
 //!
-//! One ordered map serves every sleep of the kernel: nanosleep, time-outs of poll and futex, interval timers. The hardware
+//! One ordered map for each CPU serves every sleep of the kernel: nanosleep, time-outs of poll and futex, interval timers. The hardware
 //! timer is armed once, for the first of them, right before the CPU goes idle or back to user code.
 
 use alloc::collections::BTreeMap;
@@ -10,28 +10,39 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use core::task::{Context, Poll, Waker};
 
 use isopod_hal::sync::SpinLock;
-use isopod_hal::{clock, timer};
+use isopod_hal::{clock, cpu, timer};
 
-use super::preempt;
+use super::processor;
 
 /// Deadline in nanoseconds since boot, then a number that tells timers of one deadline apart.
 type Key = (u64, u64);
 
-static TIMERS: SpinLock<BTreeMap<Key, Waker>> = SpinLock::new(BTreeMap::new());
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
-/// What the hardware timer is armed for; `u64::MAX` when it is not. Arming costs a VM exit on most hypervisors.
-static ARMED: AtomicU64 = AtomicU64::new(u64::MAX);
+
+/// The timers of one CPU.
+pub(super) struct Timers {
+    map: SpinLock<BTreeMap<Key, Waker>>,
+    /// What the hardware timer is armed for; `u64::MAX` when it is not. Arming costs a VM exit on most hypervisors.
+    armed: AtomicU64,
+}
 
 /// A sleep until a point of time; see [`sleep_until`].
 #[derive(Debug)]
 pub struct Sleep {
     deadline: u64,
-    key: Option<Key>,
+    entry: Option<Entry>,
+}
+
+/// Where a sleep is entered.
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    cpu: usize,
+    key: Key,
 }
 
 /// Sleeps until `deadline`, in nanoseconds since boot. A deadline of `u64::MAX` never comes.
 pub fn sleep_until(deadline: u64) -> Sleep {
-    Sleep { deadline, key: None }
+    Sleep { deadline, entry: None }
 }
 
 impl Future for Sleep {
@@ -43,20 +54,33 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         if self.deadline != u64::MAX {
-            let deadline = self.deadline;
-            let key = *self.key.get_or_insert_with(|| (deadline, NEXT_ID.fetch_add(1, Ordering::Relaxed)));
-            // Entered anew at each poll: the waker may have changed, and an early wake-up may have taken the entry.
-            TIMERS.lock().insert(key, context.waker().clone());
-            preempt::note_change();
+            self.enter(context.waker());
         }
         Poll::Pending
     }
 }
 
 impl Sleep {
+    /// Enters it with this CPU. Anew at each poll: the waker may have changed, an early wake-up may have taken the entry, and the task may have
+    /// come to another CPU.
+    fn enter(&mut self, waker: &Waker) {
+        let cpu = cpu::id();
+        if self.entry.is_some_and(|entry| entry.cpu != cpu) {
+            self.cancel();
+        }
+        let entry = self.entry.get_or_insert_with(|| Entry {
+            cpu,
+            key: (self.deadline, NEXT_ID.fetch_add(1, Ordering::Relaxed)),
+        });
+        let processor = processor::this();
+        let old = processor.timers.map.lock().insert(entry.key, waker.clone());
+        drop(old);
+        processor.note_change();
+    }
+
     fn cancel(&mut self) {
-        if let Some(key) = self.key.take() {
-            let waker = TIMERS.lock().remove(&key);
+        if let Some(Entry { cpu, key }) = self.entry.take() {
+            let waker = processor::number(cpu).timers.map.lock().remove(&key);
             drop(waker);
         }
     }
@@ -81,40 +105,49 @@ pub async fn timeout_at<F: Future>(deadline: u64, future: F) -> Option<F::Output
     .await
 }
 
-/// The earliest deadline, if any.
-pub fn next_deadline() -> Option<u64> {
-    TIMERS.lock().first_key_value().map(|(&(deadline, _), _)| deadline)
-}
-
 /// The hardware timer has interrupted: wakes everything whose time has come. It may have been early, and is not armed any more in any case.
 pub fn timer_interrupt() {
-    ARMED.store(u64::MAX, Ordering::Relaxed);
-    preempt::note_change();
+    let processor = processor::this();
+    processor.timers.armed.store(u64::MAX, Ordering::Relaxed);
+    processor.note_change();
     expire();
 }
 
-/// Wakes everything whose time has come.
+/// Wakes everything of this CPU's whose time has come.
 pub fn expire() {
     let now = clock::monotonic_ns();
-    while let Some(waker) = take_due(now) {
+    let timers = &processor::this().timers;
+    while let Some(waker) = timers.take_due(now) {
         waker.wake();
     }
 }
 
-fn take_due(now: u64) -> Option<Waker> {
-    let mut timers = TIMERS.lock();
-    let entry = timers.first_entry().filter(|entry| entry.key().0 <= now)?;
-    Some(entry.remove())
-}
+impl Timers {
+    pub(super) const fn new() -> Self {
+        Self { map: SpinLock::new(BTreeMap::new()), armed: AtomicU64::new(u64::MAX) }
+    }
 
-/// Arms the hardware timer for the next deadline or the end of the time slice, unless it already is armed for it.
-pub(super) fn arm_next() {
-    let Some(next) = next_deadline().into_iter().chain(preempt::deadline()).min() else { return };
-    // A timer armed too early costs one idle interrupt; moving it later would cost a VM exit each time.
-    let armed = ARMED.load(Ordering::Relaxed);
-    // One whose time has come without an interrupt so far is armed anew, lest everything wait for it.
-    if next < armed || armed <= clock::monotonic_ns() {
-        ARMED.store(next, Ordering::Relaxed);
-        timer::arm(next);
+    fn take_due(&self, now: u64) -> Option<Waker> {
+        let mut timers = self.map.lock();
+        let entry = timers.first_entry().filter(|entry| entry.key().0 <= now)?;
+        Some(entry.remove())
+    }
+
+    /// The earliest deadline, if any.
+    fn next_deadline(&self) -> Option<u64> {
+        self.map.lock().first_key_value().map(|(&(deadline, _), _)| deadline)
+    }
+
+    /// Arms the hardware timer, which must be this CPU's, for the next deadline or the end of the time slice, unless it already is armed
+    /// for it.
+    pub(super) fn arm_next(&self, slice_end: Option<u64>) {
+        let Some(next) = self.next_deadline().into_iter().chain(slice_end).min() else { return };
+        // A timer armed too early costs one idle interrupt; moving it later would cost a VM exit each time.
+        let armed = self.armed.load(Ordering::Relaxed);
+        // One whose time has come without an interrupt so far is armed anew, lest everything wait for it.
+        if next < armed || armed <= clock::monotonic_ns() {
+            self.armed.store(next, Ordering::Relaxed);
+            timer::arm(next);
+        }
     }
 }

@@ -6,8 +6,9 @@ use crate::port::Port;
 
 const SELECTOR: Port<u16> = Port::new(0x510);
 const DATA: Port<u8> = Port::new(0x511);
-/// Keys: the signature, and the directory of files.
+/// Keys: the signature, the number of processors that run, and the directory of files.
 const SIGNATURE: u16 = 0x00;
+const CPUS: u16 = 0x05;
 const DIRECTORY: u16 = 0x19;
 const MAP_FILE: &[u8] = b"etc/e820\0";
 /// Entries of the directory, and of the map, that are looked at.
@@ -15,8 +16,7 @@ const MAX: u32 = 256;
 
 /// Reads the map.
 pub(super) fn take_memory_map(loaded: &mut Loaded) {
-    SELECTOR.write(SIGNATURE);
-    if next::<4>() != *b"QEMU" {
+    if !is_there() {
         return;
     }
     let Some((key, len)) = find(MAP_FILE) else { return };
@@ -32,6 +32,19 @@ pub(super) fn take_memory_map(loaded: &mut Loaded) {
             kind: u32::from_le_bytes(next()),
         })
     });
+}
+
+/// How many processors the machine has.
+pub(crate) fn cpus() -> Option<usize> {
+    is_there().then(|| {
+        SELECTOR.write(CPUS);
+        usize::from(u16::from_le_bytes(next()))
+    })
+}
+
+fn is_there() -> bool {
+    SELECTOR.write(SIGNATURE);
+    next::<4>() == *b"QEMU"
 }
 
 /// Key and length of a file. A directory entry is: length, key (big endian), two bytes, the name in 56.

@@ -1,0 +1,198 @@
+//! What each CPU has to do, and who does what: the run queues.
+//!
+//! A task that is woken goes to a CPU that sleeps, best to the one it ran on last; if none does, to the CPU that woke it. A CPU with nothing
+//! to do takes from the queues of others. So a task waits only while all CPUs that it may run on work.
+
+use alloc::sync::Arc;
+
+use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
+use isopod_hal::cpu;
+use isopod_hal::sync::SpinLock;
+
+use super::queue::Queue;
+use super::task::Task;
+use super::timers::Timers;
+
+/// One CPU. What others look at comes first.
+#[repr(align(64))]
+pub(super) struct Processor {
+    queue: SpinLock<Queue>,
+    /// How many tasks are in the queue, for a look without the lock.
+    waiting: AtomicUsize,
+    /// It waits for an interrupt, or is about to.
+    sleeps: AtomicBool,
+    /// A task or a timer has come, or the timer may have to be armed for another reason, since this was last looked at.
+    pub(super) changed: AtomicBool,
+    /// The running task must not stay on this CPU.
+    pub(super) must_move: AtomicBool,
+    /// When the slice of the running task ends; 0 while nobody has asked.
+    pub(super) slice_end: AtomicU64,
+    pub(super) timers: Timers,
+}
+
+static PROCESSORS: [Processor; cpu::MOST] = [const {
+    Processor {
+        queue: SpinLock::new(Queue::new()),
+        waiting: AtomicUsize::new(0),
+        sleeps: AtomicBool::new(false),
+        changed: AtomicBool::new(true),
+        must_move: AtomicBool::new(false),
+        slice_end: AtomicU64::new(0),
+        timers: Timers::new(),
+    }
+}; cpu::MOST];
+
+/// The CPUs that take tasks, a bit each.
+static TAKING: AtomicU64 = AtomicU64::new(1);
+
+/// The CPU that runs this.
+#[inline]
+pub(super) fn this() -> &'static Processor {
+    &PROCESSORS[cpu::id()]
+}
+
+/// The CPU of this number.
+pub(super) fn number(cpu: usize) -> &'static Processor {
+    &PROCESSORS[cpu]
+}
+
+/// This CPU takes tasks from now on.
+pub(super) fn begin() {
+    TAKING.fetch_or(1 << cpu::id(), Ordering::Relaxed);
+}
+
+/// Puts a task that was woken into a run queue.
+pub(super) fn enqueue(task: Arc<Task>) {
+    let here = cpu::id();
+    let target = place_for(&task, here, |_| false);
+    put(task, target, here);
+}
+
+/// Puts a task into a run queue that has run and wants to go on. It changes to another CPU if it would not wait longer there: so all tasks get
+/// their share where there are more of them than CPUs.
+pub(super) fn enqueue_again(task: Arc<Task>) {
+    let here = cpu::id();
+    let waiting = this().waiting.load(Ordering::Relaxed);
+    let target = place_for(&task, here, |other| other.waiting.load(Ordering::Relaxed) < waiting);
+    put(task, target, here);
+}
+
+/// The CPU for a task: one that sleeps; else one that is `better`; else this one, if it may be; else whichever it may run on.
+fn place_for(task: &Task, here: usize, better: impl Fn(&Processor) -> bool) -> usize {
+    let taking = TAKING.load(Ordering::Relaxed);
+    if taking == 1 {
+        return here;
+    }
+    let wanted = task.affinity() & taking;
+    // Where none of its CPUs is there any more, it may run on all, as on Linux.
+    let allowed = if wanted == 0 { taking } else { wanted };
+    let cpus = || (0..cpu::MOST).filter(|cpu| allowed >> cpu & 1 == 1);
+    let last = task.last_cpu();
+    if allowed >> last & 1 == 1 && last != here && PROCESSORS[last].sleeps.load(Ordering::Relaxed) {
+        return last;
+    }
+    if allowed == 1 << here {
+        return here;
+    }
+    sleeper(allowed)
+        .or_else(|| cpus().find(|&cpu| cpu != here && better(&PROCESSORS[cpu])))
+        .or_else(|| (allowed >> here & 1 == 1).then_some(here))
+        .or_else(|| cpus().min_by_key(|&cpu| PROCESSORS[cpu].waiting.load(Ordering::Relaxed)))
+        .unwrap_or(here)
+}
+
+fn put(task: Arc<Task>, target: usize, here: usize) {
+    let processor = &PROCESSORS[target];
+    let affinity = task.affinity();
+    let mut queue = processor.queue.lock();
+    queue.push(task);
+    processor.waiting.store(queue.len(), Ordering::Relaxed);
+    drop(queue);
+    processor.note_change();
+    if target != here {
+        // Awake or asleep: user code must be left there, so that its time slice begins.
+        rouse(target);
+    } else if TAKING.load(Ordering::Relaxed) != 1 {
+        // One that has fallen asleep since the look at it has not seen the task.
+        fence(Ordering::SeqCst);
+        if let Some(other) = sleeper(affinity) {
+            rouse(other);
+        }
+    }
+}
+
+fn rouse(cpu: usize) {
+    PROCESSORS[cpu].sleeps.store(false, Ordering::Relaxed);
+    cpu::interrupt(cpu);
+}
+
+/// A CPU of these that sleeps.
+fn sleeper(cpus: u64) -> Option<usize> {
+    let mut left = cpus & TAKING.load(Ordering::Relaxed);
+    while left != 0 {
+        let cpu = left.trailing_zeros() as usize;
+        if PROCESSORS[cpu].sleeps.load(Ordering::Relaxed) {
+            return Some(cpu);
+        }
+        left &= left - 1;
+    }
+    None
+}
+
+/// The running task's CPUs have changed: has it leave the one it runs on, if that is none of them.
+pub(super) fn move_away(task: &Task, place: usize) {
+    let Some(processor) = PROCESSORS.get(place) else { return };
+    if !task.may_run_on(place) && TAKING.load(Ordering::Relaxed) & task.affinity() != 0 {
+        processor.must_move.store(true, Ordering::Relaxed);
+        if place != cpu::id() {
+            cpu::interrupt(place);
+        }
+    }
+}
+
+/// The next task for this CPU: its own, or one that waits elsewhere.
+pub(super) fn next() -> Option<Arc<Task>> {
+    let here = cpu::id();
+    PROCESSORS[here].take(here).or_else(|| {
+        let taking = TAKING.load(Ordering::Relaxed);
+        if taking == 1 << here {
+            return None;
+        }
+        let others = (here + 1..cpu::MOST).chain(0..here);
+        others.filter(|other| taking >> other & 1 == 1).find_map(|other| PROCESSORS[other].take(here))
+    })
+}
+
+impl Processor {
+    /// Takes a task out that CPU `cpu` may run.
+    fn take(&self, cpu: usize) -> Option<Arc<Task>> {
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            return None;
+        }
+        let mut queue = self.queue.lock();
+        let task = queue.take(cpu);
+        self.waiting.store(queue.len(), Ordering::Relaxed);
+        task
+    }
+
+    /// True when a task waits for this CPU.
+    pub(super) fn has_ready(&self) -> bool {
+        self.waiting.load(Ordering::Relaxed) != 0
+    }
+
+    /// Has [`super::before_user`] look at what there is.
+    pub(super) fn note_change(&self) {
+        self.changed.store(true, Ordering::Release);
+    }
+
+    /// About to sleep: others interrupt it from now on when they give it something to do. The caller must look once more whether they have.
+    pub(super) fn prepare_sleep(&self) {
+        self.sleeps.store(true, Ordering::Relaxed);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Awake.
+    pub(super) fn end_sleep(&self) {
+        self.sleeps.store(false, Ordering::Relaxed);
+    }
+}
