@@ -143,9 +143,11 @@ fn bash_controls_its_jobs() -> Result<()> {
     session.expect("[1]+ sleep 100 &")?;
     session.press("kill %1; wait\r")?;
     session.expect("[1]+  Terminated              sleep 100")?;
-    // Ctrl-C reaches the foreground job only.
+    // Ctrl-C reaches the foreground job only. It must be there: a shell that has not given it the terminal yet takes the signal itself.
     session.press("cat; echo \"ended: $?\"\r")?;
     session.expect("ended: $?\"\r\n")?;
+    session.press("here\r")?;
+    session.expect("here\r\nhere\r\n")?;
     session.press("\x03")?;
     session.expect("^C")?;
     session.expect("ready> ")?;

@@ -66,6 +66,8 @@ struct Output {
     pages: [Option<Dma>; OUTPUT_BUFFERS as usize - 1],
     /// Buffers that the device does not have.
     free: Vec<u16>,
+    /// Since the last interrupt somebody may have begun to wait for a buffer to come back.
+    awaited: bool,
 }
 
 /// A virtio console.
@@ -135,15 +137,15 @@ impl VirtioConsole {
         Ok(input.arrived.len() > before)
     }
 
-    /// Collects returned output buffers; true if there are any.
+    /// Collects returned output buffers; true if there is one, and somebody may wait for it. Whoever looked since the device announced it
+    /// may have collected it already, so that it need not be new.
     fn harvest_output(&self) -> Result<bool, Violation> {
         let mut output = self.output.lock();
-        let before = output.free.len();
         output.harvest()?;
         while output.free.is_empty() && !output.queue.listen() {
             output.harvest()?;
         }
-        Ok(output.free.len() > before)
+        Ok(!output.free.is_empty() && core::mem::take(&mut output.awaited))
     }
 
     /// Writes what there is room for.
@@ -160,6 +162,7 @@ impl VirtioConsole {
             }
             // Whoever waits for room must hear of the next buffer that comes back. One that has come back already
             // is not announced.
+            output.awaited = true;
             if output.queue.listen() {
                 return Ok(written);
             }
@@ -247,7 +250,7 @@ impl Output {
         queue.silence();
         // Last in, first out: so that the first buffer, which is always there, serves a quiet console.
         let free = (0..OUTPUT_BUFFERS.min(queue.size())).rev().collect();
-        Self { queue, pages: [const { None }; OUTPUT_BUFFERS as usize - 1], free }
+        Self { queue, pages: [const { None }; OUTPUT_BUFFERS as usize - 1], free, awaited: false }
     }
 
     fn harvest(&mut self) -> Result<(), Violation> {
@@ -326,6 +329,7 @@ impl CharDevice for VirtioConsole {
             if self.is_dead() || output.harvest().is_err() || output.free.len() == all {
                 return true;
             }
+            output.awaited = true;
             if output.queue.listen() {
                 return false;
             }

@@ -40,6 +40,7 @@ pub(crate) use processors::{call_cpus, cpu_count, cpu_id, interrupt_cpu, start_c
 pub(crate) use random::hardware_random;
 pub(crate) use registers::{rough_tsc, tsc};
 pub(crate) use serial::write as serial_write;
+pub(crate) use shootdown::synchronize_cpus;
 pub(crate) use space::{flush, leave_tables, load_tables, others_use};
 pub(crate) use start::{loaded, memory_spans};
 pub(crate) use time::{monotonic_ns, offer_reference, rate, wall_clock_ns};

@@ -70,6 +70,13 @@ pub(super) fn ask(cpus: u64) {
     }
 }
 
+/// Has all other CPUs that reach user memory stop or forget: a barrier for what runs on them.
+pub(crate) fn synchronize_cpus() {
+    if several_run() {
+        ask(!(1 << PerCpu::get().index));
+    }
+}
+
 fn chosen(cpus: u64) -> impl Iterator<Item = &'static PerCpu> {
     (0..processors::MOST).filter(move |index| cpus >> index & 1 == 1).filter_map(processors::cpu)
 }

@@ -119,6 +119,11 @@ pub fn interrupt(id: usize) {
     machine::interrupt_cpu(id);
 }
 
+/// Returns when every other CPU has passed a full memory barrier since the call, and runs no user code that it fetched before.
+pub fn synchronize() {
+    machine::synchronize_cpus();
+}
+
 /// Who made the processor and what programs may know of it; for `/proc/cpuinfo`.
 pub fn identity() -> Identity {
     Identity::read()

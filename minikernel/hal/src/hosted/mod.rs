@@ -59,6 +59,8 @@ pub(crate) fn start_cpus(_count: usize, _main: fn() -> !) -> Result<(), OutOfMem
 
 pub(crate) fn call_cpus() {}
 
+pub(crate) fn synchronize_cpus() {}
+
 pub(crate) fn firmware_cpus() -> Option<usize> {
     None
 }

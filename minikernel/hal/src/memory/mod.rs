@@ -110,11 +110,13 @@ pub struct MemoryStats {
 
 /// The state of memory now.
 pub fn memory_stats() -> MemoryStats {
+    // Before the other lock: the heap takes frames while it holds its own.
+    let heap_bytes = crate::heap::used_bytes();
     let buddy = memory().buddy.lock();
     MemoryStats {
         total_frames: buddy.total(),
         free_frames: buddy.free_frames(),
-        heap_bytes: crate::heap::used_bytes(),
+        heap_bytes,
         reserve_frames: buddy.reserve(),
     }
 }

@@ -54,6 +54,7 @@ pub(crate) type ActiveTables = Arc<Tables>;
 pub(crate) struct Tables {
     root: Frame,
     /// The processors in whose CR3 they are, a bit each.
+    #[cfg_attr(not(isopod_bare), expect(dead_code, reason = "hosted, walks cache nothing"))]
     pub(crate) cpus: AtomicU64,
 }
 

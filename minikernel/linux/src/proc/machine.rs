@@ -19,12 +19,26 @@ pub(super) fn version(text: &mut Text) {
     put!(text, "Linux version {} (isopod) (rustc) {}\n", kernel::RELEASE, kernel::VERSION);
 }
 
-/// CPUs from 0 on as a list: `0`, or `0-3`.
+/// The CPUs that there are, as a list.
 pub(super) fn range(cpus: usize, text: &mut Text) {
-    match cpus {
-        0 | 1 => put!(text, "0\n"),
-        more => put!(text, "0-{}\n", more - 1),
+    list(u64::MAX >> (64 - cpus.clamp(1, 64)), text);
+}
+
+/// CPUs as a list: `0`, `0-3`, or `0,2-3` (`cpuset(7)`, List format).
+pub(super) fn list(cpus: u64, text: &mut Text) {
+    let mut separator = "";
+    let mut next = 0;
+    while next < 64 && cpus >> next != 0 {
+        let first = next + (cpus >> next).trailing_zeros();
+        let last = first + (cpus >> first).trailing_ones() - 1;
+        put!(text, "{separator}{first}");
+        if last > first {
+            put!(text, "-{last}");
+        }
+        separator = ",";
+        next = last + 1;
     }
+    text.put(b"\n");
 }
 
 /// `proc_cpuinfo(5)`
@@ -82,12 +96,12 @@ fn shared_pages() -> usize {
     pages as usize
 }
 
-/// CPU time of all processes.
+/// CPU time of all processes, those that have ended included.
 fn busy() -> CpuTime {
-    process::processes().iter().map(|process| CpuTime::of_process(process)).fold(
-        CpuTime { user: 0, system: 0 },
-        |sum, one| CpuTime { user: sum.user + one.user, system: sum.system + one.system },
-    )
+    (0..cpu::count()).map(CpuTime::of_cpu).fold(CpuTime { user: 0, system: 0 }, |sum, one| CpuTime {
+        user: sum.user + one.user,
+        system: sum.system + one.system,
+    })
 }
 
 /// Nanoseconds since boot, and those of all CPUs in which no process had them.
@@ -98,13 +112,17 @@ fn uptime_and_idle() -> (u64, u64) {
 
 /// `proc_stat(5)`: what is counted of it.
 pub(super) fn stat(text: &mut Text) {
-    let CpuTime { user, system } = busy();
     let (up, idle) = uptime_and_idle();
-    let [user, system, idle] = [user, system, idle].map(|ns| ns / NS_PER_TICK);
-    for name in ["cpu ", "cpu0"].iter().take(if cpu::count() == 1 { 2 } else { 1 }) {
-        put!(text, "{name}");
+    let mut line = |name: &[u8], time: CpuTime, idle: u64| {
+        text.put(name);
+        let [user, system, idle] = [time.user, time.system, idle].map(|ns| ns / NS_PER_TICK);
         text.put_numbers(&[user, 0, system, idle, 0, 0, 0, 0, 0, 0]);
         text.put(b"\n");
+    };
+    line(b"cpu ", busy(), idle);
+    for number in 0..cpu::count() {
+        let time = CpuTime::of_cpu(number);
+        line(alloc::format!("cpu{number}").as_bytes(), time, up.saturating_sub(time.total()));
     }
     let boot = clock::realtime_ns().saturating_sub(up) / 1_000_000_000;
     put!(

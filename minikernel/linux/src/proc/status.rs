@@ -3,13 +3,14 @@
 use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Result;
-use isopod_hal::{PAGE_SIZE, cpu};
+use isopod_hal::PAGE_SIZE;
 
 use super::memory::text_range;
 use super::subject::Subject;
 use super::table::put;
 use super::text::Text;
 use crate::process::{Process, Resource, Thread};
+use crate::sched;
 use crate::signal::{Disposition, SigSet, Signal};
 use crate::time::{CpuTime, TICKS_PER_SECOND};
 use crate::tty;
@@ -106,9 +107,9 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     let filters = mode.filters().map_or(0, |filter| filter.count());
     fields(&[("NoNewPrivs", u32::from(identity.no_new_privileges))], text);
     fields(&[("Seccomp", mode.number()), ("Seccomp_filters", filters)], text);
-    let cpus = cpu::count();
-    put!(text, "Cpus_allowed:\t{:x}\nCpus_allowed_list:\t", u64::MAX >> (64 - cpus.clamp(1, 64)));
-    super::machine::range(cpus, text);
+    let cpus = sched::present(thread.affinity());
+    put!(text, "Cpus_allowed:\t{cpus:x}\nCpus_allowed_list:\t");
+    super::machine::list(cpus, text);
     fields(&[("Mems_allowed", 1), ("Mems_allowed_list", 0)], text);
     Ok(())
 }

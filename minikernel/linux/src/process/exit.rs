@@ -66,8 +66,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         if let Ok(none) = AddressSpace::none() {
             drop(process.replace_memory(none));
         }
-        process.finish(code);
-        family::dissolve(&process);
+        family::dissolve(&process, code);
     }
 }
 

@@ -5,20 +5,39 @@ use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Errno;
+use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
 use super::{Change, Process, pids};
 use crate::signal::{ActionFlags, Disposition, SigInfo, Signal, send_to_process};
 use crate::tty;
 
-/// Makes `child` a child of `parent`.
-pub(super) fn enter(parent: &Process, child: &Arc<Process>) -> Result<(), Errno> {
+/// Who is whose child changes only under this lock, together with what follows from it: a parent that finds no child has none, and a child
+/// that has ended is told of once. Taken before all other locks.
+static FAMILIES: SpinLock<()> = SpinLock::new(());
+
+/// Holds all families as they are.
+pub(super) fn hold() -> SpinLockGuard<'static, ()> {
+    FAMILIES.lock()
+}
+
+/// Makes `child`, which nobody knows yet, a child of its parent. One that has ended by now, as the maker's own may have (`CLONE_PARENT`), is
+/// replaced by who takes in its children.
+pub(super) fn enter(child: &Arc<Process>) -> Result<(), Errno> {
+    let _families = hold();
+    let Some(mut parent) = child.parent.lock().upgrade() else { return Ok(()) };
+    if parent.status().is_some()
+        && let Some(heir) = heir_of(&parent)
+    {
+        *child.parent.lock() = Arc::downgrade(&heir);
+        parent = heir;
+    }
     let mut children = parent.children.lock();
     children.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     children.push(Arc::clone(child));
     Ok(())
 }
 
-/// Takes `child` out of its family and out of the table of processes: it was waited for, or nobody will.
+/// Takes `child` out of its family and out of the table of processes: it was waited for, or nobody will. Families are held.
 pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
     let run = child.past_run_ticks.load(Relaxed) + child.children_run_ticks.load(Relaxed);
     let user = child.past_user_ticks.load(Relaxed) + child.children_user_ticks.load(Relaxed);
@@ -30,12 +49,9 @@ pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
     pids::forget_process(child.pid);
 }
 
-/// What the end of a process means to its family: its children get another parent, its parent is told.
-pub(super) fn dissolve(process: &Arc<Process>) {
-    if process.pid == 1 {
-        // The machine ends with it.
-        return;
-    }
+/// Ends a process, with the status that `code` stands for if nothing else has ended it: its children get another parent, then its own is told.
+pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
+    let _families = hold();
     let parent = process.parent.lock().upgrade();
     // Whom it could have continued, its parent may not be able to, and nobody its children (POSIX, `_exit`).
     let mut groups = Vec::new();
@@ -52,6 +68,7 @@ pub(super) fn dissolve(process: &Arc<Process>) {
     for group in groups {
         tty::hang_up_if_orphaned(group, process.session.load(Relaxed));
     }
+    process.finish(code);
     if let Some(parent) = parent {
         tell(&parent, process);
     }

@@ -81,12 +81,7 @@ pub(super) fn enter(process: &Arc<Process>, thread: &Arc<Thread>) -> Result<(), 
     if thread.tid() != process.pid {
         return Ok(());
     }
-    let parent = process.parent.lock().upgrade();
-    match parent.map(|parent| family::enter(&parent, process)) {
-        Some(Err(errno)) => {
-            process.leave(thread);
-            Err(errno)
-        }
-        _ => Ok(()),
-    }
+    family::enter(process).inspect_err(|_| {
+        process.leave(thread);
+    })
 }

@@ -40,7 +40,8 @@ pub(super) fn new() -> Result<Arc<Thread>, Errno> {
 pub(super) fn adopt(init: &Thread, application: &Arc<Process>) -> Result<(), Errno> {
     application.group.store(application.pid, Relaxed);
     application.session.store(application.pid, Relaxed);
-    family::enter(init.process(), application)
+    *application.parent.lock() = Arc::downgrade(init.process());
+    family::enter(application)
 }
 
 /// Starts it. It ends with `application`.

@@ -30,9 +30,9 @@ pub use account::{Account, Charge};
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
 pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureBits};
-pub use current::current;
 #[cfg(test)]
 pub use current::in_thread;
+pub use current::{current, work_of};
 pub use exit::{exit_group, kill_process};
 pub(crate) use family::report_job;
 pub use files::{Descriptor, FileTable};

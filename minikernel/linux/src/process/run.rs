@@ -7,7 +7,6 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
-use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 use isopod_hal::user::{self, Trap, UserContext};
@@ -119,21 +118,23 @@ async fn begin(thread: Arc<Thread>, program: Program) {
 /// Starts a thread whose life is `life`.
 pub(super) fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
     pids::register(thread);
-    thread.set_task(sched::spawn(in_space(Arc::clone(thread), life)));
+    let task = sched::task(in_space(Arc::clone(thread), life));
+    if let Some(creator) = current() {
+        task.set_affinity(creator.affinity());
+    }
+    // Before it begins: whoever calls it then finds it.
+    thread.set_task(task.clone());
+    task.call();
 }
 
 /// Runs a thread's life in its process's address space, and counts the CPU time it takes.
 async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
     let mut life = pin!(life);
     poll_fn(|context| {
-        let begin = clock::tsc();
-        thread.running_since.store(begin, Ordering::Relaxed);
         let _entered = current::enter(&thread);
         thread.process().memory.lock().activate();
         let outcome = life.as_mut().poll(context);
         user::release();
-        thread.running_since.store(0, Ordering::Relaxed);
-        thread.run_ticks.fetch_add(clock::tsc() - begin, Ordering::Relaxed);
         outcome
     })
     .await;

@@ -211,7 +211,12 @@ impl Thread {
             since => clock::tsc().saturating_sub(since),
         };
         let run = self.run_ticks.load(Ordering::Relaxed).saturating_add(current);
-        (run, self.user_ticks.load(Ordering::Relaxed))
+        (run, self.user_ticks())
+    }
+
+    /// How long it has been in user code, in ticks of the time-stamp counter.
+    pub(super) fn user_ticks(&self) -> u64 {
+        self.user_ticks.load(Ordering::Relaxed)
     }
 
     /// Counts time in user code. Only the thread itself does, so that no other count can come between.
@@ -263,6 +268,11 @@ impl Thread {
     /// Takes the mark that there may be something to do, and returns it.
     pub fn take_work(&self) -> bool {
         self.has_work() && self.work.swap(false, Ordering::AcqRel)
+    }
+
+    /// The CPUs it may run on, a bit each (`sched_setaffinity(2)`).
+    pub fn affinity(&self) -> u64 {
+        self.task.get().map_or(u64::MAX, TaskRef::affinity)
     }
 
     /// Makes the thread notice what has been changed about it or its process: its wait ends, or user code is left, if that is to be.

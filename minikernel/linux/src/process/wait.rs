@@ -85,6 +85,7 @@ impl WaitFor {
     /// A child of `parent` that has something to tell; nothing yet; or `ECHILD` when there is no such child.
     pub fn look(&self, parent: &Process) -> Result<Option<Found>, Errno> {
         let mut any = false;
+        let _families = family::hold();
         let found = {
             let children = parent.children.lock();
             children.iter().filter(|child| self.is_meant(child)).find_map(|child| {

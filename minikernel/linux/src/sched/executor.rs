@@ -7,11 +7,14 @@ use isopod_hal::irq;
 use super::task::{Task, TaskRef};
 use super::{preempt, processor};
 
-/// Starts a future; returns what makes it run again.
-pub fn spawn(future: impl Future<Output = ()> + Send + 'static) -> TaskRef {
-    let task = TaskRef(Task::new(future));
-    task.call();
-    task
+/// Makes a task of a future. It begins when it is first called.
+pub fn task(future: impl Future<Output = ()> + Send + 'static) -> TaskRef {
+    TaskRef(Task::new(future))
+}
+
+/// Starts a future.
+pub fn spawn(future: impl Future<Output = ()> + Send + 'static) {
+    task(future).call();
 }
 
 /// Runs tasks for ever; sleeps when there are none. To be called once on each CPU.
@@ -34,20 +37,17 @@ fn run_ready() {
 fn idle() {
     let processor = processor::this();
     processor.prepare_sleep();
-    match processor::next() {
-        Some(task) => {
-            processor.end_sleep();
-            preempt::begin_slice();
-            task.poll();
-        }
-        None => {
-            processor.timers.arm_next(None);
-            let vector = irq::wait_for_interrupt();
-            processor.end_sleep();
-            if let Some(vector) = vector {
-                irq::dispatch(vector);
-            }
-        }
+    if let Some(task) = processor::next() {
+        processor.end_sleep();
+        preempt::begin_slice();
+        task.poll();
+        return;
+    }
+    processor.timers.arm_next(None);
+    let vector = irq::wait_for_interrupt();
+    processor.end_sleep();
+    if let Some(vector) = vector {
+        irq::dispatch(vector);
     }
 }
 
@@ -64,7 +64,7 @@ mod tests {
     #[test]
     fn a_woken_task_runs_once_and_a_finished_one_never_again() {
         static POLLS: AtomicUsize = AtomicUsize::new(0);
-        let task = spawn(core::future::poll_fn(|_| {
+        let task = task(core::future::poll_fn(|_| {
             if POLLS.fetch_add(1, Ordering::SeqCst) == 2 { Poll::Ready(()) } else { Poll::Pending }
         }));
         for expected in [1, 2, 3, 3] {

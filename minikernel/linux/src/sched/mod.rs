@@ -11,8 +11,9 @@ mod task;
 mod timers;
 mod yielding;
 
-pub use executor::{run, spawn};
+pub use executor::{run, spawn, task};
 pub use preempt::{before_user, give_way, is_due};
+pub use processor::{cpus, present};
 pub use task::TaskRef;
 pub use timers::{Sleep, expire, sleep_until, timeout_at, timer_interrupt};
 pub use yielding::yield_now;

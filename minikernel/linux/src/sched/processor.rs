@@ -35,7 +35,7 @@ static PROCESSORS: [Processor; cpu::MOST] = [const {
         queue: SpinLock::new(Queue::new()),
         waiting: AtomicUsize::new(0),
         sleeps: AtomicBool::new(false),
-        changed: AtomicBool::new(true),
+        changed: AtomicBool::new(false),
         must_move: AtomicBool::new(false),
         slice_end: AtomicU64::new(0),
         timers: Timers::new(),
@@ -44,6 +44,17 @@ static PROCESSORS: [Processor; cpu::MOST] = [const {
 
 /// The CPUs that take tasks, a bit each.
 static TAKING: AtomicU64 = AtomicU64::new(1);
+
+/// The CPUs that there are, a bit each.
+pub fn cpus() -> u64 {
+    TAKING.load(Ordering::Relaxed)
+}
+
+/// Those of a mask that there are; all of them where none of it is, as on Linux.
+pub fn present(mask: u64) -> u64 {
+    let there = cpus();
+    if mask & there == 0 { there } else { mask & there }
+}
 
 /// The CPU that runs this.
 #[inline]
@@ -54,6 +65,12 @@ pub(super) fn this() -> &'static Processor {
 /// The CPU of this number.
 pub(super) fn number(cpu: usize) -> &'static Processor {
     &PROCESSORS[cpu]
+}
+
+/// Has these CPUs take tasks, as far as who gets them is concerned.
+#[cfg(test)]
+pub(super) fn pretend(cpus: u64) {
+    TAKING.store(cpus, Ordering::Relaxed);
 }
 
 /// This CPU takes tasks from now on.
@@ -79,13 +96,10 @@ pub(super) fn enqueue_again(task: Arc<Task>) {
 
 /// The CPU for a task: one that sleeps; else one that is `better`; else this one, if it may be; else whichever it may run on.
 fn place_for(task: &Task, here: usize, better: impl Fn(&Processor) -> bool) -> usize {
-    let taking = TAKING.load(Ordering::Relaxed);
-    if taking == 1 {
+    if cpus() == 1 {
         return here;
     }
-    let wanted = task.affinity() & taking;
-    // Where none of its CPUs is there any more, it may run on all, as on Linux.
-    let allowed = if wanted == 0 { taking } else { wanted };
+    let allowed = present(task.affinity());
     let cpus = || (0..cpu::MOST).filter(|cpu| allowed >> cpu & 1 == 1);
     let last = task.last_cpu();
     if allowed >> last & 1 == 1 && last != here && PROCESSORS[last].sleeps.load(Ordering::Relaxed) {
@@ -112,7 +126,7 @@ fn put(task: Arc<Task>, target: usize, here: usize) {
     if target != here {
         // Awake or asleep: user code must be left there, so that its time slice begins.
         rouse(target);
-    } else if TAKING.load(Ordering::Relaxed) != 1 {
+    } else if cpus() != 1 {
         // One that has fallen asleep since the look at it has not seen the task.
         fence(Ordering::SeqCst);
         if let Some(other) = sleeper(affinity) {
@@ -128,7 +142,7 @@ fn rouse(cpu: usize) {
 
 /// A CPU of these that sleeps.
 fn sleeper(cpus: u64) -> Option<usize> {
-    let mut left = cpus & TAKING.load(Ordering::Relaxed);
+    let mut left = present(cpus);
     while left != 0 {
         let cpu = left.trailing_zeros() as usize;
         if PROCESSORS[cpu].sleeps.load(Ordering::Relaxed) {
@@ -142,7 +156,7 @@ fn sleeper(cpus: u64) -> Option<usize> {
 /// The running task's CPUs have changed: has it leave the one it runs on, if that is none of them.
 pub(super) fn move_away(task: &Task, place: usize) {
     let Some(processor) = PROCESSORS.get(place) else { return };
-    if !task.may_run_on(place) && TAKING.load(Ordering::Relaxed) & task.affinity() != 0 {
+    if !task.may_run_on(place) {
         processor.must_move.store(true, Ordering::Relaxed);
         if place != cpu::id() {
             cpu::interrupt(place);
@@ -154,12 +168,12 @@ pub(super) fn move_away(task: &Task, place: usize) {
 pub(super) fn next() -> Option<Arc<Task>> {
     let here = cpu::id();
     PROCESSORS[here].take(here).or_else(|| {
-        let taking = TAKING.load(Ordering::Relaxed);
-        if taking == 1 << here {
+        let others = cpus() & !(1 << here);
+        if others == 0 {
             return None;
         }
-        let others = (here + 1..cpu::MOST).chain(0..here);
-        others.filter(|other| taking >> other & 1 == 1).find_map(|other| PROCESSORS[other].take(here))
+        let from_here = (here + 1..cpu::MOST).chain(0..here);
+        from_here.filter(|other| others >> other & 1 == 1).find_map(|other| PROCESSORS[other].take(here))
     })
 }
 

@@ -77,7 +77,7 @@ impl Task {
     }
 
     pub(super) fn may_run_on(&self, cpu: usize) -> bool {
-        self.affinity() >> cpu & 1 == 1
+        processor::present(self.affinity()) >> cpu & 1 == 1
     }
 
     /// Polls it; it came from a run queue. What wakes it meanwhile makes it run again.

@@ -17,12 +17,15 @@ use super::processor;
 /// Deadline in nanoseconds since boot, then a number that tells timers of one deadline apart.
 type Key = (u64, u64);
 
+/// No deadline: the clock was not there yet.
+const UNARMED: u64 = 0;
+
 static NEXT_ID: AtomicU64 = AtomicU64::new(0);
 
 /// The timers of one CPU.
 pub(super) struct Timers {
     map: SpinLock<BTreeMap<Key, Waker>>,
-    /// What the hardware timer is armed for; `u64::MAX` when it is not. Arming costs a VM exit on most hypervisors.
+    /// What the hardware timer is armed for; [`UNARMED`] when it is not. Arming costs a VM exit on most hypervisors.
     armed: AtomicU64,
 }
 
@@ -108,7 +111,7 @@ pub async fn timeout_at<F: Future>(deadline: u64, future: F) -> Option<F::Output
 /// The hardware timer has interrupted: wakes everything whose time has come. It may have been early, and is not armed any more in any case.
 pub fn timer_interrupt() {
     let processor = processor::this();
-    processor.timers.armed.store(u64::MAX, Ordering::Relaxed);
+    processor.timers.armed.store(UNARMED, Ordering::Relaxed);
     processor.note_change();
     expire();
 }
@@ -124,7 +127,7 @@ pub fn expire() {
 
 impl Timers {
     pub(super) const fn new() -> Self {
-        Self { map: SpinLock::new(BTreeMap::new()), armed: AtomicU64::new(u64::MAX) }
+        Self { map: SpinLock::new(BTreeMap::new()), armed: AtomicU64::new(UNARMED) }
     }
 
     fn take_due(&self, now: u64) -> Option<Waker> {
@@ -145,7 +148,7 @@ impl Timers {
         // A timer armed too early costs one idle interrupt; moving it later would cost a VM exit each time.
         let armed = self.armed.load(Ordering::Relaxed);
         // One whose time has come without an interrupt so far is armed anew, lest everything wait for it.
-        if next < armed || armed <= clock::monotonic_ns() {
+        if armed == UNARMED || next < armed || armed <= clock::monotonic_ns() {
             self.armed.store(next, Ordering::Relaxed);
             timer::arm(next);
         }

@@ -58,13 +58,17 @@ pub fn setpriority(ctx: &mut Ctx, which: i32, who: u32, nice: i32) -> SysResult 
     outcome
 }
 
+/// Whether the caller may say how and where a thread runs: `EPERM` for other users' threads.
+pub(super) fn may_schedule(ctx: &Ctx, target: &Thread) -> Result<(), Errno> {
+    let (own, other) = (ctx.thread.identity(), target.identity());
+    let same = [other.users.real, other.users.effective].contains(&own.users.effective);
+    if same || own.capable(Capabilities::SYS_NICE) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
 /// Changes one thread's nice value: `EPERM` for other users' threads, `EACCES` beyond what `RLIMIT_NICE` leaves.
 fn set(ctx: &Ctx, target: &Thread, nice: i32) -> Result<(), Errno> {
-    let (own, other) = (ctx.thread.identity(), target.identity());
-    let privileged = own.capable(Capabilities::SYS_NICE);
-    if !privileged && ![other.users.real, other.users.effective].contains(&own.users.effective) {
-        return Err(Errno::EPERM);
-    }
+    may_schedule(ctx, target)?;
+    let privileged = ctx.thread.identity().capable(Capabilities::SYS_NICE);
     let limit = target.process().limits.lock().get(Resource::Nice).soft;
     let raises = nice < i32::from(target.nice.load(Ordering::Relaxed));
     if raises && !privileged && (20 - nice) as u64 > limit {

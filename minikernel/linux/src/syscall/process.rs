@@ -392,23 +392,29 @@ pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserP
     if size.saturating_mul(8) < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
         return Err(Errno::EINVAL.into());
     }
-    named_thread(ctx, pid)?;
-    let mut bits = [0u8; 8];
-    for cpu in 0..cpu::count().min(64) {
-        bits[cpu / 8] |= 1 << (cpu % 8);
-    }
+    let cpus = sched::present(named_thread(ctx, pid)?.affinity());
+    let bits = cpus.to_le_bytes();
     ctx.memory.write_bytes(mask.address(), &bits).await?;
     Ok(bits.len())
 }
 
-/// `sched_setaffinity(2)`: a mask without any CPU that exists is refused.
+/// `sched_setaffinity(2)`: a mask without any CPU that exists is refused. A thread that may not stay where it is leaves at once.
 pub async fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
     let mut bits = [0u8; 8];
     ctx.memory.read_bytes(mask.address(), &mut bits[..size.min(8)]).await?;
-    named_thread(ctx, pid)?;
+    let thread = named_thread(ctx, pid)?;
+    super::priority::may_schedule(ctx, &thread)?;
     let wanted = u64::from_le_bytes(bits);
-    let there = u64::MAX >> (64 - cpu::count().clamp(1, 64));
-    if wanted & there == 0 { Err(Errno::EINVAL.into()) } else { Ok(0) }
+    if wanted & sched::cpus() == 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    if let Some(task) = thread.task() {
+        task.set_affinity(wanted);
+    }
+    if sched::is_due() {
+        sched::yield_now().await;
+    }
+    Ok(0)
 }
 
 /// getcpu(2)
@@ -422,16 +428,23 @@ pub async fn getcpu(ctx: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Sys
     Ok(0)
 }
 
-/// membarrier(2): on one CPU every switch is a barrier.
+/// membarrier(2). All commands do what the strongest one does: every CPU on which user code runs leaves it once.
 pub fn membarrier(_: &mut Ctx, command: i32, flags: u32, _cpu: i32) -> SysResult {
     /// GLOBAL, `GLOBAL_EXPEDITED` and its registration, `PRIVATE_EXPEDITED` and its registration, the same for `SYNC_CORE`.
     const SUPPORTED: i32 = 1 | 2 | 4 | 8 | 16 | 32 | 64;
+    const REGISTER_GLOBAL: i32 = 4;
+    const REGISTER_PRIVATE: i32 = 16;
+    const REGISTER_SYNC_CORE: i32 = 64;
     if flags != 0 {
         return Err(Errno::EINVAL.into());
     }
     match command {
         0 => Ok(SUPPORTED as usize),
-        command if command > 0 && command & (command - 1) == 0 && command & SUPPORTED != 0 => Ok(0),
+        REGISTER_GLOBAL | REGISTER_PRIVATE | REGISTER_SYNC_CORE => Ok(0),
+        command if command > 0 && command & (command - 1) == 0 && command & SUPPORTED != 0 => {
+            cpu::synchronize();
+            Ok(0)
+        }
         _ => Err(Errno::EINVAL.into()),
     }
 }

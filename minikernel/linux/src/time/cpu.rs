@@ -4,7 +4,7 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_hal::clock::ticks_to_ns;
 
-use crate::process::{Process, Thread};
+use crate::process::{self, Process, Thread};
 
 /// CPU time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,6 +23,12 @@ impl CpuTime {
     /// Of a thread until now.
     pub fn of_thread(thread: &Thread) -> Self {
         let (run, user) = thread.ticks();
+        Self::from_ticks(run, user)
+    }
+
+    /// Of all threads that CPU `cpu` has worked for.
+    pub fn of_cpu(cpu: usize) -> Self {
+        let (run, user) = process::work_of(cpu);
         Self::from_ticks(run, user)
     }
 

@@ -86,7 +86,7 @@ fn is_orphaned(group: u32, session: u32) -> bool {
         let parent = process.parent.lock().upgrade();
         group_of(process) == group
             && session_of(process) == session
-            && process.status().is_none()
+            && process.thread_count() != 0
             && parent.is_some_and(|parent| could_continue(&parent, process))
     })
 }

@@ -135,6 +135,23 @@ fn a_write_that_fills_the_last_buffer_leaves_the_interrupt_on() {
 }
 
 #[test]
+fn a_buffer_that_somebody_else_collected_is_announced_all_the_same() {
+    let (device, console) = console(1 << 29);
+    assert_eq!(console.write(&alloc::vec![1; ROOM]), ROOM);
+    let (woken, waker) = waker();
+    let _listener = console.writable().listen(&waker);
+    let buffer = device.take(1).unwrap();
+    device.give_back(1, u32::from(buffer.head), 0);
+    assert!(console.can_write());
+    device.interrupt();
+    assert_eq!(woken.get(), 1);
+    // Nobody has waited since.
+    type_in(&device, b"x");
+    device.interrupt();
+    assert_eq!(woken.get(), 1);
+}
+
+#[test]
 fn last_words_are_bounded() {
     let (device, console) = console(0);
     std::thread::scope(|scope| {

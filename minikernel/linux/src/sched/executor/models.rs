@@ -8,7 +8,7 @@ use isopod_hal::sync::atomic::{AtomicBool, Ordering};
 use loom::thread;
 
 use super::super::processor;
-use super::{run_ready, spawn};
+use super::{run_ready, task};
 
 /// Runs until `done`: a processor whose run queue is empty lets others work.
 fn run_until(done: &AtomicBool) {
@@ -31,13 +31,14 @@ fn a_wake_up_while_the_task_runs_makes_it_run_again() {
     loom::model(|| {
         let (come, done) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicBool::new(false)));
         let (seen, finished) = (come.clone(), done.clone());
-        let task = spawn(poll_fn(move |_| {
+        let task = task(poll_fn(move |_| {
             if seen.load(Ordering::Relaxed) {
                 finished.store(true, Ordering::Release);
                 return Poll::Ready(());
             }
             Poll::Pending
         }));
+        task.call();
         let other = thread::spawn(move || {
             // Nothing but the wake-up itself carries the news over.
             come.store(true, Ordering::Relaxed);
@@ -54,7 +55,7 @@ fn two_wake_ups_at_once_queue_a_task_once() {
     loom::model(|| {
         let polls = Arc::new(loom::sync::atomic::AtomicUsize::new(0));
         let counted = polls.clone();
-        let task = spawn(poll_fn(move |_| {
+        let task = task(poll_fn(move |_| {
             counted.fetch_add(1, Ordering::Relaxed);
             Poll::<()>::Pending
         }));
