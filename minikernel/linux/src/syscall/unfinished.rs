@@ -92,10 +92,11 @@ impl Unfinished {
 
     /// The file is not ready: the call waits for it, to read or to write, unless it must not. What has been done is better than an error.
     pub fn not_yet(&mut self, waits: bool, writing: bool) -> Attempt {
-        if self.bytes > 0 && (self.over || !waits) {
+        let waits = waits && !self.over && !self.file.flags().contains(OpenFlags::NONBLOCK);
+        if self.bytes > 0 && !waits {
             return Ok(self.bytes);
         }
-        if !waits || self.file.flags().contains(OpenFlags::NONBLOCK) {
+        if !waits {
             return Err(Errno::EAGAIN.into());
         }
         let deadline = *self.deadline.get_or_insert_with(|| patience(&self.file, writing));

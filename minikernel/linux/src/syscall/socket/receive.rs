@@ -52,7 +52,10 @@ fn receive(call: &mut Unfinished, flags: MessageFlags, buffers: &mut UserBuffers
                     return Ok(call.bytes);
                 }
             }
-            Err(Error::Errno(Errno::EAGAIN)) => return call.not_yet(waits, false),
+            // Only who asked for all waits for more than there is.
+            Err(Error::Errno(Errno::EAGAIN)) => {
+                return call.not_yet(waits && (whole || call.bytes == 0), false);
+            }
             Err(Error::Errno(_)) if call.bytes > 0 => return Ok(call.bytes),
             Err(error) => return Err(error.into()),
         }

@@ -10,6 +10,7 @@ pub fn run(t: &mut Report) {
     bytes(t);
     peeking(t);
     whole(t);
+    parts_of_much(t);
     counting(t);
     files(t);
     signals(t);
@@ -142,6 +143,35 @@ fn whole(t: &mut Report) {
     t.is("send_part_before_end", part);
     t.call("send_after_end", after);
     close(one);
+}
+
+/// Only a part fits, or is there.
+fn parts_of_much(t: &mut Report) {
+    let [one, other] = pair(SOCK_STREAM | SOCK_NONBLOCK);
+    let much = vec![5u8; 1 << 20];
+    let first = send(one, &much, 0).unwrap_or(0);
+    t.is("much_in_part", first > 4096 && first < 1 << 20);
+    t.call("much_again", send(one, &much, 0));
+    let mut buffer = vec![0u8; 1 << 20];
+    let received = sys!(SYS_recvfrom, other, buffer.as_mut_ptr(), buffer.len(), 0, 0, 0).unwrap_or(0);
+    t.is("all_of_the_part", received == first);
+    // New memory, whose pages come one by one.
+    for (case, flags) in [("", 0), ("_peek", MSG_PEEK), ("_blocking", 0), ("_all", MSG_WAITALL)] {
+        if case == "_blocking" {
+            sys!(SYS_fcntl, other, F_SETFL, O_RDWR).expect("flags");
+        }
+        send(one, &much[..20_000], 0).expect("there is room");
+        let room = if case == "_all" { 20_000 } else { 65_536 };
+        let new = sys!(SYS_mmap, 0, 65_536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0)
+            .expect("memory");
+        t.call(&format!("into_new_memory{case}"), sys!(SYS_recvfrom, other, new, room, flags, 0, 0));
+        if flags & MSG_PEEK != 0 {
+            let _ = sys!(SYS_read, other, buffer.as_mut_ptr(), buffer.len());
+        }
+        sys!(SYS_munmap, new, 65_536).expect("it is mapped");
+    }
+    close(one);
+    close(other);
 }
 
 fn counting(t: &mut Report) {
