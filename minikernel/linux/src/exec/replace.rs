@@ -37,11 +37,17 @@ pub struct Program {
     pub environment: Vec<Vec<u8>>,
 }
 
+/// `ADDR_NO_RANDOMIZE` of personality(2): everything lies where it always does.
+const NO_RANDOMIZATION: u32 = 0x4_0000;
+/// What a program with more rights than its caller's does not take over of that (`PER_CLEAR_ON_SETID`): what makes it easier to attack.
+const CLEARED_PERSONALITY: u32 = NO_RANDOMIZATION | crate::mm::READ_IMPLIES_EXEC | 0x20_0000 | 0x10_0000;
+
 /// Everything that is needed to go on as the new program.
 struct Prepared {
     memory: Arc<AddressSpace>,
     user: UserContext,
     privilege: Privilege,
+    personality: u32,
     executable: WriteDenied,
     name: Vec<u8>,
 }
@@ -72,6 +78,7 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let old = process.executable.lock().replace(prepared.executable);
     drop(old);
     thread.set_name(&prepared.name);
+    thread.personality.store(prepared.personality, Ordering::Relaxed);
     let Privilege { identity, secure, dumpable } = prepared.privilege;
     process.dumpable.store(dumpable, Ordering::Relaxed);
     if secure {
@@ -136,7 +143,13 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     };
     let limits = thread.process().limits.lock().clone();
     let stack_limit = limits.get(Resource::Stack).soft;
-    let layout = Layout::random(&mut kernel::random_u64, stack_limit);
+    let privilege = privilege::of(thread, elf.file(), interpreter.as_ref().map(|elf| &***elf.file())).await?;
+    let mut personality = thread.personality.load(Ordering::Relaxed);
+    if privilege.secure {
+        personality &= !CLEARED_PERSONALITY;
+    }
+    let mut draw = || if personality & NO_RANDOMIZATION == 0 { kernel::random_u64() } else { 0 };
+    let layout = Layout::random(&mut draw, stack_limit);
     let memory = Arc::new(
         AddressSpace::new(layout, stack_limit, limits.get(Resource::AddressSpace).soft)
             .map_err(|_| Errno::ENOMEM)?,
@@ -149,7 +162,6 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
         None => None,
     };
     memory.set_brk_start(loaded.end.checked_add(layout.brk_offset).ok_or(Errno::ENOMEM)?);
-    let privilege = privilege::of(thread, elf.file(), interpreter.as_ref().map(|elf| &***elf.file())).await?;
     let mut random = [0; 16];
     kernel::fill_random(&mut random);
     let about = About {
@@ -164,7 +176,7 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     let pointer = stack::build(&memory, &strings, &about, elf.executable_stack()).await?;
     let entry = loaded_interpreter.unwrap_or(loaded).entry;
     let user = UserContext::new(entry as u64, pointer as u64).map_err(|_| Errno::ENOMEM)?;
-    Ok(Prepared { memory, user, privilege, executable: elf.into_file(), name })
+    Ok(Prepared { memory, user, privilege, personality, executable: elf.into_file(), name })
 }
 
 /// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`, one that is too short for any `EIO`.

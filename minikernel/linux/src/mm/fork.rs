@@ -37,6 +37,7 @@ impl AddressSpace {
         // Areas are small objects, but there can be many of them.
         memory_pressure::afford(inner.areas.len() * AREA_BYTES)?;
         let child = Arc::new(Self::new(inner.layout, inner.stack_limit, inner.size_limit)?);
+        child.register_barriers(self.barriers());
         let mut copy = child.inner.lock();
         copy.brk_start = inner.brk_start;
         copy.brk = inner.brk;

@@ -27,6 +27,9 @@ pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};
 
 use isopod_hal::PAGE_SIZE;
 
+/// Of personality(2): what can be read can be executed.
+pub const READ_IMPLIES_EXEC: u32 = 0x40_0000;
+
 /// Rounds down to a page boundary.
 pub const fn page_down(address: usize) -> usize {
     address & !(PAGE_SIZE - 1)

@@ -2,14 +2,14 @@
 
 use alloc::sync::Arc;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::{Access, PageTable};
 use isopod_hal::sync::{Once, SpinLock};
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
-use super::{Layout, Vma, VmaFlags, VmaSet, page_down};
+use super::{FaultKind, Layout, Vma, VmaFlags, VmaSet, page_down};
 
 /// What an exec put on the stack, for `/proc/self/cmdline`, `environ`, `auxv` and `stat`.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +28,7 @@ pub struct Start {
 #[derive(Debug)]
 pub struct AddressSpace {
     id: u64,
+    barriers: AtomicU32,
     pub(super) inner: SpinLock<Inner>,
 }
 
@@ -58,6 +59,7 @@ impl AddressSpace {
     pub fn new(layout: Layout, stack_limit: u64, size_limit: u64) -> Result<Self, OutOfMemory> {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
+            barriers: AtomicU32::new(0),
             inner: SpinLock::new(Inner {
                 table: PageTable::new()?,
                 areas: VmaSet::default(),
@@ -131,6 +133,30 @@ impl AddressSpace {
     /// The area at `address`.
     pub fn area_at(&self, address: usize) -> Option<Vma> {
         self.inner.lock().areas.find(address).cloned()
+    }
+
+    /// Calls `act` with the page at `page` if it is mapped for an access of `kind`; no other thread can take it away meanwhile.
+    pub fn with_page(
+        &self,
+        page: usize,
+        kind: FaultKind,
+        act: &mut dyn FnMut(&Frame) -> usize,
+    ) -> Option<usize> {
+        let inner = self.inner.lock();
+        let wanted = if kind == FaultKind::Write { Access::READ | Access::WRITE } else { Access::READ };
+        inner.areas.find(page).filter(|vma| vma.access.contains(wanted))?;
+        let mapped = inner.table.get(page).filter(|mapped| mapped.access.contains(wanted))?;
+        Some(act(&mapped.frame))
+    }
+
+    /// What of membarrier(2) it is registered for.
+    pub fn barriers(&self) -> u32 {
+        self.barriers.load(Ordering::Relaxed)
+    }
+
+    /// Registers it for more.
+    pub fn register_barriers(&self, commands: u32) {
+        self.barriers.fetch_or(commands, Ordering::Relaxed);
     }
 
     /// The frame mapped at `address`, for a debugger's or another process's look at it.

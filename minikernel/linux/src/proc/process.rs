@@ -14,7 +14,7 @@ use super::{descriptors, memory, mounts, net, status};
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
-pub(super) static PROCESS: [Row; 29] = [
+pub(super) static PROCESS: [Row; 30] = [
     Row::guarded("auxv", 0o400, memory::auxiliary),
     Row::constant("cgroup", "0::/\n"),
     Row::thread("cmdline", memory::command_line),
@@ -41,6 +41,10 @@ pub(super) static PROCESS: [Row; 29] = [
     Row::rows("net", &net::NET),
     Row::thread("oom_score", oom_score),
     Row::written("oom_score_adj", oom_score_adj, set_oom_score_adj),
+    Row::guarded("personality", 0o400, |subject, text| {
+        put!(text, "{:08x}\n", subject.thread()?.personality.load(Relaxed));
+        Ok(())
+    }),
     Row::link("root", |subject, _| {
         subject.check_access()?;
         Ok(Target::Path(subject.thread()?.fs().root()))

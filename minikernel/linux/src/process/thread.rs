@@ -68,6 +68,8 @@ pub struct Thread {
     pub awaited_owner: AtomicU32,
     /// How it wants to be scheduled.
     scheduling: SpinLock<Scheduling>,
+    /// `personality(2)`
+    pub personality: AtomicU32,
     /// `prctl(PR_SET_PDEATHSIG)`; 0 for none.
     pub parent_death_signal: AtomicU8,
     /// `setpriority(2)`: -20 to 19.
@@ -116,6 +118,9 @@ impl Thread {
             awaited_owner: AtomicU32::new(0),
             scheduling: SpinLock::new(
                 creator.map(|creator| creator.scheduling().inherited()).unwrap_or_default(),
+            ),
+            personality: AtomicU32::new(
+                creator.map_or(0, |creator| creator.personality.load(Ordering::Relaxed)),
             ),
             parent_death_signal: AtomicU8::new(0),
             nice: AtomicI8::new(creator.map_or(0, Self::inherited_nice)),

@@ -1,5 +1,7 @@
 //! mmap(2) and its family.
 
+use core::sync::atomic::Ordering;
+
 use bitflags::bitflags;
 use isopod_fs::file::{Mapping, OpenFile};
 use isopod_fs::vfs::MountFlags;
@@ -10,7 +12,8 @@ use super::argument::{Fd, Flags};
 use crate::fail::SysResult;
 use crate::kernel;
 use crate::mm::{
-    Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, UserPtr, VmaFlags, page_up,
+    Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, READ_IMPLIES_EXEC, UserPtr,
+    VmaFlags, page_up,
 };
 use crate::process::{Ctx, Resource};
 use crate::wait::retry;
@@ -63,6 +66,11 @@ fn access(prot: Protection) -> Access {
     access
 }
 
+/// Whether `READ_IMPLIES_EXEC` of personality(2) makes what is to be read executable.
+fn reads_execute(ctx: &Ctx, prot: Protection) -> bool {
+    prot.contains(Protection::READ) && ctx.thread.personality.load(Ordering::Relaxed) & READ_IMPLIES_EXEC != 0
+}
+
 /// mmap(2)
 pub async fn mmap(
     ctx: &mut Ctx,
@@ -96,7 +104,12 @@ pub async fn mmap(
         _ if flags.contains(MapFlags::BIT_32) => Placement::Low,
         _ => Placement::Hint(address),
     };
-    let wanted = access(prot);
+    let mut wanted = access(prot);
+    if reads_execute(ctx, prot) {
+        let nowhere =
+            file.as_ref().is_some_and(|file| file.path().mount().flags().contains(MountFlags::NOEXEC));
+        wanted.set(Access::EXEC, wanted.contains(Access::EXEC) || !nowhere);
+    }
     let mut max_access = Access::all();
     let backing = match file {
         Some(file) => {
@@ -170,7 +183,9 @@ pub fn mprotect(ctx: &mut Ctx, address: usize, length: usize, prot: Flags) -> Sy
     if prot.intersects(Protection::GROWS_DOWN | Protection::GROWS_UP) {
         return Err(Errno::EINVAL.into());
     }
-    ctx.memory.protect(address, length, access(prot))?;
+    let mut access = access(prot);
+    access.set(Access::EXEC, access.contains(Access::EXEC) || reads_execute(ctx, prot));
+    ctx.memory.protect(address, length, access)?;
     Ok(0)
 }
 

@@ -8,6 +8,7 @@ use isopod_fs::{Capabilities, Errno};
 
 use super::process::named_thread;
 use crate::fail::SysResult;
+use crate::process::scheduling::{IDLE, Scheduling};
 use crate::process::{self, Ctx, Process, Resource, Thread};
 
 /// The highest and the lowest priority.
@@ -63,6 +64,62 @@ pub(super) fn may_schedule(ctx: &Ctx, target: &Thread) -> Result<(), Errno> {
     let (own, other) = (ctx.thread.identity(), target.identity());
     let same = [other.users.real, other.users.effective].contains(&own.users.effective);
     if same || own.capable(Capabilities::SYS_NICE) { Ok(()) } else { Err(Errno::EPERM) }
+}
+
+/// Classes of transfers (`ioprio_set(2)`).
+const CLASS_REAL_TIME: u32 = 1;
+const CLASS_BEST_EFFORT: u32 = 2;
+const CLASS_IDLE: u32 = 3;
+const CLASS_SHIFT: u32 = 13;
+
+/// Whose transfers: as for setpriority(2), but by other numbers.
+fn transfer_targets(ctx: &Ctx, which: i32, who: u32) -> Result<Vec<Arc<Thread>>, Errno> {
+    if (1..=3).contains(&which) { targets(ctx, which - 1, who) } else { Err(Errno::EINVAL) }
+}
+
+/// `ioprio_set(2)`. The class is kept and told: transfers are made in the order in which they come.
+pub fn ioprio_set(ctx: &mut Ctx, which: i32, who: u32, priority: u32) -> SysResult {
+    const LEVEL: u32 = 7;
+    let own = ctx.thread.identity();
+    let privileged = own.capable(Capabilities::SYS_NICE);
+    match priority >> CLASS_SHIFT {
+        CLASS_REAL_TIME if !privileged && !own.capable(Capabilities::SYS_ADMIN) => {
+            return Err(Errno::EPERM.into());
+        }
+        CLASS_REAL_TIME | CLASS_BEST_EFFORT | CLASS_IDLE => {}
+        0 if priority & LEVEL == 0 => {}
+        _ => return Err(Errno::EINVAL.into()),
+    }
+    for target in transfer_targets(ctx, which, who)? {
+        let user = target.identity().users.real;
+        if !privileged && ![own.users.effective, own.users.real].contains(&user) {
+            return Err(Errno::EPERM.into());
+        }
+        target.set_scheduling(Scheduling { transfers: priority as u16, ..target.scheduling() });
+    }
+    Ok(0)
+}
+
+/// `ioprio_get(2)`: of one thread what was set, of several the best, where the nice value counts for those who have not said.
+pub fn ioprio_get(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
+    const ONE: i32 = 1;
+    let effective = |thread: &Arc<Thread>| {
+        let (scheduling, nice) = (thread.scheduling(), i32::from(thread.nice.load(Ordering::Relaxed)));
+        let class = match scheduling.policy {
+            IDLE => CLASS_IDLE,
+            _ if scheduling.is_real_time() => CLASS_REAL_TIME,
+            _ => CLASS_BEST_EFFORT,
+        };
+        match u32::from(scheduling.transfers) {
+            0 => class << CLASS_SHIFT | ((nice + 20) / 5) as u32,
+            set => set,
+        }
+    };
+    let targets = transfer_targets(ctx, which, who)?;
+    if which == ONE {
+        return Ok(targets.first().map_or(0, |thread| thread.scheduling().transfers).into());
+    }
+    Ok(targets.iter().map(effective).min().unwrap_or(0) as usize)
 }
 
 /// Changes one thread's nice value: `EPERM` for other users' threads, `EACCES` beyond what `RLIMIT_NICE` leaves.

@@ -328,65 +328,6 @@ pub async fn sched_yield(_: &mut Ctx) -> SysResult {
     Ok(0)
 }
 
-/// Scheduling policies of `sched(7)`.
-const SCHED_OTHER: i32 = 0;
-const SCHED_FIFO: i32 = 1;
-const SCHED_RR: i32 = 2;
-const SCHED_DEADLINE: i32 = 6;
-/// `SCHED_RESET_ON_FORK` may be added to a policy.
-const RESET_ON_FORK: i32 = 0x4000_0000;
-
-/// `sched_getscheduler(2)`: every thread runs with the default policy.
-pub fn sched_getscheduler(ctx: &mut Ctx, pid: u32) -> SysResult {
-    if (pid as i32) < 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    named_thread(ctx, pid)?;
-    Ok(SCHED_OTHER as usize)
-}
-
-/// `sched_setscheduler(2)`: the policies without priorities are accepted; real-time ones are not to be had.
-pub async fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: UserPtr<i32>) -> SysResult {
-    if policy < 0 || (pid as i32) < 0 || param.is_null() {
-        return Err(Errno::EINVAL.into());
-    }
-    let priority = ctx.memory.read(param).await?;
-    named_thread(ctx, pid)?;
-    match policy & !RESET_ON_FORK {
-        0 | 3 | 5 if priority == 0 => Ok(0),
-        SCHED_FIFO | SCHED_RR if (1..=99).contains(&priority) => Err(Errno::EPERM.into()),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
-/// `sched_getparam(2)`
-pub async fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> SysResult {
-    if (pid as i32) < 0 || param.is_null() {
-        return Err(Errno::EINVAL.into());
-    }
-    named_thread(ctx, pid)?;
-    ctx.memory.write(param, &0).await?;
-    Ok(0)
-}
-
-/// `sched_get_priority_max(2)`
-pub fn sched_get_priority_max(_: &mut Ctx, policy: i32) -> SysResult {
-    priority_range(policy).map(|range| range.1)
-}
-
-/// `sched_get_priority_min(2)`
-pub fn sched_get_priority_min(_: &mut Ctx, policy: i32) -> SysResult {
-    priority_range(policy).map(|range| range.0)
-}
-
-fn priority_range(policy: i32) -> Result<(usize, usize), crate::fail::Fail> {
-    match policy {
-        SCHED_FIFO | SCHED_RR => Ok((1, 99)),
-        SCHED_OTHER | 3 | 5 | SCHED_DEADLINE => Ok((0, 0)),
-        _ => Err(Errno::EINVAL.into()),
-    }
-}
-
 /// `sched_getaffinity(2)`: the system call returns how many bytes it wrote.
 pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
     if size.saturating_mul(8) < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
@@ -426,27 +367,6 @@ pub async fn getcpu(ctx: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Sys
         ctx.memory.write(node, &0).await?;
     }
     Ok(0)
-}
-
-/// membarrier(2). All commands do what the strongest one does: every CPU on which user code runs leaves it once.
-pub fn membarrier(_: &mut Ctx, command: i32, flags: u32, _cpu: i32) -> SysResult {
-    /// GLOBAL, `GLOBAL_EXPEDITED` and its registration, `PRIVATE_EXPEDITED` and its registration, the same for `SYNC_CORE`.
-    const SUPPORTED: i32 = 1 | 2 | 4 | 8 | 16 | 32 | 64;
-    const REGISTER_GLOBAL: i32 = 4;
-    const REGISTER_PRIVATE: i32 = 16;
-    const REGISTER_SYNC_CORE: i32 = 64;
-    if flags != 0 {
-        return Err(Errno::EINVAL.into());
-    }
-    match command {
-        0 => Ok(SUPPORTED as usize),
-        REGISTER_GLOBAL | REGISTER_PRIVATE | REGISTER_SYNC_CORE => Ok(0),
-        command if command > 0 && command & (command - 1) == 0 && command & SUPPORTED != 0 => {
-            cpu::synchronize();
-            Ok(0)
-        }
-        _ => Err(Errno::EINVAL.into()),
-    }
 }
 
 /// prctl(2)

@@ -32,18 +32,22 @@ pub struct UtsName {
 
 /// uname(2). The release is that of the Linux whose interface this is; C libraries refuse to run on one they think too old.
 pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
+    const LINUX32: u32 = 8;
+    const EXECUTION_DOMAIN: u32 = 0xff;
     let field = |text: &[u8]| {
         let mut field = [0; NAME_LENGTH];
         let length = text.len().min(NAME_LENGTH - 1);
         field[..length].copy_from_slice(&text[..length]);
         field
     };
+    // What builds for machines of 32 bits asks to be told (`setarch(8)`).
+    let persona = ctx.thread.personality.load(Ordering::Relaxed) & EXECUTION_DOMAIN;
     let name = UtsName {
         system: field(b"Linux"),
         node: field(&kernel::hostname()),
         release: field(kernel::RELEASE.as_bytes()),
         version: field(kernel::VERSION.as_bytes()),
-        machine: field(b"x86_64"),
+        machine: field(if persona == LINUX32 { b"i686" } else { b"x86_64" }),
         domain: field(&kernel::domain_name()),
     };
     ctx.memory.write(buffer, &name).await?;
@@ -107,14 +111,13 @@ pub fn reboot(ctx: &mut Ctx, magic: u32, magic2: u32, command: u32) -> SysResult
     Ok(0)
 }
 
-/// personality(2): only the default can be had.
-pub fn personality(_: &mut Ctx, persona: u32) -> SysResult {
-    /// `ADDR_NO_RANDOMIZE`, `READ_IMPLIES_EXEC` and their like concern later programs and are not offered.
+/// personality(2): returns the one before.
+pub fn personality(ctx: &mut Ctx, persona: u32) -> SysResult {
     const QUERY: u32 = u32::MAX;
-    match persona {
-        0 | QUERY => Ok(0),
-        _ => Err(Errno::EINVAL.into()),
-    }
+    let own = &ctx.thread.personality;
+    let before =
+        if persona == QUERY { own.load(Ordering::Relaxed) } else { own.swap(persona, Ordering::Relaxed) };
+    Ok(before as usize)
 }
 
 /// `struct rlimit64`

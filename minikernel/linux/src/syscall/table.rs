@@ -10,8 +10,9 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, inotify, memory, mqueue, namespace, pidfd, pipe, poll, priority,
-    process, seccomp, signalfd, signals, socket, splice, system, sysv, time, timers, wait,
+    epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, pidfd, pipe,
+    poll, priority, process, process_vm, scheduling, seccomp, signalfd, signals, socket, splice, system,
+    sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -250,11 +251,13 @@ system_calls! {
     138 fstatfs(fd: Fd, buf: UserPtr<file::stat::StatFs>) => again file::stat::fstatfs;
     140 getpriority(which: i32, who: u32) => now priority::getpriority;
     141 setpriority(which: i32, who: u32, prio: i32) => now priority::setpriority;
-    143 sched_getparam(pid: u32, param: UserPtr<i32>) => wait process::sched_getparam;
-    144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => wait process::sched_setscheduler;
-    145 sched_getscheduler(pid: u32) => now process::sched_getscheduler;
-    146 sched_get_priority_max(policy: i32) => now process::sched_get_priority_max;
-    147 sched_get_priority_min(policy: i32) => now process::sched_get_priority_min;
+    142 sched_setparam(pid: u32, param: UserPtr<i32>) => wait scheduling::sched_setparam;
+    143 sched_getparam(pid: u32, param: UserPtr<u32>) => wait scheduling::sched_getparam;
+    144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => wait scheduling::sched_setscheduler;
+    145 sched_getscheduler(pid: u32) => now scheduling::sched_getscheduler;
+    146 sched_get_priority_max(policy: i32) => now scheduling::sched_get_priority_max;
+    147 sched_get_priority_min(policy: i32) => now scheduling::sched_get_priority_min;
+    148 sched_rr_get_interval(pid: u32, tp: UserPtr<crate::time::Timespec>) => wait scheduling::sched_rr_get_interval;
     149 mlock(addr: usize, len: usize) => wait memory::mlock;
     150 munlock(addr: usize, len: usize) => now memory::munlock;
     151 mlockall(flags: Flags) => now memory::mlockall;
@@ -316,6 +319,8 @@ system_calls! {
     244 mq_notify(mqdes: Fd, sevp: UserPtr<timers::SigEvent>) => wait mqueue::mq_notify;
     245 mq_getsetattr(mqdes: Fd, newattr: UserPtr<mqueue::Attributes>, oldattr: UserPtr<mqueue::Attributes>) => wait mqueue::mq_getsetattr;
     247 waitid(idtype: i32, id: i32, infop: UserPtr<crate::signal::SigInfo>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::waitid;
+    251 ioprio_set(which: i32, who: u32, ioprio: u32) => now priority::ioprio_set;
+    252 ioprio_get(which: i32, who: u32) => now priority::ioprio_get;
     253 inotify_init() => now inotify::inotify_init;
     254 inotify_add_watch(fd: Fd, pathname: UserPath, mask: Flags) => again inotify::inotify_add_watch;
     255 inotify_rm_watch(fd: Fd, wd: i32) => now inotify::inotify_rm_watch;
@@ -365,12 +370,17 @@ system_calls! {
     307 sendmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags) => again socket::sendmmsg;
     308 setns(fd: Fd, nstype: Flags) => now namespace::setns;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => wait process::getcpu;
+    310 process_vm_readv(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => wait process_vm::process_vm_readv;
+    311 process_vm_writev(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => wait process_vm::process_vm_writev;
+    312 kcmp(pid1: u32, pid2: u32, type_: i32, idx1: u64, idx2: u64) => again kcmp::kcmp;
+    314 sched_setattr(pid: u32, attr: UserPtr<scheduling::Attributes>, flags: Flags) => wait scheduling::sched_setattr;
+    315 sched_getattr(pid: u32, attr: UserPtr<u8>, size: u32, flags: Flags) => wait scheduling::sched_getattr;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
     317 seccomp(operation: u32, flags: Flags, args: usize) => wait seccomp::seccomp;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
     319 memfd_create(name: UserPath, flags: Flags) => again file::memfd::memfd_create;
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;
-    324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now process::membarrier;
+    324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now membarrier::membarrier;
     325 mlock2(addr: usize, len: usize, flags: Flags) => wait memory::mlock2;
     326 copy_file_range(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, size: usize, flags: Flags) => wait file::io::copy_file_range;
     327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::preadv2;

@@ -30,6 +30,7 @@ mod pi_futex;
 mod pipes;
 mod poll;
 mod proc;
+mod scheduling;
 pub mod seccomp;
 mod signals;
 mod sockets;
@@ -78,6 +79,7 @@ pub const GROUPS: &[Group] = &[
     ("sysv", sysv::run),
     ("mqueue", mqueue::run),
     ("sockets", sockets::run),
+    ("scheduling", scheduling::run),
     ("devices", devices::run),
     ("proc", proc::run),
     ("identity", identity::run),

@@ -305,6 +305,13 @@ pub fn remove(object: &Object<Set>) {
     }
 }
 
+/// Whether process `pid` has something to undo.
+pub fn has_undo(pid: u32) -> bool {
+    let owns = |object: Arc<Object<Set>>| object.lock().body.undo.iter().any(|(owner, _)| *owner == pid);
+    UNDOS.load(Ordering::Relaxed) > 0
+        && (0..=SETS.extent().1).any(|index| SETS.at(index as i32).is_ok_and(owns))
+}
+
 /// Undoes at the end of process `pid` what it did with `SEM_UNDO` (`exit_sem`).
 pub fn undo_all(pid: u32) {
     if UNDOS.load(Ordering::Relaxed) == 0 {

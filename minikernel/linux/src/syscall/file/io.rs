@@ -21,14 +21,14 @@ use crate::wait::{again, retry};
 /// The most bytes one call transfers (`MAX_RW_COUNT`).
 const COUNT_MAX: usize = 0x7fff_f000;
 /// The most buffers of one call (`IOV_MAX`).
-const VECTORS_MAX: usize = 1024;
+pub(in crate::syscall) const VECTORS_MAX: usize = 1024;
 
 /// `struct iovec`
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
 #[repr(C)]
 pub struct IoVec {
-    base: u64,
-    length: u64,
+    pub(in crate::syscall) base: u64,
+    pub(in crate::syscall) length: u64,
 }
 
 /// One buffer. `EFAULT` when it leaves the user half.
