@@ -15,11 +15,11 @@ use super::{
     serial,
     vectors::TrapFrame,
 };
-use crate::{PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
+use crate::{PAGE_SIZE, PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
 
 /// The status that tells the host of an error of Isopod's own.
 pub(super) const STATUS: u8 = 125;
-/// Frames of a backtrace.
+/// Lines of a backtrace.
 const DEPTH: usize = 32;
 
 /// A report in the making: a text of bounded length that needs no memory.
@@ -40,8 +40,8 @@ impl Write for Report {
 
 static REPORT: SpinLock<Report> = SpinLock::new(Report { text: [0; 6144], len: 0 });
 
-/// Writes a report with `describe` and a backtrace from the frame at `rbp`, and ends the machine.
-fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
+/// Writes a report with `describe` and a backtrace of the stack from `rsp` on, and ends the machine.
+fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rsp: u64) -> ! {
     const NOBODY: u32 = u32::MAX;
     static ENDING: AtomicU32 = AtomicU32::new(NOBODY);
     let this = apic_id();
@@ -59,7 +59,7 @@ fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
     }
     let mut report = REPORT.lock();
     describe(&mut report);
-    backtrace(&mut report, rip, rbp);
+    backtrace(&mut report, rip, rsp);
     let text = &report.text[..report.len];
     if let Some(hook) = hook() {
         hook(text)
@@ -70,14 +70,14 @@ fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rbp: u64) -> ! {
 
 #[panic_handler]
 fn panic(info: &PanicInfo<'_>) -> ! {
-    let rbp: u64;
-    // SAFETY: reading the frame pointer changes nothing.
-    unsafe { core::arch::asm!("mov {}, rbp", out(reg) rbp, options(nomem, nostack, preserves_flags)) };
+    let rsp: u64;
+    // SAFETY: reading the stack pointer changes nothing.
+    unsafe { core::arch::asm!("mov {}, rsp", out(reg) rsp, options(nomem, nostack, preserves_flags)) };
     let describe = |report: &mut Report| {
         // Writing to a report never fails.
         let _ = writeln!(report, "isopod: the kernel has an error: {info}");
     };
-    end(describe, None, rbp)
+    end(describe, None, rsp)
 }
 
 /// An exception of the kernel, or an NMI, a double fault or a machine check wherever it came.
@@ -87,11 +87,11 @@ pub(super) extern "C" fn kernel_fault(frame: &TrapFrame) {
         // Sent by an operator who wants to see what the machine does. It goes on.
         let mut text = Report { text: [0; 6144], len: 0 };
         describe(&mut text, frame);
-        backtrace(&mut text, Some(frame.rip), frame.rbp);
+        backtrace(&mut text, Some(frame.rip), frame.rsp);
         serial::write(&text.text[..text.len]);
         return;
     }
-    end(|report| describe(report, frame), Some(frame.rip), frame.rbp)
+    end(|report| describe(report, frame), Some(frame.rip), frame.rsp)
 }
 
 fn describe(report: &mut Report, frame: &TrapFrame) {
@@ -123,8 +123,10 @@ fn describe(report: &mut Report, frame: &TrapFrame) {
     );
 }
 
-/// Lists the calls that led here, from `rip` and the frames linked from `rbp` on.
-fn backtrace(report: &mut Report, rip: Option<u64>, mut rbp: u64) {
+/// Lists the calls that led here: `rip`, then every word of the stack that a call instruction can have left there. No register is kept for
+/// frame pointers, which would cost each call a twentieth; so a call that has returned may be among them where its word was not
+/// overwritten.
+fn backtrace(report: &mut Report, rip: Option<u64>, rsp: u64) {
     let symbols = symbols();
     let mut call = |number: usize, at: u64, offset: u64| {
         // A return address is behind its call, which may be the function's last instruction.
@@ -137,34 +139,40 @@ fn backtrace(report: &mut Report, rip: Option<u64>, mut rbp: u64) {
             None => writeln!(report, "{number:3}: {at:#x}"),
         };
     };
-    let mut number = 0;
+    let first = usize::from(rip.is_some());
     if let Some(rip) = rip {
         call(0, rip, 0);
-        number = 1;
     }
-    // Looked for among all, as an exception may come with user code's `gs`.
-    let ranges = (0..processors::MOST).filter_map(processors::cpu).map(|cpu| {
+    for (number, at) in (first..DEPTH).zip(stack_from(rsp as usize).filter(|&word| follows_call(word))) {
+        call(number, at as u64, 1);
+    }
+}
+
+/// The words of the kernel's stack that `rsp` lies in, from there on. Looked for among all stacks, as an exception may come with user code's
+/// `gs`; one that has overflowed ends a page below.
+fn stack_from(rsp: usize) -> impl Iterator<Item = usize> {
+    let stacks = (0..processors::MOST).filter_map(processors::cpu).map(|cpu| {
         // SAFETY: set before the CPU started.
         unsafe { (*cpu.stack_range.get()).clone() }
     });
-    let stack = ranges.into_iter().find(|range| range.contains(&(rbp as usize))).unwrap_or(0..0);
-    while number < DEPTH
-        && stack.contains(&(rbp as usize + 15))
-        && stack.contains(&(rbp as usize))
-        && rbp.is_multiple_of(8)
-    {
-        // SAFETY: the two words lie on the kernel's stack, which is mapped; what they say is not believed.
-        let [next, back] = unsafe { *core::ptr::with_exposed_provenance::<[u64; 2]>(rbp as usize) };
-        if !(layout::text() as u64..layout::text_end() as u64).contains(&back) {
-            break;
-        }
-        call(number, back, 1);
-        number += 1;
-        if next <= rbp {
-            break;
-        }
-        rbp = next;
+    let mut stacks = stacks.filter(|range| (range.start.saturating_sub(PAGE_SIZE)..range.end).contains(&rsp));
+    let range = stacks.next().map_or(0..0, |range| rsp.max(range.start).next_multiple_of(8)..range.end);
+    range.step_by(8).map(|at| {
+        // SAFETY: the word lies on a kernel stack, which is mapped; what it says is not believed.
+        unsafe { *core::ptr::with_exposed_provenance::<usize>(at) }
+    })
+}
+
+/// Whether the instruction before `at` is a call: `e8` and a distance, or `ff /2` with an operand of any length (SDM volume 2, CALL).
+fn follows_call(at: usize) -> bool {
+    const LONGEST: usize = 7;
+    if !(layout::text() + LONGEST..layout::text_end()).contains(&at) {
+        return false;
     }
+    // SAFETY: the bytes are the kernel's code.
+    let before = unsafe { *core::ptr::with_exposed_provenance::<[u8; LONGEST]>(at - LONGEST) };
+    let indirect = |len: usize| before[LONGEST - len] == 0xff && before[LONGEST - len + 1] & 0x38 == 0x10;
+    before[LONGEST - 5] == 0xe8 || [2, 3, 4, 6, 7].into_iter().any(indirect)
 }
 
 /// The linked symbol table, if there is one and it can be reached without memory for tables.

@@ -109,7 +109,6 @@ global_asm!(
     "movq {STACKS}(,%rdi,8), %rsp",
     "testq %rsp, %rsp",
     "jz 2f",
-    "xorl %ebp, %ebp",
     "movq ${run}, %rax",
     "callq *%rax",
     // More processors than are wanted.
