@@ -36,6 +36,7 @@ impl UnixSocket {
             return Err(Errno::EINVAL.into());
         }
         state.phase = Phase::Listening;
+        self.listening.store(true, Ordering::Release);
         state.backlog = backlog.min(BACKLOG_MAX) as usize;
         state.peer_was = Some(Peer::of(caller));
         // There may be more room than before.
@@ -59,8 +60,8 @@ impl UnixSocket {
             other.await_room(self)?;
             return Err(Errno::EAGAIN.into());
         }
-        // One that listens connects nowhere, so nobody holds its lock and waits for the listener's.
-        if self.is(&listener) {
+        // One that listens, such as this listener itself, connects nowhere: nobody who holds the lock of one that does waits for another's.
+        if self.listening.load(Ordering::Acquire) {
             return Err(Errno::EINVAL.into());
         }
         other.arrivals.try_reserve(1)?;

@@ -15,7 +15,7 @@ pub mod table;
 use alloc::collections::VecDeque;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use isopod_fs::file::{OpenFile, Ready};
 use isopod_fs::vfs::Path;
@@ -39,6 +39,8 @@ pub struct UnixSocket {
     common: Common,
     me: Weak<Self>,
     state: SpinLock<State>,
+    /// It listens, for whoever must not take its lock to ask.
+    listening: AtomicBool,
     /// What it has sent and nobody has received, in bytes and what goes with them.
     charged: AtomicUsize,
     /// One more than where it stands in the list of sockets in flight; 0 if it does not. That list's lock guards it.
@@ -103,6 +105,7 @@ impl UnixSocket {
             common: Common::new(AF_UNIX, kind, 0),
             me: Weak::clone(me),
             state: SpinLock::new(state),
+            listening: AtomicBool::new(false),
             charged: AtomicUsize::new(0),
             flight: AtomicUsize::new(0),
         });
