@@ -4,7 +4,7 @@ use std::ptr::from_ref;
 
 use super::memory::{self, Memory};
 use super::random::Random;
-use super::{Setting, shapes};
+use super::{Setting, messages, shapes};
 
 /// Descriptors from this one on are the random calls' own.
 pub const FIRST_FD: usize = 3;
@@ -100,6 +100,12 @@ fn argument(letter: u8, setting: &Setting, random: &mut Random) -> usize {
         b'I' => random.pick(&[0, 0, 1, 1, 1, 4, 0x7fff_ffff, usize::MAX]),
         b'C' => random.pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 100, usize::MAX - 5]),
         b'L' => memory::limits(random),
+        b'F' if random.once_in(8) => random.below(50),
+        b'F' => libc::AF_UNIX as usize,
+        b'T' => random.pick(&[1, 2, 5, 1, 2, 5, 3, 0, 10, 0x801, 0x802, 0x8_0805, usize::MAX]),
+        b'N' | b'H' if random.once_in(8) => memory.pointer(random),
+        b'N' => messages::name(random),
+        b'H' => messages::header(random),
         _ => anything(memory, random),
     }
 }

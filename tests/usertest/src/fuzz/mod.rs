@@ -9,6 +9,7 @@
 
 mod arguments;
 mod memory;
+mod messages;
 mod random;
 mod shapes;
 mod signals;
@@ -106,6 +107,9 @@ fn prepare_files() {
     std::fs::write("a", "some content").expect("a file");
     std::os::unix::fs::symlink("d/a", "link").expect("a link");
     let _ = sys!(SYS_mknod, c"fifo", libc::S_IFIFO | 0o600, 0);
+    for kind in [libc::SOCK_STREAM, libc::SOCK_DGRAM, libc::SOCK_SEQPACKET] {
+        let _ = sys!(SYS_socketpair, libc::AF_UNIX, kind, 0, &mut [0i32; 2]);
+    }
 }
 
 fn work(setting: &'static Setting, index: usize, mut random: Random) {

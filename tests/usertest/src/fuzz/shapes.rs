@@ -30,6 +30,10 @@
 //! | `I` | a process or thread |
 //! | `C` | a clock |
 //! | `L` | limits that leave enough |
+//! | `F` | a family of sockets, mostly that of this machine |
+//! | `T` | a type of sockets |
+//! | `N` | an address of a socket |
+//! | `H` | a message's header, or several |
 //! | `x` | anything |
 
 /// Calls by number, with one letter for each argument. A number that is not here gets six of anything.
@@ -67,6 +71,21 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_alarm, "k"),
     (libc::SYS_setitimer, "irp"),
     (libc::SYS_sendfile, "ffpc"),
+    (libc::SYS_socket, "FTi"),
+    (libc::SYS_connect, "fNk"),
+    (libc::SYS_accept, "fpp"),
+    (libc::SYS_sendto, "fpcgNk"),
+    (libc::SYS_recvfrom, "fpcgpp"),
+    (libc::SYS_sendmsg, "fHg"),
+    (libc::SYS_recvmsg, "fHg"),
+    (libc::SYS_shutdown, "fi"),
+    (libc::SYS_bind, "fNk"),
+    (libc::SYS_listen, "fk"),
+    (libc::SYS_getsockname, "fpp"),
+    (libc::SYS_getpeername, "fpp"),
+    (libc::SYS_socketpair, "FTip"),
+    (libc::SYS_setsockopt, "fiipk"),
+    (libc::SYS_getsockopt, "fiipp"),
     (libc::SYS_kill, "IS"),
     (libc::SYS_uname, "p"),
     (libc::SYS_fcntl, "fix"),
@@ -184,6 +203,7 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_fallocate, "fioo"),
     (libc::SYS_timerfd_settime, "fitp"),
     (libc::SYS_timerfd_gettime, "fp"),
+    (libc::SYS_accept4, "fppg"),
     (libc::SYS_signalfd4, "fm8g"),
     (libc::SYS_eventfd2, "ig"),
     (libc::SYS_epoll_create1, "g"),
@@ -192,8 +212,10 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_preadv, "fvko"),
     (libc::SYS_pwritev, "fvko"),
     (libc::SYS_rt_tgsigqueueinfo, "IISp"),
+    (libc::SYS_recvmmsg, "fHkgt"),
     (libc::SYS_prlimit64, "IiLp"),
     (libc::SYS_syncfs, "f"),
+    (libc::SYS_sendmmsg, "fHkg"),
     (libc::SYS_renameat2, "dsdsg"),
     (libc::SYS_getrandom, "pcg"),
     (libc::SYS_memfd_create, "wg"),

@@ -150,7 +150,9 @@ fn left_of(sockets: usize, edges: &[(usize, usize)], held: &[usize]) -> Vec<bool
 /// What can be come to from those with a descriptor, by receiving.
 fn reachable(sockets: usize, edges: &[(usize, usize)], held: &[usize]) -> Vec<bool> {
     let mut reached = vec![false; sockets];
-    held.iter().for_each(|&index| reached[index] = true);
+    for &index in held {
+        reached[index] = true;
+    }
     for _ in 0..sockets {
         for &(receiver, waiting) in edges {
             reached[waiting] |= reached[receiver];
