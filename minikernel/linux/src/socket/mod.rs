@@ -19,7 +19,7 @@ use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
-use isopod_fs::{DetachedInode, Errno, FileType, Result, Sink, Source};
+use isopod_fs::{self as fs, DetachedInode, Errno, FileType, Sink, Source};
 use isopod_hal::sync::wait::WaitQueue;
 
 pub use address::{ADDRESS_MAX, Address};
@@ -91,40 +91,40 @@ pub trait Socket: Any + Send + Sync {
     fn common(&self) -> &Common;
 
     /// bind(2)
-    fn bind(&self, caller: &Thread, address: &Address) -> Result<()>;
+    fn bind(&self, caller: &Thread, address: &Address) -> fs::Result<()>;
 
     /// listen(2)
-    fn listen(&self, caller: &Thread, backlog: u32) -> Result<()>;
+    fn listen(&self, caller: &Thread, backlog: u32) -> Result<(), Errno>;
 
     /// accept(2): the next connection. It is asked again after a wait only if `waiting`.
-    fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>>;
+    fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>, Errno>;
 
     /// connect(2): `EAGAIN` as long as the other side has no room.
-    fn connect(&self, caller: &Thread, address: &Address) -> Result<()>;
+    fn connect(&self, caller: &Thread, address: &Address) -> fs::Result<()>;
 
     /// getsockname(2)
-    fn name(&self) -> Result<Address>;
+    fn name(&self) -> Result<Address, Errno>;
 
     /// getpeername(2)
-    fn peer_name(&self) -> Result<Address>;
+    fn peer_name(&self) -> Result<Address, Errno>;
 
     /// shutdown(2)
-    fn shut_down(&self, how: Shutdown) -> Result<()>;
+    fn shut_down(&self, how: Shutdown) -> Result<(), Errno>;
 
     /// send(2): how many bytes of `source` went. A message goes as a whole: 0 when its copy was cut.
-    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize>;
+    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize>;
 
     /// recv(2): how many bytes came. A message comes as a whole: 0 when its copy was cut.
-    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize>;
+    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno>;
 
     /// poll(2)
     fn ready(&self) -> Ready;
 
     /// How many bytes can be received (`FIONREAD`).
-    fn readable_bytes(&self) -> Result<usize>;
+    fn readable_bytes(&self) -> Result<usize, Errno>;
 
     /// How many bytes have been sent and not yet received (`SIOCOUTQ`).
-    fn unsent_bytes(&self) -> Result<usize>;
+    fn unsent_bytes(&self) -> Result<usize, Errno>;
 
     /// The error that it has met (`SO_ERROR`), which is then forgotten.
     fn take_error(&self) -> Option<Errno>;
@@ -133,10 +133,10 @@ pub trait Socket: Any + Send + Sync {
     fn listens(&self) -> bool;
 
     /// An option that not all sockets have: the rest of getsockopt(2).
-    fn option(&self, level: u32, name: u32) -> core::result::Result<OptionValue, Errno>;
+    fn option(&self, level: u32, name: u32) -> Result<OptionValue, Errno>;
 
     /// Sets an option that not all sockets have: the rest of setsockopt(2).
-    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> core::result::Result<(), Errno>;
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno>;
 
     /// Who is at the other end, for options that are about that.
     fn peer(&self) -> Option<credentials::Peer> {
@@ -153,11 +153,7 @@ pub struct SocketFile {
 }
 
 /// A file that is `socket`, which is closed with it. `flags` can be `O_NONBLOCK`.
-pub fn new_file(
-    socket: Arc<dyn Socket>,
-    flags: OpenFlags,
-    owner: &Thread,
-) -> core::result::Result<Arc<OpenFile>, Errno> {
+pub fn new_file(socket: Arc<dyn Socket>, flags: OpenFlags, owner: &Thread) -> Result<Arc<OpenFile>, Errno> {
     let identity = owner.identity();
     let inode = DetachedInode::new(FileType::Socket, 0o777, identity.users.file, identity.groups.file);
     socket.common().inode.store(inode.number(), Ordering::Relaxed);
@@ -168,7 +164,7 @@ pub fn new_file(
 }
 
 /// The socket that `file` is; `ENOTSOCK` if it is none.
-pub fn socket_of(file: &OpenFile) -> core::result::Result<&Arc<dyn Socket>, Errno> {
+pub fn socket_of(file: &OpenFile) -> Result<&Arc<dyn Socket>, Errno> {
     let ops: Option<&SocketFile> = file.ops().and_then(|ops| ops.downcast_ref());
     ops.map(|ops| &ops.socket).ok_or(Errno::ENOTSOCK)
 }
@@ -186,17 +182,17 @@ impl SocketFile {
 }
 
 impl FileOps for SocketFile {
-    fn read(&self, file: &OpenFile, _offset: u64, sink: &mut dyn Sink) -> Result<usize> {
+    fn read(&self, file: &OpenFile, _offset: u64, sink: &mut dyn Sink) -> fs::Result<usize> {
         if sink.remaining() == 0 {
             // Only recv(2) takes an empty message (`sock_read_iter`).
             return Ok(0);
         }
         let mut message = Incoming::default();
         message.flags.set(MessageFlags::DONT_WAIT, file.flags().contains(OpenFlags::NONBLOCK));
-        self.socket.receive(&mut message, sink)
+        Ok(self.socket.receive(&mut message, sink)?)
     }
 
-    fn write(&self, _file: &OpenFile, _offset: u64, source: &mut dyn Source) -> Result<usize> {
+    fn write(&self, _file: &OpenFile, _offset: u64, source: &mut dyn Source) -> fs::Result<usize> {
         self.socket.send(&mut Outgoing::default(), source)
     }
 
@@ -226,7 +222,7 @@ impl FileOps for SocketFile {
         request: u32,
         argument: usize,
         memory: &mut dyn UserMemory,
-    ) -> Result<usize> {
+    ) -> fs::Result<usize> {
         /// `SIOCINQ`, too.
         const FIONREAD: u32 = 0x541b;
         /// `TIOCOUTQ`, too.

@@ -4,9 +4,9 @@
 
 use alloc::collections::VecDeque;
 
-use isopod_fs::{Result, Sink, Source};
-use isopod_hal::PAGE_SIZE;
+use isopod_fs::{Sink, Source};
 use isopod_hal::frame::Frame;
+use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 /// A queue of bytes.
 #[derive(Debug, Default)]
@@ -25,7 +25,7 @@ impl Ring {
 
     /// Takes at most `limit` bytes of `source`. Returns how many; fewer than there were when the copy was cut. Without memory for all it takes
     /// none.
-    pub fn write(&mut self, source: &mut dyn Source, limit: usize) -> Result<usize> {
+    pub fn write(&mut self, source: &mut dyn Source, limit: usize) -> Result<usize, OutOfMemory> {
         let wanted = source.remaining().min(limit);
         self.reserve(wanted)?;
         let mut done = 0;
@@ -43,15 +43,15 @@ impl Ring {
         Ok(done)
     }
 
-    fn reserve(&mut self, more: usize) -> Result<()> {
+    fn reserve(&mut self, more: usize) -> Result<(), OutOfMemory> {
         let pages = (self.start + self.length + more).div_ceil(PAGE_SIZE);
-        self.frames.try_reserve(pages.saturating_sub(self.frames.len()))?;
+        self.frames.try_reserve(pages.saturating_sub(self.frames.len())).map_err(|_| OutOfMemory)?;
         while self.frames.len() < pages {
             match Frame::uninit() {
                 Ok(frame) => self.frames.push_back(frame),
                 Err(error) => {
                     self.take_back(0);
-                    return Err(error.into());
+                    return Err(error);
                 }
             }
         }

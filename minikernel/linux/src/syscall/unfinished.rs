@@ -16,6 +16,7 @@ use crate::mm::UserPtr;
 use crate::poll::patience;
 use crate::process::Ctx;
 use crate::socket::{Address, Incoming};
+use crate::syscall::argument::Fd;
 
 /// A call that has begun.
 #[derive(Debug)]
@@ -123,15 +124,22 @@ impl Unfinished {
     }
 }
 
-/// Makes an attempt at a call on `file`, which is looked up when it is the first.
+/// Makes an attempt at a call on the file `fd`, which `check` has to find fit when it is the first.
+// Not inlined: all such calls want the same.
+#[inline(never)]
 pub fn attempt(
     ctx: &mut Ctx,
-    file: impl FnOnce(&Ctx) -> Result<Arc<OpenFile>, Errno>,
+    fd: Fd,
+    check: fn(&OpenFile) -> Result<(), Errno>,
     body: &mut dyn FnMut(&Ctx, &mut Unfinished) -> Attempt,
 ) -> Attempt {
     let mut call = match ctx.unfinished.take() {
         Some(call) => *call,
-        None => Unfinished::new(file(ctx)?),
+        None => {
+            let file = ctx.thread.file(fd.0)?;
+            check(&file)?;
+            Unfinished::new(file)
+        }
     };
     let outcome = body(ctx, &mut call);
     if !matches!(outcome, Ok(_) | Err(Stop::Fail(_))) {

@@ -76,7 +76,7 @@ impl Graph {
     fn for_each_held(&mut self, index: usize, visit: &mut dyn FnMut(&mut Self, usize)) {
         let socket = alloc::sync::Arc::clone(&self.sockets[index].socket);
         socket.for_each_file(&mut |file| {
-            if let Some(held) = UnixSocket::of(file).and_then(|held| index_of(&held)) {
+            if let Some(held) = UnixSocket::of(file).and_then(index_of) {
                 visit(self, held);
             }
         });

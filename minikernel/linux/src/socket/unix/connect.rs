@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use isopod_fs::{Errno, Result};
+use isopod_fs::{self as fs, Errno};
 
 use super::name::check;
 use super::{Address, Kind, Peer, Phase, Shutdown, State, UnixSocket, table, wake_each};
@@ -27,13 +27,13 @@ pub fn pair(kind: Kind, caller: &Thread) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
 
 impl UnixSocket {
     /// listen(2)
-    pub(super) fn start_listening(&self, caller: &Thread, backlog: u32) -> Result<()> {
+    pub(super) fn start_listening(&self, caller: &Thread, backlog: u32) -> Result<(), Errno> {
         if !matches!(self.kind(), Kind::Stream | Kind::Sequence) {
-            return Err(Errno::EOPNOTSUPP.into());
+            return Err(Errno::EOPNOTSUPP);
         }
         let mut state = self.state.lock();
         if state.name.is_none() || state.phase == Phase::Connected {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         state.phase = Phase::Listening;
         self.listening.store(true, Ordering::Release);
@@ -47,7 +47,7 @@ impl UnixSocket {
     }
 
     /// connect(2) of a stream: the listening socket gets the other end, already connected.
-    pub(super) fn connect_to_listener(&self, caller: &Thread, address: &Address) -> Result<()> {
+    pub(super) fn connect_to_listener(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
         check(address)?;
         self.name_itself_to_send()?;
         let listener = self.find(caller, address)?;
@@ -92,7 +92,7 @@ impl UnixSocket {
     }
 
     /// connect(2) of datagrams: where those without an address go, and from where alone some are taken. `AF_UNSPEC` undoes it.
-    pub(super) fn connect_datagrams(&self, caller: &Thread, address: &Address) -> Result<()> {
+    pub(super) fn connect_datagrams(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
         let peer = if address.family().ok_or(Errno::EINVAL)? == AF_UNSPEC {
             None
         } else {
@@ -130,17 +130,17 @@ impl UnixSocket {
     }
 
     /// accept(2)
-    pub(super) fn next_arrival(&self, waiting: bool) -> Result<Arc<Self>> {
+    pub(super) fn next_arrival(&self, waiting: bool) -> Result<Arc<Self>, Errno> {
         if !matches!(self.kind(), Kind::Stream | Kind::Sequence) {
-            return Err(Errno::EOPNOTSUPP.into());
+            return Err(Errno::EOPNOTSUPP);
         }
         let mut state = self.state.lock();
         if state.phase != Phase::Listening {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         let Some(arrival) = state.arrivals.pop_front() else {
             let over = waiting && state.shutdown.contains(Shutdown::RECEIVE);
-            return Err(if over { Errno::EINVAL } else { Errno::EAGAIN }.into());
+            return Err(if over { Errno::EINVAL } else { Errno::EAGAIN });
         };
         let left = state.arrivals.len();
         let room = state.made_room(left);

@@ -19,7 +19,7 @@ use core::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use isopod_fs::file::{OpenFile, Ready};
 use isopod_fs::vfs::Path;
-use isopod_fs::{Errno, Result, Sink, Source};
+use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_hal::sync::SpinLock;
 
 use super::credentials::{Peer, Sender};
@@ -114,9 +114,9 @@ impl UnixSocket {
     }
 
     /// The socket that `file` is, if it is one of this family.
-    fn of(file: &OpenFile) -> Option<Arc<Self>> {
+    fn of(file: &OpenFile) -> Option<&Self> {
         let any: &dyn core::any::Any = &**socket_of(file).ok()?;
-        any.downcast_ref::<Self>()?.me.upgrade()
+        any.downcast_ref()
     }
 
     fn is(&self, other: &Arc<Self>) -> bool {
@@ -190,18 +190,18 @@ impl UnixSocket {
 
 impl State {
     /// EPIPE, or what happened to the connection, for one who wants to send.
-    fn check_sending(&mut self) -> Result<()> {
+    fn check_sending(&mut self) -> Result<(), Errno> {
         match self.error.take() {
-            Some(error) => Err(error.into()),
-            None if self.shutdown.contains(Shutdown::SEND) => Err(Errno::EPIPE.into()),
+            Some(error) => Err(error),
+            None if self.shutdown.contains(Shutdown::SEND) => Err(Errno::EPIPE),
             None => Ok(()),
         }
     }
 
     /// Lets `socket` wait for room here. `ENOMEM`
-    fn await_room(&mut self, socket: &UnixSocket) -> Result<()> {
+    fn await_room(&mut self, socket: &UnixSocket) -> Result<(), Errno> {
         if !self.waiting.iter().any(|known| core::ptr::eq(known.as_ptr(), socket)) {
-            self.waiting.try_reserve(1)?;
+            self.waiting.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
             self.waiting.push_back(Weak::clone(&socket.me));
         }
         Ok(())
@@ -231,50 +231,50 @@ impl Socket for UnixSocket {
         &self.common
     }
 
-    fn bind(&self, caller: &Thread, address: &Address) -> Result<()> {
+    fn bind(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
         self.bind_to(caller, address)
     }
 
-    fn listen(&self, caller: &Thread, backlog: u32) -> Result<()> {
+    fn listen(&self, caller: &Thread, backlog: u32) -> Result<(), Errno> {
         self.start_listening(caller, backlog)
     }
 
-    fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>> {
+    fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>, Errno> {
         Ok(self.next_arrival(waiting)?)
     }
 
-    fn connect(&self, caller: &Thread, address: &Address) -> Result<()> {
+    fn connect(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
         match self.kind() {
             Kind::Stream | Kind::Sequence => self.connect_to_listener(caller, address),
             _ => self.connect_datagrams(caller, address),
         }
     }
 
-    fn name(&self) -> Result<Address> {
+    fn name(&self) -> Result<Address, Errno> {
         let name = self.state.lock().name.clone();
         Ok(name.map_or_else(|| Address::new(AF_UNIX, &[]), |name| *name))
     }
 
-    fn peer_name(&self) -> Result<Address> {
+    fn peer_name(&self) -> Result<Address, Errno> {
         let peer = self.state.lock().peer.clone();
         peer.ok_or(Errno::ENOTCONN)?.name()
     }
 
-    fn shut_down(&self, how: Shutdown) -> Result<()> {
+    fn shut_down(&self, how: Shutdown) -> Result<(), Errno> {
         self.end_directions(how);
         Ok(())
     }
 
-    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize> {
+    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
         match self.kind() {
-            Kind::Stream => self.send_bytes(message, source),
+            Kind::Stream => Ok(self.send_bytes(message, source)?),
             _ => self.send_packet(message, source),
         }
     }
 
-    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize> {
+    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
         if message.flags.contains(MessageFlags::OUT_OF_BAND) {
-            return Err(Errno::EOPNOTSUPP.into());
+            return Err(Errno::EOPNOTSUPP);
         }
         match self.kind() {
             Kind::Stream => self.receive_bytes(message, sink),
@@ -311,16 +311,16 @@ impl Socket for UnixSocket {
         ready
     }
 
-    fn readable_bytes(&self) -> Result<usize> {
+    fn readable_bytes(&self) -> Result<usize, Errno> {
         let state = self.state.lock();
         match self.kind() {
-            _ if state.phase == Phase::Listening => Err(Errno::EINVAL.into()),
+            _ if state.phase == Phase::Listening => Err(Errno::EINVAL),
             Kind::Stream | Kind::Sequence => Ok(state.bytes.len()),
             _ => Ok(state.messages.front().map_or(0, |message| message.length)),
         }
     }
 
-    fn unsent_bytes(&self) -> Result<usize> {
+    fn unsent_bytes(&self) -> Result<usize, Errno> {
         Ok(self.charged.load(Ordering::Relaxed))
     }
 
@@ -332,7 +332,7 @@ impl Socket for UnixSocket {
         self.state.lock().phase == Phase::Listening
     }
 
-    fn option(&self, level: u32, name: u32) -> core::result::Result<OptionValue, Errno> {
+    fn option(&self, level: u32, name: u32) -> Result<OptionValue, Errno> {
         if level != options::SOL_SOCKET {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -357,7 +357,7 @@ impl Socket for UnixSocket {
         }
     }
 
-    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> core::result::Result<(), Errno> {
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
         match name {
             _ if level != options::SOL_SOCKET => Err(Errno::EOPNOTSUPP),
             options::PEEK_OFFSET => {

@@ -6,7 +6,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use isopod_fs::{Errno, Result, Sink, Source};
+use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::sync::SpinLockGuard;
 
@@ -31,7 +31,7 @@ fn charge(length: usize) -> usize {
 
 impl UnixSocket {
     /// send(2)
-    pub(super) fn send_packet(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize> {
+    pub(super) fn send_packet(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
         let connects = self.kind() == Kind::Sequence;
         if connects {
             let mut state = self.state.lock();
@@ -66,10 +66,10 @@ impl UnixSocket {
             None => peer.ok_or(Errno::ENOTCONN)?,
         };
         let count = self.put_packet(&other, message, source, length);
-        if let Err(isopod_fs::Error::Errno(Errno::ECONNREFUSED)) = count {
+        if count == Err(Errno::ECONNREFUSED) {
             self.forget_peer(&other);
         }
-        count
+        Ok(count?)
     }
 
     /// Puts a message into the queue of `other`. ECONNREFUSED if that is closed.
@@ -79,29 +79,29 @@ impl UnixSocket {
         message: &mut Outgoing,
         source: &mut dyn Source,
         length: usize,
-    ) -> Result<usize> {
+    ) -> Result<usize, Errno> {
         let sender = self.sender_to(other, message);
         let mut target = other.state.lock();
         let mine = target.peer.as_ref().is_some_and(|peer| self.is(peer));
         if target.dead {
             let connects = self.kind() == Kind::Sequence;
-            return Err(if connects { Errno::EPIPE } else { Errno::ECONNREFUSED }.into());
+            return Err(if connects { Errno::EPIPE } else { Errno::ECONNREFUSED });
         }
         if target.peer.is_some() && !mine {
-            return Err(Errno::EPERM.into());
+            return Err(Errno::EPERM);
         }
         if target.shutdown.contains(Shutdown::RECEIVE) {
-            return Err(Errno::EPIPE.into());
+            return Err(Errno::EPIPE);
         }
         if message.rights.is_some() && !other.passes_rights() {
-            return Err(Errno::EPERM.into());
+            return Err(Errno::EPERM);
         }
         if !mine && !self.is(other) && target.is_full() {
             target.await_room(self)?;
-            return Err(Errno::EAGAIN.into());
+            return Err(Errno::EAGAIN);
         }
-        target.messages.try_reserve(1)?;
-        let written = target.bytes.write(source, length)?;
+        target.messages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+        let written = target.bytes.write(source, length).map_err(|_| Errno::ENOMEM)?;
         if written < length {
             target.bytes.take_back(written);
             return Ok(0);
@@ -128,14 +128,14 @@ impl UnixSocket {
     }
 
     /// recv(2)
-    pub(super) fn receive_packet(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize> {
+    pub(super) fn receive_packet(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let mut state = self.state.lock();
         let connects = self.kind() == Kind::Sequence;
         if connects && state.phase != Phase::Connected {
-            return Err(Errno::ENOTCONN.into());
+            return Err(Errno::ENOTCONN);
         }
         if let Some(error) = state.error.take() {
-            return Err(error.into());
+            return Err(error);
         }
         let offset = if message.peeks() { state.peek_offset.unwrap_or(0) } else { 0 };
         let Some((index, start, skip)) = state.find_packet(offset) else {

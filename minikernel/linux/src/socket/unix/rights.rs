@@ -170,10 +170,11 @@ impl Graph {
     /// Notes that `file` is in flight once more, if it is a socket. There is room.
     fn enter(&mut self, file: &Arc<OpenFile>) {
         let Some(socket) = UnixSocket::of(file) else { return };
-        if let Some(index) = index_of(&socket) {
+        if let Some(index) = index_of(socket) {
             self.sockets[index].count += 1;
             return;
         }
+        let Some(socket) = socket.me.upgrade() else { return };
         socket.flight.store(self.sockets.len() + 1, Ordering::Relaxed);
         let file = Arc::downgrade(file);
         self.sockets.push(InFlight { file, socket, count: 1, inner: 0, reachable: false });
@@ -181,7 +182,7 @@ impl Graph {
 
     /// Notes that `file` is in flight once less.
     fn leave(&mut self, file: &Arc<OpenFile>) {
-        let Some(index) = UnixSocket::of(file).and_then(|socket| index_of(&socket)) else { return };
+        let Some(index) = UnixSocket::of(file).and_then(index_of) else { return };
         self.sockets[index].count -= 1;
         if self.sockets[index].count > 0 {
             return;

@@ -5,25 +5,25 @@
 
 use core::sync::atomic::Ordering;
 
-use isopod_fs::{Errno, Result, Sink, Source};
+use isopod_fs::{Errno, Sink, Source};
 
 use super::{Incoming, Message, Outgoing, Phase, Sender, Shutdown, State, UnixSocket};
 use crate::socket::MessageFlags;
 
 impl UnixSocket {
     /// send(2)
-    pub(super) fn send_bytes(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize> {
+    pub(super) fn send_bytes(&self, message: &mut Outgoing, source: &mut dyn Source) -> Result<usize, Errno> {
         if message.flags.contains(MessageFlags::OUT_OF_BAND) {
-            return Err(Errno::EOPNOTSUPP.into());
+            return Err(Errno::EOPNOTSUPP);
         }
         let mut state = self.state.lock();
         if message.to.is_some() {
             let connected = state.phase == Phase::Connected;
-            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP }.into());
+            return Err(if connected { Errno::EISCONN } else { Errno::EOPNOTSUPP });
         }
         let peer = state.peer.clone().ok_or(Errno::ENOTCONN)?;
         if state.shutdown.contains(Shutdown::SEND) {
-            return Err(Errno::EPIPE.into());
+            return Err(Errno::EPIPE);
         }
         if source.remaining() == 0 {
             return Ok(0);
@@ -32,15 +32,15 @@ impl UnixSocket {
         drop(state);
         let mut other = peer.state.lock();
         if other.shutdown.contains(Shutdown::RECEIVE) {
-            return Err(Errno::EPIPE.into());
+            return Err(Errno::EPIPE);
         }
         if message.rights.is_some() && !peer.passes_rights() {
-            return Err(Errno::EPERM.into());
+            return Err(Errno::EPERM);
         }
         let charged = self.charged.load(Ordering::Acquire);
         let room = self.common.options.send_buffer().saturating_sub(charged);
         if room == 0 {
-            return Err(Errno::EAGAIN.into());
+            return Err(Errno::EAGAIN);
         }
         let sender = self.sender_to(&peer, message);
         let count = other.put_bytes(message, sender, source, room)?;
@@ -53,19 +53,19 @@ impl UnixSocket {
     }
 
     /// recv(2)
-    pub(super) fn receive_bytes(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize> {
+    pub(super) fn receive_bytes(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
         if message.ended {
             return Ok(0);
         }
         let mut state = self.state.lock();
         if state.phase != Phase::Connected {
-            return Err(Errno::EINVAL.into());
+            return Err(Errno::EINVAL);
         }
         if state.messages.is_empty() {
             return match state.error.take() {
-                Some(error) => Err(error.into()),
+                Some(error) => Err(error),
                 None if state.shutdown.contains(Shutdown::RECEIVE) => Ok(0),
-                None => Err(Errno::EAGAIN.into()),
+                None => Err(Errno::EAGAIN),
             };
         }
         let checks_sender = self.passes_credentials();
@@ -102,15 +102,15 @@ impl State {
         sender: Option<Sender>,
         source: &mut dyn Source,
         room: usize,
-    ) -> Result<usize> {
+    ) -> Result<usize, Errno> {
         let joins = |last: &Message| {
             !message.rights.is_some() && !last.rights.is_some() && !last.closed && last.sender == sender
         };
         let joins = self.messages.back().is_some_and(joins);
         if !joins {
-            self.messages.try_reserve(1)?;
+            self.messages.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         }
-        let length = self.bytes.write(source, room)?;
+        let length = self.bytes.write(source, room).map_err(|_| Errno::ENOMEM)?;
         match self.messages.back_mut().filter(|_| joins) {
             Some(last) => last.length += length,
             None if length > 0 => {
@@ -164,7 +164,7 @@ impl State {
         message: &mut Incoming,
         sink: &mut dyn Sink,
         checks_sender: bool,
-    ) -> Result<usize> {
+    ) -> Result<usize, Errno> {
         let start = self.peek_offset.unwrap_or(message.looked_at);
         let (mut skip, mut end, mut done) = (start, 0, 0);
         for waiting in &self.messages {

@@ -26,11 +26,7 @@ fn connected(kind: Kind) -> [Open; 2] {
     connected_by(&testing::thread(), kind)
 }
 
-fn send_with(
-    socket: &UnixSocket,
-    bytes: &[u8],
-    files: &[&Arc<OpenFile>],
-) -> core::result::Result<usize, Errno> {
+fn send_with(socket: &UnixSocket, bytes: &[u8], files: &[&Arc<OpenFile>]) -> Result<usize, Errno> {
     let mut message = Outgoing::default();
     if !files.is_empty() {
         let files = files.iter().map(|file| Arc::clone(file)).collect();
@@ -39,14 +35,14 @@ fn send_with(
     socket.send(&mut message, &mut Bytes::new(bytes)).map_err(errno)
 }
 
-fn send(socket: &UnixSocket, bytes: &[u8]) -> core::result::Result<usize, Errno> {
+fn send(socket: &UnixSocket, bytes: &[u8]) -> Result<usize, Errno> {
     send_with(socket, bytes, &[])
 }
 
-fn receive(socket: &UnixSocket, room: usize, flags: MessageFlags) -> core::result::Result<Vec<u8>, Errno> {
+fn receive(socket: &UnixSocket, room: usize, flags: MessageFlags) -> Result<Vec<u8>, Errno> {
     let mut bytes = vec![0; room];
     let mut message = Incoming::new(flags | MessageFlags::DONT_WAIT);
-    let count = socket.receive(&mut message, &mut Buffer::new(&mut bytes)).map_err(errno)?;
+    let count = socket.receive(&mut message, &mut Buffer::new(&mut bytes))?;
     bytes.truncate(count);
     Ok(bytes)
 }
@@ -246,7 +242,7 @@ proptest! {
                     let flags = if peeks { MessageFlags::PEEK } else { MessageFlags::empty() };
                     let mut bytes = vec![0; room];
                     let mut message = Incoming::new(flags | MessageFlags::DONT_WAIT);
-                    let got = other.receive(&mut message, &mut Buffer::new(&mut bytes)).map_err(errno);
+                    let got = other.receive(&mut message, &mut Buffer::new(&mut bytes));
                     let files = message.take_files().len();
                     let (mut expected, mut with_file) = (Vec::new(), false);
                     let mut seen = model.clone();

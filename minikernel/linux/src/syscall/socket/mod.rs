@@ -102,11 +102,9 @@ impl Unfinished {
     }
 }
 
-/// The open file `fd`, which is a socket. EBADF, ENOTSOCK
-fn opened(ctx: &Ctx, fd: Fd) -> Result<Arc<OpenFile>, Errno> {
-    let file = ctx.thread.files().get(fd.0)?;
-    socket_of(&file)?;
-    Ok(file)
+/// ENOTSOCK for what is no socket.
+fn check_socket(file: &OpenFile) -> Result<(), Errno> {
+    socket_of(file).map(drop)
 }
 
 /// The socket that `fd` is. EBADF, ENOTSOCK
@@ -196,7 +194,7 @@ pub fn listen(ctx: &mut Ctx, fd: Fd, backlog: u32) -> Attempt {
 
 /// connect(2)
 pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Attempt {
-    attempt(ctx, |ctx| ctx.thread.files().get(fd.0), &mut |ctx, call| {
+    attempt(ctx, fd, |_| Ok(()), &mut |ctx, call| {
         let address = Address::read(address, length)?;
         match socket_of(&call.file)?.connect(&ctx.thread, &address) {
             Ok(()) => Ok(0),
@@ -213,7 +211,7 @@ pub fn accept(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>)
 
 /// accept4(2). Nothing is accepted without a descriptor to be had for it.
 pub fn accept4(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>, flags: Flags) -> Attempt {
-    attempt(ctx, |ctx| ctx.thread.files().get(fd.0), &mut |ctx, call| {
+    attempt(ctx, fd, |_| Ok(()), &mut |ctx, call| {
         let flags = descriptor_flags(flags.0)?;
         if call.accepted.is_none() {
             let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
@@ -221,7 +219,7 @@ pub fn accept4(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: UserPtr<i32>
             let waits = !call.file.flags().contains(OpenFlags::NONBLOCK);
             let arrival = match socket_of(&call.file)?.accept(waits) {
                 Ok(arrival) => arrival,
-                Err(Error::Errno(Errno::EAGAIN)) => return call.not_yet(true, false),
+                Err(Errno::EAGAIN) => return call.not_yet(true, false),
                 Err(error) => return Err(error.into()),
             };
             let peer = arrival.peer_name();

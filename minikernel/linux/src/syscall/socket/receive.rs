@@ -1,12 +1,12 @@
 //! recvfrom(2), recvmsg(2), recvmmsg(2).
 
+use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;
-use isopod_fs::{Errno, Error};
 use isopod_hal::clock;
 use zerocopy::IntoBytes;
 
-use super::{MessageHeader, MessageOfMany, STEP, opened};
-use crate::fail::{Attempt, Fail};
+use super::{MessageHeader, MessageOfMany, STEP, check_socket};
+use crate::fail::{Attempt, Fail, Stop};
 use crate::ipc::pidfd::new_pidfd;
 use crate::mm::{UserBuffers, UserPtr};
 use crate::poll::FOREVER;
@@ -53,11 +53,12 @@ fn receive(call: &mut Unfinished, flags: MessageFlags, buffers: &mut UserBuffers
                 }
             }
             // Only who asked for all waits for more than there is.
-            Err(Error::Errno(Errno::EAGAIN)) => {
+            Err(Errno::EAGAIN) => {
                 return call.not_yet(waits && (whole || call.bytes == 0), false);
             }
-            Err(Error::Errno(_)) if call.bytes > 0 => return Ok(call.bytes),
-            Err(error) => return Err(error.into()),
+            Err(_) if call.bytes > 0 => return Ok(call.bytes),
+            Err(Errno::ENOMEM) => return Err(Stop::Memory),
+            Err(errno) => return Err(errno.into()),
         }
     }
 }
@@ -73,7 +74,7 @@ pub fn recvfrom(
     length: UserPtr<i32>,
 ) -> Attempt {
     let mut buffers = single(buffer.0.address(), count)?;
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |_, call| {
+    attempt(ctx, fd, check_socket, &mut |_, call| {
         if call.delivery.is_none() {
             call.incoming.wants_name = !from.is_null();
             receive(call, MessageFlags::from_bits_truncate(flags.0), &mut buffers)?;
@@ -163,7 +164,7 @@ fn sender_file(ctx: &Ctx, sender: Sender) -> i32 {
 
 /// recvmsg(2)
 pub fn recvmsg(ctx: &mut Ctx, fd: Fd, header: UserPtr<MessageHeader>, flags: Flags) -> Attempt {
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |ctx, call| {
+    attempt(ctx, fd, check_socket, &mut |ctx, call| {
         if call.delivery.is_none() {
             receive_one(ctx, call, header, MessageFlags::from_bits_truncate(flags.0))?;
         }
@@ -185,7 +186,7 @@ pub fn recvmmsg(
         Some(timeout) if ctx.unfinished.is_none() => timeout.get()?.deadline_from_now()?,
         _ => FOREVER,
     };
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |ctx, call| {
+    attempt(ctx, fd, check_socket, &mut |ctx, call| {
         let until = *call.until.get_or_insert(until);
         if call.messages.is_none()
             && let Some(error) = socket_of(&call.file)?.take_error()

@@ -2,7 +2,7 @@
 
 use isopod_fs::{Errno, Error};
 
-use super::{MessageHeader, MessageOfMany, STEP, opened};
+use super::{MessageHeader, MessageOfMany, STEP, check_socket};
 use crate::fail::{Attempt, Stop};
 use crate::mm::{UserBuffers, UserPtr};
 use crate::poll;
@@ -74,7 +74,7 @@ pub fn sendto(
     length: i32,
 ) -> Attempt {
     let mut buffers = single(buffer.0.address(), count)?;
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |ctx, call| {
+    attempt(ctx, fd, check_socket, &mut |ctx, call| {
         let mut message = outgoing(flags);
         if !to.is_null() {
             // An empty one is none.
@@ -115,7 +115,7 @@ fn send_one(ctx: &Ctx, call: &mut Unfinished, header: UserPtr<MessageHeader>, fl
 
 /// sendmsg(2)
 pub fn sendmsg(ctx: &mut Ctx, fd: Fd, header: UserPtr<MessageHeader>, flags: Flags) -> Attempt {
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |ctx, call| send_one(ctx, call, header, flags))
+    attempt(ctx, fd, check_socket, &mut |ctx, call| send_one(ctx, call, header, flags))
 }
 
 /// sendmmsg(2): how many went; an error only if none did.
@@ -126,7 +126,7 @@ pub fn sendmmsg(
     count: u32,
     flags: Flags,
 ) -> Attempt {
-    attempt(ctx, |ctx| opened(ctx, fd), &mut |ctx, call| {
+    attempt(ctx, fd, check_socket, &mut |ctx, call| {
         call.each_message((count as usize).min(MESSAGES_MAX), ctx, &mut |call, index| {
             let message = messages.element(index);
             if call.delivery.is_none() {
