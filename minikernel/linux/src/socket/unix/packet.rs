@@ -141,9 +141,9 @@ impl UnixSocket {
         let Some((index, start, skip)) = state.find_packet(offset) else {
             let ended = state.shutdown.contains(Shutdown::RECEIVE)
                 && (connects || !message.flags.contains(MessageFlags::DONT_WAIT));
-            return if ended { Ok(0) } else { Err(Errno::EAGAIN.into()) };
+            return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
         };
-        let Some(first) = state.messages.get(index) else { return Err(Errno::EAGAIN.into()) };
+        let Some(first) = state.messages.get(index) else { return Err(Errno::EAGAIN) };
         let (whole, room) = (first.length - skip, sink.remaining());
         let wanted = whole.min(room);
         if state.bytes.peek(start + skip, sink, wanted) < wanted {

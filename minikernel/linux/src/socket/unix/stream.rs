@@ -195,7 +195,7 @@ impl State {
             }
         }
         if start >= end {
-            return if self.shutdown.contains(Shutdown::RECEIVE) { Ok(0) } else { Err(Errno::EAGAIN.into()) };
+            return if self.shutdown.contains(Shutdown::RECEIVE) { Ok(0) } else { Err(Errno::EAGAIN) };
         }
         message.looked_at += done;
         if let Some(offset) = &mut self.peek_offset {
