@@ -133,13 +133,12 @@ pub fn attempt(
     check: fn(&OpenFile) -> Result<(), Errno>,
     body: &mut dyn FnMut(&Ctx, &mut Unfinished) -> Attempt,
 ) -> Attempt {
-    let mut call = match ctx.unfinished.take() {
-        Some(call) => *call,
-        None => {
-            let file = ctx.thread.file(fd.0)?;
-            check(&file)?;
-            Unfinished::new(file)
-        }
+    let mut call = if let Some(call) = ctx.unfinished.take() {
+        *call
+    } else {
+        let file = ctx.thread.file(fd.0)?;
+        check(&file)?;
+        Unfinished::new(file)
     };
     let outcome = body(ctx, &mut call);
     if !matches!(outcome, Ok(_) | Err(Stop::Fail(_))) {

@@ -155,6 +155,8 @@ fn is_survivable(number: i64, words: &[usize; 6]) -> bool {
         libc::SYS_rt_sigaction => words[0] != super::WAKE,
         // Advice skips what is not mapped: over all that follows it would drop this program's own pages.
         libc::SYS_madvise => words[1] <= memory::MARGIN,
+        // A segment that is put somewhere may replace what is there.
+        libc::SYS_shmat => words[1] == 0,
         // It is not to be filled with pages.
         libc::SYS_mmap => words[3] & (libc::MAP_POPULATE | libc::MAP_LOCKED) as usize == 0,
         _ => true,
