@@ -70,6 +70,8 @@ pub struct Thread {
     scheduling: SpinLock<Scheduling>,
     /// `personality(2)`
     pub personality: AtomicU32,
+    /// Mode and nodes (`set_mempolicy(2)`).
+    pub memory_policy: SpinLock<(u32, u64)>,
     /// `prctl(PR_SET_PDEATHSIG)`; 0 for none.
     pub parent_death_signal: AtomicU8,
     /// `setpriority(2)`: -20 to 19.
@@ -122,6 +124,7 @@ impl Thread {
             personality: AtomicU32::new(
                 creator.map_or(0, |creator| creator.personality.load(Ordering::Relaxed)),
             ),
+            memory_policy: SpinLock::new(creator.map_or((0, 0), |creator| *creator.memory_policy.lock())),
             parent_death_signal: AtomicU8::new(0),
             nice: AtomicI8::new(creator.map_or(0, Self::inherited_nice)),
             machine_check_policy: AtomicU8::new(

@@ -29,6 +29,7 @@ mod membarrier;
 mod memory;
 mod mqueue;
 mod namespace;
+mod numa;
 mod path;
 mod pidfd;
 mod pipe;

@@ -10,9 +10,9 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, pidfd, pipe,
-    poll, priority, process, process_vm, scheduling, seccomp, signalfd, signals, socket, splice, system,
-    sysv, time, timers, wait,
+    epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, numa, pidfd,
+    pipe, poll, priority, process, process_vm, scheduling, seccomp, signalfd, signals, socket, splice,
+    system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -312,6 +312,9 @@ system_calls! {
     233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
+    237 mbind(addr: usize, len: usize, mode: u32, nodemask: UserPtr<u64>, maxnode: usize, flags: Flags) => again numa::mbind;
+    238 set_mempolicy(mode: u32, nodemask: UserPtr<u64>, maxnode: usize) => again numa::set_mempolicy;
+    239 get_mempolicy(mode: UserPtr<u32>, nodemask: UserPtr<u64>, maxnode: usize, addr: usize, flags: Flags) => again numa::get_mempolicy;
     240 mq_open(name: UserPath, oflag: Flags, mode: Mode, attr: UserPtr<mqueue::Attributes>) => again mqueue::mq_open;
     241 mq_unlink(name: UserPath) => again mqueue::mq_unlink;
     242 mq_timedsend(mqdes: Fd, msg_ptr: InBytes, msg_len: usize, msg_prio: u32, abs_timeout: UserPtr<crate::time::Timespec>) => wait mqueue::mq_timedsend;
@@ -324,6 +327,7 @@ system_calls! {
     253 inotify_init() => now inotify::inotify_init;
     254 inotify_add_watch(fd: Fd, pathname: UserPath, mask: Flags) => again inotify::inotify_add_watch;
     255 inotify_rm_watch(fd: Fd, wd: i32) => now inotify::inotify_rm_watch;
+    256 migrate_pages(pid: u32, maxnode: usize, old_nodes: UserPtr<u64>, new_nodes: UserPtr<u64>) => again numa::migrate_pages;
     257 openat(dirfd: Fd, pathname: UserPath, flags: Flags, mode: Mode) => wait file::open::openat;
     258 mkdirat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::names::mkdirat;
     259 mknodat(dirfd: Fd, pathname: UserPath, mode: Mode, dev: u32) => again file::names::mknodat;
@@ -346,6 +350,7 @@ system_calls! {
     276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => wait splice::tee;
     277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => now file::io::sync_file_range;
     278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => wait splice::vmsplice;
+    279 move_pages(pid: u32, count: usize, pages: UserPtr<u64>, nodes: UserPtr<i32>, status: UserPtr<i32>, flags: Flags) => wait numa::move_pages;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => again file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => wait signalfd::signalfd;

@@ -179,6 +179,20 @@ fn soon(nanoseconds: i64) -> [i64; 2] {
 
 extern "C" fn ignore(_: i32) {}
 
+/// Waits until a child has its handler and sleeps, for some seconds at the most.
+fn until_ready(pid: i32) {
+    for _ in 0..500 {
+        let status = get(&format!("/proc/{pid}/status"));
+        let value =
+            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
+        let caught = u64::from_str_radix(value("SigCgt:"), 16).unwrap_or(0);
+        if value("State:").starts_with('S') && caught & 1 << (SIGUSR1 - 1) != 0 {
+            return;
+        }
+        sleep_ms(10);
+    }
+}
+
 fn waiting(t: &mut Report) {
     let fd = open("w", O_CREAT | O_RDWR, attributes(1, 16)).expect("a queue") as i32;
     let mut text = [0u8; 16];
@@ -211,7 +225,7 @@ fn waiting(t: &mut Report) {
                 _ => 9,
             }
         });
-        sleep_ms(60);
+        until_ready(reader);
         let _ = sys!(SYS_kill, reader, SIGUSR1);
         sleep_ms(60);
         if flags == SA_RESTART {

@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{child, get, leave, sleep_ms, status_of, wait_for};
+use super::helpers::{child, close, get, leave, pipe, sleep_ms, status_of, wait_for};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -16,6 +16,7 @@ pub fn run(t: &mut Report) {
     memory_of_others(t);
     comparing(t);
     barriers(t);
+    nodes(t);
 }
 
 fn become_nobody() {
@@ -290,10 +291,12 @@ fn memory_of_others(t: &mut Report) {
     let from = other.as_mut_ptr() as usize;
     let mut own = vec![0u8; 10_000];
     let to = own.as_mut_ptr() as usize;
+    let [ready, tell] = pipe();
     let pid = child(|| {
         // SAFETY: the child's copy of the bytes, which nobody else uses.
         unsafe { std::slice::from_raw_parts_mut(from as *mut u8, 10_000) }.fill(7);
-        for _ in 0..100 {
+        let _ = sys!(SYS_write, tell, c"x".as_ptr(), 1);
+        for _ in 0..500 {
             sleep_ms(20);
             // SAFETY: as above.
             if unsafe { (from as *const u8).add(5000).read_volatile() } == 9 {
@@ -302,7 +305,9 @@ fn memory_of_others(t: &mut Report) {
         }
         4
     });
-    sleep_ms(60);
+    let _ = sys!(SYS_read, ready, &mut [0u8; 1], 1);
+    close(ready);
+    close(tell);
     let read = |local: &[[usize; 2]], remote: &[[usize; 2]]| {
         sys!(SYS_process_vm_readv, pid, local.as_ptr(), local.len(), remote.as_ptr(), remote.len(), 0)
     };
@@ -401,4 +406,68 @@ fn barriers(t: &mut Report) {
         t.call("barrier_registered", barrier(command, 0));
     }
     t.show("barrier_child", status_of(|| i32::from(barrier(8, 0) == Ok(0))));
+}
+
+/// Policies of memory, where there is one node.
+fn nodes(t: &mut Report) {
+    let set = |mode: u32, mask: u64, count: usize| sys!(SYS_set_mempolicy, mode, &mask, count);
+    let told = |flags: u32, address: usize| {
+        let (mut mode, mut mask) = (99u32, [99u64, 99]);
+        match sys!(SYS_get_mempolicy, &mut mode, &mut mask, 128, address, flags) {
+            Ok(_) => format!("{mode:x} {mask:?}"),
+            Err(errno) => errno.to_string(),
+        }
+    };
+    t.show("policy", told(0, 0));
+    t.show("policy_allowed", told(4, 0));
+    for mode in [0, 1, 2, 3, 4, 5, 7, 0x8001, 0xc001, 0x2002, 0x2003, 0x4002] {
+        for mask in [0, 1, 2, 3] {
+            t.call("policy_set", set(mode, mask, 64));
+            t.show("policy_told", told(0, 0));
+        }
+    }
+    t.call("policy_none", sys!(SYS_set_mempolicy, 2, 0, 64));
+    t.call("policy_bad", sys!(SYS_set_mempolicy, 2, 8, 64));
+    t.call("policy_few_bits", set(2, 3, 2));
+    t.call("policy_no_bits", set(2, 1, 1));
+    t.call("policy_many_bits", set(2, 1, 1 << 20));
+    t.call("policy_interleave", set(3, 1, 64));
+    t.show("policy_next_node", told(1, 0));
+    t.show("policy_inherited", status_of(|| i32::from(told(0, 0) == "3 [1, 0]")));
+    let at =
+        sys!(SYS_mmap, 0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).expect("memory");
+    t.show("policy_of_page", told(2, at));
+    t.show("node_of_page", told(3, at));
+    t.show("policy_of_nothing", told(2, 8));
+    t.show("policy_of_address", told(0, at));
+    t.show("policy_bad_flag", told(8, 0));
+    t.show("policy_allowed_node", told(5, 0));
+    t.call("policy_no_room", sys!(SYS_get_mempolicy, 0, &mut [0u64], 0, 0, 0));
+    t.call("policy_bad_place", sys!(SYS_get_mempolicy, 8, 0, 0, 0, 0));
+    t.call("policy_default", set(0, 0, 0));
+    t.show("policy_next_of_default", told(1, 0));
+    let bind = |start: usize, length: usize, mode: u32, flags: u32| {
+        sys!(SYS_mbind, start, length, mode, &1u64, 64, flags)
+    };
+    t.call("range", bind(at, 8192, 2, 0));
+    t.call("range_part", bind(at + 1, 8192, 2, 0));
+    t.call("range_none", bind(at, 0, 2, 0));
+    t.call("range_hole", bind(0x1000, 4096, 2, 0));
+    t.call("range_bad_mode", bind(at, 4096, 9, 0));
+    t.call("range_bad_flag", bind(at, 4096, 2, 8));
+    t.call("range_default_nodes", bind(at, 4096, 0, 0));
+    let (mut status, pages) = ([9i32; 3], [at, at + 4096, 0x1000]);
+    // SAFETY: the page was mapped above.
+    unsafe { (at as *mut u8).write_volatile(1) };
+    t.call("where", sys!(SYS_move_pages, 0, 3, &pages, 0, &mut status, 0));
+    t.show("where_status", format!("{status:?}"));
+    t.call("move", sys!(SYS_move_pages, 0, 1, &pages, &[0i32], &mut status, 2));
+    t.call("move_nowhere", sys!(SYS_move_pages, 0, 1, &pages, &[5000i32], &mut status, 2));
+    t.call("move_bad_flag", sys!(SYS_move_pages, 0, 1, &pages, 0, &mut status, 9));
+    t.call("move_nobody", sys!(SYS_move_pages, 99_999, 1, &pages, 0, &mut status, 0));
+    t.call("move_bad_pages", sys!(SYS_move_pages, 0, 1, 8, 0, &mut status, 0));
+    t.call("migrate", sys!(SYS_migrate_pages, 0, 64, &1u64, &1u64));
+    t.call("migrate_nowhere", sys!(SYS_migrate_pages, 0, 64, &1u64, &2u64));
+    t.call("migrate_nobody", sys!(SYS_migrate_pages, 99_999, 64, &1u64, &1u64));
+    let _ = sys!(SYS_munmap, at, 8192);
 }

@@ -279,9 +279,26 @@ fn semaphores(t: &mut Report) {
 
 /// Waits for one operation in another process: 0, or the error number.
 fn waits(id: i32, operations: &[Op]) -> i32 {
+    let before = sleepers(id);
     let pid = child(|| op(id, operations).map_or_else(|errno| errno.0, |_| 0));
-    sleep_ms(60);
+    until_asleep(id, before);
     pid
+}
+
+/// How many wait for some semaphore.
+fn sleepers(id: i32) -> usize {
+    let counts = (0..3).flat_map(|index| [GETNCNT, GETZCNT].map(|what| sys!(SYS_semctl, id, index, what)));
+    counts.map(|count| count.unwrap_or(0)).sum()
+}
+
+/// Waits until one more waits, for some seconds at the most.
+fn until_asleep(id: i32, before: usize) {
+    for _ in 0..500 {
+        if sleepers(id) > before {
+            return;
+        }
+        sleep_ms(10);
+    }
 }
 
 fn ended(pid: i32) -> Errno {
@@ -328,12 +345,13 @@ fn semaphore_waits(t: &mut Report) {
         0
     });
     t.show("set_forgets_undo", values(id));
+    let before = sleepers(id);
     let interrupted = child(|| {
         // SAFETY: the handler does nothing. It is installed with `SA_RESTART`.
         unsafe { signal(SIGUSR1, ignore as *const () as sighandler_t) };
         op(id, &[Op(0, -1, 0)]).map_or_else(|errno| errno.0, |_| 0)
     });
-    sleep_ms(60);
+    until_asleep(id, before);
     let _ = sys!(SYS_kill, interrupted, SIGUSR1);
     t.show("interrupted", ended(interrupted));
     let waiter = waits(id, &[Op(0, -1, 0)]);
