@@ -12,6 +12,7 @@ mod machine;
 mod newc;
 mod pvh;
 mod run;
+mod scale;
 mod size;
 mod table;
 
@@ -20,10 +21,10 @@ use table::Row;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Parts to measure; all but `linux` and `calls` if none is named
+    /// Parts to measure; all but `linux`, `calls` and `scale` if none is named
     #[arg(value_parser = PARTS.map(|(name, _)| name))]
     parts: Vec<String>,
-    /// Measure what is set beside a Linux guest too (`linux`, `calls`), which takes minutes
+    /// Measure what is set beside a Linux guest too (`linux`, `calls`, `scale`), which takes minutes
     #[arg(long)]
     linux: bool,
     /// Write the results into SPECIFICATION.md
@@ -34,13 +35,14 @@ pub struct Arguments {
 /// A part's name and what measures it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 7] = [
     ("size", size::measure),
     ("boot", boot::measure),
     ("linux", linux::measure),
     ("run", run::measure),
     ("build", build::measure),
     ("calls", calls::measure),
+    ("scale", scale::measure),
 ];
 
 /// Measures, prints the table, and records it if asked to.
@@ -51,7 +53,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     for (name, measure) in PARTS {
         let named = arguments.parts.iter().any(|part| part == name);
         let by_default =
-            arguments.parts.is_empty() && (arguments.linux || !["linux", "calls"].contains(&name));
+            arguments.parts.is_empty() && (arguments.linux || !["linux", "calls", "scale"].contains(&name));
         if named || by_default {
             println!("bench: {name}");
             let measured = measure()?;

@@ -145,8 +145,8 @@ pub(crate) struct MachineOptions {
     /// Memory of the machine: 64m, 1g
     #[arg(short, long, value_name = "SIZE", value_parser = values::memory)]
     memory: Option<u64>,
-    /// CPUs of the machine; the guest uses the first of them so far
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=255))]
+    /// CPUs of the machine, 1 to 64
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..=64))]
     cpus: u32,
     /// The kind of machine
     #[arg(long, value_enum, default_value = "microvm")]

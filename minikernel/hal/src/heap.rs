@@ -5,16 +5,14 @@
 //! kernel asks [`reserve_low`] where a call begins, and waits, evicts or refuses before the reserve runs out, so that
 //! no such allocation fails.
 
-use core::sync::atomic::Ordering;
-
-use crate::memory::memory;
+use crate::memory;
 #[cfg(isopod_bare)]
 mod allocator;
 
 /// Whether ordinary allocations have nothing left and the reserve has been touched.
 #[inline]
 pub fn reserve_low() -> bool {
-    memory().low.load(Ordering::Relaxed)
+    memory::is_low()
 }
 
 /// Whether the reserve is whole. Frames that are given back fill it before anything else, so there is nothing to do

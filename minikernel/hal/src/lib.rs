@@ -8,8 +8,7 @@
 //! tables are the same tables walked in software, and devices are models that a test installs. All the logic between
 //! these two ends is the same code.
 //!
-//! Only one processor runs today, yet every type is `Send + Sync` where its meaning allows it: the application
-//! processors need no other interface.
+//! Several processors may run the crates above at the same moment: every type is `Send + Sync` where its meaning allows it.
 #![no_std]
 #![expect(
     clippy::cast_ptr_alignment,

@@ -50,10 +50,10 @@ pub(super) unsafe fn install() {
 pub(crate) fn run_user(context: &mut UserContext) -> Trap {
     let area = context.fpu.area_pointer();
     let cpu = PerCpu::get();
-    if cpu.owner.get() != area || !fpu::is_current(cpu, area) {
-        fpu::switch(cpu, area);
+    // Since the thread was given the CPU nobody else has loaded its state.
+    if !cpu.unsaved.get() || cpu.owner.get() != area {
+        fpu::take(cpu, area);
     }
-    cpu.unsaved.set(true);
     shootdown::begin(cpu);
     // SAFETY: the registers and the area belong to `context`, which is borrowed meanwhile; the area's registers have
     // just been loaded. What user code does stays in the active address space.

@@ -57,23 +57,19 @@ pub(crate) fn fpu_layout() -> FpuLayout {
     *LAYOUT.get().expect("start-up has looked at the processor")
 }
 
-/// Whether this CPU was the last to load the state of `area`: what it still holds of it is then as good as the area.
-#[inline]
-pub(super) fn is_current(cpu: &PerCpu, area: *mut u8) -> bool {
-    // SAFETY: the caller's thread lives, and so its area.
-    unsafe { holder(area).read() == cpu.index as u64 + 1 }
-}
-
-/// Gives the CPU to the thread with `area`. The state that it holds now has been saved, by [`fpu_release`].
-#[cold]
-pub(super) fn switch(cpu: &PerCpu, area: *mut u8) {
-    fpu_release();
+/// Gives the CPU to the thread with `area`. Its state is loaded, unless this CPU loaded it last and still holds it.
+#[inline(never)]
+pub(super) fn take(cpu: &PerCpu, area: *mut u8) {
     // SAFETY: the caller's thread lives, and its area is complete.
     unsafe {
-        load(area);
-        holder(area).write(cpu.index as u64 + 1);
+        if cpu.owner.get() != area || holder(area).read() != cpu.index as u64 + 1 {
+            fpu_release();
+            load(area);
+            holder(area).write(cpu.index as u64 + 1);
+            cpu.owner.set(area);
+        }
     }
-    cpu.owner.set(area);
+    cpu.unsaved.set(true);
 }
 
 /// Stores what the CPU holds of the thread that ran last, so that another may take that thread. The CPU still holds it.

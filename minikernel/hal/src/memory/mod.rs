@@ -43,13 +43,11 @@ pub(crate) enum Purpose {
 pub(crate) struct Memory {
     pub(crate) spans: Spans,
     pub(crate) buddy: SpinLock<Buddy>,
-    /// Less is free than the reserve. Kept beside the allocator, as every system call asks.
-    pub(crate) low: AtomicBool,
 }
 
 impl Memory {
     pub(crate) fn new(spans: &Spans) -> Self {
-        Self { spans: *spans, buddy: SpinLock::new(Buddy::new(spans)), low: AtomicBool::new(false) }
+        Self { spans: *spans, buddy: SpinLock::new(Buddy::new(spans)) }
     }
 
     /// Takes `count` contiguous frames, `count` at least 1; the number of the first.
@@ -61,7 +59,7 @@ impl Memory {
         }
         let mut buddy = self.buddy.lock();
         let taken = buddy.allocate(count, purpose);
-        self.low.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
+        LOW.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
         taken.ok_or(OutOfMemory)
     }
 
@@ -74,8 +72,17 @@ impl Memory {
         let mut buddy = self.buddy.lock();
         // SAFETY: the caller's promise is the same.
         unsafe { buddy.free(first, count) };
-        self.low.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
+        LOW.store(buddy.free_frames() < buddy.reserve(), Ordering::Relaxed);
     }
+}
+
+/// Less is free than the reserve. Not part of [`Memory`], as every system call asks.
+static LOW: AtomicBool = AtomicBool::new(false);
+
+/// Whether less is free than the reserve.
+#[inline]
+pub(crate) fn is_low() -> bool {
+    LOW.load(Ordering::Relaxed)
 }
 
 static MEMORY: Once<Memory> = Once::new();

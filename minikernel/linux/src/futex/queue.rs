@@ -24,7 +24,7 @@ use crate::wait::interruptible;
 mod models;
 
 /// Futexes are spread over this many locks; a power of two.
-pub(super) const BUCKETS: usize = 256;
+pub(super) const BUCKETS: usize = 64;
 
 /// Somebody who waits.
 #[derive(Debug)]

@@ -28,7 +28,7 @@ pub(super) fn enter(child: &Arc<Process>) -> Result<(), Errno> {
     if parent.status().is_some()
         && let Some(heir) = heir_of(&parent)
     {
-        *child.parent.lock() = Arc::downgrade(&heir);
+        child.set_parent(&heir);
         parent = heir;
     }
     let mut children = parent.children.lock();
@@ -82,8 +82,7 @@ fn hand_over_children(process: &Arc<Process>) {
     }
     let Some(heir) = heir_of(process) else { return };
     for child in &children {
-        *child.parent.lock() = Arc::downgrade(&heir);
-        child.parent_pid.store(heir.pid, Relaxed);
+        child.set_parent(&heir);
         child.exit_signal.lock().replace(Signal::CHLD);
         for thread in child.threads() {
             if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {

@@ -40,7 +40,7 @@ pub(super) fn new() -> Result<Arc<Thread>, Errno> {
 pub(super) fn adopt(init: &Thread, application: &Arc<Process>) -> Result<(), Errno> {
     application.group.store(application.pid, Relaxed);
     application.session.store(application.pid, Relaxed);
-    *application.parent.lock() = Arc::downgrade(init.process());
+    application.set_parent(init.process());
     family::enter(application)
 }
 

@@ -260,6 +260,12 @@ impl Process {
         last
     }
 
+    /// Makes it the child of `parent`. Families are held, or nobody knows it yet.
+    pub(super) fn set_parent(&self, parent: &Arc<Self>) {
+        self.parent_pid.store(parent.pid, Ordering::Relaxed);
+        *self.parent.lock() = Arc::downgrade(parent);
+    }
+
     /// Begins the end of the process: the first status given stays. Threads notice at their next return to user code or wait.
     pub(super) fn begin_end(&self, status: ExitStatus) {
         self.ending.lock().get_or_insert(status);
