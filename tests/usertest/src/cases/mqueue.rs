@@ -179,20 +179,6 @@ fn soon(nanoseconds: i64) -> [i64; 2] {
 
 extern "C" fn ignore(_: i32) {}
 
-/// Waits until a child has its handler and sleeps, for some seconds at the most.
-fn until_ready(pid: i32) {
-    for _ in 0..500 {
-        let status = get(&format!("/proc/{pid}/status"));
-        let value =
-            |name: &str| status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default().trim();
-        let caught = u64::from_str_radix(value("SigCgt:"), 16).unwrap_or(0);
-        if value("State:").starts_with('S') && caught & 1 << (SIGUSR1 - 1) != 0 {
-            return;
-        }
-        sleep_ms(10);
-    }
-}
-
 fn waiting(t: &mut Report) {
     let fd = open("w", O_CREAT | O_RDWR, attributes(1, 16)).expect("a queue") as i32;
     let mut text = [0u8; 16];
@@ -211,25 +197,33 @@ fn waiting(t: &mut Report) {
     t.show("sender", wait_for(sender).1);
     t.show("take_second", receive(fd));
     for (case, flags) in [("interrupted", 0), ("restarted", SA_RESTART)] {
-        let reader = child(|| {
-            // SAFETY: a structure of numbers, and a handler that does nothing.
-            unsafe {
-                let mut action: sigaction = std::mem::zeroed();
-                action.sa_sigaction = ignore as *const () as usize;
-                action.sa_flags = flags;
-                sigaction(SIGUSR1, &raw const action, std::ptr::null_mut());
-            }
-            match receive(fd).as_str() {
-                "EINTR" => 4,
-                "0 late" => 7,
-                _ => 9,
-            }
+        // Before the child is there, so that no signal can come too early.
+        // SAFETY: a structure of numbers, and a handler that does nothing.
+        unsafe {
+            let mut action: sigaction = std::mem::zeroed();
+            action.sa_sigaction = ignore as *const () as usize;
+            action.sa_flags = flags;
+            sigaction(SIGUSR1, &raw const action, std::ptr::null_mut());
+        }
+        let reader = child(|| match receive(fd).as_str() {
+            "EINTR" => 4,
+            "0 late" => 7,
+            _ => 9,
         });
-        until_ready(reader);
-        let _ = sys!(SYS_kill, reader, SIGUSR1);
         sleep_ms(60);
-        if flags == SA_RESTART {
-            let _ = send(fd, "late", 0);
+        // Again and again, as the first may come before it waits; the handler of the second case lets it wait on.
+        for round in 0..500 {
+            let _ = sys!(SYS_kill, reader, SIGUSR1);
+            sleep_ms(10);
+            if flags == SA_RESTART && round > 5 {
+                let _ = send(fd, "late", 0);
+                break;
+            }
+            let mut info = sys::zeroed::<siginfo_t>();
+            let _ = sys!(SYS_waitid, P_PID, reader, &mut info, WEXITED | WNOHANG | WNOWAIT, 0);
+            if info.si_signo != 0 {
+                break;
+            }
         }
         t.show(case, wait_for(reader).1);
     }
@@ -297,7 +291,8 @@ fn notifying(t: &mut Report) {
         let _ = sys!(SYS_mq_getsetattr, fd, &[0i64; 8], 0);
         i32::from(receive(fd) == "0 x")
     });
-    sleep_ms(60);
+    // Long enough for it to wait, which cannot be seen from outside.
+    sleep_ms(300);
     let _ = send(fd, "x", 0);
     t.show("reader_first", wait_for(reader).1);
     t.show("nobody_told", taken());

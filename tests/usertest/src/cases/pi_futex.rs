@@ -115,7 +115,7 @@ fn alone(t: &mut Report) {
 /// A thread that does something, and its result when it has ended.
 fn beside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
     let thread = std::thread::spawn(act);
-    sleep_ms(80);
+    sleep_ms(120);
     thread
 }
 
