@@ -71,12 +71,16 @@ pub async fn write(
 ) -> SysResult {
     let whole = file.ops().is_none_or(FileOps::writes_stream);
     let (result, stopped_by) = transfer(ctx, file, deadline, buffers, whole, operation).await;
-    if stopped_by == Some(Fail::Errno(Errno::EPIPE))
-        && file.ops().is_none_or(|ops| ops.breaks_loudly(result.unwrap_or(0)))
-    {
-        broken_pipe(&ctx.thread)?;
+    if let Some(fail) = stopped_by {
+        told(&ctx.thread, file, result.unwrap_or(0), fail)?;
     }
     result
+}
+
+/// One who has written `done` bytes to `file` and then failed is told by SIGPIPE, too, if it was with `EPIPE`.
+pub fn told(thread: &Thread, file: &OpenFile, done: usize, fail: Fail) -> Result<(), Errno> {
+    let loud = fail == Fail::Errno(Errno::EPIPE) && file.ops().is_none_or(|ops| ops.breaks_loudly(done));
+    if loud { broken_pipe(thread) } else { Ok(()) }
 }
 
 /// Sends the SIGPIPE that goes with `EPIPE`.

@@ -8,14 +8,15 @@ use super::table::{Row, put};
 use super::text::Text;
 use crate::ipc::sysv::{memory, messages, semaphores};
 use crate::ipc::{inotify, mqueue};
+use crate::socket::limits;
 use crate::tunable::Tunable;
 use crate::{kernel, process};
 
 /// Bytes of a host name at most.
 const NAME_MAX: usize = 64;
 
-pub(super) static SYSCTL: [Row; 3] =
-    [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("vm", &VM)];
+pub(super) static SYSCTL: [Row; 4] =
+    [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("net", &NET), Row::rows("vm", &VM)];
 
 static FS: [Row; 5] = [
     // Memory is the limit.
@@ -74,6 +75,19 @@ static KERNEL: [Row; 18] = [
     Row::machine("threads-max", |text| put!(text, "{}\n", process::threads_max())),
     Row::machine("version", |text| put!(text, "{}\n", kernel::VERSION)),
 ];
+
+static NET: [Row; 2] = [Row::rows("core", &NET_CORE), Row::rows("unix", &NET_UNIX)];
+
+static NET_CORE: [Row; 6] = [
+    Row::number("optmem_max", &limits::CONTROL_MAX),
+    Row::number("rmem_default", &limits::RECEIVE_BUFFER),
+    Row::number("rmem_max", &limits::RECEIVE_BUFFER_MAX),
+    Row::number("somaxconn", &limits::BACKLOG_MAX),
+    Row::number("wmem_default", &limits::SEND_BUFFER),
+    Row::number("wmem_max", &limits::SEND_BUFFER_MAX),
+];
+
+static NET_UNIX: [Row; 1] = [Row::number("max_dgram_qlen", &limits::MESSAGES_MAX)];
 
 static RANDOM: [Row; 4] = [
     Row::machine("boot_id", |text| {

@@ -7,6 +7,7 @@
 mod address;
 pub mod control;
 pub mod credentials;
+pub mod limits;
 mod message;
 pub mod options;
 mod ring;

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use isopod_fs::{Capabilities, Errno};
 use zerocopy::FromBytes;
 
-use super::Socket;
+use super::{Socket, limits};
 use crate::process::Thread;
 use crate::time::Timeval;
 
@@ -54,13 +54,6 @@ pub const PASS_RIGHTS: u32 = 83;
 /// `TIMESTAMP`, `PASSSEC`, `TIMESTAMPNS`, `RXQ_OVFL`, `WIFI_STATUS`, `NOFCS`, `SELECT_ERR_QUEUE`, `PASSPIDFD`, `PASSRIGHTS`.
 const SWITCHES: [u32; 16] = [1, 2, 5, 6, 9, 10, 16, 29, 34, 35, 40, 41, 43, 45, 76, 83];
 
-/// Bytes that a buffer has at first (`net.core.wmem_default`, `rmem_default`).
-const BUFFER_DEFAULT: u32 = 212_992;
-/// Bytes that can be asked for without privilege (`net.core.wmem_max`, `rmem_max`).
-const BUFFER_MAX: u32 = 4 << 20;
-/// The smallest buffers (`SOCK_MIN_SNDBUF`, `SOCK_MIN_RCVBUF`).
-const SEND_BUFFER_MIN: u32 = 4608;
-const RECEIVE_BUFFER_MIN: u32 = 2304;
 /// No time-out.
 const NO_LIMIT: u64 = u64::MAX;
 
@@ -89,8 +82,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             switches: AtomicU32::new(bit_of(PASS_RIGHTS)),
-            send_buffer: AtomicU32::new(BUFFER_DEFAULT),
-            receive_buffer: AtomicU32::new(BUFFER_DEFAULT),
+            send_buffer: AtomicU32::new(limits::SEND_BUFFER.get() as u32),
+            receive_buffer: AtomicU32::new(limits::RECEIVE_BUFFER.get() as u32),
             send_timeout: AtomicU64::new(NO_LIMIT),
             receive_timeout: AtomicU64::new(NO_LIMIT),
             low_water: AtomicU32::new(1),
@@ -222,9 +215,13 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
     let may = |capability| caller.identity().capable(capability);
     match name {
         DEBUG if first != 0 && !may(Capabilities::NET_ADMIN) => return Err(Errno::EACCES),
-        SEND_BUFFER => set_buffer(&options.send_buffer, first.cast_unsigned().min(BUFFER_MAX), true),
+        SEND_BUFFER => {
+            let most = limits::SEND_BUFFER_MAX.get() as u32;
+            set_buffer(&options.send_buffer, first.cast_unsigned().min(most), true);
+        }
         RECEIVE_BUFFER => {
-            set_buffer(&options.receive_buffer, first.cast_unsigned().min(BUFFER_MAX), false);
+            let most = limits::RECEIVE_BUFFER_MAX.get() as u32;
+            set_buffer(&options.receive_buffer, first.cast_unsigned().min(most), false);
         }
         SEND_BUFFER_FORCE | RECEIVE_BUFFER_FORCE if !may(Capabilities::NET_ADMIN) => {
             return Err(Errno::EPERM);
@@ -261,7 +258,7 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
 
 /// Twice as many bytes as asked for: half of them are thought to be the kernel's own (socket(7)).
 fn set_buffer(buffer: &AtomicU32, bytes: u32, sends: bool) {
-    let least = if sends { SEND_BUFFER_MIN } else { RECEIVE_BUFFER_MIN };
+    let least = if sends { limits::SEND_BUFFER_MIN } else { limits::RECEIVE_BUFFER_MIN };
     buffer.store(bytes.min(i32::MAX.cast_unsigned() / 2).saturating_mul(2).max(least), Ordering::Relaxed);
 }
 

@@ -8,10 +8,7 @@ use isopod_fs::{self as fs, Errno};
 use super::name::check;
 use super::{Address, Kind, Peer, Phase, Shutdown, State, UnixSocket, table, wake_each};
 use crate::process::Thread;
-use crate::socket::AF_UNSPEC;
-
-/// The most connections that wait to be accepted (`net.core.somaxconn`).
-const BACKLOG_MAX: u32 = 4096;
+use crate::socket::{AF_UNSPEC, limits};
 
 /// Two sockets that are connected: socketpair(2).
 pub fn pair(kind: Kind, caller: &Thread) -> (Arc<UnixSocket>, Arc<UnixSocket>) {
@@ -37,7 +34,7 @@ impl UnixSocket {
         }
         state.phase = Phase::Listening;
         self.listening.store(true, Ordering::Release);
-        state.backlog = backlog.min(BACKLOG_MAX) as usize;
+        state.backlog = u64::from(backlog).min(limits::BACKLOG_MAX.get()) as usize;
         state.peer_was = Some(Peer::of(caller));
         // There may be more room than before.
         let waiting = state.made_room(0);

@@ -25,13 +25,12 @@ use isopod_hal::sync::SpinLock;
 use super::credentials::{Peer, Sender};
 use super::options::{self, OptionValue};
 use super::ring::Ring;
-use super::{AF_UNIX, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket, socket_of};
+use super::{
+    AF_UNIX, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket, limits, socket_of,
+};
 use crate::process::Thread;
 pub use connect::pair;
 pub use rights::{FILES_MAX, Rights};
-
-/// Messages that may wait in a queue that many can send to (`net.unix.max_dgram_qlen`).
-const MESSAGES_MAX: usize = 10;
 
 /// A socket of `AF_UNIX`.
 #[derive(Debug)]
@@ -100,7 +99,7 @@ impl UnixSocket {
     pub fn new(kind: Kind) -> Arc<Self> {
         // There are no packets of a lower layer.
         let kind = if kind == Kind::Raw { Kind::Datagram } else { kind };
-        let state = State { backlog: MESSAGES_MAX, ..State::default() };
+        let state = State { backlog: limits::MESSAGES_MAX.get() as usize, ..State::default() };
         let socket = Arc::new_cyclic(|me| Self {
             common: Common::new(AF_UNIX, kind, 0),
             me: Weak::clone(me),

@@ -371,7 +371,10 @@ async fn copy(
         .await;
         match write {
             Ok(length) => written += length,
-            Err(fail) => break Err(fail),
+            Err(fail) => {
+                poll::told(&ctx.thread, output, done, fail)?;
+                break Err(fail);
+            }
         }
         done += written;
         if written < there || ctx.thread.must_end() {

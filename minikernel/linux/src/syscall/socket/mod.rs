@@ -30,6 +30,8 @@ const TYPES: u32 = 11;
 /// The bits of a type that are not flags (`SOCK_TYPE_MASK`).
 const TYPE: u32 = 0xf;
 
+/// The most messages of one call (`UIO_MAXIOV`).
+const MESSAGES_MAX: usize = 1024;
 /// How many bytes of a stream one step moves at the most.
 const STEP: usize = 1 << 20;
 
@@ -81,12 +83,12 @@ impl Unfinished {
     /// Transfers messages by `transfer`, which says whether there should be more, as far as there are: how many; an error only if none was.
     fn each_message(
         &mut self,
-        count: usize,
+        count: u32,
         ctx: &Ctx,
         transfer: &mut dyn FnMut(&mut Self, usize) -> Attempt<bool>,
     ) -> Attempt {
         let mut done = *self.messages.get_or_insert(0);
-        while done < count && !self.over {
+        while done < (count as usize).min(MESSAGES_MAX) && !self.over {
             let more = match transfer(self, done).and_then(|more| self.deliver().map(|()| more)) {
                 Ok(more) => more,
                 Err(Stop::Fail(_)) if done > 0 => break,

@@ -21,9 +21,6 @@ use crate::syscall::file::open::install;
 use crate::syscall::unfinished::{Delivery, Unfinished, attempt};
 use crate::time::Timespec;
 
-/// The most messages of one call (`UIO_MAXIOV`).
-const MESSAGES_MAX: usize = 1024;
-
 /// Receives a message, or of a stream what there is, with `MSG_WAITALL` all that was asked for.
 fn receive(call: &mut Unfinished, flags: MessageFlags, buffers: &mut UserBuffers) -> Attempt {
     let file = alloc::sync::Arc::clone(&call.file);
@@ -194,7 +191,7 @@ pub fn recvmmsg(
             return Err(error.into());
         }
         let mut flags = MessageFlags::from_bits_truncate(flags.0);
-        let done = call.each_message((count as usize).min(MESSAGES_MAX), ctx, &mut |call, index| {
+        let done = call.each_message(count, ctx, &mut |call, index| {
             let message = messages.element(index);
             if index > 0 && flags.contains(MessageFlags::WAIT_FOR_ONE) {
                 flags |= MessageFlags::DONT_WAIT;

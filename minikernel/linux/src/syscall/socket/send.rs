@@ -8,15 +8,10 @@ use crate::mm::{UserBuffers, UserPtr};
 use crate::poll;
 use crate::process::Ctx;
 use crate::socket::unix::Rights;
-use crate::socket::{ADDRESS_MAX, Address, Kind, MessageFlags, Outgoing, control, socket_of};
+use crate::socket::{ADDRESS_MAX, Address, Kind, MessageFlags, Outgoing, control, limits, socket_of};
 use crate::syscall::argument::{Fd, Flags, InBytes};
 use crate::syscall::file::io::{get_vectors, single};
 use crate::syscall::unfinished::{Delivery, Unfinished, attempt};
-
-/// The most messages of one call (`UIO_MAXIOV`).
-const MESSAGES_MAX: usize = 1024;
-/// The most ancillary data of one message (`net.core.optmem_max`).
-const CONTROL_MAX: u64 = 131_072;
 
 /// Sends a message, of a stream to its last byte. EPIPE comes with SIGPIPE where nothing went.
 fn send(ctx: &Ctx, call: &mut Unfinished, message: &mut Outgoing, buffers: &mut UserBuffers) -> Attempt {
@@ -101,7 +96,7 @@ fn send_one(ctx: &Ctx, call: &mut Unfinished, header: UserPtr<MessageHeader>, fl
     }
     let (vectors, count) = header.vectors()?;
     let mut buffers = UserBuffers::new(get_vectors(vectors, count)?);
-    if header.control_length > CONTROL_MAX {
+    if header.control_length > limits::CONTROL_MAX.get() {
         return Err(Errno::ENOBUFS.into());
     }
     if header.control_length > 0 {
@@ -127,7 +122,7 @@ pub fn sendmmsg(
     flags: Flags,
 ) -> Attempt {
     attempt(ctx, fd, check_socket, &mut |ctx, call| {
-        call.each_message((count as usize).min(MESSAGES_MAX), ctx, &mut |call, index| {
+        call.each_message(count, ctx, &mut |call, index| {
             let message = messages.element(index);
             if call.delivery.is_none() {
                 let length = send_one(ctx, call, message.cast(), flags)? as u32;

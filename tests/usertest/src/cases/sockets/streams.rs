@@ -228,7 +228,18 @@ fn files(t: &mut Report) {
     t.show("splice_bytes", String::from_utf8_lossy(&buffer[..7]));
     t.show("splice_rest", receive(other, 100, 0));
     t.call("splice_none", sys!(SYS_splice, other, 0, ends[1], 0, 7, SPLICE_F_NONBLOCK));
-    for fd in [one, other, file, ends[0], ends[1]] {
+    close(other);
+    close(ends[0]);
+    for (case, target) in [("socket", one), ("pipe", ends[1])] {
+        let outcome = crate::cases::helpers::status_of(|| {
+            // SAFETY: the default action runs no code of this program.
+            unsafe { signal(SIGPIPE, SIG_DFL) };
+            let _ = sys!(SYS_lseek, file, 0, SEEK_SET);
+            sys!(SYS_sendfile, target, file, 0, 6).map_or_else(|errno| errno.0, |_| 0)
+        });
+        t.show(&format!("sendfile_broken_{case}"), outcome);
+    }
+    for fd in [one, file, ends[1]] {
         close(fd);
     }
 }

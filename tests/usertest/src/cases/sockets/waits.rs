@@ -133,6 +133,17 @@ fn shown_in_proc(t: &mut Report) {
             .collect();
         t.show(&format!("table_{case}"), shown.join(" "));
     }
+    for name in [
+        "core/optmem_max",
+        "core/rmem_default",
+        "core/rmem_max",
+        "core/somaxconn",
+        "core/wmem_default",
+        "core/wmem_max",
+        "unix/max_dgram_qlen",
+    ] {
+        t.show(&name.replace('/', "_"), crate::cases::helpers::get(&format!("/proc/sys/net/{name}")).trim());
+    }
     t.is("table_link", std::fs::read_link("/proc/net").is_ok_and(|to| to.as_os_str() == "self/net"));
     for fd in [server, path, one, other] {
         close(fd);
