@@ -42,7 +42,10 @@ pub(super) async fn process(
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
     child.small_pages.store(maker.small_pages.load(Relaxed), Relaxed);
     child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);
-    Ok(Arc::new(child))
+    let child = Arc::new(child);
+    let processor = child.limits.lock().get(Resource::Cpu);
+    child.timers.limit(&child, processor);
+    Ok(child)
 }
 
 /// `EAGAIN` when the caller's user has as many threads as `RLIMIT_NPROC` lets him, unless he may go beyond (setrlimit(2)).

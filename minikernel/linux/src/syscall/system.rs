@@ -1,5 +1,6 @@
 //! The machine as programs see it: names, limits, usage, randomness.
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::{Capabilities, Errno};
@@ -138,7 +139,7 @@ pub async fn getrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) 
 /// setrlimit(2)
 pub async fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> SysResult {
     let new = ctx.memory.read(limit).await?;
-    let process = alloc::sync::Arc::clone(ctx.thread.process());
+    let process = Arc::clone(ctx.thread.process());
     set_limit(ctx, &process, resource, new)?;
     Ok(0)
 }
@@ -168,7 +169,7 @@ pub async fn prlimit64(
         None => None,
     };
     let target = match pid {
-        0 => alloc::sync::Arc::clone(ctx.thread.process()),
+        0 => Arc::clone(ctx.thread.process()),
         pid => process::find_process(pid).ok_or(Errno::ESRCH)?,
     };
     check_may_limit(ctx, &target)?;
@@ -185,23 +186,28 @@ pub async fn prlimit64(
 /// The most open files a limit may allow (`fs.nr_open`).
 const NR_OPEN: u64 = 1 << 20;
 
-fn set_limit(ctx: &Ctx, process: &Process, resource: u32, new: UserLimit) -> Result<(), Errno> {
+fn set_limit(ctx: &Ctx, process: &Arc<Process>, resource: u32, new: UserLimit) -> Result<(), Errno> {
+    let number = resource as usize;
     let mut limits = process.limits.lock();
-    let before = limits.by_number(resource as usize).ok_or(Errno::EINVAL)?;
+    let before = limits.by_number(number).ok_or(Errno::EINVAL)?;
     if new.soft > new.hard {
         return Err(Errno::EINVAL);
     }
-    if resource as usize == Resource::OpenFiles as usize && new.hard > NR_OPEN {
+    if number == Resource::OpenFiles as usize && new.hard > NR_OPEN {
         return Err(Errno::EPERM);
     }
     let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
     if new.hard > before.hard && !privileged {
         return Err(Errno::EPERM);
     }
-    limits.set(resource as usize, Limit { soft: new.soft, hard: new.hard });
+    limits.set(number, Limit { soft: new.soft, hard: new.hard });
     let (stack, size) = (limits.get(Resource::Stack).soft, limits.get(Resource::AddressSpace).soft);
+    let processor = limits.get(Resource::Cpu);
     drop(limits);
     process.memory().set_limits(stack, size);
+    if number == Resource::Cpu as usize {
+        process.timers.limit(process, processor);
+    }
     Ok(())
 }
 

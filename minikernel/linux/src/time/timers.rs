@@ -7,12 +7,15 @@ use core::sync::atomic::{AtomicUsize, Ordering};
 use isopod_fs::Errno;
 use isopod_hal::sync::SpinLock;
 
+use super::alarm::Schedule;
 use super::clock::{Clock, CpuKind};
 use super::signalling::{Notice, SignalTimer, Target};
-use crate::process::{Charge, Process};
+use crate::process::{Charge, Limit, Process};
 use crate::signal::{SigInfo, Signal};
 
-/// Which of its interval timers.
+const NS_PER_SECOND: u64 = 1_000_000_000;
+
+/// Which of its interval timers, or of those that keep it within its limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Interval {
     /// `ITIMER_REAL`
@@ -21,11 +24,16 @@ pub enum Interval {
     Virtual,
     /// `ITIMER_PROF`: CPU time.
     Profiling,
+    /// `RLIMIT_CPU`, the soft limit: CPU time.
+    SoftLimit,
+    /// `RLIMIT_CPU`, the hard limit.
+    HardLimit,
 }
 
 impl Interval {
     /// The timer with the ABI's number.
     pub fn from_raw(raw: i32) -> Option<Self> {
+        // Those of the limits have none.
         [Self::Real, Self::Virtual, Self::Profiling].get(usize::try_from(raw).ok()?).copied()
     }
 
@@ -35,6 +43,8 @@ impl Interval {
             Self::Real => (Clock::Monotonic, Signal::ALRM),
             Self::Virtual => (Clock::Process(Arc::clone(process), CpuKind::User), Signal::VTALRM),
             Self::Profiling => (Clock::Process(Arc::clone(process), CpuKind::Total), Signal::PROF),
+            Self::SoftLimit => (Clock::Process(Arc::clone(process), CpuKind::Total), Signal::XCPU),
+            Self::HardLimit => (Clock::Process(Arc::clone(process), CpuKind::Total), Signal::KILL),
         }
     }
 }
@@ -49,7 +59,7 @@ pub struct ProcessTimers {
 
 #[derive(Debug, Default)]
 struct Inner {
-    intervals: [Option<Arc<SignalTimer>>; 3],
+    intervals: [Option<Arc<SignalTimer>>; 5],
     posix: BTreeMap<i32, PosixTimer>,
     /// Id of the next POSIX timer; ids are not used again soon.
     next_id: i32,
@@ -75,6 +85,23 @@ impl ProcessTimers {
             SignalTimer::new(clock.clone(), Notice { target, signal, posix: None })
         });
         (clock, Arc::clone(timer))
+    }
+
+    /// Obeys `RLIMIT_CPU` of `process`: SIGXCPU from the soft limit on and every second after that, SIGKILL at the hard one (setrlimit(2)).
+    pub fn limit(&self, process: &Arc<Process>, Limit { soft, hard }: Limit) {
+        let soft = if soft < hard { soft } else { u64::MAX };
+        for (which, seconds, interval) in
+            [(Interval::HardLimit, hard, 0), (Interval::SoftLimit, soft, NS_PER_SECOND)]
+        {
+            let is_armed = self.inner.lock().intervals[which as usize].is_some();
+            if seconds == u64::MAX && !is_armed {
+                continue;
+            }
+            let (clock, timer) = self.interval(process, which);
+            // A limit of nothing is reached at once; a timer that is set to nothing is off.
+            let end = if seconds == u64::MAX { 0 } else { seconds.saturating_mul(NS_PER_SECOND).max(1) };
+            timer.set(Schedule::new(clock, end, interval, true));
+        }
     }
 
     /// Makes a POSIX timer, which counts as a signal that waits; `notice` says what it sends, given its id. `EAGAIN` when there are too many.

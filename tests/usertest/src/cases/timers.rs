@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
 use libc::*;
 
-use super::helpers::{CLOSED, close, now, sleep_ms};
+use super::helpers::{CLOSED, close, now, sleep_ms, status_of};
 use crate::report::Report;
 use crate::sys;
 
@@ -44,6 +44,26 @@ pub fn run(t: &mut Report) {
     posix(t);
     queued(t);
     descriptors(t);
+    limits(t);
+}
+
+/// CPU time without end, within these limits, for a child of a child: limits are inherited.
+fn limits(t: &mut Report) {
+    let compute = |soft, hard, handler: usize| {
+        status_of(|| {
+            let _ = sys!(SYS_setrlimit, RLIMIT_CPU, &rlimit { rlim_cur: soft, rlim_max: hard });
+            // SAFETY: the handler only counts.
+            unsafe { libc::signal(SIGXCPU, handler) };
+            status_of(|| {
+                while FIRED.load(SeqCst) < 2 {}
+                0
+            })
+        })
+    };
+    FIRED.store(0, SeqCst);
+    t.show("cpu_limit_soft", compute(1, 10, SIG_DFL));
+    t.show("cpu_limit_hard", compute(1, 1, SIG_DFL));
+    t.show("cpu_limit_again_and_again", compute(1, 10, count as *const () as usize));
 }
 
 fn intervals(t: &mut Report) {
