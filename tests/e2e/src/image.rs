@@ -275,6 +275,11 @@ pub fn base_layer() -> Vec<u8> {
 }
 
 /// An image of Debian packages, none of their dependencies included.
-pub fn debian(packages: &[&str]) -> Result<Image> {
+pub fn debian(packages: &[impl AsRef<str>]) -> Result<Image> {
     Ok(Image::new().layer(base_layer()).layer_file(packages::layer(packages)?))
+}
+
+/// An image of Debian packages with all that they depend on, and a shell.
+pub fn complete(packages: &[&str]) -> Result<Image> {
+    debian(&packages::with_dependencies(&[&["dash", "coreutils"], packages].concat())?)
 }

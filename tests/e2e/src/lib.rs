@@ -10,6 +10,7 @@ pub mod elf;
 pub mod guest;
 pub mod image;
 pub mod isopod;
+pub mod linux;
 pub mod packages;
 pub mod programs;
 pub mod random;

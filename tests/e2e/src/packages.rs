@@ -12,6 +12,9 @@ use crate::{cache, succeed};
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 
+/// The longest list of packages that names a layer's file.
+const TITLE_MAX: usize = 200;
+
 /// Changes when the same packages are to give another layer, so that those in the cache are made anew.
 const FORMAT: u32 = 2;
 
@@ -25,14 +28,36 @@ fn apt_get(state: &Path) -> Command {
     command
 }
 
-/// The package's file, downloaded once.
-fn download(name: &str) -> Result<PathBuf> {
-    let state = cache::once("apt", |path| {
+/// Where apt keeps its lists for the tests.
+fn state() -> Result<PathBuf> {
+    cache::once("apt", |path| {
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(path.join(folder))?;
         }
         succeed(apt_get(path).arg("update")).map(drop)
-    })?;
+    })
+}
+
+/// These packages and all that they depend on, by name.
+pub fn with_dependencies(names: &[&str]) -> Result<Vec<String>> {
+    let state = state()?;
+    let mut cache = Command::new("apt-cache");
+    cache.arg("-o").arg(format!("Dir::State::Lists={}", state.join("lists").display()));
+    cache.arg("-o").arg(format!("Dir::Cache={}", state.join("cache").display()));
+    cache.args(["depends", "--recurse", "--important"]);
+    let listed = String::from_utf8(succeed(cache.args(names))?)?;
+    // A name stands at the start of a line; one in angle brackets is virtual, one with an architecture is another machine's.
+    let is_name = |line: &&str| line.starts_with(|first: char| first.is_ascii_alphanumeric());
+    let mut found: Vec<_> =
+        listed.lines().filter(is_name).filter(|line| !line.contains(':')).map(str::to_owned).collect();
+    found.sort();
+    found.dedup();
+    Ok(found)
+}
+
+/// The package's file, downloaded once.
+fn download(name: &str) -> Result<PathBuf> {
+    let state = state()?;
     cache::once(&format!("packages/{name}.deb"), |path| {
         let folder = tempfile::tempdir()?;
         let fetch = || succeed(apt_get(&state).args(["download", name]).current_dir(folder.path()));
@@ -45,8 +70,13 @@ fn download(name: &str) -> Result<PathBuf> {
 }
 
 /// The uncompressed layer that installing these packages (and nothing that they depend on) would add to an image.
-pub fn layer(names: &[&str]) -> Result<PathBuf> {
-    cache::once(&format!("layers/{FORMAT}/{}.tar", names.join("+")), |path| {
+pub fn layer(names: &[impl AsRef<str>]) -> Result<PathBuf> {
+    let names: Vec<&str> = names.iter().map(AsRef::as_ref).collect();
+    let mut title = names.join("+");
+    if title.len() > TITLE_MAX {
+        title = format!("{}-and-{}-more-{}", names[0], names.len() - 1, cache::key(&names));
+    }
+    cache::once(&format!("layers/{FORMAT}/{title}.tar"), |path| {
         let mut layer = tar::Builder::new(File::create(path)?);
         // A folder that no archive names gets the time of its unpacking from some tools.
         let mut header = folder_header();
@@ -60,7 +90,7 @@ pub fn layer(names: &[&str]) -> Result<PathBuf> {
             let mut header = folder_header();
             layer.append_data(&mut header, format!("usr/{folder}"), &b""[..])?;
         }
-        for name in names {
+        for name in &names {
             let package = download(name)?;
             let files = succeed(Command::new("dpkg-deb").arg("--fsys-tarfile").arg(&package))?;
             append(&mut layer, &files).with_context(|| format!("cannot read package {name}"))?;
