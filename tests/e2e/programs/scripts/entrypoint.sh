@@ -4,19 +4,18 @@ set -e
 echo "redis"
 mkdir -p /data/sub; touch /data/sub/dump.rdb /data/a; chown -R root:root /data
 if [ "$(id -u)" = '0' ]; then
-    find /data \! -user redis -exec chown redis '{}' +
+    find /data \! -user 999 -exec chown 999 '{}' +
     ls -ldn /data /data/a /data/sub/dump.rdb | awk '{print $1, $3, $4, $NF}'
-    gosu redis sh -c 'id; umask; echo $HOME; touch /data/mine && stat -c "%U %G %a" /data/mine; cat /proc/self/status | grep -E "^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs)"; (touch /etc/not 2>&1 || true)'
-    setpriv --reuid=redis --regid=redis --clear-groups -- sh -c 'id -u; id -G; grep CapEff /proc/self/status'
-    setpriv --reuid=999 --init-groups --inh-caps=-all --bounding-set=-all --no-new-privs id
-    su redis -s /bin/sh -c 'id -un' 2>&1 || true
+    gosu 999:999 sh -c 'id; umask; echo $HOME; touch /data/mine && stat -c "%u %g %a" /data/mine; cat /proc/self/status | grep -E "^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs)"; (touch /etc/not 2>&1 || true)'
+    setpriv --reuid=999 --regid=999 --clear-groups -- sh -c 'id -u; id -G; grep CapEff /proc/self/status'
+    setpriv --reuid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs id
 fi
 echo "postgres"
 export PGDATA=/var/lib/postgresql/data; mkdir -p "$PGDATA" /var/run/postgresql; chmod 00700 "$PGDATA"; chmod 03775 /var/run/postgresql
-find "$PGDATA" \! -user postgres -exec chown postgres '{}' +
-find /var/run/postgresql \! -user postgres -exec chown postgres '{}' +
-stat -c '%n %A %U' "$PGDATA" /var/run/postgresql
-exec gosu postgres bash -c '
+find "$PGDATA" \! -user 998 -exec chown 998 '{}' +
+find /var/run/postgresql \! -user 998 -exec chown 998 '{}' +
+stat -c '%n %A %u' "$PGDATA" /var/run/postgresql
+exec gosu 998:998 bash -c '
   _main() { printf "%s\n" "$@"; }
   ls -A "$PGDATA" | wc -l; file_env() { local var="$1"; local def="${2:-}"; export "$var"="${!var:-$def}"; }
   file_env POSTGRES_USER postgres; echo "$POSTGRES_USER"

@@ -1,0 +1,57 @@
+//! Scripts as images have them, and the tools and languages they use: in a guest they print what they print on Linux.
+
+use anyhow::Result;
+use isopod_e2e::{image, linux};
+
+/// Runs a script of `tests/e2e/programs/scripts` by an interpreter in an image of these packages, on Linux and in a guest. Both end with this status.
+fn compare(interpreter: &str, script: &str, packages: &[&str], memory: &str, status: i32) -> Result<()> {
+    let path = isopod_e2e::cache::workspace().join("tests/e2e/programs/scripts").join(script);
+    let image = image::complete(packages)?.files(&[(script, &std::fs::read(path)?)]);
+    let command = [interpreter, &format!("/{script}")];
+    linux::compare(&image.cached()?, &["-m", memory], &command)?.expect_status(status);
+    Ok(())
+}
+
+#[test]
+fn bash_has_its_pipelines_traps_jobs_and_coprocesses() -> Result<()> {
+    compare("/bin/bash", "bash.sh", &["bash", "findutils", "diffutils", "procps", "sed"], "256M", 3)
+}
+
+#[test]
+fn entrypoints_drop_their_privileges() -> Result<()> {
+    compare(
+        "/bin/sh",
+        "entrypoint.sh",
+        &["bash", "findutils", "gosu", "grep", "mawk", "util-linux"],
+        "256M",
+        0,
+    )
+}
+
+#[test]
+fn tools_do_their_work() -> Result<()> {
+    let packages = [
+        "bash",
+        "busybox-static",
+        "diffutils",
+        "findutils",
+        "gawk",
+        "grep",
+        "gzip",
+        "sed",
+        "tar",
+        "xz-utils",
+    ];
+    compare("/bin/bash", "tools.sh", &packages, "512M", 0)
+}
+
+#[test]
+fn a_program_is_compiled_and_kept_in_git_and_interpreters_run() -> Result<()> {
+    let packages = ["gcc", "git", "grep", "libc6-dev", "lua5.4", "make", "perl", "ruby", "sed"];
+    compare("/bin/sh", "languages.sh", &packages, "1G", 0)
+}
+
+#[test]
+fn python_has_processes_threads_loops_and_foreign_functions() -> Result<()> {
+    compare("/usr/bin/python3", "python.py", &["python3", "procps"], "512M", 0)
+}
