@@ -1,6 +1,7 @@
 //! Scripts as images have them, and the tools and languages they use: in a guest they print what they print on Linux.
 
 use anyhow::Result;
+use isopod_e2e::isopod::Isopod;
 use isopod_e2e::{image, linux};
 
 /// Runs a script of `tests/e2e/programs/scripts` by an interpreter in an image of these packages, on Linux and in a guest. Both end with this status.
@@ -54,4 +55,20 @@ fn a_program_is_compiled_and_kept_in_git_and_interpreters_run() -> Result<()> {
 #[test]
 fn python_has_processes_threads_loops_and_foreign_functions() -> Result<()> {
     compare("/usr/bin/python3", "python.py", &["python3", "procps"], "512M", 0)
+}
+
+/// What `observers.sh` prints in a guest with two processors.
+const OBSERVED: &str = include_str!("../programs/scripts/observers.txt");
+
+#[test]
+fn observers_see_processes_and_the_machine_as_they_are() -> Result<()> {
+    let packages = ["grep", "lsof", "mount", "ncurses-base", "procps", "psmisc", "sed", "util-linux"];
+    let script = include_bytes!("../programs/scripts/observers.sh");
+    let image = image::complete(&[&["bash"], &packages[..]].concat())?.files(&[("observers.sh", script)]);
+    let reference = image.cached()?.reference();
+    Isopod::shared()
+        .run(&["run", "--cpus", "2", "-m", "512M", &reference, "/bin/bash", "/observers.sh"])?
+        .expect_stdout(OBSERVED)
+        .expect_status(0);
+    Ok(())
 }

@@ -25,6 +25,8 @@ pub use table::Table;
 
 /// `PROC_SUPER_MAGIC` of magic.h.
 pub const PROC_MAGIC: u32 = 0x9fa0;
+/// `CGROUP2_SUPER_MAGIC` of magic.h.
+pub const CGROUP2_MAGIC: u32 = 0x6367_7270;
 /// `SYSFS_MAGIC` of magic.h.
 pub const SYSFS_MAGIC: u32 = 0x6265_6572;
 

@@ -113,9 +113,21 @@ impl Namespace {
         if at.is_unlinked() {
             return Err(Errno::ENOENT.into());
         }
+        self.remember(&at.dentry);
         self.mounts.lock().push(mount.clone());
         at.dentry.mounts.fetch_add(1, Ordering::Release);
         Ok(mount)
+    }
+
+    /// Has lookups find this very dentry from now on, where names are not remembered by themselves.
+    fn remember(&self, dentry: &Arc<Dentry>) {
+        let mut dentry = dentry.clone();
+        while let Some(parent) = dentry.parent() {
+            if parent.inode().volatile() {
+                self.names.put_moved(&parent, &mut parent.names.lock(), &dentry.name(), dentry.clone());
+            }
+            dentry = parent;
+        }
     }
 
     /// Changes the restrictions of the mount whose root `at` is: `MS_REMOUNT`. EINVAL if it is no mount's root.

@@ -265,8 +265,11 @@ pub(super) fn look_up_covered(view: &View<'_>, at: &Path, name: &[u8]) -> Result
     };
     let dentry = if directory.volatile() {
         // That nothing is called so is an error here, even to whoever wants to create it: as in Linux's procfs.
-        let inode = find()?.ok_or(Errno::ENOENT)?;
-        Some(at.dentry.unremembered(name, inode))
+        // Only names over which something is mounted, or below which, are remembered.
+        match at.dentry.names.lock().get(name) {
+            Some(Name::Present(dentry)) => Some(dentry),
+            _ => Some(at.dentry.unremembered(name, find()?.ok_or(Errno::ENOENT)?)),
+        }
     } else {
         let mut names = at.dentry.names.lock();
         match names.get(name) {

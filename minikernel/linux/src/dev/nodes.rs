@@ -61,7 +61,9 @@ pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount(&namespace, b"/proc", proc::proc(), flags, b"proc")?;
-    mount(&namespace, b"/sys", proc::sys(), flags | MountFlags::RDONLY, b"sysfs")?;
+    let fixed = flags | MountFlags::RDONLY;
+    mount(&namespace, b"/sys", proc::sys(), fixed, b"sysfs")?;
+    mount(&namespace, b"/sys/fs/cgroup", proc::cgroup(), fixed, b"cgroup")?;
     Ok(namespace)
 }
 

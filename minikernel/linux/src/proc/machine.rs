@@ -49,6 +49,9 @@ pub(super) fn cpuinfo(text: &mut Text) {
         put!(text, "processor\t: {number}\nvendor_id\t: {}\n", identity.vendor());
         put!(text, "cpu family\t: {}\nmodel\t\t: {}\n", identity.family, identity.model);
         put!(text, "model name\t: {brand}\nstepping\t: {}\n", identity.stepping);
+        // One processor package, whose cores have one thread each.
+        let cores = cpu::count();
+        put!(text, "physical id\t: 0\nsiblings\t: {cores}\ncore id\t\t: {number}\ncpu cores\t: {cores}\n");
         if let Some(hertz) = clock::tsc_frequency() {
             put!(text, "cpu MHz\t\t: {}.{:03}\n", hertz / 1_000_000, hertz / 1000 % 1000);
         }
@@ -75,9 +78,20 @@ pub(super) fn meminfo(text: &mut Text) {
         ("SwapFree:", 0),
         ("Shmem:", shared),
         ("Slab:", memory.heap_bytes / PAGE_SIZE),
+        ("SReclaimable:", 0),
+        ("SUnreclaim:", memory.heap_bytes / PAGE_SIZE),
     ] {
         put!(text, "{name:<16}{:8} kB\n", frames * (PAGE_SIZE >> 10));
     }
+}
+
+/// `proc_vmstat(5)`: what is counted of it.
+pub(super) fn vmstat(text: &mut Text) {
+    let memory = memory_stats();
+    let shared = shared_pages();
+    put!(text, "nr_free_pages {}\nnr_file_pages {}\n", memory.free_frames, pages::cached() + shared);
+    put!(text, "nr_shmem {shared}\nnr_slab_unreclaimable {}\n", memory.heap_bytes / PAGE_SIZE);
+    put!(text, "pswpin 0\npswpout 0\n");
 }
 
 /// Pages of file systems in memory.
@@ -97,7 +111,7 @@ fn shared_pages() -> usize {
 }
 
 /// CPU time of all processes, those that have ended included.
-fn busy() -> CpuTime {
+pub(super) fn busy() -> CpuTime {
     (0..cpu::count()).map(CpuTime::of_cpu).fold(CpuTime { user: 0, system: 0 }, |sum, one| CpuTime {
         user: sum.user + one.user,
         system: sum.system + one.system,
@@ -138,7 +152,8 @@ fn running() -> usize {
     threads().filter(|thread| thread.has_cpu()).count()
 }
 
-fn threads() -> impl Iterator<Item = alloc::sync::Arc<process::Thread>> {
+/// All threads that have not ended.
+pub(super) fn threads() -> impl Iterator<Item = alloc::sync::Arc<process::Thread>> {
     process::processes().into_iter().flat_map(|process| process.threads())
 }
 

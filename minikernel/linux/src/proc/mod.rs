@@ -3,6 +3,7 @@
 //! All of it is tables of [`Row`](table::Row)s: a name, a mode, and the function that makes the contents. Nothing is made until it is
 //! looked up, and nothing is listed that is not so.
 
+mod cgroup;
 mod descriptors;
 mod machine;
 mod memory;
@@ -21,5 +22,6 @@ mod text;
 #[cfg(test)]
 mod tests;
 
+pub use cgroup::cgroup;
 pub use root::proc;
 pub use sys::sys;

@@ -14,7 +14,7 @@ use super::{descriptors, memory, mounts, net, status};
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
-pub(super) static PROCESS: [Row; 30] = [
+pub(super) static PROCESS: [Row; 31] = [
     Row::guarded("auxv", 0o400, memory::auxiliary),
     Row::constant("cgroup", "0::/\n"),
     Row::thread("cmdline", memory::command_line),
@@ -39,6 +39,7 @@ pub(super) static PROCESS: [Row; 30] = [
     Row::thread("mountinfo", mounts::mountinfo),
     Row::thread("mounts", mounts::mounts),
     Row::rows("net", &net::NET),
+    Row::written("oom_adj", oom_adj, set_oom_adj),
     Row::thread("oom_score", oom_score),
     Row::written("oom_score_adj", oom_score_adj, set_oom_score_adj),
     Row::guarded("personality", 0o400, |subject, text| {
@@ -151,8 +152,33 @@ fn oom_score_adj(subject: &Subject, text: &mut Text) -> Result<()> {
 }
 
 fn set_oom_score_adj(subject: &Subject, value: &[u8]) -> Result<()> {
-    let value = core::str::from_utf8(value.trim_ascii()).ok().and_then(|text| text.parse::<i16>().ok());
-    let value = value.filter(|value| (-1000..=1000).contains(value)).ok_or(Errno::EINVAL)?;
+    adjust(subject, number(value, -1000..=1000)?)
+}
+
+/// `OOM_DISABLE` and `OOM_ADJUST_MAX`: the ends of the scale that `oom_score_adj` has taken the place of.
+const OLD_SCALE: core::ops::RangeInclusive<i16> = -17..=15;
+
+/// The same on the old scale (`oom_adj_read`).
+fn oom_adj(subject: &Subject, text: &mut Text) -> Result<()> {
+    let value = match subject.process()?.oom_score_adj.load(Relaxed) {
+        1000 => 15,
+        value => i32::from(value) * 17 / 1000,
+    };
+    put!(text, "{value}\n");
+    Ok(())
+}
+
+fn set_oom_adj(subject: &Subject, value: &[u8]) -> Result<()> {
+    let value = number(value, OLD_SCALE)?;
+    adjust(subject, if value == 15 { 1000 } else { (i32::from(value) * 1000 / 17) as i16 })
+}
+
+fn number(text: &[u8], range: core::ops::RangeInclusive<i16>) -> Result<i16> {
+    let value = core::str::from_utf8(text.trim_ascii()).ok().and_then(|text| text.parse().ok());
+    Ok(value.filter(|value| range.contains(value)).ok_or(Errno::EINVAL)?)
+}
+
+fn adjust(subject: &Subject, value: i16) -> Result<()> {
     let process = subject.process()?;
     let lower = value < process.oom_score_adj.load(Relaxed);
     if lower

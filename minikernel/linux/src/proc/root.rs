@@ -14,29 +14,38 @@ use super::sysvipc::SYSVIPC;
 use super::table::{Folder, Numbers, Row};
 use crate::process;
 
-static ROOT: [Row; 15] = [
+static ROOT: [Row; 19] = [
     Row::machine("cmdline", machine::command_line),
     Row::machine("cpuinfo", machine::cpuinfo),
+    Row::constant("devices", DEVICES),
+    // No disk is the program's own.
+    Row::constant("diskstats", ""),
     // What is made of these can be told apart by statfs(2); the first three can be mounted from inside.
     Row::constant(
         "filesystems",
-        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\toverlay\n\terofs\n",
+        "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tcgroup2\nnodev\toverlay\n\terofs\n",
     ),
     Row::machine("loadavg", machine::loadavg),
     Row::machine("meminfo", machine::meminfo),
     Row::link("mounts", |_, _| Ok(Target::Text(b"self/mounts".to_vec()))),
     Row::link("net", |_, _| Ok(Target::Text(b"self/net".to_vec()))),
+    Row::constant("partitions", ""),
     Row::machine("stat", machine::stat),
     Row::constant("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n"),
     Row::rows("sys", &SYSCTL),
     Row::rows("sysvipc", &SYSVIPC),
     Row::machine("uptime", machine::uptime),
     Row::machine("version", machine::version),
+    Row::machine("vmstat", machine::vmstat),
     Row::link("self", |_, caller| Ok(Target::Text(format!("{}", caller.id).into_bytes()))),
     Row::link("thread-self", |_, caller| {
         Ok(Target::Text(format!("{}/task/{}", caller.id, caller.thread).into_bytes()))
     }),
 ];
+
+/// The drivers of what is in `/dev`, by major number.
+const DEVICES: &str =
+    "Character devices:\n  1 mem\n  5 /dev/tty\n  5 /dev/console\n  5 /dev/ptmx\n136 pts\n\nBlock devices:\n";
 
 static PROCESSES: Numbers = Numbers {
     prefix: "",

@@ -74,7 +74,9 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     for (name, ids) in [("Uid", identity.users), ("Gid", identity.groups)] {
         put!(text, "{name}:\t{}\t{}\t{}\t{}\n", ids.real, ids.effective, ids.saved, ids.file);
     }
-    put!(text, "Groups:\t");
+    // A table has room for 64 at least.
+    let descriptors = thread.files().highest().map_or(0, |highest| highest + 1).next_power_of_two().max(64);
+    put!(text, "FDSize:\t{descriptors}\nGroups:\t");
     for group in identity.supplementary.iter() {
         put!(text, "{group} ");
     }
@@ -126,20 +128,24 @@ fn memory(process: &Process, text: &mut Text) {
     let memory = process.memory();
     let sizes = memory.report();
     let program = text_range(&memory).len();
+    let files = memory.resident_of_files() * PAGE_SIZE;
     for (name, bytes) in [
-        ("Peak", sizes.size_peak),
-        ("Size", sizes.size),
-        ("Lck", sizes.locked),
-        ("Pin", 0),
-        ("HWM", sizes.resident_peak),
-        ("RSS", sizes.resident),
-        ("Data", sizes.data),
-        ("Stk", sizes.stack),
-        ("Exe", program),
-        ("Lib", sizes.text.saturating_sub(program)),
-        ("Swap", 0),
+        ("VmPeak", sizes.size_peak),
+        ("VmSize", sizes.size),
+        ("VmLck", sizes.locked),
+        ("VmPin", 0),
+        ("VmHWM", sizes.resident_peak),
+        ("VmRSS", sizes.resident),
+        ("RssAnon", sizes.resident.saturating_sub(files)),
+        ("RssFile", files),
+        ("RssShmem", 0),
+        ("VmData", sizes.data),
+        ("VmStk", sizes.stack),
+        ("VmExe", program),
+        ("VmLib", sizes.text.saturating_sub(program)),
+        ("VmSwap", 0),
     ] {
-        put!(text, "Vm{name}:\t{:8} kB\n", bytes >> 10);
+        put!(text, "{name}:\t{:8} kB\n", bytes >> 10);
     }
 }
 

@@ -3,12 +3,12 @@
 use alloc::sync::Arc;
 
 use isopod_fs::generated::{Entry, Generated, SYSFS_MAGIC};
-use isopod_fs::{Errno, FileType};
+use isopod_fs::{Errno, FileType, Result};
 use isopod_hal::cpu;
 
 use super::machine::range;
 use super::subject::Subject;
-use super::table::{Folder, Numbers, Row};
+use super::table::{Folder, Numbers, Row, put};
 use super::text::Text;
 
 static ROOT: [Row; 3] = [Row::rows("devices", &DEVICES), Row::rows("fs", &FS), Row::rows("kernel", &KERNEL)];
@@ -26,9 +26,51 @@ static CPUS: Numbers = Numbers {
         if number as usize >= cpu::count() {
             return Err(Errno::ENOENT.into());
         }
-        Ok(Entry::Directory(Arc::new(folder(&[]))))
+        let subject = Subject::MACHINE.of_thread(number);
+        Ok(Entry::Directory(Arc::new(Folder { subject, mode: 0o555, rows: &PROCESSOR, numbers: None })))
     },
 };
+
+/// A CPU, which the directory's number names.
+static PROCESSOR: [Row; 1] = [Row::rows("topology", &TOPOLOGY)];
+/// All CPUs are cores of one package and have one thread each, as `/proc/cpuinfo` says.
+static TOPOLOGY: [Row; 12] = [
+    Row::constant("cluster_id", "0\n"),
+    Row::thread("core_cpus", itself),
+    Row::thread("core_cpus_list", number),
+    Row::thread("core_id", number),
+    Row::machine("core_siblings", all),
+    Row::machine("core_siblings_list", cpus),
+    Row::constant("die_id", "0\n"),
+    Row::machine("package_cpus", all),
+    Row::machine("package_cpus_list", cpus),
+    Row::constant("physical_package_id", "0\n"),
+    Row::thread("thread_siblings", itself),
+    Row::thread("thread_siblings_list", number),
+];
+
+fn number(cpu: &Subject, text: &mut Text) -> Result<()> {
+    put!(text, "{}\n", cpu.id()?);
+    Ok(())
+}
+
+/// The mask of one CPU.
+fn itself(cpu: &Subject, text: &mut Text) -> Result<()> {
+    mask(1u64.unbounded_shl(cpu.id()?), text);
+    Ok(())
+}
+
+fn all(text: &mut Text) {
+    mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)), text);
+}
+
+/// Words of 32 bits, the highest first, as many as there are CPUs for (`cpuset(7)`, Mask format).
+fn mask(cpus: u64, text: &mut Text) {
+    if cpu::count() > 32 {
+        put!(text, "{:08x},", cpus >> 32);
+    }
+    put!(text, "{:0width$x}\n", cpus & 0xffff_ffff, width = cpu::count().min(32).div_ceil(4));
+}
 
 static FS: [Row; 1] = [Row::rows("cgroup", &[])];
 static KERNEL: [Row; 1] = [Row::rows("mm", &MM)];

@@ -40,7 +40,7 @@ pub struct Ctx {
     pub passed: bool,
     /// That call has been tried at once, and may have to wait.
     pub must_wait: bool,
-    /// The bytes that a read or write has moved when it was tried at once, where there are more to move.
+    /// The bytes that a read or write has moved when it was tried at once, or the events that it has told, where there are more.
     pub moved: usize,
     /// The fault whose signal is about to be delivered, for the frame.
     pub last_fault: Option<Fault>,

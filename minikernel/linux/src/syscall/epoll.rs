@@ -98,9 +98,9 @@ pub fn epoll_wait_at_once(
 ) -> Option<SysResult> {
     let limit = checked(events, limit).ok()?;
     let watcher = ctx.thread.file(instance.0).ok()?;
-    match tell(Epoll::of(&watcher)?, events, limit).ok()? {
-        0 if timeout != 0 => None,
-        told => Some(Ok(told)),
+    match tell(Epoll::of(&watcher)?, events, limit, &mut ctx.moved) {
+        Ok(()) if ctx.moved > 0 || timeout == 0 => Some(Ok(core::mem::take(&mut ctx.moved))),
+        _ => None,
     }
 }
 
@@ -154,17 +154,22 @@ async fn wait_until(
     let watcher = ctx.thread.files().get(instance.0)?;
     watcher.check_not_path().map_err(|_| Errno::EBADF)?;
     let epoll = Epoll::of(&watcher).ok_or(Errno::EINVAL)?;
+    let mut told = ctx.moved;
     loop {
-        match tell(epoll, events, limit) {
-            Err(fault) => ctx.memory.resolve(fault).await?,
-            Ok(0) if deadline != NEVER => {
+        match tell(epoll, events, limit, &mut told) {
+            Err(fault) => match ctx.memory.resolve(fault).await {
+                Err(errno) if told == 0 => return Err(errno.into()),
+                Err(_) => return Ok(told),
+                Ok(()) => {}
+            },
+            Ok(()) if told == 0 && deadline != NEVER => {
                 let wait = sched::timeout_at(deadline, epoll.wait());
                 // Never made again, whatever the handler's flags (signal(7)).
                 if interruptible(&ctx.thread, wait).await.map_err(|_| Errno::EINTR)?.is_none() {
                     return Ok(0);
                 }
             }
-            Ok(told) => return Ok(told),
+            Ok(()) => return Ok(told),
         }
     }
 }
@@ -177,24 +182,21 @@ fn checked(events: UserPtr<EpollEvent>, limit: i32) -> Result<usize, Errno> {
     if events.element(limit).address() > USER_END { Err(Errno::EFAULT) } else { Ok(limit) }
 }
 
-/// Tells the program of at most `limit` events that are ready; how many they were. A fault if it could not be told of the first.
-fn tell(epoll: &Epoll, events: UserPtr<EpollEvent>, limit: usize) -> Result<usize, Fault> {
-    let (mut told, mut failed) = (0, None);
+/// Tells the program of events that are ready, up to `limit`, behind the `told` ones that it knows, until a page is missing.
+fn tell(epoll: &Epoll, events: UserPtr<EpollEvent>, limit: usize, told: &mut usize) -> Result<(), Fault> {
+    let mut failed = None;
     epoll.collect(&mut |Interest { events: ready, data }| {
-        match events.element(told).put(&EpollEvent { events: ready, data }) {
-            Ok(()) => told += 1,
+        match events.element(*told).put(&EpollEvent { events: ready, data }) {
+            Ok(()) => *told += 1,
             Err(fault) => failed = Some(fault),
         }
         if failed.is_some() {
             Told::Not
-        } else if told < limit {
+        } else if *told < limit {
             Told::GoOn
         } else {
             Told::Enough
         }
     });
-    match failed {
-        Some(fault) if told == 0 => Err(fault),
-        _ => Ok(told),
-    }
+    failed.map_or(Ok(()), Err)
 }

@@ -12,6 +12,27 @@ pub fn run(t: &mut Report) {
     triggers(t);
     waiting(t);
     lifetimes(t);
+    pages(t);
+}
+
+/// Events are told on pages that are not there yet, and as far as there are pages.
+fn pages(t: &mut Report) {
+    let epoll = sys!(SYS_epoll_create1, 0).expect("an instance") as i32;
+    let (_, writer) = pipe();
+    for fd in 0..500 {
+        let copy = sys!(SYS_dup, writer).expect("a descriptor") as i32;
+        control(epoll, EPOLL_CTL_ADD, copy, EPOLLOUT | EPOLLET, fd).expect("an entry");
+    }
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    let memory = sys!(SYS_mmap, 0, 3 << 12, PROT_READ | PROT_WRITE, flags, -1, 0).expect("memory");
+    let _ = sys!(SYS_munmap, memory + (2 << 12), 1 << 12);
+    // 341 events have room on a page.
+    t.call("pages_that_come", sys!(SYS_epoll_wait, epoll, memory, 400, 0));
+    t.call("pages_that_end", sys!(SYS_epoll_wait, epoll, memory + (2 << 12) - 13, 400, 0));
+    t.call("pages_that_are_not", sys!(SYS_epoll_wait, epoll, memory + (2 << 12), 400, 0));
+    t.call("pages_left", sys!(SYS_epoll_wait, epoll, memory, 400, 0));
+    let _ = sys!(SYS_munmap, memory, 2 << 12);
+    let _ = sys!(SYS_close_range, 3, u32::MAX, 0);
 }
 
 fn control(epoll: i32, operation: i32, fd: i32, events: i32, data: u64) -> Result<usize, Errno> {

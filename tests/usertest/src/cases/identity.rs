@@ -87,6 +87,15 @@ fn scheduling(t: &mut Report) {
     let mut priority = 77i32;
     t.call("getparam", sys!(SYS_sched_getparam, 0, &mut priority));
     t.show("getparam_priority", priority);
+    t.call("setparam", sys!(SYS_sched_setparam, 0, &0i32));
+    t.call("setparam_priority", sys!(SYS_sched_setparam, 0, &1i32));
+    t.call("setparam_null", sys!(SYS_sched_setparam, 0, 0));
+    t.call("setparam_nobody", sys!(SYS_sched_setparam, 999_999, &0i32));
+    let mut slice = sys::zeroed::<timespec>();
+    t.call("rr_get_interval", sys!(SYS_sched_rr_get_interval, 0, &mut slice));
+    t.is("rr_get_interval_is_short", slice.tv_sec == 0);
+    t.call("rr_get_interval_negative", sys!(SYS_sched_rr_get_interval, -1, &mut slice));
+    t.call("rr_get_interval_fault", sys!(SYS_sched_rr_get_interval, 0, 8));
     t.call("setscheduler_other", sys!(SYS_sched_setscheduler, 0, SCHED_OTHER, &0i32));
     t.call("setscheduler_bad", sys!(SYS_sched_setscheduler, 0, 77, &0i32));
     t.call("priority_max_fifo", sys!(SYS_sched_get_priority_max, SCHED_FIFO));
