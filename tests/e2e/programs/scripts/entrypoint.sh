@@ -5,7 +5,7 @@ echo "redis"
 mkdir -p /data/sub; touch /data/sub/dump.rdb /data/a; chown -R root:root /data
 if [ "$(id -u)" = '0' ]; then
     find /data \! -user 999 -exec chown 999 '{}' +
-    ls -ldn /data /data/a /data/sub/dump.rdb | awk '{print $1, $3, $4, $NF}'
+    ls -ldn /data /data/a /data/sub/dump.rdb | mawk '{print $1, $3, $4, $NF}'
     gosu 999:999 sh -c 'id; umask; echo $HOME; touch /data/mine && stat -c "%u %g %a" /data/mine; cat /proc/self/status | grep -E "^(Uid|Gid|Groups|CapEff|CapPrm|NoNewPrivs)"; (touch /etc/not 2>&1 || true)'
     setpriv --reuid=999 --regid=999 --clear-groups -- sh -c 'id -u; id -G; grep CapEff /proc/self/status'
     setpriv --reuid=999 --clear-groups --inh-caps=-all --bounding-set=-all --no-new-privs id
