@@ -22,7 +22,7 @@ pub(super) const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
 fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
     match thread {
         None => ('Z', "zombie"),
-        Some(_) if process.stopped.load(Relaxed) => ('T', "stopped"),
+        Some(_) if process.job.is_stopped() => ('T', "stopped"),
         Some(thread) if thread.has_cpu() => ('R', "running"),
         Some(_) => ('S', "sleeping"),
     }

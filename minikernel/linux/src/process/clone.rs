@@ -8,7 +8,7 @@ use isopod_fs::Errno;
 
 use super::run::start_child;
 use super::{Ctx, Process, Thread, allocate_pid, fork};
-use crate::fail::{Fail, Restart};
+use crate::fail::Fail;
 use crate::memory_pressure;
 use crate::mm::UserPtr;
 use crate::signal::{AlternateStack, Signal};
@@ -122,15 +122,9 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
     } else {
         None
     };
-    // A signal to the caller's whole group must reach the child as well: what came meanwhile is dealt with first.
-    let ready = if ctx.thread.is_interrupted() && !flags.contains(CloneFlags::THREAD) {
-        Err(Fail::Restart(Restart::Always))
-    } else {
-        // What fork has waited for may have used up the reserve.
-        memory_pressure::afford(KERNEL_BYTES).map_err(Fail::from)
-    };
-    // From here on it is there.
-    if let Err(fail) = ready.and_then(|()| fork::enter(&process, &thread).map_err(Fail::from)) {
+    // What fork has waited for may have used up the reserve.
+    let ready = memory_pressure::afford(KERNEL_BYTES).map_err(Fail::from);
+    if let Err(fail) = ready.and_then(|()| fork::enter(&ctx.thread, &process, &thread)) {
         if let Some(fd) = pidfd {
             drop(ctx.thread.files().remove(fd));
         }

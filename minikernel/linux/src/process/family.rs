@@ -20,10 +20,9 @@ pub(super) fn hold() -> SpinLockGuard<'static, ()> {
     FAMILIES.lock()
 }
 
-/// Makes `child`, which nobody knows yet, a child of its parent. One that has ended by now, as the maker's own may have (`CLONE_PARENT`), is
+/// Makes `child`, which nobody knows yet, a child of its parent. Families are held. One that has ended by now, as the maker's own may have (`CLONE_PARENT`), is
 /// replaced by who takes in its children.
 pub(super) fn enter(child: &Arc<Process>) -> Result<(), Errno> {
-    let _families = hold();
     let Some(mut parent) = child.parent.lock().upgrade() else { return Ok(()) };
     if parent.status().is_some()
         && let Some(heir) = heir_of(&parent)
@@ -99,6 +98,8 @@ fn hand_over_children(process: &Arc<Process>) {
     for child in children.iter().filter(|child| child.status().is_some()) {
         tell(&heir, child);
     }
+    // One that stops just now may have told the parent that it had.
+    heir.child_changed.wake_all();
 }
 
 /// Who takes in the children of `process`.
@@ -130,9 +131,8 @@ fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
     parent.child_changed.wake_all();
 }
 
-/// Tells the parent that its child was stopped or goes on.
+/// Tells the parent that its child was stopped or goes on, as it can learn by waiting.
 pub(crate) fn report_job(child: &Process, change: Change) {
-    child.job.set(change);
     let Some(parent) = child.parent.lock().upgrade() else { return };
     let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
     let wanted = action.is_some_and(|action| {

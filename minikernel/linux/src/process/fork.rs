@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;
 
-use super::{CloneFlags, Ctx, Process, Resource, Thread, family, processes};
+use super::{CloneFlags, Ctx, Process, Resource, Thread, family, groups, pids, processes};
+use crate::fail::{Fail, Restart};
 use crate::ipc::pidfd;
 use crate::mm::{AddressSpace, UserPtr};
 use crate::signal::Signal;
@@ -32,11 +33,6 @@ pub(super) async fn process(
     let child = Process::new(pid, parent, memory, limits);
     let signal = if flags.contains(CloneFlags::PARENT) { *maker.exit_signal.lock() } else { exit_signal };
     *child.exit_signal.lock() = signal;
-    // Whoever its parent is, it stays where its maker is.
-    child.group.store(maker.group.load(Relaxed), Relaxed);
-    child.session.store(maker.session.load(Relaxed), Relaxed);
-    let terminal = maker.terminal.lock().clone();
-    *child.terminal.lock() = terminal;
     let executable = maker.executable.lock().clone();
     *child.executable.lock() = executable;
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
@@ -78,13 +74,30 @@ pub(super) async fn descriptor(ctx: &Ctx, process: &Arc<Process>, place: UserPtr
     Ok(fd)
 }
 
-/// Makes a thread a thread of its process, and a new process a child of its parent.
-pub(super) fn enter(process: &Arc<Process>, thread: &Arc<Thread>) -> Result<(), Errno> {
-    process.enter(Arc::clone(thread))?;
+/// Makes a thread a thread of its process, and a new process, made by `maker`, a child of its parent. From here on it is there for everybody.
+pub(super) fn enter(maker: &Thread, process: &Arc<Process>, thread: &Arc<Thread>) -> Result<(), Fail> {
     if thread.tid() != process.pid {
+        process.enter(Arc::clone(thread))?;
+        pids::register(thread);
         return Ok(());
     }
-    family::enter(process).inspect_err(|_| {
+    let _families = family::hold();
+    let _groups = groups::hold();
+    // A signal to the caller's whole group must reach the child as well: what came meanwhile is dealt with first.
+    if maker.is_interrupted() {
+        return Err(Fail::Restart(Restart::Always));
+    }
+    // Whoever its parent is, it stays where its maker is.
+    let of = maker.process();
+    process.group.store(of.group.load(Relaxed), Relaxed);
+    process.session.store(of.session.load(Relaxed), Relaxed);
+    let terminal = of.terminal.lock().clone();
+    *process.terminal.lock() = terminal;
+    process.enter(Arc::clone(thread))?;
+    if let Err(errno) = family::enter(process) {
         process.leave(thread);
-    })
+        return Err(errno.into());
+    }
+    pids::register(thread);
+    Ok(())
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_fs::Errno;
 
 use super::first::new_process;
-use super::{Change, Process, Thread, WaitFor, Whom, exit, family, run};
+use super::{Change, Process, Thread, WaitFor, Whom, exit, family, pids, run};
 use crate::mm::AddressSpace;
 use crate::signal::{self, SI_USER, SigInfo, SigSet, Signal, send_to_process};
 
@@ -41,11 +41,13 @@ pub(super) fn adopt(init: &Thread, application: &Arc<Process>) -> Result<(), Err
     application.group.store(application.pid, Relaxed);
     application.session.store(application.pid, Relaxed);
     application.set_parent(init.process());
+    let _families = family::hold();
     family::enter(application)
 }
 
 /// Starts it. It ends with `application`.
 pub(super) fn start(thread: &Arc<Thread>, application: Arc<Process>) {
+    pids::register(thread);
     run::spawn(thread, live(Arc::clone(thread), application));
 }
 

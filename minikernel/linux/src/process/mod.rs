@@ -14,6 +14,7 @@ mod family;
 mod files;
 mod first;
 mod fork;
+mod groups;
 mod init;
 mod inspect;
 mod job;
@@ -37,6 +38,7 @@ pub use exit::{exit_group, kill_process};
 pub(crate) use family::report_job;
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
+pub use groups::hold as hold_groups;
 pub use inspect::With;
 pub use limits::{Limit, Limits, Resource};
 #[cfg(test)]

@@ -11,7 +11,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 
-use super::job::JobReport;
+use super::job::Job;
 use super::{Limits, Thread};
 use crate::mm::AddressSpace;
 use crate::signal::{PendingSignals, Signal};
@@ -68,8 +68,8 @@ pub struct Process {
     pub(super) last_uid: AtomicU32,
     /// The most it had resident, in bytes, once it has ended.
     pub resident_peak: AtomicUsize,
-    /// Its last stop or continuation, for its parent.
-    pub job: JobReport,
+    /// Its stops and continuations.
+    pub job: Job,
     /// CPU time of children that were waited for, and of theirs, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
     pub children_run_ticks: AtomicU64,
     /// See `children_run_ticks`.
@@ -102,8 +102,6 @@ pub struct Process {
     pub left: WaitQueue,
     /// Woken when the process has ended.
     pub ended: Arc<WaitQueue>,
-    /// Stopped by a signal, until SIGCONT.
-    pub stopped: AtomicBool,
     /// Woken by SIGCONT.
     pub continued: WaitQueue,
     /// `prctl(PR_SET_DUMPABLE)`
@@ -144,7 +142,7 @@ impl Process {
             has_executed: AtomicBool::new(false),
             last_uid: AtomicU32::new(0),
             resident_peak: AtomicUsize::new(0),
-            job: JobReport::default(),
+            job: Job::default(),
             children_run_ticks: AtomicU64::new(0),
             children_user_ticks: AtomicU64::new(0),
             children_resident_peak: AtomicUsize::new(0),
@@ -161,7 +159,6 @@ impl Process {
             timers: ProcessTimers::default(),
             left: WaitQueue::new(),
             ended: Arc::default(),
-            stopped: AtomicBool::new(false),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
             small_pages: AtomicBool::new(false),

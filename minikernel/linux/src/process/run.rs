@@ -97,6 +97,7 @@ pub(super) fn start_child(thread: &Arc<Thread>, user: UserContext, set_tid: Opti
 /// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.
 pub(super) fn start_program(thread: &Arc<Thread>, program: Program) {
     let life = begin(Arc::clone(thread), program);
+    pids::register(thread);
     spawn(thread, life);
 }
 
@@ -115,9 +116,8 @@ async fn begin(thread: Arc<Thread>, program: Program) {
     }
 }
 
-/// Starts a thread whose life is `life`.
+/// Starts a thread, known by its id, whose life is `life`.
 pub(super) fn spawn(thread: &Arc<Thread>, life: impl Future<Output = ()> + Send + 'static) {
-    pids::register(thread);
     let task = sched::task(in_space(Arc::clone(thread), life));
     if let Some(creator) = current() {
         task.set_affinity(creator.affinity());

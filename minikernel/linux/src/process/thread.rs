@@ -313,7 +313,7 @@ impl Thread {
         if !self.has_work() {
             return false;
         }
-        if self.must_end() || self.process.stopped.load(Ordering::Acquire) {
+        if self.must_end() || self.process.job.is_stopped() {
             return true;
         }
         let (own, mask) = {
@@ -334,7 +334,7 @@ impl Thread {
     /// Waits until the process is continued, or ends.
     pub async fn wait_for_continue(&self) {
         let process = &self.process;
-        let over = || !process.stopped.load(Ordering::Acquire) || self.is_dying();
+        let over = || !process.job.is_stopped() || self.is_dying();
         process.continued.until(|| over().then_some(())).await;
     }
 

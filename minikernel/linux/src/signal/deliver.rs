@@ -1,7 +1,5 @@
 //! Dealing with signals before a thread goes back to user code.
 
-use core::sync::atomic::Ordering;
-
 use isopod_fs::Errno;
 
 use super::action::{ActionFlags, DefaultEffect, Disposition};
@@ -14,7 +12,7 @@ use crate::{report, tty};
 pub async fn attend(ctx: &mut Ctx) -> bool {
     // The mark is taken before anything is looked at: whoever changes something after that sets it anew.
     while ctx.thread.take_work() {
-        if ctx.thread.process().stopped.load(Ordering::Acquire) {
+        if ctx.thread.process().job.is_stopped() {
             ctx.thread.wait_for_continue().await;
         }
         if ctx.thread.must_end() {
@@ -27,7 +25,9 @@ pub async fn attend(ctx: &mut Ctx) -> bool {
 
 /// Deals with every signal that is pending and not blocked, then decides what becomes of an interrupted call.
 async fn deliver(ctx: &mut Ctx) {
-    while let Some((signal, info)) = next(ctx) {
+    loop {
+        let continuations = ctx.thread.process().job.continuations();
+        let Some((signal, info)) = next(ctx) else { break };
         let action = ctx.thread.actions.lock().get(signal);
         match action.disposition {
             Disposition::Ignore => {}
@@ -37,7 +37,7 @@ async fn deliver(ctx: &mut Ctx) {
                 ctx.resume_until = None;
                 enter(ctx, signal, &info, action, handler).await;
             }
-            Disposition::Default => default(ctx, signal, &info).await,
+            Disposition::Default => default(ctx, signal, &info, continuations).await,
         }
         if ctx.thread.must_end() {
             return;
@@ -72,7 +72,7 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
     ctx.thread.set_mask(mask);
 }
 
-async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
+async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo, continuations: u64) {
     let process = ctx.thread.process();
     // The first process has no default actions but for what the host sends, as in a PID namespace.
     if process.pid == 1 && !info.is_from_host() {
@@ -84,7 +84,7 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo) {
         // Who could not be continued is not stopped, but by SIGSTOP (POSIX, "Default Actions").
         DefaultEffect::Stop if signal != Signal::STOP && tty::is_in_orphaned_group(process) => {}
         DefaultEffect::Stop => {
-            send::stop(process, signal);
+            send::stop(process, signal, continuations);
             ctx.thread.wait_for_continue().await;
         }
     }

@@ -1,7 +1,5 @@
 //! Sending signals.
 
-use core::sync::atomic::Ordering;
-
 use isopod_fs::Errno;
 
 use super::{Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
@@ -130,7 +128,7 @@ fn prepare(process: &Process, signal: Signal) {
     for other in cancelled.iter() {
         discard(process, other);
     }
-    if signal == Signal::CONT && process.stopped.swap(false, Ordering::AcqRel) {
+    if signal == Signal::CONT && process.job.go_on() {
         process.continued.wake_all();
         report_job(process, Change::Continued);
     }
@@ -144,9 +142,12 @@ pub fn discard(process: &Process, signal: Signal) {
     }
 }
 
-/// Stops the process: all its threads, each as soon as it is about to go on with user code (`do_signal_stop`).
-pub(super) fn stop(process: &Process, signal: Signal) {
-    process.stopped.store(true, Ordering::Release);
+/// Stops the process: all its threads, each as soon as it is about to go on with user code (`do_signal_stop`). Before the signal was taken SIGCONT
+/// had come `continuations` times; if it has come since, nothing stops.
+pub(super) fn stop(process: &Process, signal: Signal, continuations: u64) {
+    if !process.job.stop(signal, continuations) {
+        return;
+    }
     for thread in process.threads() {
         thread.notice();
     }
@@ -219,7 +220,7 @@ mod tests {
     #[test]
     fn all_threads_stop_and_go_on() {
         let (first, second) = two();
-        stop(first.process(), Signal::STOP);
+        stop(first.process(), Signal::STOP, 0);
         assert!(first.is_interrupted() && second.is_interrupted());
         let mut waits = [&first, &second].map(|thread| testing::Task::new(thread.wait_for_continue()));
         assert!(waits.iter_mut().all(|wait| wait.poll().is_pending()));

@@ -282,6 +282,7 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
     }
     let caller = Arc::clone(ctx.thread.process());
     let target = named_process(ctx, pid)?;
+    let _groups = process::hold_groups();
     let is_child = target.parent.lock().upgrade().is_some_and(|parent| Arc::ptr_eq(&parent, &caller));
     if !Arc::ptr_eq(&target, &caller) && !is_child {
         return Err(Errno::ESRCH.into());
@@ -311,6 +312,7 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
 /// setsid(2)
 pub fn setsid(ctx: &mut Ctx) -> SysResult {
     let caller = ctx.thread.process();
+    let _groups = process::hold_groups();
     let leads = process::processes().iter().any(|other| other.group.load(Ordering::Relaxed) == caller.pid);
     if leads {
         return Err(Errno::EPERM.into());

@@ -228,6 +228,7 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
             .filter(|process| process.group.load(core::sync::atomic::Ordering::Relaxed) == group)
             .collect::<alloc::vec::Vec<_>>()
     };
+    let _groups = (pid <= 0).then(process::hold_groups);
     let targets = match pid {
         1.. => {
             let target = process::find_process(pid as u32).ok_or(Errno::ESRCH)?;

@@ -34,6 +34,7 @@ pub(super) fn controls(terminal: &Terminal, process: &Process) -> bool {
 
 /// Sends a signal to every process of a group. 0 is no group.
 pub(super) fn signal_group(group: u32, signal: Signal) {
+    let _groups = process::hold_groups();
     for process in process::processes() {
         if group != 0 && group_of(&process) == group {
             // Only queues of real-time signals can be full.
@@ -103,9 +104,8 @@ pub fn could_continue(parent: &Process, child: &Process) -> bool {
 
 /// Tells a group whose last such parent has just gone, if a member is stopped: nobody else could continue it (POSIX, `_exit`).
 pub fn hang_up_if_orphaned(group: u32, session: u32) {
-    let stopped = process::processes()
-        .iter()
-        .any(|process| group_of(process) == group && process.stopped.load(Ordering::Relaxed));
+    let stopped =
+        process::processes().iter().any(|process| group_of(process) == group && process.job.is_stopped());
     if stopped && is_orphaned(group, session) {
         signal_group(group, Signal::HUP);
         signal_group(group, Signal::CONT);
