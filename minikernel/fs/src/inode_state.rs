@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use isopod_hal::sync::SpinLock;
 
@@ -36,6 +36,13 @@ pub trait MappingObserver: Send + Sync {
     fn may_write(&self) -> bool;
 }
 
+#[derive(Default)]
+struct Observers {
+    known: Vec<Weak<dyn MappingObserver>>,
+    /// How many there have ever been.
+    ever: u64,
+}
+
 /// Locks, mappings and attached objects of an inode. Every [`Inode`](crate::Inode) has one.
 #[derive(Default)]
 pub struct InodeState {
@@ -46,7 +53,9 @@ pub struct InodeState {
     /// Whether an inode without a name may get one: made by `O_TMPFILE` without `O_EXCL`.
     linkable: AtomicBool,
     attached: SpinLock<Option<Weak<dyn Any + Send + Sync>>>,
-    observers: SpinLock<Vec<Weak<dyn MappingObserver>>>,
+    observers: SpinLock<Observers>,
+    /// See [`InodeState::losses`].
+    losses: AtomicU64,
     pub(crate) watchers: Watchers,
 }
 
@@ -127,14 +136,15 @@ impl InodeState {
         make: impl FnOnce() -> Arc<dyn MappingObserver>,
     ) -> Result<Arc<dyn MappingObserver>> {
         let mut observers = self.observers.lock();
-        let known = observers.iter().filter_map(Weak::upgrade).find(|known| known.id() == id);
+        let known = observers.known.iter().filter_map(Weak::upgrade).find(|known| known.id() == id);
         if let Some(known) = known {
             return Ok(known);
         }
-        observers.retain(|known| known.strong_count() > 0);
-        observers.try_reserve(1)?;
+        observers.known.retain(|known| known.strong_count() > 0);
+        observers.known.try_reserve(1)?;
         let observer = make();
-        observers.push(Arc::downgrade(&observer));
+        observers.known.push(Arc::downgrade(&observer));
+        observers.ever += 1;
         Ok(observer)
     }
 
@@ -145,21 +155,37 @@ impl InodeState {
         found
     }
 
-    /// Has every observer let go of `pages`. The caller holds no lock of the inode.
+    /// How often the file has lost pages. Who asks for a page without a lock that keeps [`MappingObserver::invalidate`] waiting has got one that
+    /// may be mapped only if this has not changed, under that lock, since before the page was asked for.
+    pub fn losses(&self) -> u64 {
+        self.losses.load(Ordering::Acquire)
+    }
+
+    /// Has every observer let go of `pages`, which the file has no longer. The caller holds no lock of the inode.
     pub(crate) fn invalidate(&self, pages: Range<u64>, loss: PageLoss) {
         if !pages.is_empty() {
+            self.losses.fetch_add(1, Ordering::AcqRel);
             self.for_each_observer(&mut |observer| observer.invalidate(pages.clone(), loss));
         }
     }
 
     fn for_each_observer(&self, act: &mut dyn FnMut(&dyn MappingObserver)) {
-        // One after the other, from the last: who comes meanwhile has no pages yet, and who goes needs no word.
-        let mut next = self.observers.lock().len();
-        while let Some(index) = next.checked_sub(1) {
-            next = index;
-            let observer = self.observers.lock().get(index).and_then(Weak::upgrade);
-            if let Some(observer) = observer {
-                act(&*observer);
+        loop {
+            // One after the other, from the last: who goes meanwhile needs no word.
+            let (mut next, ever) = {
+                let observers = self.observers.lock();
+                (observers.known.len(), observers.ever)
+            };
+            while let Some(index) = next.checked_sub(1) {
+                next = index;
+                let observer = self.observers.lock().known.get(index).and_then(Weak::upgrade);
+                if let Some(observer) = observer {
+                    act(&*observer);
+                }
+            }
+            // Who has come meanwhile may have pages of one who had not been told yet, by a fork.
+            if self.observers.lock().ever == ever {
+                break;
             }
         }
     }

@@ -266,6 +266,8 @@ impl Inode for Node {
 
     fn page_for_write(&self, index: u64) -> Result<Frame> {
         let mut inner = self.inner.lock();
+        // It may have been sealed since it was mapped.
+        inner.check_unsealed(Seals::WRITE)?;
         inner.check_unsealed(Seals::WRITE)?;
         let contents = inner.contents()?;
         if index >= contents.size().div_ceil(PAGE_SIZE as u64) {
@@ -326,10 +328,15 @@ impl Inode for Node {
         if self.seals()?.contains(Seals::SEAL) {
             return Err(Errno::EPERM.into());
         }
+        let mut inner = self.inner.lock();
+        let before = inner.seals;
+        inner.seals |= seals;
+        drop(inner);
+        // Looked for after it is sealed: who maps it from now on gets no page to write to.
         if seals.contains(Seals::WRITE) && self.state.is_mapped_to_write() {
+            self.inner.lock().seals = before;
             return Err(Errno::EBUSY.into());
         }
-        self.inner.lock().seals |= seals;
         Ok(())
     }
 

@@ -92,13 +92,17 @@ struct Wanted {
     index: u64,
     /// It is to be written, and the writes are to reach the file.
     for_write: bool,
+    /// How often the file had lost pages before it is asked for this one.
+    losses: u64,
 }
 
 impl Wanted {
-    /// True when it is still what `vma` maps at `page`.
+    /// True when it is still what `vma` maps at `page`, and what the file has given is still part of it. The space's lock is held: the file, if
+    /// it loses the page from now on, takes it away again.
     fn fits(&self, page: usize, vma: &Vma) -> bool {
-        matches!(&vma.backing, Backing::File(file)
-            if Arc::ptr_eq(&file.inode, &self.inode) && page_index(file, vma, page) == self.index)
+        self.inode.state().losses() == self.losses
+            && matches!(&vma.backing, Backing::File(file)
+                if Arc::ptr_eq(&file.inode, &self.inode) && page_index(file, vma, page) == self.index)
     }
 
     fn get(&self) -> fs::Result<Frame> {
@@ -195,7 +199,12 @@ impl Inner {
             return Ok(None);
         }
         let for_write = shared && vma.access.contains(Access::WRITE);
-        Ok(Some(Wanted { inode: Arc::clone(&file.inode), index: page_index(file, vma, page), for_write }))
+        Ok(Some(Wanted {
+            inode: Arc::clone(&file.inode),
+            index: page_index(file, vma, page),
+            for_write,
+            losses: file.inode.state().losses(),
+        }))
     }
 
     /// Fills a page that is not there. `provided` is the file's page; without one the area has just become another, and the program
