@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::sync::{SpinLock, wait::WaitQueue};
 
@@ -24,7 +24,10 @@ pub struct OpenFile {
     path: Path,
     kind: FileType,
     flags: AtomicU32,
-    position: SpinLock<u64>,
+    /// Anybody may look at it: /proc/PID/fdinfo does, while it is read itself.
+    position: AtomicU64,
+    /// Held while the position moves, and over the read or write that moves it.
+    moving: SpinLock<()>,
     /// It counts among those who may write to the inode.
     writer: bool,
     /// `None` where the inode says all.
@@ -67,7 +70,8 @@ impl OpenFile {
             path,
             kind,
             flags: AtomicU32::new(flags.bits()),
-            position: SpinLock::new(0),
+            position: AtomicU64::new(0),
+            moving: SpinLock::new(()),
             writer,
             ops,
         })
@@ -145,9 +149,10 @@ impl OpenFile {
         if !self.seeking().has_position() {
             return self.read_from(0, sink);
         }
-        let mut position = self.position.lock();
-        let count = self.read_from(*position, sink)?;
-        *position += count as u64;
+        let _moving = self.moving.lock();
+        let position = self.position();
+        let count = self.read_from(position, sink)?;
+        self.set_position(position + count as u64);
         Ok(count)
     }
 
@@ -169,9 +174,9 @@ impl OpenFile {
         if !self.seeking().has_position() {
             return self.write_to(0, false, credentials, source).map(|(_, count)| count);
         }
-        let mut position = self.position.lock();
-        let (start, count) = self.write_to(*position, false, credentials, source)?;
-        *position = start + count as u64;
+        let _moving = self.moving.lock();
+        let (start, count) = self.write_to(self.position(), false, credentials, source)?;
+        self.set_position(start + count as u64);
         Ok(count)
     }
 
@@ -188,10 +193,10 @@ impl OpenFile {
     /// `moving`.
     pub fn append(&self, moving: bool, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
         self.check_may_write()?;
-        let mut position = self.position.lock();
-        let (start, count) = self.write_to(*position, true, credentials, source)?;
+        let _moving = self.moving.lock();
+        let (start, count) = self.write_to(self.position(), true, credentials, source)?;
         if moving && self.seeking().has_position() {
-            *position = start + count as u64;
+            self.set_position(start + count as u64);
         }
         Ok(count)
     }
@@ -207,22 +212,36 @@ impl OpenFile {
             }
             Seeking::Position | Seeking::WithoutEnd => {}
         }
-        let mut position = self.position.lock();
+        if whence == Whence::Current && offset == 0 {
+            return Ok(self.position());
+        }
+        let _moving = self.moving.lock();
         let base = match whence {
             Whence::Set => 0,
-            Whence::Current => *position as i64,
+            Whence::Current => self.position() as i64,
             Whence::End if self.kind == FileType::Directory => return Err(Errno::EINVAL.into()),
             Whence::End => self.inode().metadata()?.size as i64,
             Whence::Data | Whence::Hole => {
                 let extent = if whence == Whence::Data { Extent::Data } else { Extent::Hole };
                 let offset = u64::try_from(offset).map_err(|_| Errno::ENXIO)?;
-                *position = self.inode().seek_extent(offset, extent)?;
-                return Ok(*position);
+                let found = self.inode().seek_extent(offset, extent)?;
+                self.set_position(found);
+                return Ok(found);
             }
         };
         let target = base.checked_add(offset).ok_or(Errno::EINVAL)?;
-        *position = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
-        Ok(*position)
+        let target = u64::try_from(target).map_err(|_| Errno::EINVAL)?;
+        self.set_position(target);
+        Ok(target)
+    }
+
+    fn position(&self) -> u64 {
+        self.position.load(Ordering::Relaxed)
+    }
+
+    /// The lock on moving is held.
+    fn set_position(&self, position: u64) {
+        self.position.store(position, Ordering::Relaxed);
     }
 
     /// getdents64(2): calls `visit` for each entry from the position, `.` and `..` first, until it returns false.
@@ -235,22 +254,23 @@ impl OpenFile {
         if self.path.is_unlinked() {
             return Err(Errno::ENOENT.into());
         }
-        let mut position = self.position.lock();
+        let moving = self.moving.lock();
         for (cookie, name) in [&b"."[..], b".."].into_iter().enumerate() {
-            if *position == cookie as u64 {
+            if self.position() == cookie as u64 {
                 let inode =
                     if cookie == 0 { self.inode().clone() } else { self.path.parent().inode().clone() };
-                let next = *position + 1;
+                let next = cookie as u64 + 1;
                 if !visit(&DirEntry { name, inode: inode.metadata()?.inode, kind: FileType::Directory, next })
                 {
                     return Ok(());
                 }
-                *position = next;
+                self.set_position(next);
             }
         }
-        debug_assert!(*position >= FIRST_COOKIE);
-        let mut visited = *position;
-        let outcome = self.inode().read_dir(*position, &mut |entry| {
+        let position = self.position();
+        debug_assert!(position >= FIRST_COOKIE);
+        let mut visited = position;
+        let outcome = self.inode().read_dir(position, &mut |entry| {
             let wanted = visit(entry);
             if wanted {
                 visited = entry.next;
@@ -258,11 +278,11 @@ impl OpenFile {
             wanted
         });
         // A wait after the first entries is met again by the next call.
-        if visited == *position {
+        if visited == position {
             outcome?;
         }
-        *position = visited;
-        drop(position);
+        self.set_position(visited);
+        drop(moving);
         self.touch_accessed();
         watch::open_file(&self.path, Events::ACCESS);
         Ok(())
