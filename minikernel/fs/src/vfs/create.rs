@@ -13,7 +13,7 @@ use crate::credentials::Capabilities;
 use crate::inode::{Inode, NewNode, NodeKind};
 use crate::metadata::{DeviceId, FileType, S_ISGID, S_IXGRP};
 use crate::watch::{self, Events};
-use crate::{Errno, Result};
+use crate::{Errno, Error, Result};
 
 /// The longest target of a symbolic link, with its final NUL.
 const TARGET_MAX: usize = 4096;
@@ -174,7 +174,13 @@ impl<'a> NewPlace<'a> {
     fn check_absent(&self, names: &Names) -> Result<()> {
         match names.get(self.name()) {
             Some(Name::Present(_)) => Err(Errno::EEXIST.into()),
-            _ => Ok(()),
+            Some(Name::Absent) => Ok(()),
+            // Forgotten meanwhile.
+            None => match self.directory.inode().lookup(self.name()) {
+                Ok(_) => Err(Errno::EEXIST.into()),
+                Err(Error::Errno(Errno::ENOENT)) => Ok(()),
+                Err(error) => Err(error),
+            },
         }
     }
 

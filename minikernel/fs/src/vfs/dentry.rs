@@ -153,6 +153,11 @@ impl Names {
         Some(known.clone())
     }
 
+    /// Whether it is known that nothing is called `name`.
+    pub(super) fn lacks(&self, name: &[u8]) -> bool {
+        matches!(self.known.get(name), Some(Name::Absent))
+    }
+
     /// Forgets `name`.
     pub(super) fn forget(&mut self, name: &[u8]) {
         self.known.remove(name);

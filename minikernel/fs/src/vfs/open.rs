@@ -12,7 +12,7 @@ use crate::file::{OpenFile, OpenFlags, OpenRequest};
 use crate::inode::NodeKind;
 use crate::metadata::{FileType, Metadata};
 use crate::watch::{self, Events};
-use crate::{Errno, Result};
+use crate::{Errno, Error, Result};
 
 /// How to open a file: the arguments of open(2) and `struct open_how` of openat2(2).
 #[derive(Clone, Copy, Debug)]
@@ -95,6 +95,18 @@ impl View<'_> {
         if !how.flags.contains(OpenFlags::CREAT) {
             return self.open_path(self.resolve(start, name, how.resolve)?, &how);
         }
+        let exclusive = how.flags.contains(OpenFlags::EXCL);
+        loop {
+            match self.open_or_create(start, name, &how) {
+                // Somebody else has just made it.
+                Err(Error::Errno(Errno::EEXIST)) if !exclusive => {}
+                outcome => return outcome,
+            }
+        }
+    }
+
+    /// `O_CREAT`. EEXIST also where another was quicker to create it.
+    fn open_or_create(&self, start: &Path, name: &[u8], how: &OpenHow) -> Result<Arc<OpenFile>> {
         let mut walk = Walk::new(self, start, name, how.resolve)?;
         loop {
             let exclusive = how.flags.contains(OpenFlags::EXCL);
@@ -105,16 +117,16 @@ impl View<'_> {
                 return Err(Errno::EISDIR.into());
             }
             let Some(child) = walk.look_up(name.clone())? else {
-                return self.open_new(&NewPlace::new(walk, name), &how);
+                return self.open_new(&NewPlace::new(walk, name), how);
             };
             if exclusive {
                 return Err(Errno::EEXIST.into());
             }
             if kind(&child)? != FileType::Symlink || !how.resolve.contains(Resolve::FOLLOW) {
-                return self.open_path(child, &how);
+                return self.open_path(child, how);
             }
             if walk.follow(&child)? {
-                return self.open_path(walk.at, &how);
+                return self.open_path(walk.at, how);
             }
         }
     }

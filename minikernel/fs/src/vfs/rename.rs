@@ -69,9 +69,27 @@ impl View<'_> {
         let (name, new_name) = (old.walk.name(&old_range), new.walk.name(&new_range));
 
         let _moving = self.namespace.moving.lock();
+        // Nothing is removed or moved from here on, but names can still be created: where there is no target, it is looked for until that is
+        // known of the locked directory.
+        while !self.rename_between(
+            (old_directory, name, old_slash),
+            (new_directory, new_name, new_slash),
+            flags,
+        )? {}
+        Ok(())
+    }
+
+    /// Renames under the lock on moving. False when a file came to where none was.
+    fn rename_between(
+        &self,
+        (old_directory, name, old_slash): (&Path, &[u8], bool),
+        (new_directory, new_name, new_slash): (&Path, &[u8], bool),
+        flags: RenameFlags,
+    ) -> Result<bool> {
+        let exchange = flags.contains(RenameFlags::EXCHANGE);
         let source = look_up_covered(self, old_directory, name)?.ok_or(Errno::ENOENT)?;
         let target = look_up_covered(self, new_directory, new_name)?;
-        if no_replace && target.is_some() {
+        if flags.contains(RenameFlags::NOREPLACE) && target.is_some() {
             return Err(Errno::EEXIST.into());
         }
         let moved = source.inode().metadata()?;
@@ -92,12 +110,15 @@ impl View<'_> {
             return Err(if exchange { Errno::EINVAL } else { Errno::ENOTEMPTY }.into());
         }
         if target.as_ref().is_some_and(|target| Arc::ptr_eq(target.inode(), source.inode())) {
-            return Ok(());
+            return Ok(true);
         }
 
         let mut names = LockedNames::new(&old_directory.dentry, &new_directory.dentry);
         if !names.source().holds(name, &source.dentry) {
             return Err(Errno::ENOENT.into());
+        }
+        if target.is_none() && !names.target().lacks(new_name) {
+            return Ok(false);
         }
         check_remove(old_directory, &moved, self.credentials, moved.is_directory(), names.source().dead)?;
         match &replaced {
@@ -147,7 +168,7 @@ impl View<'_> {
             Some(target) => target.dentry.set_unlinked(),
             None => {}
         }
-        Ok(())
+        Ok(true)
     }
 }
 
