@@ -205,6 +205,10 @@ impl Epoll {
             return Err(Errno::ENOMEM);
         };
         *item.listener.lock() = Some(listener);
+        if item.gone.load(Ordering::Acquire) {
+            // It was deleted before it had anything to let go of.
+            item.leave();
+        }
         if let Some((_, inner)) = &nesting {
             let mut watchers = inner.watchers.lock();
             watchers.retain(|watcher| watcher.strong_count() > 0);
@@ -256,14 +260,15 @@ impl Epoll {
             let next = self.inner.lock().candidates.pop_front();
             let Some(item) = next else { break };
             // From here on a wake-up makes it a candidate again.
-            item.queued.store(false, Ordering::Release);
+            item.queued.swap(false, Ordering::AcqRel);
             let ready = item.ready();
-            if ready.is_empty() {
+            let mut interest = item.interest.lock();
+            // Asked once more: another collector may have silenced it meanwhile.
+            let report = Interest { events: ready.bits() & interest.events, data: interest.data };
+            if report.events == 0 {
                 continue;
             }
             found = true;
-            let mut interest = item.interest.lock();
-            let report = Interest { events: ready.bits(), data: interest.data };
             let (asked, mode) = (interest.events, interest.mode());
             if mode.contains(Mode::ONE_SHOT) {
                 interest.events = mode.bits();
@@ -328,16 +333,15 @@ impl Epoll {
         if level > NESTS_MAX {
             return Err(Errno::ELOOP);
         }
-        let mut nested = Vec::new();
-        for file in self.inner.lock().items.values().filter_map(|item| item.file.upgrade()) {
-            if let Some(inner) = Self::of(&file) {
-                nested.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-                nested.push(Arc::clone(inner));
-            }
-        }
+        // Let go of without the lock: it may be the last that keeps a file open, whose end wakes this very instance.
+        let mut files = Vec::new();
+        let state = self.inner.lock();
+        files.try_reserve_exact(state.items.len()).map_err(|_| Errno::ENOMEM)?;
+        files.extend(state.items.values().filter_map(|item| item.file.upgrade()));
+        drop(state);
         let mut deepest = level;
-        for inner in nested {
-            if Arc::ptr_eq(&inner, sought) {
+        for inner in files.iter().filter_map(|file| Self::of(file)) {
+            if Arc::ptr_eq(inner, sought) {
                 return Err(Errno::ELOOP);
             }
             deepest = deepest.max(inner.depth_below(sought, level + 1)?);
