@@ -130,12 +130,15 @@ async fn between_pipes(
         until_ready(&ctx.thread, output, patience, || target.room()).await?;
         let moved = until_ready(&ctx.thread, input, patience, || {
             let Some(room) = room_left(target)? else { return Ok(None) };
-            let pages = source.peek(length, room)?;
-            let count = pages.len();
-            target.append(pages)?;
-            if !keep {
-                source.consume(count);
+            if keep {
+                let mut pages = source.peek(length, room)?;
+                let count = pages.len();
+                target.append(&mut pages)?;
+                return Ok(Some(count));
             }
+            let mut taken = source.take(length, room)?;
+            let count = taken.pages.len();
+            target.append(&mut taken.pages)?;
             Ok(Some(count))
         });
         if let Some(count) = moved.await? {
@@ -173,16 +176,17 @@ async fn from_pipe(
     while done < length {
         outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file, true), || {
             // Another reader may have been here.
-            let mut bytes = match pipe.peek(length - done, PAGES) {
-                Ok(pages) if !pages.is_empty() => pages,
+            let mut taken = match pipe.take(length - done, PAGES) {
+                Ok(taken) if !taken.pages.is_empty() => taken,
                 Ok(_) | Err(Error::Errno(Errno::EAGAIN)) => return Ok(0),
                 Err(error) => return Err(error),
             };
+            let mut bytes = taken.pages.try_clone()?;
             let count = match to.offset {
                 Some(offset) => to.file.write_at(offset + done as u64, &credentials, &mut bytes)?,
                 None => to.file.write(&credentials, &mut bytes)?,
             };
-            pipe.consume(count);
+            taken.pages.advance(count);
             Ok(count)
         })
         .await;
@@ -218,7 +222,7 @@ async fn to_pipe(
                 None => from.file.read(&mut pages.fill())?,
             };
             pages.truncate(count);
-            pipe.append(pages)?;
+            pipe.append(&mut pages)?;
             Ok(Some(count))
         });
         if let Some(count) = moved.await? {

@@ -39,7 +39,7 @@ impl FileOps for End {
         }
         let mut state = self.pipe.state.lock();
         if state.ring.is_empty() {
-            return if state.writers.count == 0 { Ok(0) } else { Err(Errno::EAGAIN.into()) };
+            return if state.has_ended() { Ok(0) } else { Err(Errno::EAGAIN.into()) };
         }
         let was_full = state.ring.is_full();
         let count = state.ring.read(sink);

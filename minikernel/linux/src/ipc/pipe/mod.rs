@@ -41,6 +41,8 @@ struct State {
     ring: Ring,
     readers: Openers,
     writers: Openers,
+    /// How many have taken pages that may come back: until then an empty pipe has not ended.
+    takers: usize,
 }
 
 /// The descriptions of one end.
@@ -50,6 +52,44 @@ struct Openers {
     count: usize,
     /// How many there have ever been: one who waits for somebody at the other end must notice even who has left again.
     ever: u64,
+}
+
+impl State {
+    /// True when nothing can come any more.
+    fn has_ended(&self) -> bool {
+        self.ring.is_empty() && self.writers.count == 0 && self.takers == 0
+    }
+
+    fn peek(&mut self, length: usize, pages: usize) -> Result<Pages> {
+        if self.ring.is_empty() && !self.has_ended() {
+            return Err(Errno::EAGAIN.into());
+        }
+        self.ring.share(length, pages)
+    }
+}
+
+/// Pages that were taken out of a pipe. What is left of them goes back to its front.
+#[derive(Debug)]
+pub struct Taken<'a> {
+    pipe: &'a Pipe,
+    /// What is left.
+    pub pages: Pages,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        let mut state = self.pipe.state.lock();
+        state.ring.put_back(core::mem::take(&mut self.pages));
+        state.takers -= 1;
+        let (filled, room) = (!state.ring.is_empty() || state.has_ended(), !state.ring.is_full());
+        drop(state);
+        if filled {
+            self.pipe.wake_readers();
+        }
+        if room {
+            self.pipe.wake_writers();
+        }
+    }
 }
 
 impl Openers {
@@ -110,19 +150,16 @@ impl Pipe {
 
     /// At most `length` bytes in at most `pages` pages from the front, which stay there. None at the end, `EAGAIN` before it.
     pub fn peek(&self, length: usize, pages: usize) -> Result<Pages> {
-        let mut state = self.state.lock();
-        if state.ring.is_empty() && state.writers.count > 0 {
-            return Err(Errno::EAGAIN.into());
-        }
-        state.ring.share(length, pages)
+        self.state.lock().peek(length, pages)
     }
 
-    /// Drops the first `length` bytes, which have gone elsewhere.
-    pub fn consume(&self, length: usize) {
-        self.state.lock().ring.consume(length);
-        if length > 0 {
-            self.wake_writers();
-        }
+    /// As [`peek`](Self::peek), but they are nobody else's any more: what is left of them goes back when they are dropped.
+    pub fn take(&self, length: usize, pages: usize) -> Result<Taken<'_>> {
+        let mut state = self.state.lock();
+        let pages = state.peek(length, pages)?;
+        state.ring.consume(pages.len());
+        state.takers += 1;
+        Ok(Taken { pipe: self, pages })
     }
 
     /// Makes [`append`](Self::append) of so many pages succeed.
@@ -130,8 +167,8 @@ impl Pipe {
         self.state.lock().ring.reserve(pages)
     }
 
-    /// Adds pages, for which there is [`room`](Self::room): all or, without memory, none.
-    pub fn append(&self, pages: Pages) -> Result<()> {
+    /// Takes `pages`, for which there is [`room`](Self::room): all or, without memory, none.
+    pub fn append(&self, pages: &mut Pages) -> Result<()> {
         self.state.lock().ring.append(pages)?;
         self.wake_readers();
         Ok(())

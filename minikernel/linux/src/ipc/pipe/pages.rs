@@ -28,7 +28,7 @@ impl Slot {
 }
 
 /// Bytes on their way out of a ring, with the pages that hold them.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct Pages(pub(super) VecDeque<Slot>);
 
 impl Pages {
@@ -46,6 +46,14 @@ impl Pages {
                 open: true,
             });
         }
+        Ok(Self(slots))
+    }
+
+    /// The same bytes once more.
+    pub fn try_clone(&self) -> Result<Self> {
+        let mut slots = VecDeque::new();
+        slots.try_reserve(self.0.len())?;
+        slots.extend(self.0.iter().cloned());
         Ok(Self(slots))
     }
 

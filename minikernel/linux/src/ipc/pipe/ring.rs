@@ -153,13 +153,20 @@ impl Ring {
         self.slots = rest.0;
     }
 
+    /// Puts pages back that were the first.
+    pub fn put_back(&mut self, pages: Pages) {
+        for slot in pages.0.into_iter().rev() {
+            self.slots.push_front(slot);
+        }
+    }
+
     /// Makes room for the entries of `pages` pages, so that [`append`](Self::append) cannot fail.
     pub fn reserve(&mut self, pages: usize) -> Result<()> {
         Ok(self.slots.try_reserve(pages)?)
     }
 
     /// Puts pages behind the last; all or, without memory, none.
-    pub fn append(&mut self, mut pages: Pages) -> Result<()> {
+    pub fn append(&mut self, pages: &mut Pages) -> Result<()> {
         self.reserve(pages.0.len())?;
         self.slots.append(&mut pages.0);
         Ok(())

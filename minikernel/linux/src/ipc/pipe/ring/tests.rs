@@ -55,7 +55,7 @@ fn packets_stay_apart_and_lose_what_a_read_leaves() {
 fn shared_pages_are_in_both_rings_and_never_grow_there() {
     let (mut first, mut second) = (Ring::default(), Ring::default());
     put(&mut first, b"abcdef");
-    second.append(first.share(4, 1).unwrap()).unwrap();
+    second.append(&mut first.share(4, 1).unwrap()).unwrap();
     put(&mut first, b"xy");
     put(&mut second, b"z");
     assert_eq!((get(&mut first, 9), get(&mut second, 9)), (b"abcdefxy".to_vec(), b"abcdz".to_vec()));
@@ -86,7 +86,7 @@ fn new_pages_hold_what_is_put_there() {
     assert_eq!((fill.put_frame(&page, 8, 400), fill.put(b"x"), fill.put(&[5; 200])), (400, 1, 99));
     pages.truncate(4901);
     let mut ring = Ring::default();
-    ring.append(pages).unwrap();
+    ring.append(&mut pages).unwrap();
     let bytes = get(&mut ring, 9000);
     assert_eq!((bytes.len(), bytes[4499], bytes[4500], bytes[4900]), (4901, 3, 4, b'x'));
 }
