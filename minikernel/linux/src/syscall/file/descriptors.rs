@@ -133,7 +133,7 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
             let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
             Ok(retry(|| pipe.set_capacity(argument as u32, privileged)).await?)
         }
-        _ => super::locks::fcntl(ctx, &file, command, argument).await,
+        _ => super::locks::fcntl(ctx, fd, &file, command, argument).await,
     }
 }
 

@@ -13,7 +13,7 @@ use crate::syscall::argument::{Fd, Flags};
 use crate::wait::interruptible;
 
 /// The lock commands of fcntl(2); EINVAL for any other.
-pub(super) async fn fcntl(ctx: &Ctx, file: &Arc<OpenFile>, command: i32, argument: u64) -> SysResult {
+pub(super) async fn fcntl(ctx: &Ctx, fd: Fd, file: &Arc<OpenFile>, command: i32, argument: u64) -> SysResult {
     const GETLK: i32 = 5;
     const SETLK: i32 = 6;
     const SETLKW: i32 = 7;
@@ -24,7 +24,16 @@ pub(super) async fn fcntl(ctx: &Ctx, file: &Arc<OpenFile>, command: i32, argumen
     let process = LockOwner::process(ctx.thread.process().pid);
     match command {
         GETLK => get_lock(ctx, file, process, lock).await,
-        SETLK | SETLKW => set_lock(ctx, file, process, lock, command == SETLKW).await,
+        SETLK | SETLKW => {
+            let outcome = set_lock(ctx, file, process, lock, command == SETLKW).await?;
+            // Another thread may have closed the descriptor, and with it all locks, just before: nothing would ever end this one
+            // (`fcntl_setlk`).
+            if !ctx.thread.file(fd.0).is_ok_and(|now| Arc::ptr_eq(&now, file)) {
+                file.inode().state().locks.release(process);
+                return Err(Errno::EBADF.into());
+            }
+            Ok(outcome)
+        }
         OFD_GETLK => get_lock(ctx, file, description(ctx, file, lock).await?, lock).await,
         OFD_SETLK | OFD_SETLKW => {
             set_lock(ctx, file, description(ctx, file, lock).await?, lock, command == OFD_SETLKW).await
