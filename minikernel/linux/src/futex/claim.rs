@@ -47,9 +47,13 @@ impl Claim {
         self.granted.load(Ordering::Acquire)
     }
 
-    /// Begins to wait for `owner`. `EDEADLK` if that waits, directly or not, for the claimant.
+    /// Begins to wait for `owner`. `EDEADLK` if that waits, directly or not, for the claimant; `ESRCH` once it ends, for it may have left its locks
+    /// by now.
     pub(super) fn begin(&self, owner: u32) -> Result<(), Errno> {
         let _beginning = BEGINNING.lock();
+        if find_thread(owner).is_none() {
+            return Err(Errno::ESRCH);
+        }
         let mut at = owner;
         for _ in 0..DEPTH {
             if at == self.thread.tid() {
@@ -129,7 +133,8 @@ impl Bucket {
     }
 }
 
-/// Leaves the locks of a thread that ends to those who wait for them (`exit_pi_state_list`).
+/// Leaves the locks of a thread that ends to those who wait for them (`exit_pi_state_list`). It is not known by its id any more, so that nobody begins
+/// to wait for it behind this; or it goes on with another program, and leaves what comes now when it ends.
 pub fn release_claimed(thread: &Thread) {
     if CLAIMS.load(Ordering::Relaxed) == 0 {
         return;

@@ -28,6 +28,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let process = Arc::clone(thread.process());
     let memory = process.memory();
     futex::release_robust(&thread, &memory).await;
+    pids::forget_thread(thread.tid());
     futex::release_claimed(&thread);
     // In a process that ends as a whole nobody is left to join it.
     if !process.is_ending() {
@@ -39,7 +40,6 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let (run, user) = thread.ticks();
     process.past_run_ticks.fetch_add(run, Ordering::Relaxed);
     process.past_user_ticks.fetch_add(user, Ordering::Relaxed);
-    pids::forget_thread(thread.tid());
     let last = process.leave(&thread);
     if last && process.pid == 1 {
         // The machine ends with the first process: nothing of it need be given back.
