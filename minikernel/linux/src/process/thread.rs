@@ -143,13 +143,16 @@ impl Thread {
         })
     }
 
-    /// Takes over the filters of `creator`.
+    /// Takes over the filters of `creator`, unless another thread has just given it more.
     pub(super) fn inherit_filters(&self, creator: &Self) {
         let mode = creator.seccomp.lock().clone();
         if !matches!(mode, Mode::Disabled) {
             self.watched.fetch_or(FILTERED, Ordering::Relaxed);
         }
-        *self.seccomp.lock() = mode;
+        let mut own = self.seccomp.lock();
+        if matches!(*own, Mode::Disabled) {
+            *own = mode;
+        }
     }
 
     /// How it wants to be scheduled.
@@ -199,12 +202,24 @@ impl Thread {
 
     /// Lets it act for another. What the process has in memory may then be more than those it now acts for should see, and its parent's
     /// death is none of their business (`commit_creds`; prctl(2), `PR_SET_DUMPABLE` and `PR_SET_PDEATHSIG`).
-    pub fn set_identity(&self, identity: Identity) {
-        let before = core::mem::replace(&mut *self.identity.lock(), Arc::new(identity));
+    pub fn set_identity(&self, mut identity: Identity) {
+        let before = {
+            let mut current = self.identity.lock();
+            // Another thread may have seen to that since the caller looked.
+            identity.no_new_privileges |= current.no_new_privileges;
+            core::mem::replace(&mut *current, Arc::new(identity))
+        };
         if self.identity().changes_sides(&before) {
             self.process.dumpable.store(false, Ordering::Relaxed);
             self.parent_death_signal.store(0, Ordering::Relaxed);
         }
+    }
+
+    /// It, which may be another's thread, gains no privileges by executing a program any more (`PR_SET_NO_NEW_PRIVS`).
+    pub fn forbid_new_privileges(&self) {
+        let mut current = self.identity.lock();
+        let bound = Identity { no_new_privileges: true, ..(**current).clone() };
+        *current = Arc::new(bound);
     }
 
     /// Who it acts for now.

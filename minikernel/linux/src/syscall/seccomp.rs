@@ -119,9 +119,7 @@ fn share(caller: &Arc<Thread>, before: Option<&Filter>, filter: &Arc<Filter>) ->
     let bound = caller.identity().no_new_privileges;
     for thread in &threads {
         if bound && !thread.identity().no_new_privileges {
-            let mut identity = (*thread.identity()).clone();
-            identity.no_new_privileges = true;
-            thread.set_identity(identity);
+            thread.forbid_new_privileges();
         }
         put(thread, Mode::Filter(Arc::clone(filter)));
     }
