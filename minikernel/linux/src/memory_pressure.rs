@@ -2,6 +2,7 @@
 
 use core::sync::atomic::Ordering;
 
+use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, heap, memory_stats};
 
 use crate::process::{Ctx, Process, kill_process, processes};
@@ -29,6 +30,9 @@ pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
 /// A page fault found no memory: pages are won back, or the largest process ends with a reason on the console and status 137. The
 /// caller then lets others run and tries again.
 pub fn out_of_memory() {
+    /// Held while a victim is chosen, so that several CPUs without memory choose one.
+    static CHOOSING: SpinLock<()> = SpinLock::new(());
+    let _choosing = CHOOSING.lock();
     let processes = processes();
     // One who is about to end gives back what it has; it must come to that first.
     let ends = processes.iter().any(|process| process.is_ending() && process.status().is_none());

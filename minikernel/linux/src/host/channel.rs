@@ -157,7 +157,9 @@ impl Channel {
             more
         };
         if !self.send(Kind::Credit, &(more as u32).to_le_bytes()) {
-            *self.credit.lock() -= more;
+            // The host may have used what it was not told of.
+            let mut credit = self.credit.lock();
+            *credit = credit.saturating_sub(more);
         }
     }
 }

@@ -81,7 +81,8 @@ impl FileTable {
         if index as u64 >= limit {
             return Err(Errno::EMFILE);
         }
-        inner.set(index, Descriptor { file, close_on_exec })?;
+        inner.make_room(index)?;
+        inner.slots[index] = Some(Descriptor { file, close_on_exec });
         if start == inner.first_free {
             inner.first_free = index + 1;
         }
@@ -114,8 +115,8 @@ impl FileTable {
             return Err(Errno::EBADF);
         }
         let mut inner = self.inner.lock();
-        let old = inner.slots.get_mut(index).and_then(Option::take);
-        inner.set(index, Descriptor { file, close_on_exec })?;
+        inner.make_room(index)?;
+        let old = inner.slots[index].replace(Descriptor { file, close_on_exec });
         Ok(old.map(|descriptor| descriptor.file))
     }
 
@@ -192,13 +193,13 @@ impl Inner {
         (!file.flags().contains(OpenFlags::PATH)).then_some(file)
     }
 
-    fn set(&mut self, index: usize, descriptor: Descriptor) -> Result<(), Errno> {
+    /// Makes the slot `index`. Nothing is put there before that has succeeded: a file must not be closed under the table's lock.
+    fn make_room(&mut self, index: usize) -> Result<(), Errno> {
         if index >= self.slots.len() {
             let more = index + 1 - self.slots.len();
             self.slots.try_reserve(more).map_err(|_| Errno::ENOMEM)?;
             self.slots.resize(index + 1, None);
         }
-        self.slots[index] = Some(descriptor);
         Ok(())
     }
 }

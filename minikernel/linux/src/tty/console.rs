@@ -51,7 +51,7 @@ pub fn start(thread: &Arc<Thread>, host: &Arc<dyn Host>, input: bool, uid: u32) 
     })?;
     file.inode().set_attributes(&SetAttributes { uid: Some(uid), ..SetAttributes::default() })?;
     let process: &Process = thread.process();
-    job::set(terminal, process);
+    job::set(terminal, process, 0);
     sched::spawn(wake_writers(Arc::clone(host), Arc::clone(terminal)));
     if input {
         sched::spawn(receive(Arc::clone(host), Arc::clone(terminal)));

@@ -123,15 +123,17 @@ pub(super) fn acquire(terminal: &Arc<Terminal>) {
     if let Some(thread) = process::current()
         && leads(thread.process())
         && controlling(thread.process()).is_none()
-        && terminal.lock().session == 0
     {
-        set(terminal, thread.process());
+        set(terminal, thread.process(), 0);
     }
 }
 
-/// Makes `terminal` the controlling terminal of the session that `process` leads.
-pub(super) fn set(terminal: &Arc<Terminal>, process: &Process) {
+/// Makes `terminal`, if it still is that of the session `before`, the controlling terminal of the session that `process` leads. 0 is no session.
+pub(super) fn set(terminal: &Arc<Terminal>, process: &Process, before: u32) {
     let mut state = terminal.lock();
+    if state.session != before {
+        return;
+    }
     (state.session, state.foreground) = (session_of(process), group_of(process));
     drop(state);
     let old = process.terminal.lock().replace(Arc::clone(terminal));
@@ -154,7 +156,7 @@ pub(super) fn acquire_explicitly(terminal: &Arc<Terminal>, steal: bool, readable
     {
         return Err(Errno::EPERM.into());
     }
-    set(terminal, process);
+    set(terminal, process, session);
     Ok(0)
 }
 
