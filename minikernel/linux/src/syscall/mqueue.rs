@@ -158,13 +158,13 @@ pub async fn mq_timedreceive(
 }
 
 /// `mq_notify(2)`
-pub async fn mq_notify(ctx: &mut Ctx, fd: Fd, event: UserPtr<SigEvent>) -> SysResult {
+pub fn mq_notify(ctx: &mut Ctx, fd: Fd, event: UserPtr<SigEvent>) -> Attempt {
     const SIGNAL: i32 = 0;
     const NONE: i32 = 1;
     const THREAD: i32 = 2;
     const COOKIE: usize = 32;
     const SIGNAL_MAX: i32 = 64;
-    let how = match optional(ctx, event).await? {
+    let how = match event.non_null().map(UserPtr::get).transpose()? {
         None => None,
         Some(SigEvent { notify: NONE, .. }) => Some(Notify::Nothing),
         Some(SigEvent { notify: SIGNAL, signal, value, .. }) if (0..=SIGNAL_MAX).contains(&signal) => {
@@ -172,7 +172,7 @@ pub async fn mq_notify(ctx: &mut Ctx, fd: Fd, event: UserPtr<SigEvent>) -> SysRe
         }
         Some(SigEvent { notify: THREAD, signal, value, .. }) => {
             // A cookie comes back through a netlink socket, which is named in place of a signal. No file here is one.
-            ctx.memory.read_bytes(value as usize, &mut [0; COOKIE]).await?;
+            UserPtr::<[u8; COOKIE]>::new(value as usize).get()?;
             ctx.thread.files().get(signal)?;
             return Err(Errno::ENOTSOCK.into());
         }
@@ -187,14 +187,9 @@ pub async fn mq_notify(ctx: &mut Ctx, fd: Fd, event: UserPtr<SigEvent>) -> SysRe
 }
 
 /// `mq_getsetattr(2)`: only `O_NONBLOCK` can be changed.
-pub async fn mq_getsetattr(
-    ctx: &mut Ctx,
-    fd: Fd,
-    new: UserPtr<Attributes>,
-    old: UserPtr<Attributes>,
-) -> SysResult {
+pub fn mq_getsetattr(ctx: &mut Ctx, fd: Fd, new: UserPtr<Attributes>, old: UserPtr<Attributes>) -> Attempt {
     let non_block = i64::from(OpenFlags::NONBLOCK.bits());
-    let new = optional(ctx, new).await?;
+    let new = new.non_null().map(UserPtr::get).transpose()?;
     if new.is_some_and(|new| new.flags & !non_block != 0) {
         return Err(Errno::EINVAL.into());
     }
@@ -206,13 +201,14 @@ pub async fn mq_getsetattr(
         messages: queue.count() as i64,
         reserved: [0; 4],
     };
+    // First, as the call may be made again for it.
+    if let Some(old) = old.non_null() {
+        old.put(&found)?;
+    }
     if let Some(new) = new {
         let mut flags = file.flags();
         flags.set(OpenFlags::NONBLOCK, new.flags != 0);
         file.set_flags(flags, &ctx.thread.identity().for_files()).map_err(errno)?;
-    }
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &found).await?;
     }
     Ok(0)
 }

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::argument::Flags;
 use super::process::named_thread;
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::mm::UserPtr;
 use crate::process::scheduling::{BATCH, DEADLINE, FIFO, IDLE, OTHER, ROUND_ROBIN, Scheduling};
 use crate::process::{Ctx, Resource, Thread};
@@ -38,20 +38,20 @@ fn valid_pid(pid: u32) -> Result<(), Errno> {
 }
 
 /// `sched_setscheduler(2)`
-pub async fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: UserPtr<i32>) -> SysResult {
+pub fn sched_setscheduler(ctx: &mut Ctx, pid: u32, policy: i32, param: UserPtr<i32>) -> Attempt {
     let policy = u32::try_from(policy).map_err(|_| Errno::EINVAL)?;
-    set_with_param(ctx, pid, Some(policy), param).await
+    set_with_param(ctx, pid, Some(policy), param)
 }
 
 /// `sched_setparam(2)`
-pub async fn sched_setparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> SysResult {
-    set_with_param(ctx, pid, None, param).await
+pub fn sched_setparam(ctx: &mut Ctx, pid: u32, param: UserPtr<i32>) -> Attempt {
+    set_with_param(ctx, pid, None, param)
 }
 
-async fn set_with_param(ctx: &Ctx, pid: u32, policy: Option<u32>, param: UserPtr<i32>) -> SysResult {
+fn set_with_param(ctx: &Ctx, pid: u32, policy: Option<u32>, param: UserPtr<i32>) -> Attempt {
     valid_pid(pid)?;
     let param = param.non_null().ok_or(Errno::EINVAL)?;
-    let priority = ctx.memory.read(param).await?.cast_unsigned();
+    let priority = param.get()?.cast_unsigned();
     let target = named_thread(ctx, pid)?;
     let reset_on_fork = match policy {
         Some(policy) => policy & RESET_ON_FORK != 0,
@@ -211,21 +211,15 @@ pub fn sched_getscheduler(ctx: &mut Ctx, pid: u32) -> SysResult {
 }
 
 /// `sched_getparam(2)`
-pub async fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<u32>) -> SysResult {
+pub fn sched_getparam(ctx: &mut Ctx, pid: u32, param: UserPtr<u32>) -> Attempt {
     valid_pid(pid)?;
     let param = param.non_null().ok_or(Errno::EINVAL)?;
-    ctx.memory.write(param, &named_thread(ctx, pid)?.scheduling().priority).await?;
+    param.put(&named_thread(ctx, pid)?.scheduling().priority)?;
     Ok(0)
 }
 
 /// `sched_getattr(2)`
-pub async fn sched_getattr(
-    ctx: &mut Ctx,
-    pid: u32,
-    attributes: UserPtr<u8>,
-    size: u32,
-    flags: Flags,
-) -> SysResult {
+pub fn sched_getattr(ctx: &mut Ctx, pid: u32, attributes: UserPtr<u8>, size: u32, flags: Flags) -> Attempt {
     valid_pid(pid)?;
     let sizes = FIRST_SIZE..=PAGE_SIZE as u32;
     if attributes.is_null() || !sizes.contains(&size) || flags.0 != 0 {
@@ -244,17 +238,17 @@ pub async fn sched_getattr(
         times: [0; 3],
         utilization: [0; 2],
     };
-    ctx.memory.write_bytes(attributes.address(), &found.as_bytes()[..size as usize]).await?;
+    attributes.put_bytes(&found.as_bytes()[..size as usize])?;
     Ok(0)
 }
 
 /// `sched_rr_get_interval(2)`: Linux's turns of 100 ms; the other policies have none.
-pub async fn sched_rr_get_interval(ctx: &mut Ctx, pid: u32, interval: UserPtr<Timespec>) -> SysResult {
+pub fn sched_rr_get_interval(ctx: &mut Ctx, pid: u32, interval: UserPtr<Timespec>) -> Attempt {
     const TURN: u64 = 100_000_000;
     valid_pid(pid)?;
     let policy = named_thread(ctx, pid)?.scheduling().policy;
     let turn = if policy == ROUND_ROBIN { TURN } else { 0 };
-    ctx.memory.write(interval, &Timespec::from_ns(turn)).await?;
+    interval.put(&Timespec::from_ns(turn))?;
     Ok(0)
 }
 

@@ -251,13 +251,13 @@ system_calls! {
     138 fstatfs(fd: Fd, buf: UserPtr<file::stat::StatFs>) => again file::stat::fstatfs;
     140 getpriority(which: i32, who: u32) => now priority::getpriority;
     141 setpriority(which: i32, who: u32, prio: i32) => now priority::setpriority;
-    142 sched_setparam(pid: u32, param: UserPtr<i32>) => wait scheduling::sched_setparam;
-    143 sched_getparam(pid: u32, param: UserPtr<u32>) => wait scheduling::sched_getparam;
-    144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => wait scheduling::sched_setscheduler;
+    142 sched_setparam(pid: u32, param: UserPtr<i32>) => again scheduling::sched_setparam;
+    143 sched_getparam(pid: u32, param: UserPtr<u32>) => again scheduling::sched_getparam;
+    144 sched_setscheduler(pid: u32, policy: i32, param: UserPtr<i32>) => again scheduling::sched_setscheduler;
     145 sched_getscheduler(pid: u32) => now scheduling::sched_getscheduler;
     146 sched_get_priority_max(policy: i32) => now scheduling::sched_get_priority_max;
     147 sched_get_priority_min(policy: i32) => now scheduling::sched_get_priority_min;
-    148 sched_rr_get_interval(pid: u32, tp: UserPtr<crate::time::Timespec>) => wait scheduling::sched_rr_get_interval;
+    148 sched_rr_get_interval(pid: u32, tp: UserPtr<crate::time::Timespec>) => again scheduling::sched_rr_get_interval;
     149 mlock(addr: usize, len: usize) => wait memory::mlock;
     150 munlock(addr: usize, len: usize) => now memory::munlock;
     151 mlockall(flags: Flags) => now memory::mlockall;
@@ -319,8 +319,8 @@ system_calls! {
     241 mq_unlink(name: UserPath) => again mqueue::mq_unlink;
     242 mq_timedsend(mqdes: Fd, msg_ptr: InBytes, msg_len: usize, msg_prio: u32, abs_timeout: UserPtr<crate::time::Timespec>) => wait mqueue::mq_timedsend;
     243 mq_timedreceive(mqdes: Fd, msg_ptr: OutBytes, msg_len: usize, msg_prio: UserPtr<u32>, abs_timeout: UserPtr<crate::time::Timespec>) => wait mqueue::mq_timedreceive;
-    244 mq_notify(mqdes: Fd, sevp: UserPtr<timers::SigEvent>) => wait mqueue::mq_notify;
-    245 mq_getsetattr(mqdes: Fd, newattr: UserPtr<mqueue::Attributes>, oldattr: UserPtr<mqueue::Attributes>) => wait mqueue::mq_getsetattr;
+    244 mq_notify(mqdes: Fd, sevp: UserPtr<timers::SigEvent>) => again mqueue::mq_notify;
+    245 mq_getsetattr(mqdes: Fd, newattr: UserPtr<mqueue::Attributes>, oldattr: UserPtr<mqueue::Attributes>) => again mqueue::mq_getsetattr;
     247 waitid(idtype: i32, id: i32, infop: UserPtr<crate::signal::SigInfo>, options: Flags, rusage: UserPtr<system::Usage>) => wait wait::waitid;
     251 ioprio_set(which: i32, who: u32, ioprio: u32) => now priority::ioprio_set;
     252 ioprio_get(which: i32, who: u32) => now priority::ioprio_get;
@@ -379,7 +379,7 @@ system_calls! {
     311 process_vm_writev(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => wait process_vm::process_vm_writev;
     312 kcmp(pid1: u32, pid2: u32, type_: i32, idx1: u64, idx2: u64) => again kcmp::kcmp;
     314 sched_setattr(pid: u32, attr: UserPtr<scheduling::Attributes>, flags: Flags) => wait scheduling::sched_setattr;
-    315 sched_getattr(pid: u32, attr: UserPtr<u8>, size: u32, flags: Flags) => wait scheduling::sched_getattr;
+    315 sched_getattr(pid: u32, attr: UserPtr<u8>, size: u32, flags: Flags) => again scheduling::sched_getattr;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
     317 seccomp(operation: u32, flags: Flags, args: usize) => wait seccomp::seccomp;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
