@@ -105,6 +105,19 @@ pub enum Restart {
     Until(u64),
 }
 
+impl Restart {
+    /// As a tracer sees it in `rax` (`include/linux/errno.h`).
+    pub fn in_register(self) -> u64 {
+        let number: i64 = match self {
+            Self::UnlessHandled => 512,
+            Self::Always => 513,
+            Self::WithoutHandler => 514,
+            Self::Until(_) => 516,
+        };
+        -number as u64
+    }
+}
+
 /// What a failed call leaves in `rax`: the negative error number.
 pub fn in_register(errno: Errno) -> u64 {
     -i64::from(errno.number()) as u64

@@ -37,6 +37,7 @@ pub mod syscall;
 #[cfg(any(test, fuzzing))]
 mod testing;
 pub mod time;
+mod trace;
 pub mod tty;
 mod tunable;
 pub mod wait;

@@ -10,11 +10,12 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::file::OpenRequest;
+use crate::file::{FileOps, OpenRequest};
 use crate::inode::{FileSystem, Inode, Target};
 use crate::metadata::{FileType, Statistics};
 use crate::vfs::Process;
@@ -121,6 +122,11 @@ pub trait File: Send + Sync {
     /// Whether the file may be opened so; the mode allows it.
     fn check_open(&self, _request: &OpenRequest<'_>) -> Result<()> {
         Ok(())
+    }
+
+    /// What reads and writes it, for a file that is no text.
+    fn open(&self) -> Result<Option<Box<dyn FileOps>>> {
+        Ok(None)
     }
 
     /// Mode and owner.

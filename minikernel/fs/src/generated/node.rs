@@ -122,6 +122,9 @@ impl Inode for Node {
         match &self.entry {
             Entry::File(file) => {
                 file.check_open(request)?;
+                if let Some(opened) = file.open()? {
+                    return Ok(Some(opened));
+                }
                 Ok(Some(Box::new(OpenText::new(file.clone(), request.process))))
             }
             _ => Ok(None),

@@ -98,6 +98,12 @@ impl UserContext {
         Ok(Self { regs: self.regs, fpu: self.fpu.try_clone()? })
     }
 
+    /// Brings all of the state into memory and out of the CPU: it will be another that goes on with it, or changes it first.
+    pub fn park(&mut self) {
+        machine::fpu_sync(self.fpu.area_pointer());
+        machine::fpu_forget(self.fpu.area_pointer());
+    }
+
     /// Base of the segment that holds the thread's local storage (`ARCH_GET_FS`).
     ///
     /// Not in [`Registers`]: as the program may change it by `wrfsbase`, it changes hands with the vector registers,

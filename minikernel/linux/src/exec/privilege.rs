@@ -45,7 +45,7 @@ pub async fn of(
     let gives = given.is_some()
         || new.users.effective != old.users.effective
         || new.groups.effective != old.groups.effective;
-    let guarded = old.no_new_privileges || gives && is_shared(thread);
+    let guarded = old.no_new_privileges || gives && (is_shared(thread) || is_watched(thread));
     let secure = transform(&old, &mut new, given, guarded)?;
     let alike = |identity: &Identity| {
         identity.users.real == identity.users.effective && identity.groups.real == identity.groups.effective
@@ -71,6 +71,12 @@ fn is_shared(thread: &Thread) -> bool {
     let fs = thread.fs();
     let others = processes().into_iter().filter(|process| !Arc::ptr_eq(process, thread.process()));
     others.flat_map(|other| other.threads()).any(|other| Arc::ptr_eq(&other.fs(), &fs))
+}
+
+/// True while one traces the thread who could not trace the program that is to gain something (`ptracer_capable`).
+fn is_watched(thread: &Thread) -> bool {
+    let tracer = thread.trace.tracer().and_then(|tracer| tracer.threads().first().cloned());
+    tracer.is_some_and(|tracer| !tracer.identity().capable(Capabilities::SYS_PTRACE))
 }
 
 /// Gives `new`, whose effective ids have been set, its other ids and its capabilities (`cap_bprm_creds_from_file`). `given` are those of the

@@ -16,7 +16,7 @@ use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
 use crate::process::{Ctx, Resource, Thread, kill_process};
 use crate::signal::{AlternateStack, Signal};
-use crate::{futex, kernel};
+use crate::{futex, kernel, trace};
 
 /// How many interpreters may follow one another (`exec_binprm`: a script run by a script ... five times).
 const MAX_INTERPRETERS: usize = 5;
@@ -55,6 +55,7 @@ struct Prepared {
 /// execve(2): makes the calling thread run `program`. On success the registers are the new program's.
 pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let prepared = prepare(&ctx.thread, program).await?;
+    let before = ctx.thread.tid();
     end_other_threads(&ctx.thread).await?;
     // What the other threads have opened and closed until now counts. There is no way back any more.
     let files = match ctx.thread.files().duplicate() {
@@ -101,6 +102,9 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     }
     thread.signals.lock().stack = AlternateStack::default();
     process.timers.forget_posix();
+    if thread.trace.is_traced() {
+        trace::executed(ctx, before).await;
+    }
     Ok(())
 }
 

@@ -10,6 +10,7 @@ mod layout;
 mod map;
 mod observer;
 mod remap;
+mod remote;
 mod report;
 mod space;
 mod user;

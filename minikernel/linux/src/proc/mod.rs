@@ -6,6 +6,7 @@
 mod cgroup;
 mod descriptors;
 mod machine;
+mod mem;
 mod memory;
 mod mounts;
 mod net;

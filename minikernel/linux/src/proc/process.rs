@@ -10,11 +10,11 @@ use isopod_hal::{PAGE_SIZE, memory_stats};
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, put};
 use super::text::Text;
-use super::{descriptors, memory, mounts, net, status};
+use super::{descriptors, mem, memory, mounts, net, status};
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
-pub(super) static PROCESS: [Row; 31] = [
+pub(super) static PROCESS: [Row; 32] = [
     Row::guarded("auxv", 0o400, memory::auxiliary),
     Row::constant("cgroup", "0::/\n"),
     Row::thread("cmdline", memory::command_line),
@@ -36,6 +36,7 @@ pub(super) static PROCESS: [Row; 31] = [
     // No login has set it.
     Row::constant("loginuid", "4294967295"),
     Row::guarded("maps", 0o444, memory::maps),
+    Row::opened("mem", mem::open),
     Row::thread("mountinfo", mounts::mountinfo),
     Row::thread("mounts", mounts::mounts),
     Row::rows("net", &net::NET),

@@ -22,7 +22,8 @@ pub(super) const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
 fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
     match thread {
         None => ('Z', "zombie"),
-        Some(_) if process.job.is_stopped() => ('T', "stopped"),
+        Some(thread) if thread.trace.is_stopped() => ('t', "tracing stop"),
+        Some(thread) if process.job.is_stopped() && !thread.trace.is_traced() => ('T', "stopped"),
         Some(thread) if thread.has_cpu() => ('R', "running"),
         Some(_) => ('S', "sleeping"),
     }
@@ -58,12 +59,13 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     let (letter, word) = state(&process, thread.as_deref());
     let (pid, id) = (process.pid, subject.id()?);
     put!(text, "\nState:\t{letter} ({word})\n");
+    let tracer = thread.as_ref().and_then(|thread| thread.trace.tracer()).map_or(0, |tracer| tracer.pid);
     let ids = [
         ("Tgid", pid),
         ("Ngid", 0),
         ("Pid", id),
         ("PPid", process.parent_pid.load(Relaxed)),
-        ("TracerPid", 0),
+        ("TracerPid", tracer),
     ];
     fields(&ids, text);
     let Some(thread) = thread else {

@@ -1,10 +1,11 @@
 //! Directories as tables: what a name stands for, and how its contents are made.
 
+use alloc::boxed::Box;
 use alloc::string::ToString;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_fs::file::OpenRequest;
+use isopod_fs::file::{FileOps, OpenRequest};
 use isopod_fs::generated::{Attributes, Directory, Entry, File, Link, Listed};
 use isopod_fs::vfs::Process;
 use isopod_fs::{Errno, FileType, Result, Target};
@@ -38,6 +39,8 @@ enum Kind {
     Guarded(Make),
     /// A text that can be written too.
     Written(Make, fn(&Subject, &[u8]) -> Result<()>),
+    /// No text: what reads and writes it.
+    Opened(fn(&Subject) -> Result<Box<dyn FileOps>>),
     /// A number that the administrator can change.
     Number(&'static Tunable),
     /// A symbolic link.
@@ -90,6 +93,11 @@ impl Row {
         take: fn(&Subject, &[u8]) -> Result<()>,
     ) -> Self {
         Self::new(name, 0o644, Kind::Written(make, take))
+    }
+
+    /// A file that is no text, for its owner.
+    pub(super) const fn opened(name: &'static str, open: fn(&Subject) -> Result<Box<dyn FileOps>>) -> Self {
+        Self::new(name, 0o600, Kind::Opened(open))
     }
 
     /// A number that the administrator can change.
@@ -205,7 +213,7 @@ impl File for Leaf {
                 make(&self.subject, &mut text)?;
             }
             Kind::Number(number) => put!(&mut text, "{}\n", number.get()),
-            Kind::Link(_) | Kind::Folder(..) => return Err(Errno::EINVAL.into()),
+            Kind::Link(_) | Kind::Folder(..) | Kind::Opened(_) => return Err(Errno::EINVAL.into()),
         }
         text.finish()
     }
@@ -222,6 +230,13 @@ impl File for Leaf {
         match self.row.kind {
             Kind::Guarded(_) => self.subject.check_access(),
             _ => Ok(()),
+        }
+    }
+
+    fn open(&self) -> Result<Option<Box<dyn FileOps>>> {
+        match self.row.kind {
+            Kind::Opened(open) => open(&self.subject).map(Some),
+            _ => Ok(None),
         }
     }
 

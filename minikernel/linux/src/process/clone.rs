@@ -9,9 +9,9 @@ use isopod_fs::Errno;
 use super::run::start_child;
 use super::{Ctx, Process, Thread, allocate_pid, fork};
 use crate::fail::Fail;
-use crate::memory_pressure;
 use crate::mm::UserPtr;
 use crate::signal::{AlternateStack, Signal};
+use crate::{memory_pressure, trace};
 
 bitflags! {
     /// `CLONE_` flags.
@@ -27,6 +27,8 @@ bitflags! {
         const SIGHAND = 0x800;
         /// Give back a file descriptor that refers to the process.
         const PIDFD = 0x1000;
+        /// Not traced, whoever traces the caller.
+        const UNTRACED = 0x80_0000;
         /// The caller waits until the child ends or executes.
         const VFORK = 0x4000;
         /// The child's parent is the caller's.
@@ -139,9 +141,26 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
     if flags.contains(CloneFlags::CHILD_CLEARTID) {
         thread.clear_child_tid.store(request.child_tid.address(), Ordering::Relaxed);
     }
-    start_child(&thread, user, flags.contains(CloneFlags::CHILD_SETTID).then_some(request.child_tid));
+    let set_tid = flags.contains(CloneFlags::CHILD_SETTID).then_some(request.child_tid);
+    if ctx.thread.trace.is_traced() && !flags.contains(CloneFlags::UNTRACED) {
+        let kind = match request.exit_signal {
+            _ if flags.contains(CloneFlags::VFORK) => trace::Event::Vfork,
+            Some(Signal::CHLD) => trace::Event::Fork,
+            _ => trace::Event::Clone,
+        };
+        let traced = trace::inherit(&ctx.thread, &thread, &mut user.regs.rflags, kind);
+        start_child(&thread, user, set_tid);
+        if traced {
+            trace::child_of(ctx, tid, kind).await;
+        }
+    } else {
+        start_child(&thread, user, set_tid);
+    }
     if flags.contains(CloneFlags::VFORK) && !flags.contains(CloneFlags::THREAD) {
         process.wait_for_release(&ctx.thread).await;
+        if ctx.thread.trace.is_traced() {
+            trace::released(ctx, tid).await;
+        }
     }
     Ok(tid)
 }

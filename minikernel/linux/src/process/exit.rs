@@ -7,7 +7,7 @@ use super::{ExitStatus, Process, Thread, family, pids};
 use crate::ipc::sysv::semaphores;
 use crate::mm::AddressSpace;
 use crate::signal::{SigSet, Signal, retarget};
-use crate::{futex, tty};
+use crate::{futex, trace, tty};
 
 /// Ends the whole process with `status` (`exit_group(2)`): every thread leaves at its next return to user code or wait.
 pub fn exit_group(process: &Process, status: ExitStatus) {
@@ -41,6 +41,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     process.past_run_ticks.fetch_add(run, Ordering::Relaxed);
     process.past_user_ticks.fetch_add(user, Ordering::Relaxed);
     let last = process.leave(&thread);
+    trace::end_of_thread(&thread, process.end_status().unwrap_or(ExitStatus::Exited(code)));
     if last && process.pid == 1 {
         // The machine ends with the first process: nothing of it need be given back.
         process.finish(code);
@@ -55,6 +56,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let files = core::mem::take(&mut *thread.files.lock());
     drop(files);
     if last {
+        trace::detach_all(&process);
         process.timers.clear();
         // Its file may be written to again.
         let executable = process.executable.lock().take();

@@ -9,14 +9,14 @@ use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
 use super::{Change, Process, pids};
 use crate::signal::{ActionFlags, Disposition, SigInfo, Signal, send_to_process};
-use crate::tty;
+use crate::{trace, tty};
 
 /// Who is whose child changes only under this lock, together with what follows from it: a parent that finds no child has none, and a child
 /// that has ended is told of once. Taken before all other locks.
 static FAMILIES: SpinLock<()> = SpinLock::new(());
 
 /// Holds all families as they are.
-pub(super) fn hold() -> SpinLockGuard<'static, ()> {
+pub(crate) fn hold() -> SpinLockGuard<'static, ()> {
     FAMILIES.lock()
 }
 
@@ -45,6 +45,7 @@ pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
     let resident = child.resident_peak.load(Relaxed).max(child.children_resident_peak.load(Relaxed));
     parent.children_resident_peak.fetch_max(resident, Relaxed);
     parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));
+    trace::forget(child);
     pids::forget_process(child.pid);
 }
 
@@ -68,8 +69,11 @@ pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
         tty::hang_up_if_orphaned(group, process.session.load(Relaxed));
     }
     process.finish(code);
-    if let Some(parent) = parent {
-        tell(&parent, process);
+    let first_the_tracer = process.status().is_some_and(|status| trace::end_of_process(process, status));
+    if let Some(parent) = parent
+        && !first_the_tracer
+    {
+        tell_of_child(&parent, process);
     }
 }
 
@@ -96,7 +100,9 @@ fn hand_over_children(process: &Arc<Process>) {
     }
     heir.children.lock().extend(children.iter().cloned());
     for child in children.iter().filter(|child| child.status().is_some()) {
-        tell(&heir, child);
+        if child.tracer.lock().upgrade().is_none() {
+            tell_of_child(&heir, child);
+        }
     }
     // One that stops just now may have told the parent that it had.
     heir.child_changed.wake_all();
@@ -114,8 +120,8 @@ fn heir_of(process: &Process) -> Option<Arc<Process>> {
     pids::find_process(1)
 }
 
-/// Tells `parent` that `child` has ended. One that does not care for its children leaves no zombies.
-fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
+/// Tells `parent` that `child` has ended. Families are held. One that does not care for its children leaves no zombies.
+pub(crate) fn tell_of_child(parent: &Arc<Process>, child: &Arc<Process>) {
     let signal = *child.exit_signal.lock();
     let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
     let unwanted = signal == Some(Signal::CHLD)
@@ -123,7 +129,11 @@ fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
             action.disposition == Disposition::Ignore || action.flags.contains(ActionFlags::NO_CHILD_WAIT)
         });
     if let (Some(signal), Some(status)) = (signal, child.status()) {
-        let _ = send_to_process(parent, signal, SigInfo::of_child(signal, child, Change::Ended(status)));
+        let _ = send_to_process(
+            parent,
+            signal,
+            SigInfo::child(signal, child.pid, child.real_uid(), Change::Ended(status)),
+        );
     }
     if unwanted {
         forget(parent, child);
@@ -134,12 +144,14 @@ fn tell(parent: &Arc<Process>, child: &Arc<Process>) {
 /// Tells the parent that its child was stopped or goes on, as it can learn by waiting.
 pub(crate) fn report_job(child: &Process, change: Change) {
     let Some(parent) = child.parent.lock().upgrade() else { return };
-    let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
-    let wanted = action.is_some_and(|action| {
-        action.disposition != Disposition::Ignore && !action.flags.contains(ActionFlags::NO_CHILD_STOP)
-    });
-    if wanted {
-        let _ = send_to_process(&parent, Signal::CHLD, SigInfo::of_child(Signal::CHLD, child, change));
+    let tracer = child.tracer.lock().upgrade();
+    if tracer.is_some_and(|tracer| Arc::ptr_eq(&tracer, &parent)) {
+        // It hears of it as the tracer.
+        return;
+    }
+    if parent.wants_child_stops() {
+        let info = SigInfo::child(Signal::CHLD, child.pid, child.real_uid(), change);
+        let _ = send_to_process(&parent, Signal::CHLD, info);
     }
     parent.child_changed.wake_all();
 }

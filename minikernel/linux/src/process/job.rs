@@ -13,6 +13,8 @@ pub struct Job {
     /// What has happened last, until the parent has asked for it.
     last: SpinLock<Option<Change>>,
     stopped: AtomicBool,
+    /// How often it was stopped, and from bit 32 on by which signal at last.
+    stops: AtomicU64,
     /// How often SIGCONT has come.
     continuations: AtomicU64,
 }
@@ -21,6 +23,12 @@ impl Job {
     /// Stopped by a signal, until SIGCONT.
     pub fn is_stopped(&self) -> bool {
         self.stopped.load(Ordering::Acquire)
+    }
+
+    /// While it is stopped how often it was, which is never 0, and by which signal: what tracees tell.
+    pub fn stop_state(&self) -> Option<(u32, Signal)> {
+        let stops = if self.is_stopped() { self.stops.load(Ordering::Relaxed) } else { 0 };
+        Signal::new((stops >> 32) as u32).map(|signal| (stops as u32, signal))
     }
 
     /// How often SIGCONT has come: to be asked before a signal is taken that may stop the process.
@@ -35,6 +43,8 @@ impl Job {
         if self.continuations() != continuations {
             return false;
         }
+        let count = (self.stops.load(Ordering::Relaxed) as u32).wrapping_add(1).max(1);
+        self.stops.store(u64::from(count) | u64::from(signal.number()) << 32, Ordering::Relaxed);
         self.stopped.store(true, Ordering::Release);
         *last = Some(Change::Stopped(signal));
         true

@@ -35,7 +35,7 @@ pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureB
 pub use current::in_thread;
 pub use current::{current, work_of};
 pub use exit::{exit_group, kill_process};
-pub(crate) use family::report_job;
+pub(crate) use family::{hold as hold_families, report_job, tell_of_child};
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
 pub use groups::hold as hold_groups;

@@ -14,8 +14,9 @@ use isopod_hal::sync::wait::WaitQueue;
 use super::job::Job;
 use super::{Limits, Thread};
 use crate::mm::AddressSpace;
-use crate::signal::{PendingSignals, Signal};
+use crate::signal::{ActionFlags, Disposition, PendingSignals, Signal};
 use crate::time::ProcessTimers;
+use crate::trace;
 use crate::tty::Terminal;
 
 /// How a process ended.
@@ -28,6 +29,14 @@ pub enum ExitStatus {
 }
 
 impl ExitStatus {
+    /// The status as wait4(2) gives it: `WIFEXITED(3)` and its kin take it apart.
+    pub fn word(self) -> u32 {
+        match self {
+            Self::Exited(code) => u32::from(code) << 8,
+            Self::Killed(signal) => u32::from(signal.number()),
+        }
+    }
+
     /// The status as a shell and container engines report it: 128 + n for signal n.
     pub fn code(self) -> u8 {
         match self {
@@ -102,6 +111,10 @@ pub struct Process {
     pub left: WaitQueue,
     /// Woken when the process has ended.
     pub ended: Arc<WaitQueue>,
+    /// Threads that it traces.
+    pub tracees: SpinLock<Vec<Arc<Thread>>>,
+    /// Who traces its first thread, and hears of its end before its parent does.
+    pub tracer: SpinLock<Weak<Process>>,
     /// Woken by SIGCONT.
     pub continued: WaitQueue,
     /// `prctl(PR_SET_DUMPABLE)`
@@ -159,6 +172,8 @@ impl Process {
             timers: ProcessTimers::default(),
             left: WaitQueue::new(),
             ended: Arc::default(),
+            tracees: SpinLock::default(),
+            tracer: SpinLock::default(),
             continued: WaitQueue::new(),
             dumpable: AtomicBool::new(true),
             small_pages: AtomicBool::new(false),
@@ -239,6 +254,9 @@ impl Process {
 
     /// The only thread that is left takes the id of the first, and others may start again (execve(2), under "Effect on process attributes").
     pub fn take_leadership(&self, thread: &Arc<Thread>) {
+        if thread.tid() != self.pid {
+            trace::replace_leader(thread);
+        }
         let mut threads = self.threads.lock();
         threads.running.remove(&thread.tid());
         super::pids::take_id(thread, self.pid);
@@ -267,6 +285,19 @@ impl Process {
     pub(super) fn begin_end(&self, status: ExitStatus) {
         self.ending.lock().get_or_insert(status);
         self.is_ending.store(true, Ordering::Release);
+    }
+
+    /// The status with which all threads are to end, if they are.
+    pub fn end_status(&self) -> Option<ExitStatus> {
+        *self.ending.lock()
+    }
+
+    /// True when it wants SIGCHLD for stops of its children (`SA_NOCLDSTOP`).
+    pub fn wants_child_stops(&self) -> bool {
+        let action = self.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
+        action.is_some_and(|action| {
+            action.disposition != Disposition::Ignore && !action.flags.contains(ActionFlags::NO_CHILD_STOP)
+        })
     }
 
     /// True once all threads are to end.

@@ -17,7 +17,7 @@ use crate::exec::{self, Program};
 use crate::fail::Restart;
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigSet};
-use crate::{memory_pressure, sched, syscall};
+use crate::{memory_pressure, sched, syscall, trace};
 
 /// What a system call acts on: the thread that makes it, its memory and its registers.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub struct Ctx {
     pub resume_until: Option<u64>,
     /// How far the call has come that was stopped and is made again.
     pub unfinished: Option<Box<syscall::Unfinished>>,
-    /// The number of the system call that is being made, for `restart`.
+    /// The number of the system call that is being made, for `restart` and tracers; [`NO_CALL`](Self::NO_CALL) after anything else.
     pub call: u64,
     /// Its filters have let the call pass that is being made.
     pub passed: bool,
@@ -49,6 +49,9 @@ pub struct Ctx {
 }
 
 impl Ctx {
+    /// No system call.
+    pub const NO_CALL: u64 = u64::MAX;
+
     pub(crate) fn new(thread: &Arc<Thread>, user: UserContext) -> Self {
         Self {
             thread: Arc::clone(thread),
@@ -57,7 +60,7 @@ impl Ctx {
             restart: None,
             resume_until: None,
             unfinished: None,
-            call: 0,
+            call: Self::NO_CALL,
             passed: false,
             must_wait: false,
             moved: 0,
@@ -146,6 +149,9 @@ async fn live(mut ctx: Ctx) {
             serve(&mut ctx, trap).await;
         }
     }
+    if ctx.thread.trace.is_traced() {
+        trace::exiting(&mut ctx).await;
+    }
     let Ctx { thread, exit_code, .. } = ctx;
     exit::finish(thread, exit_code).await;
 }
@@ -168,6 +174,9 @@ fn run(ctx: &mut Ctx) -> Option<Trap> {
 
 /// Does what user code left for.
 async fn serve(ctx: &mut Ctx, trap: Trap) {
+    if trap != Trap::Syscall {
+        ctx.call = Ctx::NO_CALL;
+    }
     match trap {
         Trap::Syscall => syscall::handle(ctx).await,
         Trap::PageFault { address, write, exec, .. } => {

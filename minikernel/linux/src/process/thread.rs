@@ -13,6 +13,7 @@ use crate::sched::TaskRef;
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 use crate::syscall::watch::FILTERED;
+use crate::trace::{self, Trace};
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
@@ -82,6 +83,8 @@ pub struct Thread {
     pub timer_slack: TimerSlack,
     /// What may become of its calls. It is inherited, and never taken away.
     pub(crate) seccomp: SpinLock<Mode>,
+    /// Who traces it.
+    pub(crate) trace: Trace,
     /// Who watches its calls: bits of [`crate::syscall::watch`].
     pub(crate) watched: AtomicU8,
     pub(super) run_ticks: AtomicU64,
@@ -132,6 +135,7 @@ impl Thread {
             ),
             timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
             seccomp: SpinLock::default(),
+            trace: Trace::default(),
             watched: AtomicU8::new(0),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
@@ -328,7 +332,7 @@ impl Thread {
         if !self.has_work() {
             return false;
         }
-        if self.must_end() || self.process.job.is_stopped() {
+        if self.must_end() || self.stops() {
             return true;
         }
         let (own, mask) = {
@@ -340,23 +344,35 @@ impl Thread {
         !deliverable.is_empty() && self.heeds(deliverable)
     }
 
-    /// True when one of the signals would do something to this thread; ignored ones wake nobody.
+    /// True when it is to stop, with its process or for its tracer.
+    fn stops(&self) -> bool {
+        if self.trace.is_traced() { trace::stops(self) } else { self.process.job.is_stopped() }
+    }
+
+    /// True when one of the signals would do something to this thread, or its tracer is to see it; ignored ones wake nobody.
     fn heeds(&self, set: SigSet) -> bool {
+        if self.trace.is_traced() {
+            return true;
+        }
         let actions = Arc::clone(&self.actions.lock());
         set.iter().any(|signal| !actions.ignores(signal))
     }
 
-    /// Waits until the process is continued, or ends.
+    /// Waits until the process is continued, or ends, or the thread has a tracer to wait for.
     pub async fn wait_for_continue(&self) {
         let process = &self.process;
-        let over = || !process.job.is_stopped() || self.is_dying();
+        let over = || !process.job.is_stopped() || self.is_dying() || self.trace.is_traced();
         process.continued.until(|| over().then_some(())).await;
     }
 
     /// True when nothing may hold it up any more: it is to end, or SIGKILL waits, which neither a mask nor a stop holds up.
     pub fn is_dying(&self) -> bool {
-        self.must_end()
-            || self.process.pending.lock().set().contains(Signal::KILL)
+        self.must_end() || self.has_kill()
+    }
+
+    /// True while SIGKILL waits.
+    pub fn has_kill(&self) -> bool {
+        self.process.pending.lock().set().contains(Signal::KILL)
             || self.signals.lock().pending.set().contains(Signal::KILL)
     }
 

@@ -7,6 +7,7 @@ use isopod_fs::Errno;
 
 use super::{ExitStatus, Process, family};
 use crate::signal::Signal;
+use crate::trace;
 
 /// Which children are meant.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,11 +48,15 @@ pub enum Change {
     Stopped(Signal),
     /// It was continued.
     Continued,
+    /// It has stopped for its tracer, with this signal and, from bit 8 on, this event.
+    Trapped(u32),
 }
 
 /// A child that has something to tell.
 #[derive(Debug)]
 pub struct Found {
+    /// Its id: the child's, or that of a thread that is traced.
+    pub id: u32,
     /// The child; when it has ended, and was not kept, it is known nowhere else any more.
     pub child: Arc<Process>,
     /// What has happened.
@@ -59,25 +64,33 @@ pub struct Found {
 }
 
 impl WaitFor {
-    fn is_meant(&self, child: &Process) -> bool {
-        let named = match self.whom {
+    /// Whether `id`, of `child` or one of its threads, is among those that are waited for.
+    pub fn means(&self, id: u32, child: &Process) -> bool {
+        match self.whom {
             Whom::Any => true,
-            Whom::Process(pid) => child.pid == pid,
+            Whom::Process(pid) => id == pid,
             Whom::Group(group) => child.group.load(Relaxed) == group,
-        };
-        let is_clone = *child.exit_signal.lock() != Some(Signal::CHLD);
-        named && (self.all || self.clones == is_clone)
+        }
     }
 
-    /// What `child` has to tell, if it is wanted. It is told once, unless it is kept.
-    fn take(&self, child: &Process) -> Option<Change> {
+    fn is_meant(&self, child: &Process, traced: bool) -> bool {
+        let is_clone = *child.exit_signal.lock() != Some(Signal::CHLD);
+        self.means(child.pid, child) && (traced || self.all || self.clones == is_clone)
+    }
+
+    /// What `child` has to tell, if it is wanted. It is told once, unless it is kept. Of its end a tracer who is not its parent hears first,
+    /// and of its stops one who is its parent hears as a tracer.
+    fn take(&self, child: &Process, tracer: Option<bool>) -> Option<Change> {
         if let Some(status) = child.status() {
-            return self.exited.then_some(Change::Ended(status));
+            return (self.exited && tracer != Some(false)).then_some(Change::Ended(status));
+        }
+        if tracer == Some(true) {
+            return None;
         }
         let wanted = |change| match change {
             Change::Stopped(_) => self.stopped,
             Change::Continued => self.continued,
-            Change::Ended(_) => false,
+            Change::Ended(_) | Change::Trapped(_) => false,
         };
         child.job.take(wanted, self.keep)
     }
@@ -86,12 +99,21 @@ impl WaitFor {
     pub fn look(&self, parent: &Process) -> Result<Option<Found>, Errno> {
         let mut any = false;
         let _families = family::hold();
+        if let Some(found) = trace::look(self, parent, &mut any) {
+            return Ok(Some(found));
+        }
         let found = {
             let children = parent.children.lock();
-            children.iter().filter(|child| self.is_meant(child)).find_map(|child| {
+            children.iter().find_map(|child| {
+                let tracer = child.tracer.lock().upgrade();
+                let traced = tracer.map(|tracer| core::ptr::eq(&raw const *tracer, parent));
+                if !self.is_meant(child, traced == Some(true)) {
+                    return None;
+                }
                 // One that has ended has nothing else to tell any more.
                 any |= self.exited || child.status().is_none();
-                self.take(child).map(|change| Found { child: Arc::clone(child), change })
+                let change = self.take(child, traced)?;
+                Some(Found { id: child.pid, child: Arc::clone(child), change })
             })
         };
         if let Some(found) = &found

@@ -1,19 +1,21 @@
 //! Dealing with signals before a thread goes back to user code.
 
+use alloc::sync::Arc;
+
 use isopod_fs::Errno;
 
 use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process};
-use crate::{report, tty};
+use crate::{report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
 pub async fn attend(ctx: &mut Ctx) -> bool {
     // The mark is taken before anything is looked at: whoever changes something after that sets it anew.
     while ctx.thread.take_work() {
-        if ctx.thread.process().job.is_stopped() {
-            ctx.thread.wait_for_continue().await;
+        if ctx.thread.trace.is_traced() || ctx.thread.process().job.is_stopped() {
+            trace::hold(ctx).await;
         }
         if ctx.thread.must_end() {
             return false;
@@ -27,7 +29,16 @@ pub async fn attend(ctx: &mut Ctx) -> bool {
 async fn deliver(ctx: &mut Ctx) {
     loop {
         let continuations = ctx.thread.process().job.continuations();
-        let Some((signal, info)) = next(ctx) else { break };
+        let Some((mut signal, mut info)) = next(ctx) else { break };
+        if ctx.thread.trace.is_traced() {
+            let Some(left) = trace::deliver(ctx, signal, info).await else {
+                if ctx.thread.must_end() {
+                    return;
+                }
+                continue;
+            };
+            (signal, info) = left;
+        }
         let action = ctx.thread.actions.lock().get(signal);
         match action.disposition {
             Disposition::Ignore => {}
@@ -59,6 +70,10 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         let reset = Action { disposition: Disposition::Default, ..action };
         ctx.thread.actions.lock().set(signal, reset);
     }
+    let stepping = ctx.thread.trace.is_traced() && {
+        let thread = Arc::clone(&ctx.thread);
+        trace::step_into_handler(&thread, &mut ctx.user.regs.rflags)
+    };
     if frame::push(ctx, signal, info, action, handler).await.is_err() {
         // There is no stack to run the handler on: nothing can be done for the program (sigaction(2), setup_rt_frame).
         report::no_signal_stack(ctx, signal);
@@ -70,6 +85,9 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         mask.insert(signal);
     }
     ctx.thread.set_mask(mask);
+    if stepping {
+        trace::entered_handler(ctx).await;
+    }
 }
 
 async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo, continuations: u64) {
@@ -85,7 +103,7 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo, continuations: u
         DefaultEffect::Stop if signal != Signal::STOP && tty::is_in_orphaned_group(process) => {}
         DefaultEffect::Stop => {
             send::stop(process, signal, continuations);
-            ctx.thread.wait_for_continue().await;
+            trace::hold(ctx).await;
         }
     }
 }

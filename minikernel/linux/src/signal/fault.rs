@@ -1,8 +1,10 @@
 //! Faults of the program itself: which signal they become, and the report when nobody handles it.
 
+use alloc::sync::Arc;
+
 use isopod_hal::user::Registers;
 
-use super::action::Disposition;
+use super::action::{Action, Disposition};
 use super::{SigInfo, Signal};
 use crate::mm::FaultKind;
 use crate::process::{Ctx, kill_process};
@@ -131,13 +133,20 @@ pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
 }
 
 /// Sends the thread a signal that it must deal with now (`force_sig_info`). False when it has no handler for it, blocks it, or there is no
-/// memory: it cannot go on.
+/// memory: it cannot go on. A tracer sees it before.
 pub fn force(ctx: &Ctx, signal: Signal, info: SigInfo) -> bool {
-    let action = ctx.thread.actions.lock().get(signal);
+    let actions = Arc::clone(&ctx.thread.actions.lock());
+    let action = actions.get(signal);
+    let traced = ctx.thread.trace.is_traced();
     let mut signals = ctx.thread.signals.lock();
-    let caught = matches!(action.disposition, Disposition::Handler(_)) && !signals.mask.contains(signal);
-    let waits =
-        caught && (signals.pending.set().contains(signal) || signals.pending.push(signal, info, None));
+    let blocked = signals.mask.contains(signal);
+    let caught = matches!(action.disposition, Disposition::Handler(_)) && !blocked;
+    if traced && !caught {
+        actions.set(signal, Action { disposition: Disposition::Default, ..action });
+        signals.mask.remove(signal);
+    }
+    let waits = (caught || traced)
+        && (signals.pending.set().contains(signal) || signals.pending.push(signal, info, None));
     drop(signals);
     if waits {
         ctx.thread.set_work();

@@ -3,7 +3,7 @@
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::Signal;
-use crate::process::{Change, ExitStatus, Process};
+use crate::process::{Change, ExitStatus};
 
 /// Sent by `kill(2)`.
 pub const SI_USER: i32 = 0;
@@ -91,9 +91,10 @@ impl SigInfo {
     }
 
     /// A child that ended, stopped or went on (sigaction(2), "SIGCHLD").
-    pub fn of_child(signal: Signal, child: &Process, change: Change) -> Self {
+    pub fn child(signal: Signal, id: u32, user: u32, change: Change) -> Self {
         const EXITED: i32 = 1;
         const KILLED: i32 = 2;
+        const TRAPPED: i32 = 4;
         const STOPPED: i32 = 5;
         const CONTINUED: i32 = 6;
         let (code, status) = match change {
@@ -101,8 +102,13 @@ impl SigInfo {
             Change::Ended(ExitStatus::Killed(by)) => (KILLED, by.number()),
             Change::Stopped(by) => (STOPPED, by.number()),
             Change::Continued => (CONTINUED, Signal::CONT.number()),
+            Change::Trapped(code) => return Self::of_status(signal, TRAPPED, id, user, code),
         };
-        let mut info = Self::user(signal, code, child.pid, child.real_uid());
+        Self::of_status(signal, code, id, user, status.into())
+    }
+
+    fn of_status(signal: Signal, code: i32, id: u32, user: u32, status: u32) -> Self {
+        let mut info = Self::user(signal, code, id, user);
         info.fields[1] = u64::from(status);
         info
     }

@@ -70,6 +70,11 @@ impl PendingSignals {
         Some((signal, info))
     }
 
+    /// What is known of the signal that came as the `index`th of those that wait.
+    pub fn nth(&self, index: usize) -> Option<SigInfo> {
+        self.queue.get(index).map(|queued| queued.info)
+    }
+
     /// Drops every waiting `signal`.
     pub fn discard(&mut self, signal: Signal) {
         if self.set.contains(signal) {

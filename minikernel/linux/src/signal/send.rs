@@ -4,6 +4,7 @@ use isopod_fs::Errno;
 
 use super::{Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
 use crate::process::{Account, Change, Process, Resource, Thread, report_job};
+use crate::trace;
 
 /// How many signals are queued for each real user's processes (`RLIMIT_SIGPENDING`), and POSIX timers, which will need one each.
 pub static QUEUED: Account = Account::new();
@@ -130,6 +131,7 @@ fn prepare(process: &Process, signal: Signal) {
     }
     if signal == Signal::CONT && process.job.go_on() {
         process.continued.wake_all();
+        trace::notice_stop(process);
         report_job(process, Change::Continued);
     }
 }
@@ -148,21 +150,30 @@ pub(super) fn stop(process: &Process, signal: Signal, continuations: u64) {
     if !process.job.stop(signal, continuations) {
         return;
     }
+    trace::notice_stop(process);
     for thread in process.threads() {
         thread.notice();
     }
     report_job(process, Change::Stopped(signal));
 }
 
-/// True when the signal would be thrown away at once: it is ignored and nobody waits for it with it blocked.
+/// True when the signal would be thrown away at once: it is ignored, nobody waits for it with it blocked, and no tracer wants to see it.
 fn is_pointless(thread: &Thread, signal: Signal) -> bool {
-    !thread.signals.lock().mask.contains(signal) && thread.actions.lock().ignores(signal)
+    !is_shown(thread, signal)
+        && !thread.signals.lock().mask.contains(signal)
+        && thread.actions.lock().ignores(signal)
+}
+
+/// True for a signal that a tracer will see, whatever the thread does about it (`sig_ignored`).
+fn is_shown(thread: &Thread, signal: Signal) -> bool {
+    thread.trace.is_traced() && signal != Signal::KILL
 }
 
 /// True for a signal from inside to the first process, which has no default actions (`pid_namespaces(7)`, "The namespace init process").
 fn is_immune(thread: &Thread, signal: Signal, info: &SigInfo) -> bool {
     // A blocked signal waits all the same: the program may take it by sigwait(3) or signalfd(2), or catch it by then.
     thread.process().pid == 1
+        && !is_shown(thread, signal)
         && !info.is_from_host()
         && !thread.signals.lock().mask.contains(signal)
         && thread.actions.lock().get(signal).disposition == Disposition::Default

@@ -51,8 +51,8 @@ pub async fn handle(ctx: &mut Ctx) {
     let tried = core::mem::take(&mut ctx.must_wait);
     if tried {
         ctx.passed = false;
-    } else if kernel::watching() && !watch::enter(ctx) {
-        return;
+    } else if kernel::watching() && !watch::enter(ctx).await {
+        return watch::leave(ctx).await;
     }
     let (number, arguments) = (ctx.call, table::arguments(ctx));
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
@@ -96,6 +96,9 @@ pub async fn handle(ctx: &mut Ctx) {
         host::caught_up().await;
     }
     ctx.user.regs.rax = value;
+    if kernel::watching() {
+        watch::leave(ctx).await;
+    }
 }
 
 /// Waits for a file and makes the call again, until that is not for nothing. A signal ends the wait, as in [`until_ready`](crate::poll::until_ready).
@@ -140,7 +143,8 @@ fn settle_failed(ctx: &mut Ctx, fail: Fail) -> u64 {
         Fail::Restart(restart) => {
             ctx.restart = Some(restart);
             ctx.thread.set_work();
-            in_register(Errno::EINTR)
+            // Only a tracer sees it.
+            restart.in_register()
         }
     }
 }

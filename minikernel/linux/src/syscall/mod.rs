@@ -38,6 +38,7 @@ mod prctl;
 mod priority;
 mod process;
 mod process_vm;
+mod ptrace;
 mod scheduling;
 mod seccomp;
 mod signalfd;

@@ -9,7 +9,7 @@ use isopod_hal::sync::SpinLock;
 
 use super::argument::Flags;
 use super::watch::FILTERED;
-use crate::fail::SysResult;
+use crate::fail::Attempt;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Thread};
@@ -38,20 +38,20 @@ bitflags! {
 }
 
 /// seccomp(2)
-pub async fn seccomp(ctx: &mut Ctx, operation: u32, flags: Flags, arguments: usize) -> SysResult {
+pub fn seccomp(ctx: &mut Ctx, operation: u32, flags: Flags, arguments: usize) -> Attempt {
     match operation {
         SET_MODE_STRICT if flags.0 == 0 && arguments == 0 => set_strict(ctx),
-        SET_MODE_FILTER => set_filter(ctx, flags.0, UserPtr::new(arguments)).await,
-        GET_ACTION_AVAIL if flags.0 == 0 => is_available(ctx, UserPtr::new(arguments)).await,
+        SET_MODE_FILTER => set_filter(ctx, flags.0, UserPtr::new(arguments)),
+        GET_ACTION_AVAIL if flags.0 == 0 => is_available(UserPtr::new(arguments)),
         _ => Err(Errno::EINVAL.into()),
     }
 }
 
 /// `PR_SET_SECCOMP`
-pub(super) async fn set(ctx: &mut Ctx, mode: u64, filter: u64) -> SysResult {
+pub(super) fn set(ctx: &mut Ctx, mode: u64, filter: u64) -> Attempt {
     match mode {
         1 => set_strict(ctx),
-        2 => set_filter(ctx, 0, UserPtr::new(filter as usize)).await,
+        2 => set_filter(ctx, 0, UserPtr::new(filter as usize)),
         _ => Err(Errno::EINVAL.into()),
     }
 }
@@ -64,7 +64,7 @@ fn put(thread: &Thread, mode: Mode) {
     kernel::watch();
 }
 
-fn set_strict(ctx: &Ctx) -> SysResult {
+fn set_strict(ctx: &Ctx) -> Attempt {
     if ctx.thread.seccomp.lock().filters().is_some() {
         return Err(Errno::EINVAL.into());
     }
@@ -73,9 +73,9 @@ fn set_strict(ctx: &Ctx) -> SysResult {
 }
 
 /// Adds a filter, whose `struct sock_fprog` is a length and an address.
-async fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> SysResult {
+fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> Attempt {
     let flags = FilterFlags::from_bits(flags).ok_or(Errno::EINVAL)?;
-    let [length, address] = ctx.memory.read(place).await?;
+    let [length, address] = place.get()?;
     let length = usize::from(length as u16);
     if length == 0 || length > Program::LENGTH_MAX {
         return Err(Errno::EINVAL.into());
@@ -85,7 +85,7 @@ async fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> SysResul
         return Err(Errno::EACCES.into());
     }
     let list: UserPtr<Instruction> = UserPtr::new(address as usize).non_null().ok_or(Errno::EINVAL)?;
-    let program = Program::new(ctx.memory.read_array(list, length).await?)?;
+    let program = Program::new(list.get_array(length)?)?;
     let _adding = ADDING.lock();
     let before = match &*ctx.thread.seccomp.lock() {
         Mode::Strict => return Err(Errno::EINVAL.into()),
@@ -127,7 +127,7 @@ fn share(caller: &Arc<Thread>, before: Option<&Filter>, filter: &Arc<Filter>) ->
 }
 
 /// `SECCOMP_GET_ACTION_AVAIL`
-async fn is_available(ctx: &Ctx, place: UserPtr<u32>) -> SysResult {
+fn is_available(place: UserPtr<u32>) -> Attempt {
     const AVAILABLE: [u32; 7] = [
         action::KILL_PROCESS,
         action::KILL_THREAD,
@@ -137,6 +137,6 @@ async fn is_available(ctx: &Ctx, place: UserPtr<u32>) -> SysResult {
         action::LOG,
         action::ALLOW,
     ];
-    let asked = ctx.memory.read(place).await?;
+    let asked = place.get()?;
     if AVAILABLE.contains(&asked) { Ok(0) } else { Err(Errno::EOPNOTSUPP.into()) }
 }

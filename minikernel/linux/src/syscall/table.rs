@@ -11,8 +11,8 @@ use isopod_fs::Errno;
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
     epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, numa, pidfd,
-    pipe, poll, priority, process, process_vm, scheduling, seccomp, signalfd, signals, socket, splice,
-    system, sysv, time, timers, wait,
+    pipe, poll, priority, process, process_vm, ptrace, scheduling, seccomp, signalfd, signals, socket,
+    splice, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -215,6 +215,7 @@ system_calls! {
     98 getrusage(who: i32, usage: UserPtr<system::Usage>) => wait system::getrusage;
     99 sysinfo(info: UserPtr<system::SysInfo>) => wait system::sysinfo;
     100 times(buf: UserPtr<[i64; 4]>) => wait system::times;
+    101 ptrace(request: u64, pid: i32, addr: usize, data: usize) => again ptrace::ptrace;
     102 getuid() => now identity::getuid;
     104 getgid() => now identity::getgid;
     105 setuid(uid: u32) => now identity::setuid;
@@ -381,7 +382,7 @@ system_calls! {
     314 sched_setattr(pid: u32, attr: UserPtr<scheduling::Attributes>, flags: Flags) => wait scheduling::sched_setattr;
     315 sched_getattr(pid: u32, attr: UserPtr<u8>, size: u32, flags: Flags) => again scheduling::sched_getattr;
     316 renameat2(olddirfd: Fd, oldpath: UserPath, newdirfd: Fd, newpath: UserPath, flags: Flags) => again file::names::renameat2;
-    317 seccomp(operation: u32, flags: Flags, args: usize) => wait seccomp::seccomp;
+    317 seccomp(operation: u32, flags: Flags, args: usize) => again seccomp::seccomp;
     318 getrandom(buf: OutBytes, buflen: usize, flags: Flags) => wait system::getrandom;
     319 memfd_create(name: UserPath, flags: Flags) => again file::memfd::memfd_create;
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;

@@ -12,7 +12,7 @@ use super::system::Usage;
 use crate::fail::{Fail, SysResult};
 use crate::ipc::pidfd;
 use crate::mm::UserPtr;
-use crate::process::{Change, Ctx, ExitStatus, Found, WaitFor, Whom};
+use crate::process::{Change, Ctx, Found, WaitFor, Whom};
 use crate::signal::{SigInfo, Signal};
 use crate::time::CpuTime;
 use crate::wait::interruptible;
@@ -62,13 +62,13 @@ fn usage(child: &Found) -> Usage {
     Usage::new(CpuTime::of_family(process), resident.max(process.children_resident_peak.load(Relaxed)))
 }
 
-/// The status as `wait4` gives it: `WIFEXITED(3)` and its kin take it apart.
+/// The status as `wait4` gives it.
 fn status_word(change: Change) -> u32 {
     match change {
-        Change::Ended(ExitStatus::Exited(code)) => u32::from(code) << 8,
-        Change::Ended(ExitStatus::Killed(signal)) => u32::from(signal.number()),
+        Change::Ended(status) => status.word(),
         Change::Stopped(signal) => 0x7f | u32::from(signal.number()) << 8,
         Change::Continued => 0xffff,
+        Change::Trapped(code) => 0x7f | code << 8,
     }
 }
 
@@ -98,13 +98,13 @@ pub async fn wait4(
     if let Some(place) = rusage.non_null() {
         ctx.memory.write(place, &usage(&found)).await?;
     }
-    Ok(found.child.pid as usize)
+    Ok(found.id as usize)
 }
 
 /// The `siginfo_t` of a change, as SIGCHLD would bring it.
 fn info(found: &Found) -> SigInfo {
     let child = &found.child;
-    SigInfo::of_child(Signal::CHLD, child, found.change)
+    SigInfo::child(Signal::CHLD, found.id, child.real_uid(), found.change)
 }
 
 /// Writes the fields that waitid(2) lists, and nothing else of the structure.

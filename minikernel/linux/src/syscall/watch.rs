@@ -2,6 +2,8 @@
 //!
 //! Most calls are not watched, and what all of them look at is one flag of the kernel's ([`kernel::watching`]).
 
+use alloc::boxed::Box;
+use core::pin::Pin;
 use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Errno;
@@ -12,9 +14,12 @@ use crate::process::{Ctx, kill_process};
 use crate::report;
 use crate::seccomp::{CallData, Mode, Verdict, action};
 use crate::signal::{self, SigInfo, Signal};
+use crate::trace;
 
 /// Filters, or strict mode: a bit of [`Thread::watched`](crate::process::Thread::watched).
 pub const FILTERED: u8 = 1;
+/// A tracer wants to know of calls, or of each instruction.
+pub const TRACED: u8 = 2;
 
 /// True when the call may be made at once: nobody watches it but filters, and they let it pass.
 pub(super) fn lets_pass(ctx: &mut Ctx) -> bool {
@@ -28,14 +33,30 @@ pub(super) fn lets_pass(ctx: &mut Ctx) -> bool {
 }
 
 /// Does what comes before a call; false when it must not be made. Its result is then in `rax`.
-pub(super) fn enter(ctx: &mut Ctx) -> bool {
-    let watched = ctx.thread.watched.load(Relaxed);
-    if core::mem::take(&mut ctx.passed) || watched == 0 {
-        return true;
+pub(super) fn enter(ctx: &mut Ctx) -> Entering<'_> {
+    // Boxed: it is rare, and every call would otherwise carry its states.
+    Box::pin(async move {
+        let watched = ctx.thread.watched.load(Relaxed);
+        if core::mem::take(&mut ctx.passed) || watched == 0 {
+            return true;
+        }
+        // What a tracer sees of a call that has not been made (`entry_SYSCALL_64`).
+        ctx.user.regs.rax = in_register(Errno::ENOSYS);
+        if watched & TRACED != 0 && !trace::before_call(ctx).await {
+            return false;
+        }
+        watched & FILTERED == 0 || filter(ctx).await
+    })
+}
+
+/// What [`enter`] returns.
+type Entering<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+
+/// Does what comes behind a call, whether it was made or not.
+pub(super) async fn leave(ctx: &mut Ctx) {
+    if ctx.thread.watched.load(Relaxed) & TRACED != 0 {
+        Box::pin(trace::after_call(ctx)).await;
     }
-    // What a tracer sees of a call that has not been made (`entry_SYSCALL_64`).
-    ctx.user.regs.rax = in_register(Errno::ENOSYS);
-    watched & FILTERED == 0 || filter(ctx)
 }
 
 /// What the filters say of the call; nothing in strict mode.
@@ -52,9 +73,19 @@ fn verdict(ctx: &Ctx) -> Option<Verdict> {
 }
 
 /// Does what seccomp(2) says about the call; true when it may be made (`__seccomp_filter`).
-fn filter(ctx: &mut Ctx) -> bool {
+async fn filter(ctx: &mut Ctx) -> bool {
     const ERRNO_MAX: u16 = 4095;
-    let Some(verdict) = verdict(ctx) else { return is_allowed_in_strict_mode(ctx) };
+    let Some(mut verdict) = verdict(ctx) else { return is_allowed_in_strict_mode(ctx) };
+    if verdict.action == action::TRACE && trace::filtered(ctx, verdict.data).await {
+        if ctx.thread.must_end() || ctx.call.cast_signed() < 0 {
+            return false;
+        }
+        // The tracer may have made another call of it, which is not left to it again.
+        verdict = self::verdict(ctx).unwrap_or(verdict);
+        if verdict.action == action::TRACE {
+            return true;
+        }
+    }
     let data = verdict.data;
     match verdict.action {
         action::ALLOW => return true,
@@ -70,7 +101,7 @@ fn filter(ctx: &mut Ctx) -> bool {
                 kill_process(ctx.thread.process(), Signal::SYS);
             }
         }
-        // Nobody listens, and nobody traces.
+        // Nobody listens, and nobody who traces wants to hear of it.
         action::USER_NOTIF | action::TRACE => {}
         action::KILL_THREAD => end_thread(ctx, Signal::SYS),
         _ => {

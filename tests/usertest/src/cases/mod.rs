@@ -30,6 +30,7 @@ mod pi_futex;
 mod pipes;
 mod poll;
 mod proc;
+mod ptrace;
 mod scheduling;
 pub mod seccomp;
 mod signals;
@@ -85,5 +86,6 @@ pub const GROUPS: &[Group] = &[
     ("identity", identity::run),
     ("capabilities", capabilities::run),
     ("seccomp", seccomp::run),
+    ("ptrace", ptrace::run),
     ("arguments", arguments::run),
 ];

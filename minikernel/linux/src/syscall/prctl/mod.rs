@@ -3,6 +3,7 @@
 mod capabilities;
 mod memory;
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
@@ -12,6 +13,7 @@ use crate::fail::SysResult;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Identity, SecureBits};
 use crate::signal::Signal;
+use crate::wait::again;
 
 const SET_PDEATHSIG: i32 = 1;
 const GET_PDEATHSIG: i32 = 2;
@@ -109,7 +111,10 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
         GET_SECCOMP => Ok(ctx.thread.seccomp.lock().number() as usize),
-        SET_SECCOMP => seccomp::set(ctx, first, second).await,
+        SET_SECCOMP => {
+            let memory = Arc::clone(&ctx.memory);
+            again(&memory, || seccomp::set(ctx, first, second)).await
+        }
         // Statistical timing alone.
         GET_TIMING => Ok(0),
         SET_TIMING if first == 0 => Ok(0),
