@@ -534,18 +534,19 @@ fn events(t: &mut Report) {
         t.show(&format!("{name}_child_exit"), go(PTRACE_CONT, other, 0));
         t.show(&format!("{name}_child_status"), message(other));
         t.show(&format!("{name}_child_end"), go(PTRACE_CONT, other, 0));
-        // Its own end, or what comes before.
+        // Its own end, and events before it; the signal of the child's end may come before or behind.
         let mut told = Vec::new();
-        while told.len() < 5 {
-            told.push(wait(pid));
-            if told.last().is_some_and(|last| last.starts_with("exit")) {
+        for _ in 0..5 {
+            let next = wait(pid);
+            if next.starts_with("exit") {
+                told.push(next);
                 break;
             }
-            let signal = if told.last().is_some_and(|last| *last == format!("stop {SIGCHLD:#x}")) {
-                SIGCHLD
-            } else {
-                0
-            };
+            let of_child = [SIGCHLD, SIGUSR1].into_iter().find(|signal| next == format!("stop {signal:#x}"));
+            if of_child.is_none() {
+                told.push(next);
+            }
+            let signal = if of_child == Some(SIGCHLD) { SIGCHLD } else { 0 };
             let _ = trace!(PTRACE_CONT, pid, 0, signal);
         }
         t.show(&format!("{name}_rest"), format!("{told:?}"));
