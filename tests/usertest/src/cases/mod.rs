@@ -31,6 +31,7 @@ mod pipes;
 mod poll;
 mod proc;
 mod ptrace;
+mod races;
 mod scheduling;
 pub mod seccomp;
 mod signals;
@@ -88,4 +89,5 @@ pub const GROUPS: &[Group] = &[
     ("seccomp", seccomp::run),
     ("ptrace", ptrace::run),
     ("arguments", arguments::run),
+    ("races", races::run),
 ];
