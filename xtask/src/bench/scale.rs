@@ -3,7 +3,7 @@
 use std::fs;
 
 use anyhow::{Context, Result};
-use isopod_e2e::image::Image;
+use isopod_e2e::image::{Image, base_layer};
 use isopod_e2e::programs;
 
 use super::table::Row;
@@ -18,14 +18,16 @@ const LEAST: f64 = 0.95;
 pub fn measure() -> Result<Vec<Row>> {
     let folder = tempfile::tempdir()?;
     let program = programs::bytes(&programs::compile("gcc", "scale.c", &["-O2", "-static"])?)?;
-    let layout = Image::new().files(&[("scale", &program)]).cached()?;
+    let layout = Image::new().layer(base_layer()).files(&[("scale", &program)]).cached()?;
     let home = folder.path().join("home");
-    let ours = machine::command_line(&home, &["--cpus", "2", &layout.reference(), "/scale"])?;
+    // Debian's kernel finds a second processor where ACPI lists it, and hangs on a microvm that has ACPI.
+    let ours = ["--machine", "q35", "--cpus", "2", &layout.reference(), "/scale"];
+    let ours = machine::command_line(&home, &ours)?;
     let archive = folder.path().join("initramfs");
     fs::write(&archive, linux::archive_of(&layout.unpack(&folder.path().join("bundle"))?)?)?;
-    // Linux learns of the second processor from ACPI alone.
     let theirs = linux::words(&archive, "512M", &["/scale"])?;
-    let theirs: Vec<String> = theirs.iter().map(|word| word.replace("acpi=off", "acpi=on")).collect();
+    let q35 = |word: &String| if word.starts_with("microvm") { "q35".to_owned() } else { word.clone() };
+    let theirs: Vec<String> = theirs.iter().map(q35).collect();
     let (mut best, mut linux_best) = (0.0f64, 0.0f64);
     for _ in 0..ROUNDS {
         best = best.max(scale(&ours, &[])?);

@@ -152,7 +152,9 @@ async fn live(mut ctx: Ctx) {
     if ctx.thread.trace.is_traced() {
         trace::exiting(&mut ctx).await;
     }
-    let Ctx { thread, exit_code, .. } = ctx;
+    let (thread, exit_code) = (Arc::clone(&ctx.thread), ctx.exit_code);
+    // Its hold on the memory too: that is gone before anybody learns that the process is.
+    drop(ctx);
     exit::finish(thread, exit_code).await;
 }
 
