@@ -1,4 +1,4 @@
-//! The two thousand questions of `usertest`: Linux and the guest give the recorded answers.
+//! The questions of `usertest`: Linux and the guest give the recorded answers.
 
 use std::fs;
 use std::process::Command;
