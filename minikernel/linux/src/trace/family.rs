@@ -16,11 +16,15 @@ use crate::process::{Change, ExitStatus, Found, Process, Thread, WaitFor, hold_f
 use crate::signal::{SI_USER, SigInfo, Signal, send_to_process, send_to_thread};
 use crate::syscall::watch::TRACED;
 
-/// Makes `tracer` the tracer of `thread`. `EPERM` when it has one, or ends.
+/// Makes `tracer` the tracer of `thread`. `EPERM` when it has one, or one of them ends.
 fn link(thread: &Arc<Thread>, tracer: &Arc<Process>, seized: bool, options: Options) -> Result<(), Errno> {
     let user = UserContext::new(0, 0).map_err(|_| Errno::ENOMEM)?;
     let mut tracees = tracer.tracees.lock();
     tracees.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+    // Without a thread it has let go of its tracees, or is about to: nobody would let go of one that comes later.
+    if tracer.thread_count() == 0 {
+        return Err(Errno::EPERM);
+    }
     let mut state = thread.trace.state.lock();
     if thread.trace.is_traced() || thread.must_end() {
         return Err(Errno::EPERM);
