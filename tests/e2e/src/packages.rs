@@ -9,6 +9,17 @@ use anyhow::{Context, Result};
 
 use crate::{cache, succeed};
 
+/// A Python that runs scripts.
+pub const PYTHON: [&str; 7] = [
+    "python3.11-minimal",
+    "libpython3.11-minimal",
+    "libpython3.11-stdlib",
+    "libc6",
+    "zlib1g",
+    "libexpat1",
+    "libssl3",
+];
+
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 

@@ -5,7 +5,7 @@ use std::fs;
 use anyhow::Result;
 use isopod_e2e::image::{self, Image};
 use isopod_e2e::isopod::{Isopod, Outcome};
-use isopod_e2e::programs;
+use isopod_e2e::{packages, programs};
 
 /// Runs an image with the tests' common cache.
 fn run(image: &Image, arguments: &[&str]) -> Result<Outcome> {
@@ -167,17 +167,8 @@ fn script_file_with_an_interpreter_line() -> Result<()> {
 
 #[test]
 fn python_script() -> Result<()> {
-    let packages = [
-        "python3.11-minimal",
-        "libpython3.11-minimal",
-        "libpython3.11-stdlib",
-        "libc6",
-        "zlib1g",
-        "libexpat1",
-        "libssl3",
-    ];
     let script = fs::read(isopod_e2e::cache::workspace().join("tests/e2e/programs/script.py"))?;
-    let image = image::debian(&packages)?.files(&[("script.py", &script)]);
+    let image = image::debian(&packages::PYTHON)?.files(&[("script.py", &script)]);
     let expected = "json [0, 1, 2, 3, 4] grüße\nthreads ['5feceb66', '6b86b273', 'd4735e3a'] 8\nslept True True\n\
                     md5 08b87d4eb00a405b84c3374825a837e6\nfiles True True 1\nurandom 16\n";
     let reference = image.cached()?.reference();

@@ -4,17 +4,8 @@ use std::fs;
 
 use anyhow::Result;
 use isopod_e2e::isopod::Isopod;
+use isopod_e2e::packages::PYTHON;
 use isopod_e2e::{cache, image};
-
-const PYTHON: [&str; 7] = [
-    "python3.11-minimal",
-    "libpython3.11-minimal",
-    "libpython3.11-stdlib",
-    "libc6",
-    "zlib1g",
-    "libexpat1",
-    "libssl3",
-];
 
 /// What the script prints on Linux.
 const PYTHON_OUTPUT: &str = "\

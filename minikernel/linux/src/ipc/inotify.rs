@@ -339,13 +339,8 @@ impl FileOps for InotifyFile {
         argument: usize,
         memory: &mut dyn UserMemory,
     ) -> Result<usize> {
-        const FIONREAD: u32 = 0x541b;
-        if request != FIONREAD {
-            return Err(Errno::ENOTTY.into());
-        }
-        let bytes: usize = self.0.queue.lock().events.iter().map(Queued::size).sum();
-        memory.write(argument, &(bytes as i32).to_le_bytes())?;
-        Ok(0)
+        let waiting = || self.0.queue.lock().events.iter().map(Queued::size).sum();
+        super::bytes_waiting(request, argument, memory, waiting)
     }
 
     fn seeking(&self) -> Seeking {

@@ -12,11 +12,28 @@ pub mod sysv;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 
-use isopod_fs::file::{FileOps, OpenFile, OpenFlags};
-use isopod_fs::{DetachedInode, Errno};
+use isopod_fs::file::{FileOps, OpenFile, OpenFlags, UserMemory};
+use isopod_fs::{DetachedInode, Errno, Error};
 
 use crate::fail::errno;
 use crate::kernel;
+
+/// `FIONREAD` (`ioctl_tty(2)`, `pipe(7)`, `inotify(7)`): how many bytes can be read.
+pub const FIONREAD: u32 = 0x541b;
+
+/// The ioctl of a file that knows `FIONREAD` alone; `waiting` tells the bytes.
+fn bytes_waiting(
+    request: u32,
+    argument: usize,
+    memory: &mut dyn UserMemory,
+    waiting: impl FnOnce() -> usize,
+) -> Result<usize, Error> {
+    if request != FIONREAD {
+        return Err(Errno::ENOTTY.into());
+    }
+    memory.write(argument, &(waiting() as i32).to_le_bytes())?;
+    Ok(0)
+}
 
 /// An open file without a place in the tree, such as `anon_inode:[eventfd]`, of which `kind` is what follows the colon.
 pub fn anonymous_file(kind: &str, flags: OpenFlags, ops: Box<dyn FileOps>) -> Result<Arc<OpenFile>, Errno> {

@@ -27,6 +27,7 @@ pub use address::{ADDRESS_MAX, Address};
 pub use message::{Incoming, MessageFlags, Outgoing};
 use options::{OptionValue, Options};
 
+use crate::ipc::FIONREAD;
 use crate::kernel;
 use crate::process::Thread;
 
@@ -224,8 +225,6 @@ impl FileOps for SocketFile {
         argument: usize,
         memory: &mut dyn UserMemory,
     ) -> fs::Result<usize> {
-        /// `SIOCINQ`, too.
-        const FIONREAD: u32 = 0x541b;
         /// `TIOCOUTQ`, too.
         const SIOCOUTQ: u32 = 0x5411;
         let count = match request {

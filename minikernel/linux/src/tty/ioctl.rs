@@ -8,6 +8,7 @@ use zerocopy::IntoBytes;
 
 use super::termios::Termios;
 use super::{Terminal, job};
+use crate::ipc::FIONREAD;
 use crate::process;
 use crate::signal::Signal;
 
@@ -27,7 +28,6 @@ const TIOCOUTQ: u32 = 0x5411;
 const TIOCSTI: u32 = 0x5412;
 const TIOCGWINSZ: u32 = 0x5413;
 const TIOCSWINSZ: u32 = 0x5414;
-pub(super) const FIONREAD: u32 = 0x541b;
 const TIOCNOTTY: u32 = 0x5422;
 const TIOCSETD: u32 = 0x5423;
 const TIOCGETD: u32 = 0x5424;

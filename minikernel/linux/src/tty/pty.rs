@@ -16,6 +16,7 @@ use isopod_hal::sync::{Once, SpinLock};
 
 use super::terminal::Far;
 use super::{Terminal, ioctl, job};
+use crate::ipc::FIONREAD;
 use crate::kernel;
 use crate::process::{self, Resource};
 use crate::signal::Signal;
@@ -163,9 +164,7 @@ impl FileOps for Master {
                 job::signal_group(foreground, wanted.ok_or(Errno::EINVAL)?);
                 Ok(0)
             }
-            ioctl::FIONREAD => {
-                ioctl::put(memory, argument, self.terminal.lock().line.screen.bytes.len() as u32)
-            }
+            FIONREAD => ioctl::put(memory, argument, self.terminal.lock().line.screen.bytes.len() as u32),
             _ => ioctl::terminal(&self.terminal, true, file, request, argument, memory),
         }
     }

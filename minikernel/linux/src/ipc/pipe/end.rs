@@ -6,10 +6,8 @@ use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, UserMemory};
 use isopod_fs::{Errno, Result, Sink, Source};
 use isopod_hal::sync::wait::WaitQueue;
 
+use super::super::bytes_waiting;
 use super::Pipe;
-
-/// ioctl(2): bytes that can be read.
-const FIONREAD: u32 = 0x541b;
 
 /// What a description of a pipe does. A FIFO can be open for both directions at once.
 #[derive(Debug)]
@@ -116,12 +114,7 @@ impl FileOps for End {
         argument: usize,
         memory: &mut dyn UserMemory,
     ) -> Result<usize> {
-        if request != FIONREAD {
-            return Err(Errno::ENOTTY.into());
-        }
-        let length = self.pipe.state.lock().ring.len() as u32;
-        memory.write(argument, &length.to_le_bytes())?;
-        Ok(0)
+        bytes_waiting(request, argument, memory, || self.pipe.state.lock().ring.len())
     }
 }
 

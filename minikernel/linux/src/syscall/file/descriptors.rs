@@ -7,6 +7,7 @@ use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
 use isopod_hal::uaccess::{self, Fault};
 
 use crate::fail::{Attempt, SysResult};
+use crate::ipc::FIONREAD;
 use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
@@ -178,7 +179,6 @@ pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
     const FIOCLEX: u32 = 0x5451;
     const FIONCLEX: u32 = 0x5450;
     const FIONBIO: u32 = 0x5421;
-    const FIONREAD: u32 = 0x541b;
     let files = ctx.thread.files();
     let file = files.get(fd.0)?;
     match request {
