@@ -1,0 +1,10 @@
+//! TCP/IP of the guest kernel: interfaces, addresses and routes, the protocols above them, and nothing of Linux' sockets.
+//!
+//! No operation blocks and none reads a clock: what happens, happens at the moment that the caller names, in nanoseconds of the monotonic
+//! clock. So a test runs hours of a lossy network in a second. The wire formats are smoltcp's.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
