@@ -8,3 +8,6 @@
 extern crate alloc;
 #[cfg(test)]
 extern crate std;
+
+pub mod chunk;
+pub mod tcp;
