@@ -2,8 +2,9 @@
 
 use isopod_fs::Errno;
 
+use super::action::DefaultEffect;
 use super::{Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
-use crate::process::{Account, Change, Process, Resource, Thread, report_job};
+use crate::process::{Account, Change, Process, Resource, Thread, kill_process, report_job};
 use crate::trace;
 
 /// How many signals are queued for each real user's processes (`RLIMIT_SIGPENDING`), and POSIX timers, which will need one each.
@@ -64,20 +65,46 @@ fn send(
         pending.mark(signal);
         Ok(())
     })?;
-    match thread {
-        Some(thread) => thread.notice(),
-        // Whichever thread is stopped must hear of it.
-        None if signal == Signal::KILL => process.threads().iter().for_each(|thread| thread.notice()),
-        None if wants(about, SigSet::only(signal)) => about.notice(),
-        None => {
-            if let Some(thread) = process.threads().iter().find(|thread| wants(thread, SigSet::only(signal)))
-            {
-                thread.notice();
-            }
-        }
-    }
+    notice(process, thread, about, signal);
     process.signalled.wake_all();
     Ok(())
+}
+
+/// Tells whoever is to take a signal that waits: `thread`, or else `first` or another thread of the process.
+fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Signal) {
+    let another;
+    let taker = match thread {
+        Some(thread) => thread,
+        // Whichever thread is stopped must hear of it.
+        None if signal == Signal::KILL => {
+            return process.threads().iter().for_each(|thread| thread.notice());
+        }
+        None if wants(first, SigSet::only(signal)) => first,
+        None => {
+            another = process.threads().into_iter().find(|thread| wants(thread, SigSet::only(signal)));
+            let Some(taker) = &another else { return };
+            taker
+        }
+    };
+    if is_fatal(taker, signal) {
+        kill_process(process, signal);
+    } else {
+        taker.notice();
+    }
+}
+
+/// True when the signal ends the process as soon as it is sent, whatever `taker` does: also while it waits for nothing but the child that
+/// it made by vfork(2). One that dumps core is taken first, and so is one that a tracer is to see (`complete_signal`). SIGKILL is found by
+/// those who wait for it.
+fn is_fatal(taker: &Thread, signal: Signal) -> bool {
+    let process = taker.process();
+    signal != Signal::KILL
+        && signal.default_effect() == DefaultEffect::Terminate
+        && taker.actions.lock().get(signal).disposition == Disposition::Default
+        && !taker.signals.lock().mask.contains(signal)
+        && !taker.trace.is_traced()
+        && !process.job.is_stopped()
+        && !taker.must_end()
 }
 
 /// How many signals may wait for the thread's user.

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use libc::*;
 
-use super::helpers::{child, close, leave, must_open, now, put, status_of, wait_for};
+use super::helpers::{child, close, leave, must_open, now, pipe, put, status_of, wait_for};
 use crate::report::Report;
 use crate::sys;
 
@@ -336,6 +336,53 @@ fn signals(t: &mut Report) {
 }
 
 fn vfork(t: &mut Report) {
+    vfork_beside(t);
+    t.show("vfork_wait_ends_by_sigterm", status_of(|| end_of_vfork_wait(SIGTERM, 500)));
+    t.show("vfork_wait_ends_by_sigkill", status_of(|| end_of_vfork_wait(SIGKILL, 500)));
+    t.show("vfork_wait_outlasts_a_core_dump", status_of(|| end_of_vfork_wait(SIGQUIT, 20)));
+}
+
+/// The end of a process that waits for a child of vfork(2) when it gets a signal: at once, as far as `looks` at intervals of 10 ms show, or
+/// when that child ends, which `+100` says.
+fn end_of_vfork_wait(number: i32, looks: u32) -> i32 {
+    /// Says that it runs, and goes on until it is told to end.
+    extern "C" fn beside(ends: *mut c_void) -> i32 {
+        // SAFETY: the parent's memory stays as long as this child uses it.
+        let [tell, end] = unsafe { ends.cast::<[i32; 2]>().read() };
+        let mut byte = 0u8;
+        let _ = sys!(SYS_write, tell, &byte, 1);
+        let _ = sys!(SYS_read, end, &mut byte, 1);
+        0
+    }
+    // Who outlives its parent comes to this process.
+    sys!(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).expect("a reaper");
+    let ([runs, tell], [end, let_end]) = (pipe(), pipe());
+    let parent = child(|| {
+        let mut ends = [tell, end];
+        let stack = Pages::new(16, MAP_PRIVATE);
+        let top = (stack.address() + 16 * 4096) as *mut c_void;
+        let flags = CLONE_VM | CLONE_VFORK | SIGCHLD;
+        // SAFETY: the child has a stack of its own in memory that lives as long as either of the two.
+        unsafe { libc::clone(beside, top, flags, (&raw mut ends).cast()) };
+        0
+    });
+    let mut byte = 0u8;
+    sys!(SYS_read, runs, &mut byte, 1).expect("the child of vfork runs");
+    sys!(SYS_kill, parent, number).expect("a signal");
+    let mut status = 0;
+    let soon = (0..looks).any(|_| {
+        super::helpers::sleep_ms(10);
+        sys!(SYS_wait4, parent, &mut status, WNOHANG, 0) != Ok(0)
+    });
+    sys!(SYS_write, let_end, &byte, 1).expect("the child of vfork ends");
+    if !soon {
+        sys!(SYS_wait4, parent, &mut status, 0, 0).expect("the end of the parent");
+    }
+    while sys!(SYS_wait4, -1, 0, 0, 0).is_ok() {}
+    WTERMSIG(status) + if soon { 0 } else { 100 }
+}
+
+fn vfork_beside(t: &mut Report) {
     /// Sleeps, stores to the memory that it shares, and ends.
     extern "C" fn beside(made: *mut c_void) -> i32 {
         super::helpers::sleep_ms(50);

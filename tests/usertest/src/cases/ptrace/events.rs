@@ -68,7 +68,12 @@ pub(super) fn events(t: &mut Report) {
     t.show("exec_trap_info", info(pid));
     t.show("exec_trap_end", go(PTRACE_CONT, pid, 0));
     // Threads.
-    let pid = tracee(|| std::thread::spawn(|| 12).join().unwrap_or(0));
+    let pid = tracee(|| {
+        let status = std::thread::spawn(|| 12).join().unwrap_or(0);
+        // Of a thread of a process that ends as a whole that end would be told.
+        let _ = sys!(SYS_kill, sys!(SYS_getpid).unwrap_or(0), SIGSTOP);
+        status
+    });
     let _ = trace!(PTRACE_SETOPTIONS, pid, 0, PTRACE_O_TRACECLONE);
     t.show("thread_event", go(PTRACE_CONT, pid, 0));
     let thread = message(pid) as i32;
@@ -76,7 +81,8 @@ pub(super) fn events(t: &mut Report) {
     t.is("thread_in_proc", std::path::Path::new(&format!("/proc/{pid}/task/{thread}")).exists());
     let _ = trace!(PTRACE_CONT, pid, 0, 0);
     t.show("thread_end", go(PTRACE_CONT, thread, 0));
-    t.show("process_end", wait(pid));
+    t.show("process_stop", wait(pid));
+    t.show("process_end", go(PTRACE_CONT, pid, 0));
 }
 
 pub(super) fn ends(t: &mut Report) {
