@@ -57,6 +57,9 @@ pub struct Manifest {
     /// The kernel is process 1 itself: the command is process 2, and gets the signals that process 1 gets. Orphans are taken in and let go.
     #[cbor(n(14), default)]
     pub init: bool,
+    /// A debugger of the machine waits for the program's first instruction. Addresses are not randomised, as under any debugger.
+    #[cbor(n(15), default)]
+    pub debug: bool,
 }
 
 /// Numeric identity of the first process; names are resolved by the builder in the image's own passwd and group.
@@ -154,6 +157,7 @@ impl Default for Manifest {
             stdin: false,
             resources: Resources::default(),
             init: false,
+            debug: false,
         }
     }
 }

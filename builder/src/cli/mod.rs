@@ -2,6 +2,7 @@
 
 mod build;
 mod failure;
+mod gdb;
 mod options;
 mod progress;
 mod run;

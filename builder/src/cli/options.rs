@@ -159,6 +159,11 @@ pub(crate) struct MachineOptions {
     /// The command can be run by hand. Its console is the terminal, as plain text; Ctrl-A X ends it.
     #[arg(long)]
     pub print_cmd: bool,
+    /// Wait at the program's first instruction for a debugger, on this port of 127.0.0.1
+    ///
+    /// What to type into gdb is printed when the program stands there. The program lies where it always does, as under any debugger.
+    #[arg(long, value_name = "PORT", conflicts_with = "print_cmd", value_parser = clap::value_parser!(u16).range(1..))]
+    pub gdb: Option<u16>,
 }
 
 /// Memory of a machine for which nobody asked for another size, in bytes.

@@ -10,7 +10,7 @@ use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
 use super::options::{MachineOptions, OverrideOptions, SessionOptions, SourceOptions};
-use super::{Bars, Failure};
+use super::{Bars, Failure, gdb};
 use crate::engine::{EngineError, Streams, Vm};
 use crate::kernel;
 use crate::link::{self, Linked};
@@ -96,11 +96,11 @@ pub(crate) fn start(
         Boot::Linked { file, linked } => (file, linked.root.0, Root::Memory),
     };
     let file = File::open(image).map_err(StoreError::io("open", image))?;
-    if let Err(error) = prepare::check(file, offset, &manifest)
-        && !error.is_for_the_guest()
-    {
-        return Err(error.into());
-    }
+    let needs = match prepare::check(file, offset, &manifest) {
+        Ok(needs) => Some(needs),
+        Err(error) if error.is_for_the_guest() => None,
+        Err(error) => return Err(error.into()),
+    };
     let vm = machine(application, options, memory, store)?;
     let streams =
         Streams { stdin: manifest.stdin, terminal: manifest.terminal, stop_signal: manifest.stop_signal };
@@ -113,8 +113,11 @@ pub(crate) fn start(
         })?;
         return Ok(0);
     }
-    let manifest = Manifest { root, channel: Channel::Framed, ..manifest };
-    Ok(vm.run(&manifest.encode(), streams, store.state_dir())?)
+    let debug = options.gdb.is_some();
+    let manifest = Manifest { root, channel: Channel::Framed, debug, ..manifest };
+    let source = &application.info.source;
+    let debugger = options.gdb.map(|port| gdb::debugger(port, &vm.kernel, source, needs)).transpose()?;
+    Ok(vm.run(&manifest.encode(), streams, store.state_dir(), debugger)?)
 }
 
 fn machine(

@@ -47,6 +47,9 @@ pub enum EngineError {
         /// How much the machine has, in bytes.
         have: u64,
     },
+    /// The machine could not be brought to where a debugger can take over.
+    #[error("the machine cannot be stopped for a debugger: {0}")]
+    Debugger(io::Error),
     /// The state or cache failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -74,6 +77,7 @@ impl EngineError {
             Self::Protocol { .. } => {
                 "the image may have been linked by another version of Isopod: build it again"
             }
+            Self::Debugger(_) => "see whether another QEMU does better, or run it without --gdb",
             Self::Store(error) => return error.hint(),
             Self::Io(..) => "see whether this user may open more files and start more processes (ulimit -a)",
         };

@@ -3,6 +3,7 @@
 mod accelerator;
 mod child;
 mod conversation;
+mod debugger;
 mod error;
 mod outlet;
 mod probe;
@@ -22,6 +23,7 @@ use rustix::fs::MemfdFlags;
 
 pub use accelerator::{Acceleration, Accelerator};
 pub use conversation::{Conversation, Event, ProtocolError};
+pub use debugger::{Debugger, Stopped};
 pub use error::EngineError;
 pub use qemu::CommandLine;
 pub use relay::Streams;
@@ -66,11 +68,17 @@ impl Vm {
     /// Runs the machine until its application ends, and returns the application's exit status.
     ///
     /// `manifest` is the encoded manifest; it reaches QEMU in memory, as it may hold secrets. `state` is the directory that keeps
-    /// what was learnt of KVM. To be called from the main thread: the machine dies with the thread that started it.
+    /// what was learnt of KVM. A machine with a debugger stops at its program's first instruction. To be called from the main thread: the machine dies with the thread that started it.
     ///
     /// # Errors
     /// Whatever keeps the machine from running or lets it end before its application.
-    pub fn run(&self, manifest: &[u8], streams: Streams, state: &Path) -> Result<u8, EngineError> {
+    pub fn run(
+        &self,
+        manifest: &[u8],
+        streams: Streams,
+        state: &Path,
+        debugger: Option<Debugger>,
+    ) -> Result<u8, EngineError> {
         let qemu = find_qemu()?;
         let accelerator = self.acceleration.choose(&qemu, state)?;
         let manifest =
@@ -81,17 +89,31 @@ impl Vm {
 
         let manifest_path = inherited(&manifest);
         let console = Console::Socket(far_end.as_raw_fd());
-        let line = self.guest(accelerator, &manifest_path, console).command_line(&qemu);
+        let mut guest = self.guest(accelerator, &manifest_path, console);
+        guest.debug_socket = debugger.as_ref().map(Debugger::socket);
+        let line = guest.command_line(&qemu);
         let mut command = line.command();
         command.stdin(Stdio::null()).stdout(words).stderr(words_too);
 
+        let mut inherited = vec![manifest.into(), far_end.into()];
+        let mut misled = None;
+        if let Some(debugger) = debugger {
+            let started = channel.try_clone().and_then(|machine| debugger.start(machine));
+            let (failure, socket) = started.map_err(EngineError::Debugger)?;
+            inherited.push(socket);
+            misled = Some(failure);
+        }
         let mut relay = Relay::new(channel, machine, streams).map_err(EngineError::io("catch signals"))?;
         // Without input of its own the application cannot hear Ctrl-C: then it keeps its meaning for us.
         let raw = (streams.terminal && streams.stdin).then(RawMode::enter);
         let _restored = raw.transpose().map_err(|errno| EngineError::Io("set the terminal", errno.into()))?;
-        let mut child = Leashed::spawn(command, vec![manifest.into(), far_end.into()])
+        let mut child = Leashed::spawn(command, inherited)
             .map_err(|source| EngineError::Start { program: qemu, source })?;
         let end = relay.run().map_err(EngineError::io("pass on what the application writes"))?;
+        if let Some(Ok(error)) = misled.map(|failure| failure.try_recv()) {
+            child.kill().map_err(EngineError::io("stop QEMU"))?;
+            return Err(EngineError::Debugger(error));
+        }
         // Once the application has ended nothing in the machine is worth waiting for: its disk is read-only.
         match end {
             End::Exit(status) => Ok(status),
@@ -128,6 +150,7 @@ impl Vm {
             manifest,
             root: self.root.as_deref(),
             console,
+            debug_socket: None,
         }
     }
 }

@@ -27,6 +27,8 @@ pub(super) struct Guest<'a> {
     /// The EROFS image for the read-only disk; `None` where the kernel carries its root.
     pub root: Option<&'a Path>,
     pub console: Console,
+    /// A listening socket that QEMU inherits, where debuggers find the machine, which does not run before one tells it to.
+    pub debug_socket: Option<RawFd>,
 }
 
 /// Where the guest's first console port leads.
@@ -83,6 +85,10 @@ impl Guest<'_> {
             blockdev.push(comma_doubled(root.as_os_str()));
             line.add(["-blockdev".as_ref(), blockdev.as_os_str()]);
             line.add(["-device", &format!("{},drive=root", self.machine.device("virtio-blk"))]);
+        }
+        if let Some(fd) = self.debug_socket {
+            line.add(["-chardev", &format!("socket,id=debugger,fd={fd},server=on,wait=off")]);
+            line.add(["-gdb", "chardev:debugger", "-S"]);
         }
         line
     }
@@ -171,6 +177,7 @@ mod tests {
             manifest: Path::new("/m"),
             root: Some(root),
             console: Console::Stdio,
+            debug_socket: None,
         }
         .command_line(Path::new(PROGRAM))
     }

@@ -30,7 +30,7 @@ use crate::root::{RootError, erofs};
 /// The section that describes the image to Isopod itself. Not loaded.
 pub(super) const ABOUT: &[u8] = b".isopod.image";
 /// The section that is the kernel's symbol table.
-const SYMBOLS: &[u8] = b".isopod.symbols";
+pub(super) const SYMBOLS: &[u8] = b".isopod.symbols";
 /// The section that is the manifest.
 pub(super) const MANIFEST: &[u8] = b".isopod.manifest";
 /// The section that is the root.

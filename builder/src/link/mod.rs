@@ -14,5 +14,5 @@ mod symbols;
 pub use command::{CommandError, Overrides, Session, manifest};
 pub use error::LinkError;
 pub use image::{LIMIT, Payload, RootBytes, write};
-pub use open::{Linked, open};
+pub use open::{Linked, function, open};
 pub use output::Output;

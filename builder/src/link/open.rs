@@ -10,7 +10,8 @@ use object::read::elf::{FileHeader as _, SectionHeader as _};
 use object::read::{ReadCache, ReadRef};
 
 use super::directory::{BootDirectory, SECTION};
-use super::image::{ABOUT, MANIFEST, ROOT};
+use super::image::{ABOUT, MANIFEST, ROOT, SYMBOLS};
+use super::symbols;
 
 /// The largest description of an image that is read back, in bytes; `passwd` and `group` of an image are in it.
 const MAX_ABOUT: u64 = 64 << 20;
@@ -61,4 +62,19 @@ fn read<'a>(data: impl ReadRef<'a>) -> Option<Linked> {
         root: (start, size),
         end: directory.root.start.checked_add(directory.root.length)?,
     })
+}
+
+/// The address of the kernel's function `name` in a file that Isopod linked, if there is one.
+///
+/// # Errors
+/// When the file cannot be opened.
+pub fn function(path: &Path, name: &str) -> io::Result<Option<u64>> {
+    let data = &ReadCache::new(File::open(path)?);
+    let find = || {
+        let header = elf::FileHeader64::<LittleEndian>::parse(data).ok()?;
+        let table = header.sections(LittleEndian, data).ok()?;
+        let (_, section) = table.section_by_name(LittleEndian, SYMBOLS)?;
+        symbols::find(section.data(LittleEndian, data).ok()?, name)
+    };
+    Ok(find())
 }

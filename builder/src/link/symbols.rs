@@ -28,6 +28,18 @@ pub(super) fn table(kernel: &[u8]) -> Result<Vec<u8>, LinkError> {
     Ok([&(functions.len() as u32).to_le_bytes()[..], &pairs, &names].concat())
 }
 
+/// The address of the function `name` by such a table.
+pub(super) fn find(table: &[u8], name: &str) -> Option<u64> {
+    let (count, rest) = table.split_first_chunk::<4>()?;
+    let count = usize::try_from(u32::from_le_bytes(*count)).ok()?;
+    let (pairs, names) = rest.split_at_checked(count.checked_mul(8)?)?;
+    let halves = pairs.as_chunks::<4>().0.iter().copied().map(u32::from_le_bytes).collect::<Vec<_>>();
+    let ended = [name.as_bytes(), b"\0"].concat();
+    let is_named = |at: u32| names.get(at as usize..).is_some_and(|rest| rest.starts_with(&ended));
+    let [offset, _] = halves.as_chunks::<2>().0.iter().find(|[_, at]| is_named(*at))?;
+    Some(KERNEL_BASE + u64::from(*offset))
+}
+
 /// Functions by their offset, each offset once.
 fn functions(kernel: &[u8]) -> object::Result<Vec<(u32, String)>> {
     let header = elf::FileHeader64::parse(kernel)?;
@@ -45,4 +57,19 @@ fn functions(kernel: &[u8]) -> object::Result<Vec<(u32, String)>> {
     functions.sort();
     functions.dedup_by_key(|(offset, _)| *offset);
     Ok(functions)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn functions_are_found_by_their_whole_name() {
+        let table = table(crate::kernel::ELF).unwrap();
+        let found = find(&table, "isopod_program_begins").unwrap();
+        assert!(found > KERNEL_BASE && find(&table, "isopod_program_begin").is_none());
+        for damaged in [&table[..0], &table[..100]] {
+            assert_eq!(find(damaged, "isopod_program_begins"), None);
+        }
+    }
 }

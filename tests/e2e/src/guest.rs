@@ -18,18 +18,27 @@ pub struct Guest {
 impl Isopod {
     /// Starts it, without standard input.
     pub fn start(&self, arguments: &[&str]) -> Result<Guest> {
-        let mut process = self
-            .command(arguments)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()?;
-        let lines = BufReader::new(process.stdout.take().context("a pipe")?).lines();
-        Ok(Guest { process, lines })
+        Guest::spawn(&mut self.command(arguments))
+    }
+
+    /// As [`Isopod::start`]; what it writes to standard error are lines too.
+    pub fn start_heard(&self, arguments: &[&str]) -> Result<Guest> {
+        let command = self.command(arguments);
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "exec \"$0\" \"$@\" 2>&1"]).arg(command.get_program()).args(command.get_args());
+        shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        Guest::spawn(&mut shell)
     }
 }
 
 impl Guest {
+    fn spawn(command: &mut Command) -> Result<Self> {
+        let command = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut process = command.spawn()?;
+        let lines = BufReader::new(process.stdout.take().context("a pipe")?).lines();
+        Ok(Self { process, lines })
+    }
+
     /// The next line of the application's.
     pub fn line(&mut self) -> Result<String> {
         Ok(self.lines.next().context("the guest says nothing")??)

@@ -14,6 +14,8 @@ const DYNAMIC_MAX: u64 = 64 << 10;
 /// An executable or shared object.
 #[derive(Debug)]
 pub(super) struct Object {
+    /// Its `e_entry`.
+    pub entry: u64,
     /// Its `PT_INTERP`.
     pub interpreter: Option<Vec<u8>>,
     /// Its `DT_NEEDED`.
@@ -52,7 +54,8 @@ impl Reader<'_> {
             Some(segment) => Some(self.string(segment.p_offset)?),
             None => None,
         };
-        let mut object = Object { interpreter, needed: Vec::new(), rpath: None, runpath: None };
+        let mut object =
+            Object { entry: header.e_entry, interpreter, needed: Vec::new(), rpath: None, runpath: None };
         if let Some(segment) = segments.iter().find(|segment| segment.p_type == PT_DYNAMIC) {
             self.dynamic(segment, &segments, &mut object)?;
         }

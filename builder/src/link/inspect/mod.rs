@@ -25,6 +25,8 @@ const SCRIPTS_MAX: usize = 5;
 pub struct Needs {
     /// The program that `execve(2)` would start in the end: of a script, its interpreter.
     pub program: Vec<u8>,
+    /// Where that begins, as its file says (`e_entry`).
+    pub entry: u64,
     /// The scripts on the way to it, the first first.
     pub scripts: Vec<Vec<u8>>,
     /// The dynamic loader; `None` for a static program.
@@ -70,15 +72,22 @@ pub fn inspect(
             continue;
         }
         let object = Object::read(&entry, &path)?;
+        let entry_point = object.entry;
         let Some(loader) = object.interpreter.clone() else {
-            return Ok(Needs { program: path, scripts, loader: None, libraries: Vec::new() });
+            return Ok(Needs {
+                program: path,
+                entry: entry_point,
+                scripts,
+                loader: None,
+                libraries: Vec::new(),
+            });
         };
         let Ok(loader_entry) = files.open(&loader) else {
             return Err(InspectError::MissingLoader { path, loader });
         };
         Object::read(&loader_entry, &loader)?;
         let libraries = Search::new(files, env, &loader).closure(object, &path, &entry)?;
-        return Ok(Needs { program: path, scripts, loader: Some(loader), libraries });
+        return Ok(Needs { program: path, entry: entry_point, scripts, loader: Some(loader), libraries });
     }
 }
 

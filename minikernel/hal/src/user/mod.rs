@@ -70,6 +70,15 @@ const USER_FLAGS: u64 = 0x0025_4dd5;
 /// Flags that are always set in user mode: the fixed one and the interrupt flag.
 const FIXED_FLAGS: u64 = 0x202;
 
+/// Where a debugger of the whole machine stops it to learn that user code will begin at `first`, and the program itself at `own`, which differs where
+/// its loader goes before. It finds the place by this name, which the builder knows, and the arguments in `rdi` and `rsi`.
+// SAFETY: no other symbol has that name.
+#[unsafe(no_mangle)]
+#[inline(never)]
+pub extern "C" fn isopod_program_begins(first: u64, own: u64) {
+    core::hint::black_box((first, own));
+}
+
 /// Stores what this CPU still holds of the thread that it ran last, so that any CPU may run that thread next. To be called where a thread
 /// gives up the CPU.
 pub fn release() {

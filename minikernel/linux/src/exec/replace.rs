@@ -38,7 +38,7 @@ pub struct Program {
 }
 
 /// `ADDR_NO_RANDOMIZE` of personality(2): everything lies where it always does.
-const NO_RANDOMIZATION: u32 = 0x4_0000;
+pub const NO_RANDOMIZATION: u32 = 0x4_0000;
 /// What a program with more rights than its caller's does not take over of that (`PER_CLEAR_ON_SETID`): what makes it easier to attack.
 const CLEARED_PERSONALITY: u32 = NO_RANDOMIZATION | crate::mm::READ_IMPLIES_EXEC | 0x20_0000 | 0x10_0000;
 

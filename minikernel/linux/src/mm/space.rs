@@ -24,6 +24,15 @@ pub struct Start {
     pub auxiliary: Arc<[(u64, u64)]>,
 }
 
+impl Start {
+    /// Where the program itself begins, as the auxiliary vector says; 0 before there is one.
+    pub fn entry(&self) -> u64 {
+        /// auxvec.h
+        const AT_ENTRY: u64 = 9;
+        self.auxiliary.iter().find(|(key, _)| *key == AT_ENTRY).map_or(0, |(_, value)| *value)
+    }
+}
+
 /// The memory of a process; shared by its threads.
 #[derive(Debug)]
 pub struct AddressSpace {

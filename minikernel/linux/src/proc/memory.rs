@@ -10,14 +10,9 @@ use super::table::put;
 use super::text::Text;
 use crate::mm::{AddressSpace, FaultError, FaultKind, Vma, VmaFlags, describe};
 
-/// `AT_ENTRY` of auxvec.h.
-const ENTRY: u64 = 9;
-
 /// Where the program's code is: the area in which it began to run.
 pub(super) fn text_range(memory: &AddressSpace) -> Range<usize> {
-    let start = memory.start();
-    let entry = start.auxiliary.iter().find(|pair| pair.0 == ENTRY).map_or(0, |pair| pair.1 as usize);
-    memory.area_at(entry).map_or(0..0, |vma| vma.range())
+    memory.area_at(memory.start().entry() as usize).map_or(0..0, |vma| vma.range())
 }
 
 /// Adds the bytes in `range`, as far as they can be had.

@@ -92,7 +92,7 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
             if let Some(init) = &init {
                 init::start(init, Arc::clone(thread.process()));
             }
-            run::start_program(&thread, program);
+            run::start_program(&thread, program, manifest.debug);
         }
         Err(error) => {
             report(manifest, &error);

@@ -7,8 +7,10 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
+use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
+use isopod_hal::paging::Access;
 use isopod_hal::user::{self, Trap, UserContext};
 use isopod_hal::{clock, irq};
 
@@ -97,14 +99,18 @@ pub(super) fn start_child(thread: &Arc<Thread>, user: UserContext, set_tid: Opti
     });
 }
 
-/// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log.
-pub(super) fn start_program(thread: &Arc<Thread>, program: Program) {
-    let life = begin(Arc::clone(thread), program);
+/// Starts a thread that first loads `program`. If that cannot be, it ends with the status a shell would give, and says why in the log. One that is
+/// debugged lies where it always does, and the debugger is told before it begins.
+pub(super) fn start_program(thread: &Arc<Thread>, program: Program, debugged: bool) {
+    if debugged {
+        thread.personality.store(exec::NO_RANDOMIZATION, Ordering::Relaxed);
+    }
+    let life = begin(Arc::clone(thread), program, debugged);
     pids::register(thread);
     spawn(thread, life);
 }
 
-async fn begin(thread: Arc<Thread>, program: Program) {
+async fn begin(thread: Arc<Thread>, program: Program, debugged: bool) {
     let path = program.path.clone();
     let outcome = match UserContext::new(0, 0) {
         Ok(user) => {
@@ -114,9 +120,24 @@ async fn begin(thread: Arc<Thread>, program: Program) {
         Err(_) => Err(Errno::ENOMEM),
     };
     match outcome {
-        Ok(ctx) => live(ctx).await,
+        Ok(ctx) => {
+            if debugged {
+                meet_debugger(&ctx).await;
+            }
+            live(ctx).await;
+        }
         Err(errno) => exit::finish(thread, first::report_unloadable(&path, errno)).await,
     }
+}
+
+/// Tells the machine's debugger where the program begins. Its code is in memory then: a debugger cannot read or change what is not.
+async fn meet_debugger(ctx: &Ctx) {
+    let areas = ctx.memory.areas().unwrap_or_default();
+    for area in areas.iter().filter(|area| area.access.contains(Access::EXEC)) {
+        // A page that cannot be had is missed when it is used.
+        let _ = ctx.memory.fault_in(area.range(), FaultKind::Execute).await;
+    }
+    user::isopod_program_begins(ctx.user.regs.rip, ctx.memory.start().entry());
 }
 
 /// Starts a thread, known by its id, whose life is `life`.

@@ -1,0 +1,103 @@
+//! `isopod run --gdb`: a debugger of this host takes over at the program's first instruction.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::{programs, run_limited, succeed};
+
+/// A port that is free now.
+fn free_port() -> Result<String> {
+    Ok(TcpListener::bind("127.0.0.1:0")?.local_addr()?.port().to_string())
+}
+
+/// The address at which an ELF says that it begins.
+fn entry(file: &Path) -> Result<u64> {
+    let bytes = programs::bytes(file)?;
+    Ok(u64::from_le_bytes(bytes.get(24..32).context("a header")?.try_into()?))
+}
+
+/// Runs gdb as the hint of `isopod run --gdb` says, then these commands of its own, and returns what `isopod` said, what gdb said, and how
+/// the application ended.
+fn debug(options: &[&str], program: &Path, commands: &[&str]) -> Result<(String, String, Option<i32>)> {
+    let port = free_port()?;
+    let source = format!("elf:{}", program.display());
+    let arguments = [&["run", "--gdb", &port], options, &[&source, "one", "two"]].concat();
+    let mut guest = Isopod::shared().start_heard(&arguments)?;
+    let said = guest.line()?;
+    let hint = guest.line()?;
+    let line =
+        hint.strip_prefix("hint: in another terminal: gdb").with_context(|| format!("{said}\n{hint}"))?;
+    let commands: String = commands.iter().map(|command| format!(" -ex '{command}'")).collect();
+    let mut gdb = Command::new("sh");
+    gdb.args(["-c", &format!("exec gdb -nx -batch -ex 'set width 0'{line}{commands} 2>&1")]);
+    let finished = run_limited(&mut gdb, b"", Duration::from_mins(2))?;
+    Ok((said, String::from_utf8_lossy(&finished.stdout).into_owned(), guest.end()?))
+}
+
+#[test]
+fn a_static_program_waits_at_its_entry() -> Result<()> {
+    let program = programs::compile("gcc", "outside.c", &["-g", "-O0", "-static"])?;
+    let entry = entry(&program)?;
+    let commands = [
+        "info registers rip",
+        "break second",
+        "continue",
+        "print value",
+        "set variable value = 5",
+        "delete",
+        "continue",
+    ];
+    for options in [&[][..], &["--cpus", "2", "--init"]] {
+        let (said, gdb, status) = debug(options, &program, &commands)?;
+        assert!(said.ends_with(&format!("waits at its first instruction, {entry:#x}")), "{said}");
+        assert!(gdb.contains(&format!("rip            {entry:#x}")), "{gdb}");
+        // Three arguments, and the status that the debugger has made of them.
+        assert!(gdb.contains("$1 = 3\n"), "{gdb}");
+        assert_eq!(status, Some(50), "{gdb}");
+    }
+    Ok(())
+}
+
+#[test]
+fn a_dynamic_program_waits_at_its_loaders() -> Result<()> {
+    let program = programs::compile("gcc", "outside.c", &["-g", "-O0"])?;
+    let interpreter = succeed(
+        Command::new("sh")
+            .args(["-c", "readelf -l $0 | sed -n 's/.*interpreter: \\(.*\\)\\]/\\1/p'"])
+            .arg(&program),
+    )?;
+    let loader = String::from_utf8(interpreter)?;
+    let loader = entry(Path::new(loader.trim()))?;
+    let (said, gdb, status) = debug(
+        &[],
+        &program,
+        &["info registers rip", "hbreak second", "continue", "print value", "backtrace", "continue"],
+    )?;
+    let address = said.split_once("the first instruction of its loader, 0x").with_context(|| said.clone())?.1;
+    let address = u64::from_str_radix(address, 16)?;
+    assert_eq!(address % 4096, loader % 4096, "{said}");
+    assert!(gdb.contains(&format!("rip            {address:#x}")), "{gdb}");
+    assert!(gdb.contains("$1 = 3\n") && gdb.contains("in main ("), "{gdb}");
+    assert_eq!(status, Some(30), "{gdb}");
+    Ok(())
+}
+
+#[test]
+fn what_cannot_be_debugged_is_said() -> Result<()> {
+    let isopod = Isopod::shared();
+    let taken = TcpListener::bind("127.0.0.1:0")?;
+    let port = taken.local_addr()?.port().to_string();
+    isopod.run(&["run", "--gdb", &port, "elf:/bin/true"])?.expect_refusal("Address already in use");
+    isopod.run(&["run", "--gdb", "0", "elf:/bin/true"])?.expect_status(125);
+    isopod.run(&["run", "--gdb", "1234", "--print-cmd", "elf:/bin/true"])?.expect_status(125);
+    // A program that never begins.
+    let folder = tempfile::tempdir()?;
+    std::fs::create_dir(folder.path().join("bin"))?;
+    let source = format!("rootfs:{}", folder.path().display());
+    isopod.run(&["run", "--gdb", &free_port()?, &source, "/bin/missing"])?.expect_status(127);
+    Ok(())
+}
