@@ -1,11 +1,17 @@
 //! How a system call ends when it does not succeed.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::fmt;
+use core::pin::Pin;
 
 use isopod_fs::{Errno, Error, Wait};
+use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::uaccess::{Fault, FaultAt};
 use isopod_hal::user::Invalid;
+
+use crate::process::Ctx;
 
 /// What a system call returns: the value for `rax`, or why there is none.
 pub type SysResult = Result<usize, Fail>;
@@ -25,7 +31,6 @@ pub enum Fail {
 pub type Attempt<T = usize> = Result<T, Stop>;
 
 /// Why an attempt did not succeed.
-#[derive(Debug)]
 pub enum Stop {
     /// For good.
     Fail(Fail),
@@ -35,19 +40,89 @@ pub enum Stop {
     Wait(Wait),
     /// There is no memory, unless caches give way.
     Memory,
-    /// A file is not ready.
+    /// What it needs may come later.
     Later(Later),
     /// Much has been done: others get their turn.
     Turn,
+    /// It has begun, and this is the rest of it, which waits: it is not made again.
+    Rest(Rest),
 }
 
-/// A wait for a file, which a signal ends.
-#[derive(Debug)]
+/// The rest of a call. The lock, which nobody ever takes, lets it be shared.
+#[expect(missing_debug_implementations, reason = "a future has nothing to show")]
+pub struct Rest(SpinLock<Resting>);
+
+type Resting = Pin<Box<dyn Future<Output = SysResult> + Send>>;
+
+impl Rest {
+    /// What `future` does.
+    pub fn new(future: impl Future<Output = SysResult> + Send + 'static) -> Self {
+        Self(SpinLock::new(Box::pin(future)))
+    }
+
+    /// The future.
+    pub fn into_future(self) -> Resting {
+        self.0.into_inner()
+    }
+}
+
+impl fmt::Debug for Stop {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Fail(fail) => fail.fmt(f),
+            Self::Fault(fault) => fault.fmt(f),
+            Self::Wait(_) => f.write_str("Wait"),
+            Self::Memory => f.write_str("Memory"),
+            Self::Later(later) => later.fmt(f),
+            Self::Turn => f.write_str("Turn"),
+            Self::Rest(_) => f.write_str("Rest"),
+        }
+    }
+}
+
+/// A wait for a change after which the call is made again, which a signal ends.
 pub struct Later {
-    /// Woken when it may be ready.
-    pub queue: Arc<WaitQueue>,
+    /// Woken at each change.
+    pub queue: Arc<dyn Changing>,
     /// Until when it is waited for, in nanoseconds since boot.
     pub deadline: u64,
+    /// The result once that has passed.
+    pub late: Fail,
+    /// The result when a signal comes.
+    pub interrupted: Fail,
+}
+
+impl Later {
+    /// A call waits until `deadline`. A duration that it was given counts from its first attempt: the next ones find the deadline in
+    /// [`Ctx::resume_until`], which they must take once they have read all that they read.
+    pub fn until(ctx: &mut Ctx, queue: Arc<dyn Changing>, deadline: u64) -> Self {
+        ctx.resume_until = Some(deadline);
+        Self::new(queue, deadline)
+    }
+
+    /// As most calls wait: they fail with `EAGAIN` in the end. One that waits as long as it takes is made again after a signal (signal(7)).
+    pub fn new(queue: Arc<dyn Changing>, deadline: u64) -> Self {
+        let interrupted = if deadline == u64::MAX { Interrupted.into() } else { Errno::EINTR.into() };
+        Self { queue, deadline, late: Errno::EAGAIN.into(), interrupted }
+    }
+}
+
+impl fmt::Debug for Later {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Later").field("deadline", &self.deadline).finish_non_exhaustive()
+    }
+}
+
+/// What changes, and wakes a queue then.
+pub trait Changing: Send + Sync {
+    /// The queue.
+    fn queue(&self) -> &WaitQueue;
+}
+
+impl Changing for WaitQueue {
+    fn queue(&self) -> &WaitQueue {
+        self
+    }
 }
 
 impl From<Fail> for Stop {

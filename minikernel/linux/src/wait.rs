@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use core::future::{Future, poll_fn};
 use core::pin::{Pin, pin};
-use core::task::{Poll, Waker};
+use core::task::{Context, Poll, Waker};
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
@@ -42,8 +42,8 @@ pub fn pass(memory: &AddressSpace, stop: Stop) -> Passing<'_> {
             Stop::Memory if memory_pressure::reclaim() => {}
             Stop::Memory => return Err(Errno::ENOMEM.into()),
             Stop::Turn => sched::give_way().await,
-            // Only calls that can be made again by their number wait so (`syscall::handle`).
-            Stop::Later(_) => return Err(Errno::EAGAIN.into()),
+            // Only whole calls wait so (`syscall::handle`).
+            Stop::Later(_) | Stop::Rest(_) => return Err(Errno::EAGAIN.into()),
             Stop::Wait(mut wait) => {
                 (&mut wait).await;
                 return Ok(Some(wait));
@@ -109,6 +109,51 @@ impl<T> Handover<T> {
             }
             value.map_or(Poll::Pending, Poll::Ready)
         })
+    }
+}
+
+/// How a wait ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// What was waited for has come.
+    Woken,
+    /// A signal came first.
+    Interrupted,
+    /// The time came first.
+    TimedOut,
+}
+
+/// A wait until something is over, a signal comes, or the time; see [`Until::new`].
+#[expect(missing_debug_implementations, reason = "a future has nothing to show")]
+pub struct Until<'a> {
+    thread: &'a Thread,
+    sleep: sched::Sleep,
+    over: &'a mut (dyn FnMut(&Context<'_>) -> bool + Send),
+}
+
+impl<'a> Until<'a> {
+    /// `over` is asked at first and after each wake-up. When it says no, it has seen to it that the waker is woken once that may have changed.
+    pub fn new(
+        thread: &'a Thread,
+        deadline: u64,
+        over: &'a mut (dyn FnMut(&Context<'_>) -> bool + Send),
+    ) -> Self {
+        Self { thread, sleep: sched::sleep_until(deadline), over }
+    }
+}
+
+impl Future for Until<'_> {
+    type Output = Waited;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Waited> {
+        if (self.over)(context) {
+            return Poll::Ready(Waited::Woken);
+        }
+        if Pin::new(&mut self.sleep).poll(context).is_ready() {
+            return Poll::Ready(Waited::TimedOut);
+        }
+        // As in `interruptible`.
+        if self.thread.is_interrupted() { Poll::Ready(Waited::Interrupted) } else { Poll::Pending }
     }
 }
 

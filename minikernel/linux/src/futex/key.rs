@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 
 use isopod_fs::Errno;
 
+use crate::fail::{Attempt, Stop};
 use crate::mm::{AddressSpace, Backing, FaultError, FaultKind, page_down};
 
 /// Who can use a futex.
@@ -39,9 +40,9 @@ pub enum Key {
 }
 
 /// The key of the word at `address`. `EINVAL` when it is not aligned, `EFAULT` when nothing is there.
-pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Result<Key, Errno> {
+pub fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Attempt<Key> {
     if !address.is_multiple_of(size_of::<u32>()) {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
     let private = Key::Private { space: memory.id(), address, shared: scope == Scope::Shared };
     if scope == Scope::Private {
@@ -51,10 +52,7 @@ pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Re
     match &vma.backing {
         Backing::File(part) if !vma.is_private() => {
             // The page must exist: a word beyond the end of the file is nobody's.
-            memory
-                .fault_in(page_down(address)..address + 1, FaultKind::Read)
-                .await
-                .map_err(|error| errno(&error))?;
+            memory.fault(page_down(address), FaultKind::Read).map_err(stop)?;
             let about = part.inode.metadata().map_err(|error| error.errno().unwrap_or(Errno::EFAULT))?;
             let offset = part.offset + (address - vma.start) as u64;
             Ok(Key::Shared { device: about.device.encode(), inode: about.inode, offset })
@@ -64,9 +62,10 @@ pub async fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Re
     }
 }
 
-fn errno(error: &FaultError) -> Errno {
+fn stop(error: FaultError) -> Stop {
     match error {
-        FaultError::Memory => Errno::ENOMEM,
-        _ => Errno::EFAULT,
+        FaultError::Wait(wait) => Stop::Wait(wait),
+        FaultError::Memory => Stop::Memory,
+        _ => Errno::EFAULT.into(),
     }
 }

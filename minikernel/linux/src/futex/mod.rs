@@ -13,7 +13,7 @@ mod word;
 
 pub use claim::release_claimed;
 pub use key::{Key, Scope};
-pub use owned::{lock, requeue_to_lock, try_lock, unlock, wait_for_lock};
-pub use queue::{Waited, Word, requeue, wait, wait_any, wake};
+pub use owned::{enter_for_lock, lock, requeue_to_lock, try_lock, unlock, wait_for_lock};
+pub use queue::{Word, enter, enter_all, requeue, wait, wait_any, wake};
 pub use robust::{clear_and_wake, release_robust};
 pub use wake_op::{WakeOp, wake_op};

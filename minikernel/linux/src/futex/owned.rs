@@ -11,14 +11,13 @@ use isopod_hal::uaccess;
 
 use super::claim::Claim;
 use super::key::{Key, Scope, key};
-use super::queue::{Bucket, Pair, Place, Waited, lock as lock_bucket};
+use super::queue::{Bucket, Pair, Place, lock as lock_bucket};
 use super::robust::{OWNER_DIED, TID_MASK, WAITERS};
-use super::word::{Attempt, attempt, exchange};
-use crate::fail::Interrupted;
+use super::word::exchange;
+use crate::fail::{Attempt, Fail};
 use crate::mm::{AddressSpace, UserPtr};
 use crate::process::{Thread, find_thread};
-use crate::sched;
-use crate::wait::interruptible;
+use crate::wait::{Until, Waited, again};
 
 /// What came of a try to take a lock.
 enum Tried {
@@ -27,27 +26,21 @@ enum Tried {
     Owned(u32),
 }
 
-/// What a wait for a lock begins with.
-enum Begun {
-    Taken,
-    Waiting(Place),
-}
-
 /// Takes the lock for thread `tid` if it is free; otherwise marks that somebody waits (`futex_lock_pi_atomic`).
 fn take(bucket: &Bucket, key: Key, address: usize, tid: u32, more_wait: bool) -> Attempt<Tried> {
     let mut word = uaccess::user_load_u32(address)?;
     loop {
         if word & TID_MASK == tid {
-            return Ok(Err(Errno::EDEADLK));
+            return Err(Errno::EDEADLK.into());
         }
         let mut waiters = bucket.waiters.iter().filter(|(at, _)| *at == key);
         if let Some((_, first)) = waiters.next() {
             // Whoever waits there otherwise waits for something else.
-            let Some(claim) = &first.claim else { return Ok(Err(Errno::EINVAL)) };
+            let Some(claim) = &first.claim else { return Err(Errno::EINVAL.into()) };
             let owner = claim.owner.load(Ordering::Relaxed);
             let being_left = bucket.claims(key).any(|(_, claim)| claim.is_granted());
             let fits = owner != 0 && (being_left || owner == word & TID_MASK);
-            return Ok(if fits { Ok(Tried::Owned(owner)) } else { Err(Errno::EINVAL) });
+            return if fits { Ok(Tried::Owned(owner)) } else { Err(Errno::EINVAL.into()) };
         }
         let owner = word & TID_MASK;
         let wanted = match owner {
@@ -59,70 +52,51 @@ fn take(bucket: &Bucket, key: Key, address: usize, tid: u32, more_wait: bool) ->
             word = found;
             continue;
         }
-        return Ok(match owner {
+        return match owner {
             0 => Ok(Tried::Taken),
-            owner if find_thread(owner).is_none() => Err(Errno::ESRCH),
+            owner if find_thread(owner).is_none() => Err(Errno::ESRCH.into()),
             owner => Ok(Tried::Owned(owner)),
-        });
+        };
     }
 }
 
-/// Locks the futex for `thread`, or waits for it until `deadline`. `EDEADLK` if it, or who waits for it, has the lock.
-pub async fn lock(
+/// Locks the futex for `thread`, or takes a place in the queue for it. `EDEADLK` if it, or who waits for it, has the lock.
+pub fn lock(
     thread: &Arc<Thread>,
     memory: &Arc<AddressSpace>,
     address: usize,
     scope: Scope,
-    deadline: u64,
-) -> Result<Waited, Errno> {
-    let key = key(memory, address, scope).await?;
-    let begun = attempt(memory, || {
-        let mut bucket = lock_bucket(&key);
-        let owner = match take(&bucket, key, address, thread.tid(), false)? {
-            Ok(Tried::Owned(owner)) => owner,
-            Ok(Tried::Taken) => return Ok(Ok(Begun::Taken)),
-            Err(errno) => return Ok(Err(errno)),
-        };
-        if bucket.waiters.try_reserve(1).is_err() {
-            return Ok(Err(Errno::ENOMEM));
-        }
-        let claim = Claim::new(thread, None);
-        let entered = claim.begin(owner).and_then(|()| bucket.enter(key, 0, Some(claim)));
-        Ok(entered.map(Begun::Waiting))
-    })
-    .await?;
-    match begun {
-        Begun::Taken => Ok(Waited::Woken),
-        Begun::Waiting(place) => {
-            wait(thread, memory, address, &place, deadline).await.map(|(waited, _)| waited)
-        }
+) -> Attempt<Option<Place>> {
+    let key = key(memory, address, scope)?;
+    let mut bucket = lock_bucket(&key);
+    let Tried::Owned(owner) = take(&bucket, key, address, thread.tid(), false)? else { return Ok(None) };
+    if bucket.waiters.try_reserve(1).is_err() {
+        return Err(Errno::ENOMEM.into());
     }
+    let claim = Claim::new(thread, None);
+    claim.begin(owner)?;
+    Ok(Some(bucket.enter(key, 0, Some(claim))?))
 }
 
-/// Waits for the lock to be handed over. What was left by an owner that has ended is then taken. If the wait ended without the lock,
-/// where it ended comes with that.
-async fn wait(
-    thread: &Thread,
-    memory: &AddressSpace,
+/// Waits at a place for the lock at `address` to be handed over. What was left by an owner that has ended is then taken. If the wait ended
+/// without the lock, where it ended comes with that.
+pub async fn wait_for_lock(
+    thread: Arc<Thread>,
+    memory: Arc<AddressSpace>,
     address: usize,
-    place: &Place,
+    place: Place,
     deadline: u64,
-) -> Result<(Waited, Option<Key>), Errno> {
-    let outcome = interruptible(thread, sched::timeout_at(deadline, place.woken())).await;
+) -> Result<(Waited, Option<Key>), Fail> {
+    let waited = Until::new(&thread, deadline, &mut |context| place.poll_woken(context)).await;
     // What comes together with a signal or the time must not be lost.
-    let left = attempt(memory, || accept_or_leave(thread.tid(), address, place)).await?;
-    let waited = match outcome {
-        _ if left.is_none() => Waited::Woken,
-        Err(Interrupted) => Waited::Interrupted,
-        Ok(_) => Waited::TimedOut,
-    };
-    Ok((waited, left))
+    let left = again(&memory, || accept_or_leave(thread.tid(), address, &place)).await?;
+    Ok((if left.is_none() { Waited::Woken } else { waited }, left))
 }
 
 /// Ends a wait: takes what was granted, if it has been; if not, where the place was is the result.
 fn accept_or_leave(tid: u32, address: usize, place: &Place) -> Attempt<Option<Key>> {
     loop {
-        let Some(key) = place.0.state.lock().key else { return Ok(Ok(None)) };
+        let Some(key) = place.0.state.lock().key else { return Ok(None) };
         let mut bucket = lock_bucket(&key);
         // It may have been moved, or given the lock, meanwhile.
         if place.0.state.lock().key != Some(key) {
@@ -138,59 +112,48 @@ fn accept_or_leave(tid: u32, address: usize, place: &Place) -> Attempt<Option<Ke
         if let Some(claim) = &place.0.claim {
             claim.thread.awaited_owner.store(0, Ordering::Relaxed);
         }
-        return Ok(Ok((!granted).then_some(key)));
+        return Ok((!granted).then_some(key));
     }
 }
 
 /// Locks the futex for `thread` if it is free. `EAGAIN` if not.
-pub async fn try_lock(
-    thread: &Thread,
-    memory: &Arc<AddressSpace>,
-    address: usize,
-    scope: Scope,
-) -> Result<(), Errno> {
-    let key = key(memory, address, scope).await?;
-    match attempt(memory, || take(&lock_bucket(&key), key, address, thread.tid(), false)).await? {
+pub fn try_lock(thread: &Thread, memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Attempt<()> {
+    let key = key(memory, address, scope)?;
+    match take(&lock_bucket(&key), key, address, thread.tid(), false)? {
         Tried::Taken => Ok(()),
-        Tried::Owned(_) => Err(Errno::EAGAIN),
+        Tried::Owned(_) => Err(Errno::EAGAIN.into()),
     }
 }
 
 /// Hands the lock of `thread` to the next, if there is one. `EPERM` if it is not the owner.
-pub async fn unlock(
-    thread: &Thread,
-    memory: &Arc<AddressSpace>,
-    address: usize,
-    scope: Scope,
-) -> Result<(), Errno> {
+pub fn unlock(thread: &Thread, memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Attempt<()> {
     let tid = thread.tid();
-    if memory.read(UserPtr::<u32>::new(address)).await? & TID_MASK != tid {
-        return Err(Errno::EPERM);
+    if UserPtr::<u32>::new(address).get()? & TID_MASK != tid {
+        return Err(Errno::EPERM.into());
     }
-    let key = key(memory, address, scope).await?;
-    attempt(memory, || hand_over(tid, key, address)).await
+    hand_over(tid, key(memory, address, scope)?, address)
 }
 
 fn hand_over(tid: u32, key: Key, address: usize) -> Attempt<()> {
     let mut bucket = lock_bucket(&key);
     let word = uaccess::user_load_u32(address)?;
     if word & TID_MASK != tid {
-        return Ok(Err(Errno::EPERM));
+        return Err(Errno::EPERM.into());
     }
     if bucket.waiters.iter().any(|(at, waiter)| *at == key && waiter.claim.is_none()) {
-        return Ok(Err(Errno::EINVAL));
+        return Err(Errno::EINVAL.into());
     }
     let next = bucket.first_claim(key);
     let claim = next.as_ref().and_then(|next| next.claim.as_ref());
     if claim.is_some_and(|claim| claim.owner.load(Ordering::Relaxed) != tid) {
-        return Ok(Err(Errno::EINVAL));
+        return Err(Errno::EINVAL.into());
     }
     let new = claim.map_or(0, |claim| WAITERS | claim.thread.tid());
     // The owner's other threads may set the mark that somebody waits, and nothing else.
     let mut old = word;
     exchange(address, &mut old, |old| (old & TID_MASK == tid).then_some(new))?;
     if old & TID_MASK != tid {
-        return Ok(Err(Errno::EINVAL));
+        return Err(Errno::EINVAL.into());
     }
     if let (Some(next), Some(claim)) = (&next, claim) {
         bucket.remove(next);
@@ -198,64 +161,49 @@ fn hand_over(tid: u32, key: Key, address: usize) -> Attempt<()> {
         claim.thread.awaited_owner.store(0, Ordering::Relaxed);
         next.release();
     }
-    Ok(Ok(()))
+    Ok(())
 }
 
-/// Waits at one word, provided that it is `expected`, to be moved to the lock at `second`, and for that (`FUTEX_WAIT_REQUEUE_PI`). With
-/// [`Waited::Interrupted`] comes whether it had been moved by then.
-pub async fn wait_for_lock(
+/// A place at one word, provided that it is `expected`, to be moved to the lock at `second` (`FUTEX_WAIT_REQUEUE_PI`). With it comes the place's
+/// key, which it still has if it has not been moved.
+pub fn enter_for_lock(
     thread: &Arc<Thread>,
     memory: &Arc<AddressSpace>,
     (first, second): (usize, usize),
     scope: Scope,
     expected: u32,
-    deadline: u64,
-) -> Result<(Waited, bool), Errno> {
-    let target = key(memory, second, scope).await?;
-    let key = key(memory, first, scope).await?;
+) -> Attempt<(Place, Key)> {
+    let target = key(memory, second, scope)?;
+    let key = key(memory, first, scope)?;
     if key == target {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let place = attempt(memory, || {
-        let mut bucket = lock_bucket(&key);
-        if uaccess::user_load_u32(first)? != expected {
-            return Ok(Err(Errno::EAGAIN));
-        }
-        Ok(bucket.enter(key, 0, Some(Claim::new(thread, Some(target)))))
-    })
-    .await?;
-    let (waited, left) = wait(thread, memory, second, &place, deadline).await?;
-    Ok((waited, left != Some(key)))
+    let mut bucket = lock_bucket(&key);
+    if uaccess::user_load_u32(first)? != expected {
+        return Err(Errno::EAGAIN.into());
+    }
+    Ok((bucket.enter(key, 0, Some(Claim::new(thread, Some(target))))?, key))
 }
 
 /// Moves those who wait at `first` to the lock at `second`, which the first of them gets if it is free (`FUTEX_CMP_REQUEUE_PI`). Returns how
 /// many were woken or moved, at most one more than `moves`.
-pub async fn requeue_to_lock(
+pub fn requeue_to_lock(
     memory: &Arc<AddressSpace>,
     (first, second): (usize, usize),
     scope: Scope,
     moves: usize,
     expected: u32,
-) -> Result<usize, Errno> {
+) -> Attempt {
     if first == second {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let (source, target) = (key(memory, first, scope).await?, key(memory, second, scope).await?);
+    let (source, target) = (key(memory, first, scope)?, key(memory, second, scope)?);
     if source == target {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    attempt(memory, || try_requeue((first, source), (second, target), moves, expected)).await
-}
-
-fn try_requeue(
-    (first, source): (usize, Key),
-    (second, target): (usize, Key),
-    moves: usize,
-    expected: u32,
-) -> Attempt<usize> {
     let mut pair = Pair::lock(&source, &target);
     if uaccess::user_load_u32(first)? != expected {
-        return Ok(Err(Errno::EAGAIN));
+        return Err(Errno::EAGAIN.into());
     }
     let mut done = 0;
     let mut owner = None;
@@ -266,36 +214,35 @@ fn try_requeue(
             break;
         };
         let Some(claim) = waiter.claim.as_ref().filter(|claim| claim.target == Some(target)) else {
-            return Ok(if done > 0 { Ok(done) } else { Err(Errno::EINVAL) });
+            return if done > 0 { Ok(done) } else { Err(Errno::EINVAL.into()) };
         };
         let tid = claim.thread.tid();
         let tried = match owner {
-            Some(owner) => Ok(Tried::Owned(owner)),
+            Some(owner) => Tried::Owned(owner),
             None => take(pair.b(), target, second, tid, moves > 0)?,
         };
         match tried {
-            Ok(Tried::Taken) => {
+            Tried::Taken => {
                 pair.a().remove(&waiter);
                 waiter.release();
                 owner = Some(tid);
             }
-            Ok(Tried::Owned(current)) => {
+            Tried::Owned(current) => {
                 owner = Some(current);
                 if let Err(errno) = claim.begin(current) {
-                    return Ok(if done > 0 { Ok(done) } else { Err(errno) });
+                    return if done > 0 { Ok(done) } else { Err(errno.into()) };
                 }
                 if pair.b().waiters.try_reserve(1).is_err() {
-                    return Ok(Err(Errno::ENOMEM));
+                    return Err(Errno::ENOMEM.into());
                 }
                 pair.a().remove(&waiter);
                 waiter.state.lock().key = Some(target);
                 pair.b().waiters.push_back((target, waiter));
             }
-            Err(errno) => return Ok(Err(errno)),
         }
         done += 1;
     }
-    Ok(Ok(done))
+    Ok(done)
 }
 
 #[cfg(test)]
@@ -326,12 +273,17 @@ mod tests {
         thread: &'a Arc<Thread>,
         memory: &'a Arc<AddressSpace>,
         word: usize,
-    ) -> Task<'a, Result<Waited, Errno>> {
-        Task::new(lock(thread, memory, WORDS[word], Scope::Private, u64::MAX))
+    ) -> Task<'a, Result<Waited, Fail>> {
+        Task::new(async move {
+            let begun = again(memory, || lock(thread, memory, WORDS[word], Scope::Private)).await?;
+            let Some(place) = begun else { return Ok(Waited::Woken) };
+            let wait = wait_for_lock(Arc::clone(thread), Arc::clone(memory), WORDS[word], place, u64::MAX);
+            wait.await.map(|(waited, _)| waited)
+        })
     }
 
-    fn unlocked(thread: &Thread, memory: &Arc<AddressSpace>, word: usize) -> Result<(), Errno> {
-        match Task::new(unlock(thread, memory, WORDS[word], Scope::Private)).poll() {
+    fn unlocked(thread: &Thread, memory: &Arc<AddressSpace>, word: usize) -> Result<(), Fail> {
+        match Task::new(again(memory, || unlock(thread, memory, WORDS[word], Scope::Private))).poll() {
             Poll::Ready(outcome) => outcome,
             Poll::Pending => panic!("an unlock does not wait"),
         }
@@ -350,7 +302,7 @@ mod tests {
             assert_eq!(unlocked(&threads[owner], &memory, 0), Ok(()));
             assert_eq!(waits[next].poll(), Poll::Ready(Ok(Waited::Woken)));
         }
-        assert_eq!(unlocked(&threads[0], &memory, 0), Err(Errno::EPERM));
+        assert_eq!(unlocked(&threads[0], &memory, 0), Err(Errno::EPERM.into()));
         assert_eq!(unlocked(&threads[2], &memory, 0), Ok(()));
     }
 
@@ -363,7 +315,7 @@ mod tests {
         let mut first = locking(&threads[0], &memory, 1);
         let mut third = locking(&threads[2], &memory, 0);
         assert!(first.poll().is_pending() && third.poll().is_pending());
-        assert_eq!(locking(&threads[1], &memory, 0).poll(), Poll::Ready(Err(Errno::EDEADLK)));
+        assert_eq!(locking(&threads[1], &memory, 0).poll(), Poll::Ready(Err(Errno::EDEADLK.into())));
         super::super::release_claimed(&threads[1]);
         assert_eq!(first.poll(), Poll::Ready(Ok(Waited::Woken)));
         let word = uaccess::user_load_u32(WORDS[1]).unwrap();

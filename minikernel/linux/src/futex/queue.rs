@@ -3,9 +3,8 @@
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::future::{Future, poll_fn};
 use core::hash::{Hash, Hasher};
-use core::task::{Context, Poll, Waker};
+use core::task::{Context, Waker};
 
 use isopod_fs::Errno;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
@@ -13,12 +12,10 @@ use isopod_hal::uaccess;
 
 use super::claim::Claim;
 use super::key::{Key, Scope, key};
-use super::word::{Attempt, attempt};
-use crate::fail::Interrupted;
+use crate::fail::Attempt;
 use crate::mm::AddressSpace;
 use crate::process::Thread;
-use crate::sched;
-use crate::wait::interruptible;
+use crate::wait::{Until, Waited};
 
 #[cfg(all(test, loom))]
 mod models;
@@ -83,20 +80,16 @@ pub(super) fn lock(key: &Key) -> SpinLockGuard<'static, Bucket> {
 }
 
 /// A place in a bucket, given up when the wait ends.
-pub(super) struct Place(pub(super) Arc<Waiter>);
+#[derive(Debug)]
+pub struct Place(pub(super) Arc<Waiter>);
 
 impl Place {
     pub(super) fn is_woken(&self) -> bool {
         self.0.state.lock().key.is_none()
     }
 
-    /// Sleeps until it is woken.
-    pub(super) fn woken(&self) -> impl Future<Output = ()> {
-        poll_fn(|context| if self.poll_woken(context) { Poll::Ready(()) } else { Poll::Pending })
-    }
-
     /// True when it is woken; if not, it will be told.
-    fn poll_woken(&self, context: &Context<'_>) -> bool {
+    pub(super) fn poll_woken(&self, context: &Context<'_>) -> bool {
         let mut state = self.0.state.lock();
         let over = state.key.is_none() || self.0.claim.as_ref().is_some_and(Claim::is_granted);
         if !over {
@@ -125,40 +118,25 @@ impl Drop for Place {
     }
 }
 
-/// How a wait ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Waited {
-    /// Woken.
-    Woken,
-    /// A signal came first.
-    Interrupted,
-    /// The time came first.
-    TimedOut,
-}
-
-/// Waits until the word at `address` is woken, provided that it is `expected` now: `EAGAIN` otherwise. `deadline` is in
-/// nanoseconds since boot.
-pub async fn wait(
-    thread: &Arc<Thread>,
+/// A place at the word at `address`, provided that it is `expected` now: `EAGAIN` otherwise.
+pub fn enter(
     memory: &Arc<AddressSpace>,
     address: usize,
     scope: Scope,
     expected: u32,
     bits: u32,
-    deadline: u64,
-) -> Result<Waited, Errno> {
+) -> Attempt<Place> {
     if bits == 0 {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let key = key(memory, address, scope).await?;
-    let place = attempt(memory, || enqueue(key, address, expected, bits)).await?;
-    Ok(match interruptible(thread, sched::timeout_at(deadline, place.woken())).await {
-        Ok(Some(())) => Waited::Woken,
-        // A wake-up that came together with the signal or the time must not be lost.
-        _ if place.is_woken() => Waited::Woken,
-        Ok(None) => Waited::TimedOut,
-        Err(Interrupted) => Waited::Interrupted,
-    })
+    enqueue(key(memory, address, scope)?, address, expected, bits)
+}
+
+/// Waits until the place is woken. `deadline` is in nanoseconds since boot.
+pub async fn wait(thread: Arc<Thread>, place: Place, deadline: u64) -> Waited {
+    let waited = Until::new(&thread, deadline, &mut |context| place.poll_woken(context)).await;
+    // A wake-up that came together with the signal or the time must not be lost.
+    if place.is_woken() { Waited::Woken } else { waited }
 }
 
 /// A word to wait for, among others (`futex_waitv(2)`).
@@ -172,48 +150,45 @@ pub struct Word {
     pub expected: u32,
 }
 
-/// Waits until one of the words is woken, provided that all are as expected; `EAGAIN` otherwise. With [`Waited::Woken`] comes the last of
-/// those that were woken.
-pub async fn wait_any(
-    thread: &Thread,
-    memory: &Arc<AddressSpace>,
-    words: &[Word],
-    deadline: u64,
-) -> Result<(Waited, usize), Errno> {
+/// Places at all of the words, provided that they are as expected: `EAGAIN` otherwise. One that was woken meanwhile counts, and its place is then
+/// the last.
+pub fn enter_all(memory: &Arc<AddressSpace>, words: &[Word]) -> Attempt<Vec<Place>> {
     let mut places = Vec::new();
     places.try_reserve_exact(words.len()).map_err(|_| Errno::ENOMEM)?;
-    let woken = |places: &[Place]| places.iter().rposition(Place::is_woken);
     for word in words {
-        let key = key(memory, word.address, word.scope).await?;
-        match attempt(memory, || enqueue(key, word.address, word.expected, u32::MAX)).await {
+        match enter(memory, word.address, word.scope, word.expected, u32::MAX) {
             Ok(place) => places.push(place),
-            // One that was woken meanwhile counts.
-            Err(errno) => return woken(&places).map(|index| (Waited::Woken, index)).ok_or(errno),
+            Err(_) if places.iter().any(Place::is_woken) => break,
+            Err(stop) => return Err(stop),
         }
     }
-    let any = poll_fn(|context| {
-        // All of them, so that each knows whom to tell.
-        let mut over = false;
-        for place in &places {
-            over |= place.poll_woken(context);
-        }
-        if over { Poll::Ready(()) } else { Poll::Pending }
-    });
-    let outcome = interruptible(thread, sched::timeout_at(deadline, any)).await;
-    Ok(match (woken(&places), outcome) {
-        (Some(index), _) => (Waited::Woken, index),
-        (None, Err(Interrupted)) => (Waited::Interrupted, 0),
-        (None, Ok(_)) => (Waited::TimedOut, 0),
-    })
+    Ok(places)
+}
+
+/// Waits until one of the places is woken. With [`Waited::Woken`] comes the last of those that were.
+pub async fn wait_any(thread: Arc<Thread>, places: Vec<Place>, deadline: u64) -> (Waited, usize) {
+    let woken = |places: &[Place]| places.iter().rposition(Place::is_woken);
+    let mut waited = Waited::Woken;
+    if woken(&places).is_none() {
+        waited = Until::new(&thread, deadline, &mut |context| {
+            // All of them, so that each knows whom to tell.
+            places.iter().fold(false, |over, place| over | place.poll_woken(context))
+        })
+        .await;
+    }
+    match woken(&places) {
+        Some(index) => (Waited::Woken, index),
+        None => (waited, 0),
+    }
 }
 
 /// Looks at the word and takes a place, both under the bucket's lock.
 fn enqueue(key: Key, address: usize, expected: u32, bits: u32) -> Attempt<Place> {
     let mut bucket = lock(&key);
     if uaccess::user_load_u32(address)? != expected {
-        return Ok(Err(Errno::EAGAIN));
+        return Err(Errno::EAGAIN.into());
     }
-    Ok(bucket.enter(key, bits, None))
+    Ok(bucket.enter(key, bits, None)?)
 }
 
 impl Bucket {
@@ -274,18 +249,12 @@ impl Waiter {
 }
 
 /// Wakes up to `count` waiters; returns how many there were.
-pub async fn wake(
-    memory: &Arc<AddressSpace>,
-    address: usize,
-    scope: Scope,
-    count: usize,
-    bits: u32,
-) -> Result<usize, Errno> {
+pub fn wake(memory: &Arc<AddressSpace>, address: usize, scope: Scope, count: usize, bits: u32) -> Attempt {
     if bits == 0 {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let key = key(memory, address, scope).await?;
-    lock(&key).try_wake(key, count, bits)
+    let key = key(memory, address, scope)?;
+    Ok(lock(&key).try_wake(key, count, bits)?)
 }
 
 /// The locks of two buckets, taken in one order by everybody.
@@ -314,16 +283,16 @@ impl Pair {
 
 /// Wakes up to `wakes` waiters of one word and moves up to `moves` others to another (`FUTEX_CMP_REQUEUE`). With `expected` the first word must
 /// be that, or it is `EAGAIN`. Returns how many were woken, and how many moved.
-pub async fn requeue(
+pub fn requeue(
     memory: &Arc<AddressSpace>,
     from: usize,
     to: usize,
     scope: Scope,
-    (wakes, moves): (usize, usize),
+    counts: (usize, usize),
     expected: Option<u32>,
-) -> Result<(usize, usize), Errno> {
-    let (source, target) = (key(memory, from, scope).await?, key(memory, to, scope).await?);
-    attempt(memory, || try_requeue(source, target, from, (wakes, moves), expected)).await
+) -> Attempt<(usize, usize)> {
+    let (source, target) = (key(memory, from, scope)?, key(memory, to, scope)?);
+    try_requeue(source, target, from, counts, expected)
 }
 
 fn try_requeue(
@@ -337,12 +306,9 @@ fn try_requeue(
     if let Some(expected) = expected
         && uaccess::user_load_u32(from)? != expected
     {
-        return Ok(Err(Errno::EAGAIN));
+        return Err(Errno::EAGAIN.into());
     }
-    let woken = match pair.a().try_wake(source, wakes, u32::MAX) {
-        Ok(woken) => woken,
-        Err(errno) => return Ok(Err(errno)),
-    };
+    let woken = pair.a().try_wake(source, wakes, u32::MAX)?;
     let mut moved = 0;
     while moved < moves
         && source != target
@@ -353,5 +319,5 @@ fn try_requeue(
         pair.b().waiters.push_back((target, waiter));
         moved += 1;
     }
-    Ok(Ok((woken, moved)))
+    Ok((woken, moved))
 }

@@ -6,10 +6,12 @@ use core::sync::atomic::Ordering;
 use isopod_fs::Errno;
 use isopod_hal::uaccess;
 
-use super::word::{Attempt, attempt, exchange};
+use super::word::exchange;
 use super::{Scope, wake};
+use crate::fail::{Attempt, Fail};
 use crate::mm::{AddressSpace, UserPtr};
 use crate::process::Thread;
+use crate::wait::again;
 
 /// The owner's id in a robust futex.
 pub(super) const TID_MASK: u32 = 0x3fff_ffff;
@@ -26,7 +28,7 @@ const PI: u64 = 1;
 pub async fn clear_and_wake(memory: &Arc<AddressSpace>, address: usize) {
     // A bad address is the program's own loss; there is nobody to tell.
     if memory.write(UserPtr::new(address), &0u32).await.is_ok() {
-        let _ = wake(memory, address, Scope::Shared, 1, u32::MAX).await;
+        let _ = again(memory, || wake(memory, address, Scope::Shared, 1, u32::MAX)).await;
     }
 }
 
@@ -63,25 +65,25 @@ async fn release(
     entry: u64,
     offset: u64,
     pending: bool,
-) -> Result<(), Errno> {
+) -> Result<(), Fail> {
     let address = (entry & !PI).wrapping_add(offset) as usize;
     if !address.is_multiple_of(size_of::<u32>()) {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    let word = attempt(memory, || mark(thread.tid(), address)).await?;
+    let word = again(memory, || mark(thread.tid(), address)).await? as u32;
     let held = word & TID_MASK == thread.tid();
     // Without an owner it has been unlocked, but whoever did that, or was woken by it, may not have lived to tell the next
     // (`handle_futex_death`).
     let orphaned = pending && word & TID_MASK == 0;
     if entry & PI == 0 && (held && word & WAITERS != 0 || orphaned) {
-        wake(memory, address, Scope::Shared, 1, u32::MAX).await?;
+        again(memory, || wake(memory, address, Scope::Shared, 1, u32::MAX)).await?;
     }
     Ok(())
 }
 
 /// Replaces the thread as the owner by the mark. Returns the word as it was.
-fn mark(tid: u32, address: usize) -> Attempt<u32> {
+fn mark(tid: u32, address: usize) -> Attempt {
     let mut old = uaccess::user_load_u32(address)?;
     exchange(address, &mut old, |old| (old & TID_MASK == tid).then_some(old & WAITERS | OWNER_DIED))?;
-    Ok(Ok(old))
+    Ok(old as usize)
 }

@@ -5,9 +5,10 @@ use alloc::sync::Arc;
 use isopod_fs::Errno;
 use isopod_hal::uaccess;
 
-use super::key::{Key, Scope, key};
+use super::key::{Scope, key};
 use super::queue::Pair;
-use super::word::{Attempt, attempt, exchange};
+use super::word::exchange;
+use crate::fail::Attempt;
 use crate::mm::AddressSpace;
 
 /// What is done to the second word, and what its old value is compared with.
@@ -62,32 +63,21 @@ impl WakeOp {
 }
 
 /// Changes the second word, wakes waiters of the first, and, if the old value compares so, of the second. Returns how many.
-pub async fn wake_op(
+pub fn wake_op(
     memory: &Arc<AddressSpace>,
     first: usize,
     second: usize,
     scope: Scope,
     (wakes, wakes_second): (usize, usize),
     operation: WakeOp,
-) -> Result<usize, Errno> {
-    let (a, b) = (key(memory, first, scope).await?, key(memory, second, scope).await?);
-    attempt(memory, || try_wake_op(a, b, second, (wakes, wakes_second), operation)).await
-}
-
-fn try_wake_op(
-    a: Key,
-    b: Key,
-    second: usize,
-    (wakes, wakes_second): (usize, usize),
-    operation: WakeOp,
-) -> Attempt<usize> {
+) -> Attempt {
+    let (a, b) = (key(memory, first, scope)?, key(memory, second, scope)?);
     let mut pair = Pair::lock(&a, &b);
     let mut old = uaccess::user_load_u32(second)?;
     exchange(second, &mut old, |old| Some(operation.apply(old)))?;
     let second = if operation.holds(old) { wakes_second } else { 0 };
-    let woken = pair.a().try_wake(a, wakes, u32::MAX);
-    Ok(woken
-        .and_then(|woken| Ok(woken + if second > 0 { pair.b().try_wake(b, second, u32::MAX)? } else { 0 })))
+    let woken = pair.a().try_wake(a, wakes, u32::MAX)?;
+    Ok(woken + if second > 0 { pair.b().try_wake(b, second, u32::MAX)? } else { 0 })
 }
 
 #[cfg(test)]

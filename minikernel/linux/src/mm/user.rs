@@ -81,6 +81,11 @@ impl<T: FromBytes + IntoBytes> UserPtr<T> {
         Ok(value)
     }
 
+    /// Reads what may be null.
+    pub fn get_optional(self) -> Result<Option<T>, Fault> {
+        self.non_null().map(Self::get).transpose()
+    }
+
     /// Reads `count` values.
     pub fn get_array(self, count: usize) -> Attempt<Vec<T>> {
         let mut values = Vec::new();
@@ -100,6 +105,21 @@ impl<T: IntoBytes + Immutable> UserPtr<T> {
 }
 
 impl UserPtr<u8> {
+    /// Reads bytes.
+    pub fn get_bytes(self, into: &mut [u8]) -> Result<(), Fault> {
+        uaccess::copy_from_user(into, self.address).map_err(|at| at.fault)
+    }
+
+    /// As [`AddressSpace::check_zero_tail`].
+    pub fn has_zero_tail(self, known: usize, size: usize) -> Attempt<()> {
+        if size > PAGE_SIZE {
+            return Err(Errno::E2BIG.into());
+        }
+        let mut tail = alloc::vec![0; size.saturating_sub(known)];
+        Self::new(self.address.saturating_add(known)).get_bytes(&mut tail)?;
+        if tail.iter().any(|&byte| byte != 0) { Err(Errno::E2BIG.into()) } else { Ok(()) }
+    }
+
     /// Writes bytes.
     pub fn put_bytes(self, bytes: &[u8]) -> Result<(), Fault> {
         uaccess::copy_to_user(self.address, bytes).map_err(|at| at.fault)

@@ -3,7 +3,6 @@
 #[cfg(test)]
 mod tests;
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -16,7 +15,7 @@ use isopod_hal::{clock, irq};
 
 use super::{Thread, current, exit, first, pids};
 use crate::exec::{self, Program};
-use crate::fail::Restart;
+use crate::fail::{Restart, Stop};
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigSet};
 use crate::{memory_pressure, sched, syscall, trace};
@@ -34,8 +33,10 @@ pub struct Ctx {
     pub restart: Option<Restart>,
     /// Until when the call that is made again waits, if it does; see [`Restart::Until`].
     pub resume_until: Option<u64>,
+    /// What has stopped the call when it was tried at once.
+    pub stopped: Option<Stop>,
     /// How far the call has come that was stopped and is made again.
-    pub unfinished: Option<Box<syscall::Unfinished>>,
+    pub unfinished: Option<syscall::Unfinished>,
     /// The number of the system call that is being made, for `restart` and tracers; [`NO_CALL`](Self::NO_CALL) after anything else.
     pub call: u64,
     /// Its filters have let the call pass that is being made.
@@ -61,6 +62,7 @@ impl Ctx {
             user,
             restart: None,
             resume_until: None,
+            stopped: None,
             unfinished: None,
             call: Self::NO_CALL,
             passed: false,

@@ -4,8 +4,10 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Errno;
+use isopod_hal::sync::wait::WaitQueue;
 
 use super::{ExitStatus, Process, family};
+use crate::fail::Changing;
 use crate::signal::Signal;
 use crate::trace;
 
@@ -61,6 +63,13 @@ pub struct Found {
     pub child: Arc<Process>,
     /// What has happened.
     pub change: Change,
+}
+
+impl Changing for Process {
+    /// A child has changed.
+    fn queue(&self) -> &WaitQueue {
+        &self.child_changed
+    }
 }
 
 impl WaitFor {

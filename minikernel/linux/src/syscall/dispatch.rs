@@ -10,8 +10,7 @@ use isopod_hal::heap;
 
 use super::argument::put;
 use super::{Call, table, unfinished, unknown, watch};
-use crate::fail::{Attempt, Fail, Interrupted, Later, Restart, Stop, SysResult, in_register};
-use crate::poll::FOREVER;
+use crate::fail::{Attempt, Fail, Later, Restart, Stop, SysResult, in_register};
 use crate::process::Ctx;
 use crate::wait::{interruptible, pass};
 use crate::{host, kernel, memory_pressure, sched};
@@ -33,8 +32,11 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
     let result = match table::dispatch_now(ctx.call, ctx) {
         Some(Ok(value)) => Ok(value),
         Some(Err(Stop::Fail(fail))) => Err(fail),
-        // What was stopped has done nothing, or knows how much, and is made again.
-        Some(Err(_)) => return false,
+        // What was stopped has done nothing, or knows how much, and goes on.
+        Some(Err(stop)) => {
+            ctx.stopped = Some(stop);
+            return false;
+        }
         None => {
             ctx.must_wait = true;
             return false;
@@ -48,8 +50,8 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
 /// Makes the system call that the registers ask for.
 pub async fn handle(ctx: &mut Ctx) {
     take_number(ctx);
-    let tried = core::mem::take(&mut ctx.must_wait);
-    if tried {
+    let (tried, stopped) = (core::mem::take(&mut ctx.must_wait), ctx.stopped.take());
+    if tried || stopped.is_some() {
         ctx.passed = false;
     } else if kernel::watching() && !watch::enter(ctx).await {
         return watch::leave(ctx).await;
@@ -58,7 +60,11 @@ pub async fn handle(ctx: &mut Ctx) {
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
     let result = if memory_pressure::may_proceed(ctx, number) {
         let mut _waited;
-        let mut attempt = if tried { None } else { table::dispatch_now(number, ctx) };
+        let mut attempt = match stopped {
+            Some(stop) => Some(Err(stop)),
+            None if tried => None,
+            None => attempt_again(ctx, number),
+        };
         loop {
             let stop = match attempt {
                 None => break table::dispatch(number, ctx, arguments).await,
@@ -68,10 +74,11 @@ pub async fn handle(ctx: &mut Ctx) {
             attempt = match stop {
                 Stop::Fail(fail) => break Err(fail),
                 Stop::Later(later) => Some(wait_and_repeat(ctx, number, later).await),
+                Stop::Rest(rest) => break rest.into_future().await,
                 stop => match pass(&ctx.memory, stop).await {
                     Ok(wait) => {
                         _waited = wait;
-                        table::dispatch_now(number, ctx)
+                        attempt_again(ctx, number)
                     }
                     Err(fail) => Some(Err(fail.into())),
                 },
@@ -79,7 +86,7 @@ pub async fn handle(ctx: &mut Ctx) {
             if let Some(Err(Stop::Fail(_))) = attempt
                 && unfinished::end_early(ctx)
             {
-                attempt = table::dispatch_now(number, ctx);
+                attempt = attempt_again(ctx, number);
             }
         }
     } else {
@@ -89,7 +96,7 @@ pub async fn handle(ctx: &mut Ctx) {
             moved => Ok(moved),
         }
     };
-    ctx.moved = 0;
+    (ctx.moved, ctx.resume_until) = (0, None);
     let value = settle(ctx, result);
     if kernel::tracing() {
         trace(ctx, number, arguments, result, value);
@@ -101,7 +108,12 @@ pub async fn handle(ctx: &mut Ctx) {
     }
 }
 
-/// Waits for a file and makes the call again, until that is not for nothing. A signal ends the wait, as in [`until_ready`](crate::poll::until_ready).
+/// Makes the call, or goes on with what it has still to tell.
+fn attempt_again(ctx: &mut Ctx, number: u64) -> Option<Attempt> {
+    unfinished::go_on(ctx).or_else(|| table::dispatch_now(number, ctx))
+}
+
+/// Waits for a change and makes the call again, until that is not for nothing. A signal ends the wait, as in [`until_ready`](crate::poll::until_ready).
 fn wait_and_repeat(
     ctx: &mut Ctx,
     number: u64,
@@ -109,17 +121,15 @@ fn wait_and_repeat(
 ) -> Pin<Box<dyn Future<Output = Attempt> + Send + '_>> {
     Box::pin(async move {
         let thread = Arc::clone(&ctx.thread);
-        let changed = later.queue.until(|| match table::dispatch_now(number, ctx) {
+        let changed = later.queue.queue().until(|| match attempt_again(ctx, number) {
             Some(Err(Stop::Later(_))) => None,
             outcome => Some(outcome.unwrap_or(Err(Errno::ENOSYS.into()))),
         });
-        match interruptible(&thread, sched::timeout_at(later.deadline, changed)).await {
-            Ok(outcome) => outcome.unwrap_or(Err(Errno::EAGAIN.into())),
-            Err(Interrupted) if later.deadline == FOREVER => {
-                Err(Fail::Restart(Restart::UnlessHandled).into())
-            }
-            Err(Interrupted) => Err(Errno::EINTR.into()),
+        let outcome = interruptible(&thread, sched::timeout_at(later.deadline, changed)).await;
+        if let Ok(Some(outcome)) = outcome {
+            return outcome;
         }
+        Err(if outcome.is_ok() { later.late } else { later.interrupted }.into())
     })
 }
 

@@ -9,11 +9,12 @@ use isopod_hal::clock;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::Flags;
-use crate::fail::{Fail, Restart, SysResult};
-use crate::futex::{self, Scope, Waited, WakeOp, Word};
+use crate::fail::{Attempt, Fail, Rest, Restart, Stop, SysResult};
+use crate::futex::{self, Scope, WakeOp, Word};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx};
 use crate::time::Timespec;
+use crate::wait::Waited;
 
 const WAIT: u32 = 0;
 const WAKE: u32 = 1;
@@ -36,7 +37,7 @@ const CLOCK_REALTIME: u32 = 256;
 const ANY: u32 = u32::MAX;
 
 /// futex(2)
-pub async fn futex(
+pub fn futex(
     ctx: &mut Ctx,
     word: usize,
     operation: Flags,
@@ -44,7 +45,7 @@ pub async fn futex(
     timeout: UserPtr<Timespec>,
     second: usize,
     value3: u32,
-) -> SysResult {
+) -> Attempt {
     let scope = if operation.0 & PRIVATE != 0 { Scope::Private } else { Scope::Shared };
     let realtime = operation.0 & CLOCK_REALTIME != 0;
     let command = operation.0 & !(PRIVATE | CLOCK_REALTIME);
@@ -57,53 +58,56 @@ pub async fn futex(
     let memory = Arc::clone(&ctx.memory);
     match command {
         WAIT => {
-            let deadline = deadline(ctx, timeout, false, realtime).await?;
-            wait(ctx, word, scope, value, ANY, deadline).await
+            let deadline = deadline(ctx, timeout, false, realtime)?;
+            wait(ctx, word, scope, value, ANY, deadline)
         }
         WAIT_BITSET => {
-            let deadline = deadline(ctx, timeout, true, realtime).await?;
-            wait(ctx, word, scope, value, value3, deadline).await
+            let deadline = deadline(ctx, timeout, true, realtime)?;
+            wait(ctx, word, scope, value, value3, deadline)
         }
         // Linux wakes one waiter for a count of zero or less.
-        WAKE => Ok(futex::wake(&memory, word, scope, count.max(1) as usize, ANY).await?),
-        WAKE_BITSET => Ok(futex::wake(&memory, word, scope, count.max(1) as usize, value3).await?),
+        WAKE => futex::wake(&memory, word, scope, count.max(1) as usize, ANY),
+        WAKE_BITSET => futex::wake(&memory, word, scope, count.max(1) as usize, value3),
         REQUEUE | CMP_REQUEUE => {
             let (wakes, moves) = (non_negative(value)?, non_negative(value2 as u32)?);
             let expected = (command == CMP_REQUEUE).then_some(value3);
-            let (woken, moved) =
-                futex::requeue(&memory, word, second, scope, (wakes, moves), expected).await?;
+            let (woken, moved) = futex::requeue(&memory, word, second, scope, (wakes, moves), expected)?;
             // The man page says that FUTEX_REQUEUE counts only those it woke; the kernel counts both.
             Ok(woken + moved)
         }
         WAKE_OP => {
             let operation = WakeOp::decode(value3)?;
             let counts = (count.max(1) as usize, (value2 as i32).max(1) as usize);
-            Ok(futex::wake_op(&memory, word, second, scope, counts, operation).await?)
+            futex::wake_op(&memory, word, second, scope, counts, operation)
         }
         // The first of them always meant the time of day.
         LOCK_PI | LOCK_PI2 => {
-            let deadline = deadline(ctx, timeout, true, realtime || command == LOCK_PI).await?;
-            taken(futex::lock(&ctx.thread, &memory, word, scope, deadline).await?, Restart::Always.into())
+            let deadline = deadline(ctx, timeout, true, realtime || command == LOCK_PI)?;
+            let Some(place) = futex::lock(&ctx.thread, &memory, word, scope)? else { return Ok(0) };
+            let wait = futex::wait_for_lock(Arc::clone(&ctx.thread), memory, word, place, deadline);
+            Err(Stop::Rest(Rest::new(async move { taken(wait.await?.0, Restart::Always.into()) })))
         }
         UNLOCK_PI => {
-            futex::unlock(&ctx.thread, &memory, word, scope).await?;
+            futex::unlock(&ctx.thread, &memory, word, scope)?;
             Ok(0)
         }
         TRYLOCK_PI => {
-            futex::try_lock(&ctx.thread, &memory, word, scope).await?;
+            futex::try_lock(&ctx.thread, &memory, word, scope)?;
             Ok(0)
         }
         WAIT_REQUEUE_PI => {
-            let deadline = deadline(ctx, timeout, true, realtime).await?;
+            let deadline = deadline(ctx, timeout, true, realtime)?;
             if word == second {
                 return Err(Errno::EINVAL.into());
             }
-            let words = (word, second);
-            let wait = futex::wait_for_lock(&ctx.thread, &memory, words, scope, value, deadline);
-            let (waited, moved) = wait.await?;
-            // One who waits for the lock already cannot begin anew: the program must look where it is.
-            let interrupted = if moved { Errno::EAGAIN.into() } else { Restart::Always.into() };
-            taken(waited, interrupted)
+            let (place, key) = futex::enter_for_lock(&ctx.thread, &memory, (word, second), scope, value)?;
+            let wait = futex::wait_for_lock(Arc::clone(&ctx.thread), memory, second, place, deadline);
+            Err(Stop::Rest(Rest::new(async move {
+                let (waited, left) = wait.await?;
+                // One who waits for the lock already cannot begin anew: the program must look where it is.
+                let moved = left != Some(key);
+                taken(waited, if moved { Errno::EAGAIN.into() } else { Restart::Always.into() })
+            })))
         }
         CMP_REQUEUE_PI => {
             let (wakes, moves) = (non_negative(value)?, non_negative(value2 as u32)?);
@@ -111,13 +115,13 @@ pub async fn futex(
             if wakes != 1 {
                 return Err(Errno::EINVAL.into());
             }
-            Ok(futex::requeue_to_lock(&memory, (word, second), scope, moves, value3).await?)
+            futex::requeue_to_lock(&memory, (word, second), scope, moves, value3)
         }
         _ => Err(Errno::ENOSYS.into()),
     }
 }
 
-/// The result of a wait for a lock.
+/// The result of a wait.
 fn taken(waited: Waited, interrupted: Fail) -> SysResult {
     match waited {
         Waited::Woken => Ok(0),
@@ -137,14 +141,14 @@ pub struct UserWord {
 }
 
 /// `futex_waitv(2)`
-pub async fn futex_waitv(
+pub fn futex_waitv(
     ctx: &mut Ctx,
     words: UserPtr<UserWord>,
     count: u32,
     flags: Flags,
     timeout: UserPtr<Timespec>,
     clock: i32,
-) -> SysResult {
+) -> Attempt {
     const COUNT_MAX: u32 = 128;
     const CLOCK_REALTIME: i32 = 0;
     const CLOCK_MONOTONIC: i32 = 1;
@@ -157,12 +161,12 @@ pub async fn futex_waitv(
         if !matches!(clock, CLOCK_REALTIME | CLOCK_MONOTONIC) {
             return Err(Errno::EINVAL.into());
         }
-        until = deadline(ctx, timeout, true, clock == CLOCK_REALTIME).await?;
+        until = deadline(ctx, timeout, true, clock == CLOCK_REALTIME)?;
     }
     let mut wanted = Vec::new();
     wanted.try_reserve_exact(count as usize).map_err(|_| Errno::ENOMEM)?;
     for index in 0..count as usize {
-        let word = ctx.memory.read(words.element(index)).await?;
+        let word = words.element(index).get()?;
         let expected = u32::try_from(word.expected).map_err(|_| Errno::EINVAL)?;
         if word.flags & !PRIVATE != SIZE_U32 || word.reserved != 0 {
             return Err(Errno::EINVAL.into());
@@ -170,11 +174,14 @@ pub async fn futex_waitv(
         let scope = if word.flags & PRIVATE != 0 { Scope::Private } else { Scope::Shared };
         wanted.push(Word { address: word.address as usize, scope, expected });
     }
-    match futex::wait_any(&ctx.thread, &ctx.memory, &wanted, until).await? {
-        (Waited::Woken, index) => Ok(index),
-        (Waited::TimedOut, _) => Err(Errno::ETIMEDOUT.into()),
-        (Waited::Interrupted, _) => Err(Fail::Restart(Restart::UnlessHandled)),
-    }
+    let places = futex::enter_all(&ctx.memory, &wanted)?;
+    let wait = futex::wait_any(Arc::clone(&ctx.thread), places, until);
+    Err(Stop::Rest(Rest::new(async move {
+        match wait.await {
+            (Waited::Woken, index) => Ok(index),
+            (waited, _) => taken(waited, Restart::UnlessHandled.into()),
+        }
+    })))
 }
 
 fn non_negative(count: u32) -> Result<usize, Errno> {
@@ -182,19 +189,13 @@ fn non_negative(count: u32) -> Result<usize, Errno> {
 }
 
 /// The time-out as a point of time since boot: `FUTEX_WAIT` takes a duration, the others a point of their clock.
-async fn deadline(
-    ctx: &mut Ctx,
-    timeout: UserPtr<Timespec>,
-    absolute: bool,
-    realtime: bool,
-) -> Result<u64, Errno> {
-    let Some(timeout) = timeout.non_null() else { return Ok(u64::MAX) };
-    let time = ctx.memory.read(timeout).await?;
+fn deadline(ctx: &mut Ctx, timeout: UserPtr<Timespec>, absolute: bool, realtime: bool) -> Attempt<u64> {
+    let Some(time) = timeout.get_optional()? else { return Ok(u64::MAX) };
     if let Some(deadline) = ctx.resume_until.take() {
         return Ok(deadline);
     }
     if !absolute {
-        return time.deadline_from_now();
+        return Ok(time.deadline_from_now()?);
     }
     let point = time.to_ns()?;
     if !realtime {
@@ -203,14 +204,21 @@ async fn deadline(
     Ok(clock::monotonic_ns().saturating_add(point.saturating_sub(clock::realtime_ns())))
 }
 
-async fn wait(ctx: &Ctx, word: usize, scope: Scope, expected: u32, bits: u32, deadline: u64) -> SysResult {
-    match futex::wait(&ctx.thread, &ctx.memory, word, scope, expected, bits, deadline).await? {
-        Waited::Woken => Ok(0),
-        Waited::TimedOut => Err(Errno::ETIMEDOUT.into()),
-        Waited::Interrupted if deadline == u64::MAX => Err(Fail::Restart(Restart::UnlessHandled)),
+fn wait(ctx: &mut Ctx, word: usize, scope: Scope, expected: u32, bits: u32, deadline: u64) -> Attempt {
+    let place = match futex::enter(&ctx.memory, word, scope, expected, bits) {
+        Ok(place) => place,
+        Err(stop) => {
+            // If it is made again it waits no longer for that.
+            ctx.resume_until = (!matches!(stop, Stop::Fail(_))).then_some(deadline);
+            return Err(stop);
+        }
+    };
+    let wait = futex::wait(Arc::clone(&ctx.thread), place, deadline);
+    Err(Stop::Rest(Rest::new(async move {
         // With a time-out a handler ends it, whatever SA_RESTART says (`futex_wait`, ERESTART_RESTARTBLOCK).
-        Waited::Interrupted => Err(Fail::Restart(Restart::Until(deadline))),
-    }
+        let restart = if deadline == u64::MAX { Restart::UnlessHandled } else { Restart::Until(deadline) };
+        taken(wait.await, restart.into())
+    })))
 }
 
 /// Bytes of `struct robust_list_head`.
@@ -226,12 +234,12 @@ pub fn set_robust_list(ctx: &mut Ctx, head: usize, length: usize) -> SysResult {
 }
 
 /// `get_robust_list(2)`
-pub async fn get_robust_list(ctx: &mut Ctx, tid: u32, head: UserPtr<u64>, length: UserPtr<u64>) -> SysResult {
+pub fn get_robust_list(ctx: &mut Ctx, tid: u32, head: UserPtr<u64>, length: UserPtr<u64>) -> Attempt {
     let target = match tid {
         0 => Arc::clone(&ctx.thread),
         tid => process::find_thread(tid).ok_or(Errno::ESRCH)?,
     };
-    ctx.memory.write(length, &(ROBUST_HEAD as u64)).await?;
-    ctx.memory.write(head, &(target.robust_list.load(Ordering::Relaxed) as u64)).await?;
+    length.put(&(ROBUST_HEAD as u64))?;
+    head.put(&(target.robust_list.load(Ordering::Relaxed) as u64))?;
     Ok(0)
 }

@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::fail::SysResult;
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, IdSet, Identity};
 
@@ -152,30 +152,20 @@ pub fn setresgid(ctx: &mut Ctx, real: u32, effective: u32, saved: u32) -> SysRes
 }
 
 /// getresuid(2)
-pub async fn getresuid(
-    ctx: &mut Ctx,
-    real: UserPtr<u32>,
-    effective: UserPtr<u32>,
-    saved: UserPtr<u32>,
-) -> SysResult {
+pub fn getresuid(ctx: &mut Ctx, real: UserPtr<u32>, effective: UserPtr<u32>, saved: UserPtr<u32>) -> Attempt {
     let ids = ctx.thread.identity().users;
-    write_three(ctx, [real, effective, saved], [ids.real, ids.effective, ids.saved]).await
+    write_three([real, effective, saved], [ids.real, ids.effective, ids.saved])
 }
 
 /// getresgid(2)
-pub async fn getresgid(
-    ctx: &mut Ctx,
-    real: UserPtr<u32>,
-    effective: UserPtr<u32>,
-    saved: UserPtr<u32>,
-) -> SysResult {
+pub fn getresgid(ctx: &mut Ctx, real: UserPtr<u32>, effective: UserPtr<u32>, saved: UserPtr<u32>) -> Attempt {
     let ids = ctx.thread.identity().groups;
-    write_three(ctx, [real, effective, saved], [ids.real, ids.effective, ids.saved]).await
+    write_three([real, effective, saved], [ids.real, ids.effective, ids.saved])
 }
 
-async fn write_three(ctx: &Ctx, to: [UserPtr<u32>; 3], ids: [u32; 3]) -> SysResult {
+fn write_three(to: [UserPtr<u32>; 3], ids: [u32; 3]) -> Attempt {
     for (to, id) in to.into_iter().zip(ids) {
-        ctx.memory.write(to, &id).await?;
+        to.put(&id)?;
     }
     Ok(0)
 }
@@ -205,7 +195,7 @@ pub fn setfsgid(ctx: &mut Ctx, gid: u32) -> SysResult {
 }
 
 /// getgroups(2)
-pub async fn getgroups(ctx: &mut Ctx, size: i32, list: UserPtr<u32>) -> SysResult {
+pub fn getgroups(ctx: &mut Ctx, size: i32, list: UserPtr<u32>) -> Attempt {
     let groups = Arc::clone(&ctx.thread.identity().supplementary);
     let size = usize::try_from(size).map_err(|_| Errno::EINVAL)?;
     if size == 0 {
@@ -214,25 +204,25 @@ pub async fn getgroups(ctx: &mut Ctx, size: i32, list: UserPtr<u32>) -> SysResul
     if size < groups.len() {
         return Err(Errno::EINVAL.into());
     }
-    ctx.memory.write_bytes(list.address(), groups.as_bytes()).await?;
+    list.cast::<u8>().put_bytes(groups.as_bytes())?;
     Ok(groups.len())
 }
 
 /// setgroups(2)
-pub async fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> SysResult {
+pub fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> Attempt {
     if !ctx.thread.identity().capable(Capabilities::SETGID) {
         return Err(Errno::EPERM.into());
     }
     if size > GROUPS_MAX {
         return Err(Errno::EINVAL.into());
     }
-    let mut groups: Vec<u32> = ctx.memory.read_array(list, size).await?;
+    let mut groups: Vec<u32> = list.get_array(size)?;
     groups.sort_unstable();
     let groups = Arc::new(groups);
-    change(ctx, &mut |identity| {
+    Ok(change(ctx, &mut |identity| {
         identity.supplementary = Arc::clone(&groups);
         Ok(())
-    })
+    })?)
 }
 
 /// `struct __user_cap_header_struct`
@@ -249,24 +239,24 @@ const VERSION_3: u32 = 0x2008_0522;
 const VERSION_1: u32 = 0x1998_0330;
 
 /// How many words of each set the header's version has. An unknown version is answered with the preferred one and `EINVAL`.
-async fn capability_words(ctx: &Ctx, header: UserPtr<CapHeader>) -> Result<(CapHeader, usize), Errno> {
+fn capability_words(header: UserPtr<CapHeader>) -> Attempt<(CapHeader, usize)> {
     const VERSION_2: u32 = 0x2007_1026;
-    let found = ctx.memory.read(header).await?;
+    let found = header.get()?;
     match found.version {
         VERSION_1 => Ok((found, 1)),
         VERSION_2 | VERSION_3 => Ok((found, 2)),
         _ => {
-            ctx.memory.write(header.cast::<u32>(), &VERSION_3).await?;
-            Err(Errno::EINVAL)
+            header.cast::<u32>().put(&VERSION_3)?;
+            Err(Errno::EINVAL.into())
         }
     }
 }
 
 /// capget(2)
-pub async fn capget(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> SysResult {
-    let (found, words) = match capability_words(ctx, header).await {
+pub fn capget(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> Attempt {
+    let (found, words) = match capability_words(header) {
         // Asking which version is preferred, with no data, succeeds.
-        Err(Errno::EINVAL) if data.is_null() => return Ok(0),
+        Err(Stop::Fail(_)) if data.is_null() => return Ok(0),
         other => other?,
     };
     let pid = u32::try_from(found.pid).map_err(|_| Errno::EINVAL)?;
@@ -282,24 +272,24 @@ pub async fn capget(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u3
             out[word * 3 + set] = (bits >> (32 * word)) as u32;
         }
     }
-    ctx.memory.write_bytes(data.address(), &out.as_bytes()[..words * 12]).await?;
+    data.cast::<u8>().put_bytes(&out.as_bytes()[..words * 12])?;
     Ok(0)
 }
 
 /// capset(2)
-pub async fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> SysResult {
-    let (found, words) = capability_words(ctx, header).await?;
+pub fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u32; 6]>) -> Attempt {
+    let (found, words) = capability_words(header)?;
     if found.pid != 0 && found.pid != ctx.thread.tid() as i32 {
         return Err(Errno::EPERM.into());
     }
     let mut raw = [0u32; 6];
-    ctx.memory.read_bytes(data.address(), &mut raw.as_mut_bytes()[..words * 12]).await?;
+    data.cast().get_bytes(&mut raw.as_mut_bytes()[..words * 12])?;
     let set = |index: usize| {
         Capabilities::from_bits_retain(u64::from(raw[index]) | u64::from(raw[index + 3]) << 32)
             .intersection(crate::process::ALL_CAPABILITIES)
     };
     let (effective, permitted, inheritable) = (set(0), set(1), set(2));
-    change(ctx, &mut |identity| {
+    Ok(change(ctx, &mut |identity| {
         let may_add = identity.capable(Capabilities::SETPCAP);
         let sets = &mut identity.capabilities;
         let added = inheritable.difference(sets.inheritable);
@@ -315,5 +305,5 @@ pub async fn capset(ctx: &mut Ctx, header: UserPtr<CapHeader>, data: UserPtr<[u3
         sets.inheritable = inheritable;
         sets.ambient = sets.ambient.intersection(permitted).intersection(inheritable);
         Ok(())
-    })
+    })?)
 }

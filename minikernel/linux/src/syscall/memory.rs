@@ -9,7 +9,7 @@ use isopod_fs::{Errno, Seals};
 use isopod_hal::paging::Access;
 
 use super::argument::{Fd, Flags};
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::kernel;
 use crate::mm::{
     Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, READ_IMPLIES_EXEC, UserPtr,
@@ -240,9 +240,9 @@ pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysR
 }
 
 /// mincore(2)
-pub async fn mincore(ctx: &mut Ctx, address: usize, length: usize, vector: UserPtr<u8>) -> SysResult {
+pub fn mincore(ctx: &mut Ctx, address: usize, length: usize, vector: UserPtr<u8>) -> Attempt {
     let pages = ctx.memory.resident_pages(address, length)?;
-    ctx.memory.write_bytes(vector.address(), &pages).await?;
+    vector.put_bytes(&pages)?;
     Ok(0)
 }
 

@@ -9,8 +9,10 @@
 //! }
 //! ```
 //!
-//! Handlers that wait, or touch user memory (which may have to be paged in), are `async`. A call that is not in the
-//! table fails with `ENOSYS` and is counted.
+//! A handler that touches user memory, which may have to be paged in, is an attempt that what is missing stops ([`Attempt`](crate::fail::Attempt)):
+//! it is made again, or only its reply ([`unfinished::reply`]). One that waits has the rest of it as a future ([`Rest`](crate::fail::Rest)), or is
+//! made again after a change ([`Later`](crate::fail::Later)); few are `async` as a whole, each state of which costs bytes. A call that is not in
+//! the table fails with `ENOSYS` and is counted.
 
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one shape, those that cannot fail too")]
 

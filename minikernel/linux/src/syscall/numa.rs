@@ -7,8 +7,8 @@ use isopod_hal::PAGE_SIZE;
 
 use super::argument::Flags;
 use super::process::named_thread;
-use crate::fail::{Attempt, Stop, SysResult};
-use crate::mm::{FaultKind, UserPtr, page_down, page_up};
+use crate::fail::{Attempt, Stop};
+use crate::mm::{AddressSpace, FaultKind, UserPtr, page_down, page_up};
 use crate::process::{Ctx, With};
 
 const DEFAULT: u32 = 0;
@@ -180,7 +180,7 @@ pub fn migrate_pages(ctx: &mut Ctx, pid: u32, count: usize, old: UserPtr<u64>, n
 }
 
 /// `move_pages(2)`: tells where pages are, which is where they are to be.
-pub async fn move_pages(
+pub fn move_pages(
     ctx: &mut Ctx,
     pid: u32,
     count: usize,
@@ -188,29 +188,49 @@ pub async fn move_pages(
     wanted: UserPtr<i32>,
     status: UserPtr<i32>,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
+    /// After so many pages others get a turn.
+    const STEP: usize = 64;
     check_move(ctx, flags.0, 0)?;
     let target = named_thread(ctx, pid)?;
     if !ctx.thread.may_inspect(&target, With::RealIds) {
         return Err(Errno::EPERM.into());
     }
     let memory = target.process().memory();
-    for index in 0..count {
-        let page = page_down(ctx.memory.read(pages.element(index)).await? as usize);
-        if let Some(wanted) = wanted.non_null()
-            && ctx.memory.read(wanted.element(index)).await? != 0
-        {
-            return Err(Errno::ENODEV.into());
+    let from = core::mem::take(&mut ctx.moved);
+    for index in from..count {
+        if index > from && index.is_multiple_of(STEP) {
+            ctx.moved = index;
+            return Err(Stop::Turn);
         }
-        let absent = |errno: Errno| -i32::from(errno.number());
-        let there = match memory.area_at(page) {
-            None => absent(Errno::EFAULT),
-            Some(_) => {
-                memory.with_page(page, FaultKind::Read, &mut |_| 0).map_or(absent(Errno::ENOENT), |_| 0)
-            }
-        };
-        ctx.memory.write(status.element(index), &there).await?;
-        crate::sched::give_way().await;
+        let wanted = wanted.non_null().map(|wanted| wanted.element(index));
+        if let Err(stop) = tell_node(&memory, pages.element(index), wanted, status.element(index)) {
+            // What was stopped goes on there.
+            ctx.moved = if matches!(stop, Stop::Fail(_)) { 0 } else { index };
+            return Err(stop);
+        }
     }
     Ok(0)
+}
+
+/// Tells where one page is.
+fn tell_node(
+    memory: &AddressSpace,
+    page: UserPtr<u64>,
+    wanted: Option<UserPtr<i32>>,
+    status: UserPtr<i32>,
+) -> Attempt<()> {
+    let page = page_down(page.get()? as usize);
+    if let Some(wanted) = wanted
+        && wanted.get()? != 0
+    {
+        return Err(Errno::ENODEV.into());
+    }
+    let absent = |errno: Errno| -i32::from(errno.number());
+    let there = match memory.area_at(page) {
+        None => absent(Errno::EFAULT),
+        Some(_) => memory.with_page(page, FaultKind::Read, &mut |_| 0).map_or(absent(Errno::ENOENT), |_| 0),
+    };
+    status.put(&there)?;
+    Ok(())
 }

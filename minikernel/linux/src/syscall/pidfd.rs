@@ -6,7 +6,7 @@ use isopod_fs::file::OpenFlags;
 use super::argument::{Fd, Flags, SignalNumber};
 use super::file::open::install;
 use super::signals;
-use crate::fail::SysResult;
+use crate::fail::{Attempt, SysResult};
 use crate::ipc::pidfd::{new_pidfd, process_of};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, With};
@@ -27,13 +27,13 @@ pub fn pidfd_open(ctx: &mut Ctx, pid: i32, flags: Flags) -> SysResult {
 }
 
 /// `pidfd_send_signal(2)`
-pub async fn pidfd_send_signal(
+pub fn pidfd_send_signal(
     ctx: &mut Ctx,
     fd: Fd,
     number: SignalNumber,
     info: UserPtr<SigInfo>,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     if flags.0 != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -41,7 +41,7 @@ pub async fn pidfd_send_signal(
     if target.status().is_some() && process::find_process(target.pid).is_none() {
         return Err(Errno::ESRCH.into());
     }
-    signals::send_through_descriptor(ctx, &target, number, info).await
+    signals::send_through_descriptor(ctx, &target, number, info)
 }
 
 /// `pidfd_getfd(2)`

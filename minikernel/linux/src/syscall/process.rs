@@ -12,7 +12,7 @@ use zerocopy::IntoBytes;
 use super::argument::{Fd, Flags, UserPath};
 use super::path::at;
 use crate::exec::{self, Program};
-use crate::fail::SysResult;
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
 use crate::sched;
@@ -226,7 +226,7 @@ pub fn set_tid_address(ctx: &mut Ctx, address: usize) -> SysResult {
 }
 
 /// `arch_prctl(2)`
-pub async fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> SysResult {
+pub fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> Attempt {
     const SET_GS: u32 = 0x1001;
     const SET_FS: u32 = 0x1002;
     const GET_FS: u32 = 0x1003;
@@ -236,7 +236,7 @@ pub async fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> SysResult {
         SET_GS => ctx.user.set_gs_base(address),
         GET_FS | GET_GS => {
             let base = if code == GET_FS { ctx.user.fs_base() } else { ctx.user.gs_base() };
-            ctx.memory.write(UserPtr::new(address as usize), &base).await?;
+            UserPtr::new(address as usize).put(&base)?;
             true
         }
         _ => return Err(Errno::EINVAL.into()),
@@ -331,20 +331,20 @@ pub async fn sched_yield(_: &mut Ctx) -> SysResult {
 }
 
 /// `sched_getaffinity(2)`: the system call returns how many bytes it wrote.
-pub async fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
+pub fn sched_getaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> Attempt {
     if size.saturating_mul(8) < cpu::count() || !size.is_multiple_of(size_of::<u64>()) {
         return Err(Errno::EINVAL.into());
     }
     let cpus = sched::present(named_thread(ctx, pid)?.affinity());
     let bits = cpus.to_le_bytes();
-    ctx.memory.write_bytes(mask.address(), &bits).await?;
+    mask.cast::<u8>().put_bytes(&bits)?;
     Ok(bits.len())
 }
 
 /// `sched_setaffinity(2)`: a mask without any CPU that exists is refused. A thread that may not stay where it is leaves at once.
-pub async fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> SysResult {
+pub fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserPtr<u8>) -> Attempt {
     let mut bits = [0u8; 8];
-    ctx.memory.read_bytes(mask.address(), &mut bits[..size.min(8)]).await?;
+    mask.get_bytes(&mut bits[..size.min(8)])?;
     let thread = named_thread(ctx, pid)?;
     super::priority::may_schedule(ctx, &thread)?;
     let wanted = u64::from_le_bytes(bits);
@@ -352,26 +352,28 @@ pub async fn sched_setaffinity(ctx: &mut Ctx, pid: u32, size: usize, mask: UserP
         return Err(Errno::EINVAL.into());
     }
     if let Some(task) = thread.task() {
+        let before = task.affinity();
         task.set_affinity(wanted);
-    }
-    if sched::is_due() {
-        sched::yield_now().await;
+        if before != task.affinity() {
+            // Made again, wherever that is, it changes nothing.
+            return Err(Stop::Turn);
+        }
     }
     Ok(0)
 }
 
 /// getcpu(2)
-pub async fn getcpu(ctx: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> SysResult {
+pub fn getcpu(_: &mut Ctx, cpu: UserPtr<u32>, node: UserPtr<u32>) -> Attempt {
     if let Some(cpu) = cpu.non_null() {
-        ctx.memory.write(cpu, &(cpu::id() as u32)).await?;
+        cpu.put(&(cpu::id() as u32))?;
     }
     if let Some(node) = node.non_null() {
-        ctx.memory.write(node, &0).await?;
+        node.put(&0)?;
     }
     Ok(0)
 }
 
 /// prctl(2)
-pub async fn prctl(ctx: &mut Ctx, option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> SysResult {
-    super::prctl::control(ctx, option, [arg2, arg3, arg4, arg5]).await
+pub fn prctl(ctx: &mut Ctx, option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) -> Attempt {
+    super::prctl::control(ctx, option, [arg2, arg3, arg4, arg5])
 }

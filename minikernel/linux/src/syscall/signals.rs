@@ -6,6 +6,7 @@ use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::SignalNumber;
+use super::unfinished::reply;
 use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Process, Thread};
@@ -127,7 +128,7 @@ pub fn rt_sigprocmask(ctx: &mut Ctx, how: i32, set: UserPtr<u64>, old: UserPtr<u
 }
 
 /// `rt_sigpending(2)`
-pub async fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> SysResult {
+pub fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> Attempt {
     if size > SET_SIZE {
         return Err(Errno::EINVAL.into());
     }
@@ -135,7 +136,7 @@ pub async fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> Sys
         let own = ctx.thread.signals.lock();
         own.pending.set().union(ctx.thread.process().pending.lock().set()).intersection(own.mask)
     };
-    ctx.memory.write_bytes(set.address(), &pending.bits().to_le_bytes()[..size]).await?;
+    set.cast::<u8>().put_bytes(&pending.bits().to_le_bytes()[..size])?;
     Ok(0)
 }
 
@@ -197,25 +198,17 @@ pub async fn rt_sigtimedwait(
 }
 
 /// sigaltstack(2)
-pub async fn sigaltstack(
-    ctx: &mut Ctx,
-    new: UserPtr<StackDescription>,
-    old: UserPtr<StackDescription>,
-) -> SysResult {
+pub fn sigaltstack(ctx: &mut Ctx, new: UserPtr<StackDescription>, old: UserPtr<StackDescription>) -> Attempt {
     let pointer = ctx.user.regs.rsp;
     let before = ctx.thread.signals.lock().stack;
-    if let Some(new) = new.non_null() {
-        let wanted = ctx.memory.read(new).await?;
+    if let Some(wanted) = new.get_optional()? {
         if before.contains(pointer) {
             return Err(Errno::EPERM.into());
         }
         let stack = wanted.wanted()?;
         ctx.thread.signals.lock().stack = stack;
     }
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &StackDescription::of(before, pointer)).await?;
-    }
-    Ok(0)
+    reply(ctx, Ok(0), &[(old.address(), StackDescription::of(before, pointer).as_bytes())])
 }
 
 /// kill(2)
@@ -322,31 +315,31 @@ fn signal_thread(ctx: &Ctx, tgid: Option<u32>, tid: u32, number: SignalNumber) -
 }
 
 /// The information that a program makes up itself. Pretending to be the kernel or `kill` is refused, but to oneself.
-async fn own_info(
+fn own_info(
     ctx: &Ctx,
     number: SignalNumber,
     info: UserPtr<SigInfo>,
     tgid: u32,
-) -> Result<(Signal, SigInfo), Errno> {
-    let found = ctx.memory.read(info).await?.made_up(number.0);
+) -> Attempt<(Signal, SigInfo)> {
+    let found = info.get()?.made_up(number.0);
     if (found.code >= 0 || found.code == signal::SI_TKILL) && tgid != ctx.thread.process().pid {
-        return Err(Errno::EPERM);
+        return Err(Errno::EPERM.into());
     }
     Ok((signal(number)?, found))
 }
 
 /// Sends a signal to a process known by a descriptor, with an information of the caller's own if there is one.
-pub(super) async fn send_through_descriptor(
+pub(super) fn send_through_descriptor(
     ctx: &Ctx,
     target: &Process,
     number: SignalNumber,
     info: UserPtr<SigInfo>,
-) -> SysResult {
+) -> Attempt {
     if let Some(place) = info.non_null() {
-        if ctx.memory.read(place).await?.signal != number.0 {
+        if place.get()?.signal != number.0 {
             return Err(Errno::EINVAL.into());
         }
-        let (signal, info) = own_info(ctx, number, place, target.pid).await?;
+        let (signal, info) = own_info(ctx, number, place, target.pid)?;
         check_may_signal(ctx, target, Some(signal))?;
         signal::send_to_process(target, signal, info)?;
         return Ok(0);
@@ -358,13 +351,8 @@ pub(super) async fn send_through_descriptor(
 }
 
 /// `rt_sigqueueinfo(2)`
-pub async fn rt_sigqueueinfo(
-    ctx: &mut Ctx,
-    tgid: u32,
-    number: SignalNumber,
-    info: UserPtr<SigInfo>,
-) -> SysResult {
-    let (signal, info) = own_info(ctx, number, info, tgid).await?;
+pub fn rt_sigqueueinfo(ctx: &mut Ctx, tgid: u32, number: SignalNumber, info: UserPtr<SigInfo>) -> Attempt {
+    let (signal, info) = own_info(ctx, number, info, tgid)?;
     let target = process::find_process(tgid).ok_or(Errno::ESRCH)?;
     check_may_signal(ctx, &target, Some(signal))?;
     signal::send_to_process(&target, signal, info)?;
@@ -372,14 +360,14 @@ pub async fn rt_sigqueueinfo(
 }
 
 /// `rt_tgsigqueueinfo(2)`
-pub async fn rt_tgsigqueueinfo(
+pub fn rt_tgsigqueueinfo(
     ctx: &mut Ctx,
     tgid: u32,
     tid: u32,
     number: SignalNumber,
     info: UserPtr<SigInfo>,
-) -> SysResult {
-    let (signal, info) = own_info(ctx, number, info, tgid).await?;
+) -> Attempt {
+    let (signal, info) = own_info(ctx, number, info, tgid)?;
     let target = target_thread(Some(tgid), tid)?;
     check_may_signal(ctx, target.process(), Some(signal))?;
     signal::send_to_thread(&target, signal, info)?;

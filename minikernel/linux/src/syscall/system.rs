@@ -8,11 +8,11 @@ use isopod_hal::{clock, memory_stats};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::{Flags, OutBytes};
-use crate::fail::SysResult;
+use super::unfinished::reply;
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Limit, Process, Resource};
-use crate::sched;
 use crate::signal::Signal;
 use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval};
 
@@ -32,7 +32,7 @@ pub struct UtsName {
 }
 
 /// uname(2). The release is that of the Linux whose interface this is; C libraries refuse to run on one they think too old.
-pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
+pub fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> Attempt {
     const LINUX32: u32 = 8;
     const EXECUTION_DOMAIN: u32 = 0xff;
     let field = |text: &[u8]| {
@@ -51,36 +51,36 @@ pub async fn uname(ctx: &mut Ctx, buffer: UserPtr<UtsName>) -> SysResult {
         machine: field(if persona == LINUX32 { b"i686" } else { b"x86_64" }),
         domain: field(&kernel::domain_name()),
     };
-    ctx.memory.write(buffer, &name).await?;
+    buffer.put(&name)?;
     Ok(0)
 }
 
 /// sethostname(2)
-pub async fn sethostname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
-    kernel::set_hostname(new_name(ctx, name, length, &mut [0; NAME_LENGTH]).await?);
+pub fn sethostname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> Attempt {
+    kernel::set_hostname(new_name(ctx, name, length, &mut [0; NAME_LENGTH])?);
     Ok(0)
 }
 
 /// setdomainname(2)
-pub async fn setdomainname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> SysResult {
-    kernel::set_domain_name(new_name(ctx, name, length, &mut [0; NAME_LENGTH]).await?);
+pub fn setdomainname(ctx: &mut Ctx, name: UserPtr<u8>, length: usize) -> Attempt {
+    kernel::set_domain_name(new_name(ctx, name, length, &mut [0; NAME_LENGTH])?);
     Ok(0)
 }
 
 /// Reads a new name of the machine, which only an administrator may give.
-async fn new_name<'a>(
+fn new_name<'a>(
     ctx: &Ctx,
     name: UserPtr<u8>,
     length: usize,
     room: &'a mut [u8; NAME_LENGTH],
-) -> Result<&'a [u8], Errno> {
+) -> Attempt<&'a [u8]> {
     if !ctx.thread.identity().capable(Capabilities::SYS_ADMIN) {
-        return Err(Errno::EPERM);
+        return Err(Errno::EPERM.into());
     }
     if length >= NAME_LENGTH {
-        return Err(Errno::EINVAL);
+        return Err(Errno::EINVAL.into());
     }
-    ctx.memory.read_bytes(name.address(), &mut room[..length]).await?;
+    name.get_bytes(&mut room[..length])?;
     Ok(&room[..length])
 }
 
@@ -130,15 +130,15 @@ pub struct UserLimit {
 }
 
 /// getrlimit(2)
-pub async fn getrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> SysResult {
+pub fn getrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> Attempt {
     let found = ctx.thread.process().limits.lock().by_number(resource as usize).ok_or(Errno::EINVAL)?;
-    ctx.memory.write(limit, &UserLimit { soft: found.soft, hard: found.hard }).await?;
+    limit.put(&UserLimit { soft: found.soft, hard: found.hard })?;
     Ok(0)
 }
 
 /// setrlimit(2)
-pub async fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> SysResult {
-    let new = ctx.memory.read(limit).await?;
+pub fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> Attempt {
+    let new = limit.get()?;
     let process = Arc::clone(ctx.thread.process());
     set_limit(ctx, &process, resource, new)?;
     Ok(0)
@@ -157,17 +157,14 @@ fn check_may_limit(ctx: &Ctx, target: &Process) -> Result<(), Errno> {
 }
 
 /// prlimit64(2)
-pub async fn prlimit64(
+pub fn prlimit64(
     ctx: &mut Ctx,
     pid: u32,
     resource: u32,
     new: UserPtr<UserLimit>,
     old: UserPtr<UserLimit>,
-) -> SysResult {
-    let new = match new.non_null() {
-        Some(new) => Some(ctx.memory.read(new).await?),
-        None => None,
-    };
+) -> Attempt {
+    let new = new.get_optional()?;
     let target = match pid {
         0 => Arc::clone(ctx.thread.process()),
         pid => process::find_process(pid).ok_or(Errno::ESRCH)?,
@@ -177,10 +174,8 @@ pub async fn prlimit64(
     if let Some(new) = new {
         set_limit(ctx, &target, resource, new)?;
     }
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &UserLimit { soft: before.soft, hard: before.hard }).await?;
-    }
-    Ok(0)
+    let before = UserLimit { soft: before.soft, hard: before.hard };
+    reply(ctx, Ok(0), &[(old.address(), before.as_bytes())])
 }
 
 /// The most open files a limit may allow (`fs.nr_open`).
@@ -236,7 +231,7 @@ impl Usage {
 }
 
 /// getrusage(2)
-pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysResult {
+pub fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> Attempt {
     const SELF: i32 = 0;
     const CHILDREN: i32 = -1;
     const THREAD: i32 = 1;
@@ -250,19 +245,19 @@ pub async fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> SysRes
         }
         _ => return Err(Errno::EINVAL.into()),
     };
-    ctx.memory.write(usage, &found).await?;
+    usage.put(&found)?;
     Ok(0)
 }
 
 /// times(2): the system call returns ticks since boot.
-pub async fn times(ctx: &mut Ctx, buffer: UserPtr<[i64; 4]>) -> SysResult {
+pub fn times(ctx: &mut Ctx, buffer: UserPtr<[i64; 4]>) -> Attempt {
     const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
     if let Some(buffer) = buffer.non_null() {
         let (own, children) =
             (CpuTime::of_process(ctx.thread.process()), CpuTime::of_children(ctx.thread.process()));
         let ticks =
             [own.user, own.system, children.user, children.system].map(|ns| (ns / NS_PER_TICK) as i64);
-        ctx.memory.write(buffer, &ticks).await?;
+        buffer.put(&ticks)?;
     }
     Ok((clock::monotonic_ns() / NS_PER_TICK) as usize)
 }
@@ -288,7 +283,7 @@ pub struct SysInfo {
 }
 
 /// sysinfo(2)
-pub async fn sysinfo(ctx: &mut Ctx, buffer: UserPtr<SysInfo>) -> SysResult {
+pub fn sysinfo(_: &mut Ctx, buffer: UserPtr<SysInfo>) -> Attempt {
     let memory = memory_stats();
     let threads: usize = process::processes().iter().map(|process| process.thread_count()).sum();
     let info = SysInfo {
@@ -299,12 +294,12 @@ pub async fn sysinfo(ctx: &mut Ctx, buffer: UserPtr<SysInfo>) -> SysResult {
         unit: 1,
         ..SysInfo::default()
     };
-    ctx.memory.write(buffer, &info).await?;
+    buffer.put(&info)?;
     Ok(0)
 }
 
 /// getrandom(2). The pool is seeded before the first program runs, so that nobody ever waits.
-pub async fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Flags) -> SysResult {
+pub fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Flags) -> Attempt {
     /// After so many bytes a signal ends it, and others get a turn (`get_random_bytes_user()` of Linux).
     const STEP: usize = isopod_hal::PAGE_SIZE;
     const NON_BLOCK: u32 = 1;
@@ -316,18 +311,22 @@ pub async fn getrandom(ctx: &mut Ctx, buffer: OutBytes, length: usize, flags: Fl
     }
     let length = length.min(i32::MAX as usize);
     let mut chunk = [0; 256];
-    let mut done = 0;
+    let mut done = core::mem::take(&mut ctx.moved);
     while done < length {
+        // Requests of up to 256 bytes are never interrupted.
+        if done > 0 && done.is_multiple_of(STEP) && ctx.thread.is_interrupted() {
+            break;
+        }
         let step = chunk.len().min(length - done);
         kernel::fill_random(&mut chunk[..step]);
-        ctx.memory.write_bytes(buffer.0.address() + done, &chunk[..step]).await?;
+        if let Err(fault) = UserPtr::<u8>::new(buffer.0.address() + done).put_bytes(&chunk[..step]) {
+            ctx.moved = done;
+            return Err(fault.into());
+        }
         done += step;
-        if done.is_multiple_of(STEP) {
-            sched::give_way().await;
-            // Requests of up to 256 bytes are never interrupted.
-            if ctx.thread.is_interrupted() {
-                break;
-            }
+        if done.is_multiple_of(STEP) && done < length {
+            ctx.moved = done;
+            return Err(Stop::Turn);
         }
     }
     Ok(done)

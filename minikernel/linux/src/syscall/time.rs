@@ -6,8 +6,7 @@ use isopod_fs::{Capabilities, Errno};
 use isopod_hal::clock;
 
 use super::argument::Flags;
-use super::poll::optional;
-use crate::fail::{Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Thread};
 use crate::sched;
@@ -21,33 +20,33 @@ static TIME_ZONE: AtomicU64 = AtomicU64::new(0);
 pub type TimeZone = [i32; 2];
 
 /// `clock_gettime(2)`
-pub async fn clock_gettime(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> SysResult {
+pub fn clock_gettime(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> Attempt {
     let clock = Clock::from_id(id, &ctx.thread)?;
-    ctx.memory.write(to, &Timespec::from_ns(clock.now())).await?;
+    to.put(&Timespec::from_ns(clock.now()))?;
     Ok(0)
 }
 
 /// `clock_getres(2)`
-pub async fn clock_getres(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> SysResult {
+pub fn clock_getres(ctx: &mut Ctx, id: i32, to: UserPtr<Timespec>) -> Attempt {
     let resolution = Clock::from_id(id, &ctx.thread)?.resolution();
     if let Some(to) = to.non_null() {
-        ctx.memory.write(to, &Timespec::from_ns(resolution)).await?;
+        to.put(&Timespec::from_ns(resolution))?;
     }
     Ok(0)
 }
 
 /// `clock_settime(2)`. Only the wall clock can be set.
-pub async fn clock_settime(ctx: &mut Ctx, id: i32, from: UserPtr<Timespec>) -> SysResult {
+pub fn clock_settime(ctx: &mut Ctx, id: i32, from: UserPtr<Timespec>) -> Attempt {
     const REALTIME: i32 = 0;
     let clock = Clock::from_id(id, &ctx.thread)?;
     if id != REALTIME && !clock.is_cpu() {
         return Err(Errno::EINVAL.into());
     }
-    let time = ctx.memory.read(from).await?.to_ns();
+    let time = from.get()?.to_ns();
     if clock.is_cpu() {
         return Err(Errno::EPERM.into());
     }
-    set(ctx, time?)
+    Ok(set(ctx, time?)?)
 }
 
 fn set(ctx: &Ctx, ns: u64) -> SysResult {
@@ -59,22 +58,22 @@ fn set(ctx: &Ctx, ns: u64) -> SysResult {
 }
 
 /// gettimeofday(2)
-pub async fn gettimeofday(ctx: &mut Ctx, to: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> SysResult {
+pub fn gettimeofday(_: &mut Ctx, to: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> Attempt {
     if let Some(to) = to.non_null() {
-        ctx.memory.write(to, &Timeval::from_ns(clock::realtime_ns())).await?;
+        to.put(&Timeval::from_ns(clock::realtime_ns()))?;
     }
     if let Some(zone) = zone.non_null() {
         let kept = TIME_ZONE.load(Ordering::Relaxed);
-        ctx.memory.write(zone, &[kept as i32, (kept >> 32) as i32]).await?;
+        zone.put(&[kept as i32, (kept >> 32) as i32])?;
     }
     Ok(0)
 }
 
 /// settimeofday(2)
-pub async fn settimeofday(ctx: &mut Ctx, from: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> SysResult {
+pub fn settimeofday(ctx: &mut Ctx, from: UserPtr<Timeval>, zone: UserPtr<TimeZone>) -> Attempt {
     const WEST_MAX: i32 = 15 * 60;
-    let time = optional(ctx, from).await?.map(Timeval::to_ns).transpose()?;
-    let zone = optional(ctx, zone).await?;
+    let time = from.get_optional()?.map(Timeval::to_ns).transpose()?;
+    let zone = zone.get_optional()?;
     if !ctx.thread.identity().capable(Capabilities::SYS_TIME) {
         return Err(Errno::EPERM.into());
     }
@@ -85,14 +84,14 @@ pub async fn settimeofday(ctx: &mut Ctx, from: UserPtr<Timeval>, zone: UserPtr<T
         let kept = u64::from(west as u32) | u64::from(daylight as u32) << 32;
         TIME_ZONE.store(kept, Ordering::Relaxed);
     }
-    time.map_or(Ok(0), |ns| set(ctx, ns))
+    Ok(time.map_or(Ok(0), |ns| set(ctx, ns))?)
 }
 
 /// time(2)
-pub async fn time(ctx: &mut Ctx, to: UserPtr<i64>) -> SysResult {
+pub fn time(_: &mut Ctx, to: UserPtr<i64>) -> Attempt {
     let seconds = clock::realtime_ns() / 1_000_000_000;
     if let Some(to) = to.non_null() {
-        ctx.memory.write(to, &(seconds as i64)).await?;
+        to.put(&(seconds as i64))?;
     }
     Ok(seconds as usize)
 }

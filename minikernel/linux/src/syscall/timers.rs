@@ -8,7 +8,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::{Fd, Flags};
 use super::file::open::install;
-use crate::fail::SysResult;
+use super::unfinished::reply;
+use crate::fail::{Attempt, SysResult};
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::signal::{self, Signal};
@@ -52,34 +53,28 @@ impl IntervalSpec {
 }
 
 /// getitimer(2)
-pub async fn getitimer(ctx: &mut Ctx, which: i32, to: UserPtr<IntervalValue>) -> SysResult {
+pub fn getitimer(ctx: &mut Ctx, which: i32, to: UserPtr<IntervalValue>) -> Attempt {
     let which = Interval::from_raw(which).ok_or(Errno::EINVAL)?;
     let process = ctx.thread.process();
     let (_, timer) = process.timers.interval(process, which);
-    ctx.memory.write(to, &IntervalValue::new(timer.left())).await?;
+    to.put(&IntervalValue::new(timer.left()))?;
     Ok(0)
 }
 
 /// setitimer(2). Without new settings the timer is disarmed, as on Linux.
-pub async fn setitimer(
+pub fn setitimer(
     ctx: &mut Ctx,
     which: i32,
     new: UserPtr<IntervalValue>,
     old: UserPtr<IntervalValue>,
-) -> SysResult {
-    let (value, interval) = match new.non_null() {
-        Some(new) => {
-            let IntervalValue { interval, value } = ctx.memory.read(new).await?;
-            (value.to_ns()?, interval.to_ns()?)
-        }
+) -> Attempt {
+    let (value, interval) = match new.get_optional()? {
+        Some(IntervalValue { interval, value }) => (value.to_ns()?, interval.to_ns()?),
         None => (0, 0),
     };
     let which = Interval::from_raw(which).ok_or(Errno::EINVAL)?;
     let before = set_interval(ctx, which, value, interval);
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &IntervalValue::new(before)).await?;
-    }
-    Ok(0)
+    reply(ctx, Ok(0), &[(old.address(), IntervalValue::new(before).as_bytes())])
 }
 
 fn set_interval(ctx: &Ctx, which: Interval, value: u64, interval: u64) -> (u64, u64) {
@@ -136,13 +131,8 @@ impl SigEvent {
 }
 
 /// `timer_create(2)`
-pub async fn timer_create(
-    ctx: &mut Ctx,
-    clock: i32,
-    event: UserPtr<SigEvent>,
-    id: UserPtr<i32>,
-) -> SysResult {
-    let event = super::poll::optional(ctx, event).await?;
+pub fn timer_create(ctx: &mut Ctx, clock: i32, event: UserPtr<SigEvent>, id: UserPtr<i32>) -> Attempt {
+    let event = event.get_optional()?;
     let clock = Clock::from_id(clock, &ctx.thread)?;
     if !clock.has_timers() {
         return Err(Errno::EOPNOTSUPP.into());
@@ -154,40 +144,39 @@ pub async fn timer_create(
         Some(event) => event.target(ctx)?,
         None => (Target::Process(Arc::downgrade(process)), Signal::ALRM),
     };
+    // The place is made sure of first: a call that is made again must not have made a timer.
+    id.put(&0)?;
     let new = process.timers.create(clock, charge, |id| {
         let value = event.map_or(id as u64, |event| event.value);
         Notice { target, signal, posix: Some((id, value)) }
     })?;
-    if let Err(errno) = ctx.memory.write(id, &new).await {
+    if let Err(fault) = id.put(&new) {
         process.timers.delete(new)?;
-        return Err(errno.into());
+        return Err(fault.into());
     }
     Ok(0)
 }
 
 /// `timer_settime(2)`
-pub async fn timer_settime(
+pub fn timer_settime(
     ctx: &mut Ctx,
     id: i32,
     flags: Flags,
     new: UserPtr<IntervalSpec>,
     old: UserPtr<IntervalSpec>,
-) -> SysResult {
+) -> Attempt {
     const ABSOLUTE: u32 = 1;
     let new = new.non_null().ok_or(Errno::EINVAL)?;
-    let (value, interval) = ctx.memory.read(new).await?.to_ns()?;
+    let (value, interval) = new.get()?.to_ns()?;
     let (clock, timer) = ctx.thread.process().timers.posix(id)?;
     let before = timer.set(Schedule::new(clock, value, interval, flags.0 & ABSOLUTE != 0));
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &IntervalSpec::new(before)).await?;
-    }
-    Ok(0)
+    reply(ctx, Ok(0), &[(old.address(), IntervalSpec::new(before).as_bytes())])
 }
 
 /// `timer_gettime(2)`
-pub async fn timer_gettime(ctx: &mut Ctx, id: i32, to: UserPtr<IntervalSpec>) -> SysResult {
+pub fn timer_gettime(ctx: &mut Ctx, id: i32, to: UserPtr<IntervalSpec>) -> Attempt {
     let (_, timer) = ctx.thread.process().timers.posix(id)?;
-    ctx.memory.write(to, &IntervalSpec::new(timer.left())).await?;
+    to.put(&IntervalSpec::new(timer.left()))?;
     Ok(0)
 }
 
@@ -228,16 +217,16 @@ pub fn timerfd_create(ctx: &mut Ctx, clock: i32, flags: Flags) -> SysResult {
 }
 
 /// `timerfd_settime(2)`
-pub async fn timerfd_settime(
+pub fn timerfd_settime(
     ctx: &mut Ctx,
     fd: Fd,
     flags: Flags,
     new: UserPtr<IntervalSpec>,
     old: UserPtr<IntervalSpec>,
-) -> SysResult {
+) -> Attempt {
     const ABSOLUTE: u32 = 1;
     const CANCEL_ON_SET: u32 = 2;
-    let new = ctx.memory.read(new).await?;
+    let new = new.get()?;
     if flags.0 & !(ABSOLUTE | CANCEL_ON_SET) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -245,17 +234,14 @@ pub async fn timerfd_settime(
     let file = ctx.thread.files().get(fd.0)?;
     let timer = TimerFile::of(&file).ok_or(Errno::EINVAL)?;
     let before = timer.set(value, interval, flags.0 & ABSOLUTE != 0, flags.0 & CANCEL_ON_SET != 0);
-    if let Some(old) = old.non_null() {
-        ctx.memory.write(old, &IntervalSpec::new(before)).await?;
-    }
-    Ok(0)
+    reply(ctx, Ok(0), &[(old.address(), IntervalSpec::new(before).as_bytes())])
 }
 
 /// `timerfd_gettime(2)`
-pub async fn timerfd_gettime(ctx: &mut Ctx, fd: Fd, to: UserPtr<IntervalSpec>) -> SysResult {
+pub fn timerfd_gettime(ctx: &mut Ctx, fd: Fd, to: UserPtr<IntervalSpec>) -> Attempt {
     let file = ctx.thread.files().get(fd.0)?;
     let timer = TimerFile::of(&file).ok_or(Errno::EINVAL)?;
-    ctx.memory.write(to, &IntervalSpec::new(timer.left())).await?;
+    to.put(&IntervalSpec::new(timer.left()))?;
     Ok(0)
 }
 

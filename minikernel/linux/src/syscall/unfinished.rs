@@ -1,17 +1,19 @@
 //! Calls that are made again after a wait, and what they remember from one attempt to the next.
 //!
 //! An attempt that something stops has usually changed nothing ([`Attempt`](crate::fail::Attempt)). Calls that wait for a file, and those that
-//! transfer in parts, keep here how far they have come. The descriptor is looked up once: what another thread makes of its number meanwhile does not
-//! matter.
+//! transfer in parts, keep here how far they have come ([`Transfer`]). The descriptor is looked up once: what another thread makes of its number
+//! meanwhile does not matter. Calls that are done but have still to tell the program something keep that ([`Reply`]).
 
 use alloc::boxed::Box;
+use alloc::collections::TryReserveError;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
 use isopod_fs::file::{OpenFile, OpenFlags};
+use isopod_hal::uaccess;
 
-use crate::fail::{Attempt, Later, Stop};
+use crate::fail::{Attempt, Later, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::poll::patience;
 use crate::process::Ctx;
@@ -20,7 +22,71 @@ use crate::syscall::argument::Fd;
 
 /// A call that has begun.
 #[derive(Debug)]
-pub struct Unfinished {
+pub enum Unfinished {
+    /// On a file.
+    Transfer(Box<Transfer>),
+    /// Done, but for what the program is to be told.
+    Reply(Box<Reply>),
+}
+
+/// What a call that is done has still to tell the program, and its result.
+#[derive(Debug)]
+pub struct Reply {
+    /// Which bytes go where.
+    parts: Vec<(usize, Vec<u8>)>,
+    result: SysResult,
+}
+
+impl Reply {
+    fn new(result: SysResult, parts: &[(usize, &[u8])]) -> Result<Self, TryReserveError> {
+        let mut kept = Vec::new();
+        kept.try_reserve_exact(parts.len())?;
+        for (place, part) in parts.iter().filter(|(place, _)| *place != 0) {
+            let mut bytes = Vec::new();
+            bytes.try_reserve_exact(part.len())?;
+            bytes.extend_from_slice(part);
+            kept.push((*place, bytes));
+        }
+        Ok(Self { parts: kept, result })
+    }
+
+    /// Writes it, all that can be written twice.
+    fn write(&self) -> Attempt {
+        for (place, bytes) in &self.parts {
+            uaccess::copy_to_user(*place, bytes)?;
+        }
+        Ok(self.result?)
+    }
+}
+
+/// The last act of a call that cannot be made again: writes each of `parts` to its place, if that is not null, and then has this `result`. What
+/// is not there when it is written is provided, and only the writing goes on (`copy_to_user` behind the deed).
+pub fn reply(ctx: &mut Ctx, result: SysResult, parts: &[(usize, &[u8])]) -> Attempt {
+    for (index, &(place, bytes)) in parts.iter().enumerate() {
+        if place != 0
+            && let Err(at) = uaccess::copy_to_user(place, bytes)
+        {
+            let rest = Reply::new(result, &parts[index..]).map_err(|_| Errno::ENOMEM)?;
+            ctx.unfinished = Some(Unfinished::Reply(Box::new(rest)));
+            return Err(at.into());
+        }
+    }
+    Ok(result?)
+}
+
+/// Goes on with what a call that is done has to tell, if there is such a one.
+pub fn go_on(ctx: &mut Ctx) -> Option<Attempt> {
+    let Some(Unfinished::Reply(reply)) = &ctx.unfinished else { return None };
+    let outcome = reply.write();
+    if !matches!(outcome, Err(Stop::Fault(_))) {
+        ctx.unfinished = None;
+    }
+    Some(outcome)
+}
+
+/// A transfer that has begun.
+#[derive(Debug)]
+pub struct Transfer {
     /// The file that it is about.
     pub file: Arc<OpenFile>,
     /// Bytes of the message under way that have been transferred.
@@ -70,7 +136,7 @@ impl Delivery {
     }
 }
 
-impl Unfinished {
+impl Transfer {
     /// One on this file that has done nothing yet.
     pub fn new(file: Arc<OpenFile>) -> Self {
         Self {
@@ -102,7 +168,7 @@ impl Unfinished {
         }
         let deadline = *self.deadline.get_or_insert_with(|| patience(&self.file, writing));
         let queue = self.file.wait_queue().ok_or(Errno::EAGAIN)?;
-        Err(Stop::Later(Later { queue, deadline }))
+        Err(Stop::Later(Later::new(queue, deadline)))
     }
 
     /// Tells the program what there is to tell.
@@ -131,32 +197,37 @@ pub fn attempt(
     ctx: &mut Ctx,
     fd: Fd,
     check: fn(&OpenFile) -> Result<(), Errno>,
-    body: &mut dyn FnMut(&Ctx, &mut Unfinished) -> Attempt,
+    body: &mut dyn FnMut(&Ctx, &mut Transfer) -> Attempt,
 ) -> Attempt {
-    let mut call = if let Some(call) = ctx.unfinished.take() {
+    let mut call = if let Some(Unfinished::Transfer(call)) = ctx.unfinished.take() {
         *call
     } else {
         let file = ctx.thread.file(fd.0)?;
         check(&file)?;
-        Unfinished::new(file)
+        Transfer::new(file)
     };
     let outcome = body(ctx, &mut call);
     if !matches!(outcome, Ok(_) | Err(Stop::Fail(_))) {
-        ctx.unfinished = Some(Box::new(call));
+        ctx.unfinished = Some(Unfinished::Transfer(Box::new(call)));
     }
     outcome
 }
 
 /// The call was stopped for good. True if it is made once more, to end with what has been done.
 pub fn end_early(ctx: &mut Ctx) -> bool {
-    let again = ctx.unfinished.as_mut().is_some_and(|call| call.end_early());
-    if !again {
-        ctx.unfinished = None;
+    if let Some(Unfinished::Transfer(call)) = &mut ctx.unfinished
+        && call.end_early()
+    {
+        return true;
     }
-    again
+    ctx.unfinished = None;
+    false
 }
 
 /// The call is not made again: what has been done.
 pub fn forget(ctx: &mut Ctx) -> usize {
-    ctx.unfinished.take().map_or(0, |call| call.result())
+    match ctx.unfinished.take() {
+        Some(Unfinished::Transfer(call)) => call.result(),
+        Some(Unfinished::Reply(_)) | None => 0,
+    }
 }

@@ -9,13 +9,14 @@ use zerocopy::IntoBytes;
 
 use super::argument::{Fd, Flags};
 use super::system::Usage;
-use crate::fail::{Fail, SysResult};
+use super::unfinished::reply;
+use crate::fail::{Attempt, Later, Stop};
 use crate::ipc::pidfd;
 use crate::mm::UserPtr;
+use crate::poll::FOREVER;
 use crate::process::{Change, Ctx, Found, WaitFor, Whom};
 use crate::signal::{SigInfo, Signal};
 use crate::time::CpuTime;
-use crate::wait::interruptible;
 
 const NO_HANG: u32 = 1;
 /// `WUNTRACED` of wait4 and `WSTOPPED` of waitid.
@@ -42,14 +43,13 @@ impl WaitFor {
     }
 }
 
-/// Waits until a child has something to tell; `None` when none has and the caller does not want to wait.
-async fn wait(ctx: &Ctx, wanted: WaitFor, no_hang: bool) -> Result<Option<Found>, Fail> {
-    let process = Arc::clone(ctx.thread.process());
-    if no_hang {
-        return Ok(wanted.look(&process)?);
+/// A child that has something to tell; `None` when none has and the caller does not want to wait.
+fn look(ctx: &Ctx, wanted: WaitFor, no_hang: bool) -> Attempt<Option<Found>> {
+    let process = ctx.thread.process();
+    match wanted.look(process)? {
+        None if !no_hang => Err(Stop::Later(Later::new(Arc::clone(process) as _, FOREVER))),
+        found => Ok(found),
     }
-    let found = process.child_changed.until(|| wanted.look(&process).transpose());
-    Ok(Some(interruptible(&ctx.thread, found).await??))
 }
 
 /// What the child used, and what its own children used for which it waited.
@@ -73,13 +73,13 @@ fn status_word(change: Change) -> u32 {
 }
 
 /// wait4(2)
-pub async fn wait4(
+pub fn wait4(
     ctx: &mut Ctx,
     pid: i32,
     status: UserPtr<u32>,
     options: Flags,
     rusage: UserPtr<Usage>,
-) -> SysResult {
+) -> Attempt {
     if options.0 & !(NO_HANG | STOPPED | CONTINUED | NO_THREAD | ALL | CLONE) != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -91,14 +91,11 @@ pub async fn wait4(
         group => Whom::Group(group.unsigned_abs()),
     };
     let wanted = WaitFor::from_options(whom, options.0 | EXITED);
-    let Some(found) = wait(ctx, wanted, options.0 & NO_HANG != 0).await? else { return Ok(0) };
-    if let Some(place) = status.non_null() {
-        ctx.memory.write(place, &status_word(found.change)).await?;
-    }
-    if let Some(place) = rusage.non_null() {
-        ctx.memory.write(place, &usage(&found)).await?;
-    }
-    Ok(found.id as usize)
+    let Some(found) = look(ctx, wanted, options.0 & NO_HANG != 0)? else { return Ok(0) };
+    let used = if rusage.is_null() { Usage::default() } else { usage(&found) };
+    let word = status_word(found.change);
+    let parts = [(status.address(), word.as_bytes()), (rusage.address(), used.as_bytes())];
+    reply(ctx, Ok(found.id as usize), &parts)
 }
 
 /// The `siginfo_t` of a change, as SIGCHLD would bring it.
@@ -107,27 +104,15 @@ fn info(found: &Found) -> SigInfo {
     SigInfo::child(Signal::CHLD, found.id, child.real_uid(), found.change)
 }
 
-/// Writes the fields that waitid(2) lists, and nothing else of the structure.
-async fn write_info(ctx: &Ctx, place: UserPtr<SigInfo>, info: Option<&SigInfo>) -> Result<(), Errno> {
-    /// Signal, error and code; then, behind the padding, pid, uid and status.
-    const FIELDS: [core::ops::Range<usize>; 2] = [0..12, 16..28];
-    let nothing = [0; size_of::<SigInfo>()];
-    let bytes = info.map_or(&nothing[..], |info| info.as_bytes());
-    for range in FIELDS {
-        ctx.memory.write_bytes(place.address() + range.start, &bytes[range]).await?;
-    }
-    Ok(())
-}
-
 /// waitid(2)
-pub async fn waitid(
+pub fn waitid(
     ctx: &mut Ctx,
     kind: i32,
     id: i32,
     infop: UserPtr<SigInfo>,
     options: Flags,
     rusage: UserPtr<Usage>,
-) -> SysResult {
+) -> Attempt {
     let wants = EXITED | STOPPED | CONTINUED;
     if options.0 & !(NO_HANG | NO_WAIT | wants | NO_THREAD | ALL | CLONE) != 0 || options.0 & wants == 0 {
         return Err(Errno::EINVAL.into());
@@ -149,15 +134,19 @@ pub async fn waitid(
         _ => return Err(Errno::EINVAL.into()),
     };
     let wanted = WaitFor::from_options(whom, options.0);
-    let found = wait(ctx, wanted, no_hang).await?;
+    let found = look(ctx, wanted, no_hang)?;
     if found.is_none() && would_block {
         return Err(Errno::EAGAIN.into());
     }
-    if let (Some(found), Some(place)) = (&found, rusage.non_null()) {
-        ctx.memory.write(place, &usage(found)).await?;
-    }
-    if let Some(place) = infop.non_null() {
-        write_info(ctx, place, found.as_ref().map(info).as_ref()).await?;
-    }
-    Ok(0)
+    // Without a child nobody used anything, and none of it is told.
+    let (usage_at, used) = match &found {
+        Some(found) if !rusage.is_null() => (rusage.address(), usage(found)),
+        _ => (0, Usage::default()),
+    };
+    let info = found.as_ref().map(info);
+    let bytes = info.as_ref().map_or(&[0; size_of::<SigInfo>()][..], |info| info.as_bytes());
+    // Signal, error and code; then, behind the padding, pid, uid and status. Nothing else of the structure is written.
+    let second = if infop.is_null() { 0 } else { infop.address().saturating_add(16) };
+    let parts = [(usage_at, used.as_bytes()), (infop.address(), &bytes[..12]), (second, &bytes[16..28])];
+    reply(ctx, Ok(0), &parts)
 }

@@ -1,6 +1,8 @@
 //! Threads that wait for a word, wake, move and give up, on several processors: nobody sleeps who was to be woken.
 
 use alloc::sync::Arc;
+use core::future::poll_fn;
+use core::task::Poll;
 
 use isopod_fs::Errno;
 use isopod_hal::paging::Access;
@@ -11,6 +13,7 @@ use loom::thread;
 
 use super::super::key::Key;
 use super::{Place, enqueue, lock, try_requeue};
+use crate::fail::{Fail, Stop};
 use crate::mm::{AddressSpace, Backing, FaultKind, Layout, MapRequest, Placement, VmaFlags};
 
 /// Two words in the memory of a program, and what they are called.
@@ -53,10 +56,13 @@ impl Words {
 
     /// Takes a place if the word is still 0.
     fn enqueue(&self, word: usize) -> Option<Place> {
-        match enqueue(self.key[word], self.address[word], 0, u32::MAX).expect("the page is there") {
+        match enqueue(self.key[word], self.address[word], 0, u32::MAX) {
             Ok(place) => Some(place),
-            Err(errno) => {
-                assert_eq!(errno, Errno::EAGAIN);
+            Err(stop) => {
+                assert!(
+                    matches!(stop, Stop::Fail(Fail::Errno(Errno::EAGAIN))),
+                    "the page is there: {stop:?}"
+                );
                 None
             }
         }
@@ -65,7 +71,9 @@ impl Words {
     /// Waits as FUTEX_WAIT does, while the word is 0.
     fn wait(&self, word: usize) {
         if let Some(place) = self.enqueue(word) {
-            block_on(place.woken());
+            block_on(poll_fn(
+                |context| if place.poll_woken(context) { Poll::Ready(()) } else { Poll::Pending },
+            ));
         }
     }
 }
@@ -118,7 +126,7 @@ fn a_waiter_that_moves_is_found_where_it_goes() {
         let mover = thread::spawn(move || {
             let [from, to] = moving.key;
             let moved = try_requeue(from, to, moving.address[0], (0, 1), None);
-            let (_, moved) = moved.expect("the page is there").expect("nothing is compared");
+            let (_, moved) = moved.expect("the page is there, and nothing is compared");
             moving.wake(1, 1) + (1 - moved)
         });
         let dropper = thread::spawn(move || {

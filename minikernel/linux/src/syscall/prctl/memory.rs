@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::paging::USER_END;
 
-use crate::fail::SysResult;
-use crate::mm::LOWEST;
+use crate::fail::{Attempt, SysResult};
+use crate::mm::{LOWEST, UserPtr};
 use crate::process::Ctx;
 
 /// `PR_SET_MM`: lets a program that rewrites its title say where it is. Only the places that are shown to others can be changed.
@@ -44,7 +44,7 @@ pub(super) fn set(ctx: &Ctx, what: u64, address: u64, rest: [u64; 2]) -> SysResu
 }
 
 /// `PR_GET_AUXV`: writes as much of the auxiliary vector as fits; returns its size.
-pub(super) async fn auxiliary(ctx: &Ctx, to: u64, room: u64, rest: [u64; 2]) -> SysResult {
+pub(super) fn auxiliary(ctx: &Ctx, to: u64, room: u64, rest: [u64; 2]) -> Attempt {
     if rest != [0; 2] {
         return Err(Errno::EINVAL.into());
     }
@@ -52,6 +52,6 @@ pub(super) async fn auxiliary(ctx: &Ctx, to: u64, room: u64, rest: [u64; 2]) -> 
     let bytes: Vec<u8> =
         vector.iter().flat_map(|(kind, value)| [*kind, *value]).flat_map(u64::to_le_bytes).collect();
     let length = bytes.len().min(usize::try_from(room).unwrap_or(usize::MAX));
-    ctx.memory.write_bytes(to as usize, &bytes[..length]).await?;
+    UserPtr::<u8>::new(to as usize).put_bytes(&bytes[..length])?;
     Ok(bytes.len())
 }

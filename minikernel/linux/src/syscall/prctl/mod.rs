@@ -3,17 +3,15 @@
 mod capabilities;
 mod memory;
 
-use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 
 use super::{identity, seccomp};
-use crate::fail::SysResult;
+use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Identity, SecureBits};
 use crate::signal::Signal;
-use crate::wait::again;
 
 const SET_PDEATHSIG: i32 = 1;
 const GET_PDEATHSIG: i32 = 2;
@@ -48,21 +46,21 @@ const CAP_AMBIENT: i32 = 47;
 const GET_AUXV: i32 = 0x4155_5856;
 
 /// Does what `option` asks for.
-pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> SysResult {
+pub(super) fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> Attempt {
     let [first, second, third, fourth] = arguments;
     let no_more = second == 0 && third == 0 && fourth == 0;
     match option {
         SET_NAME => {
             let mut name = [0; 16];
-            let read = ctx.memory.read_string(UserPtr::new(first as usize), name.len()).await;
-            match read {
+            let at = UserPtr::<u8>::new(first as usize);
+            match at.get_string(name.len()) {
                 Ok(short) => ctx.thread.set_name(&short),
                 // Longer names are cut.
-                Err(Errno::ENAMETOOLONG) => {
-                    ctx.memory.read_bytes(first as usize, &mut name).await?;
+                Err(Stop::Fail(Fail::Errno(Errno::ENAMETOOLONG))) => {
+                    at.get_bytes(&mut name)?;
                     ctx.thread.set_name(&name);
                 }
-                Err(errno) => return Err(errno.into()),
+                Err(stop) => return Err(stop),
             }
             Ok(0)
         }
@@ -70,7 +68,7 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             let mut name = [0; 16];
             let current = ctx.thread.name();
             name[..current.len()].copy_from_slice(&current);
-            ctx.memory.write_bytes(first as usize, &name).await?;
+            UserPtr::<u8>::new(first as usize).put_bytes(&name)?;
             Ok(0)
         }
         SET_CHILD_SUBREAPER => {
@@ -79,7 +77,7 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
         }
         GET_CHILD_SUBREAPER => {
             let adopts = ctx.thread.process().adopts_orphans.load(Ordering::Relaxed);
-            ctx.memory.write(UserPtr::new(first as usize), &i32::from(adopts)).await?;
+            UserPtr::new(first as usize).put(&i32::from(adopts))?;
             Ok(0)
         }
         SET_PDEATHSIG => {
@@ -91,7 +89,7 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
         }
         GET_PDEATHSIG => {
             let signal = i32::from(ctx.thread.parent_death_signal.load(Ordering::Relaxed));
-            ctx.memory.write(UserPtr::new(first as usize), &signal).await?;
+            UserPtr::new(first as usize).put(&signal)?;
             Ok(0)
         }
         GET_DUMPABLE => Ok(usize::from(ctx.thread.process().dumpable.load(Ordering::Relaxed))),
@@ -103,23 +101,20 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             _ => Err(Errno::EINVAL.into()),
         },
         GET_KEEPCAPS => Ok(usize::from(ctx.thread.identity().secure_bits.contains(SecureBits::KEEP_CAPS))),
-        SET_KEEPCAPS => capabilities::keep(ctx, first),
+        SET_KEEPCAPS => Ok(capabilities::keep(ctx, first)?),
         GET_SECUREBITS => Ok(ctx.thread.identity().secure_bits.bits() as usize),
-        SET_SECUREBITS => capabilities::set_secure_bits(ctx, first),
+        SET_SECUREBITS => Ok(capabilities::set_secure_bits(ctx, first)?),
         SET_NO_NEW_PRIVS if first == 1 && no_more => {
-            change(ctx, &mut |identity| identity.no_new_privileges = true)
+            Ok(change(ctx, &mut |identity| identity.no_new_privileges = true)?)
         }
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
         GET_SECCOMP => Ok(ctx.thread.seccomp.lock().number() as usize),
-        SET_SECCOMP => {
-            let memory = Arc::clone(&ctx.memory);
-            again(&memory, || seccomp::set(ctx, first, second)).await
-        }
+        SET_SECCOMP => seccomp::set(ctx, first, second),
         // Statistical timing alone.
         GET_TIMING => Ok(0),
         SET_TIMING if first == 0 => Ok(0),
         GET_TSC => {
-            ctx.memory.write(UserPtr::new(first as usize), &1i32).await?;
+            UserPtr::new(first as usize).put(&1i32)?;
             Ok(0)
         }
         // Pages are of one size, and the hardware's errors end the machine; what is wished for is kept and told.
@@ -130,12 +125,12 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
             ctx.thread.process().small_pages.store(first != 0, Ordering::Relaxed);
             Ok(0)
         }
-        MCE_KILL if third == 0 && fourth == 0 => machine_check(ctx, first, second),
+        MCE_KILL if third == 0 && fourth == 0 => Ok(machine_check(ctx, first, second)?),
         MCE_KILL_GET if first == 0 && no_more => {
             Ok(usize::from(ctx.thread.machine_check_policy.load(Ordering::Relaxed)))
         }
-        SET_MM => memory::set(ctx, first, second, [third, fourth]),
-        GET_AUXV => memory::auxiliary(ctx, first, second, [third, fourth]).await,
+        SET_MM => Ok(memory::set(ctx, first, second, [third, fourth])?),
+        GET_AUXV => memory::auxiliary(ctx, first, second, [third, fourth]),
         SET_TIMERSLACK => {
             ctx.thread.timer_slack.set(first);
             Ok(0)
@@ -143,12 +138,12 @@ pub(super) async fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> 
         GET_TIMERSLACK => Ok(ctx.thread.timer_slack.get() as usize),
         GET_TID_ADDRESS => {
             let address = ctx.thread.clear_child_tid.load(Ordering::Relaxed) as u64;
-            ctx.memory.write(UserPtr::new(first as usize), &address).await?;
+            UserPtr::new(first as usize).put(&address)?;
             Ok(0)
         }
-        CAPBSET_READ => capabilities::bounding(ctx, first),
-        CAPBSET_DROP => capabilities::drop_bounding(ctx, first),
-        CAP_AMBIENT => capabilities::ambient(ctx, first, second, [third, fourth]),
+        CAPBSET_READ => Ok(capabilities::bounding(ctx, first)?),
+        CAPBSET_DROP => Ok(capabilities::drop_bounding(ctx, first)?),
+        CAP_AMBIENT => Ok(capabilities::ambient(ctx, first, second, [third, fourth])?),
         _ => Err(Errno::EINVAL.into()),
     }
 }

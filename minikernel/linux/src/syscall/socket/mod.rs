@@ -17,7 +17,7 @@ pub use send::{sendmmsg, sendmsg, sendto};
 use super::argument::{Fd, Flags};
 use super::file::io::IoVec;
 use super::file::open::install;
-use super::unfinished::{Delivery, Unfinished, attempt};
+use super::unfinished::{Delivery, Transfer, attempt};
 use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
@@ -79,7 +79,7 @@ impl MessageOfMany {
     }
 }
 
-impl Unfinished {
+impl Transfer {
     /// Transfers messages by `transfer`, which says whether there should be more, as far as there are: how many; an error only if none was.
     fn each_message(
         &mut self,

@@ -18,11 +18,11 @@ use crate::socket::{Incoming, Kind, MessageFlags, Socket, socket_of};
 use crate::syscall::argument::{Fd, Flags, OutBytes};
 use crate::syscall::file::io::{get_vectors, single};
 use crate::syscall::file::open::install;
-use crate::syscall::unfinished::{Delivery, Unfinished, attempt};
+use crate::syscall::unfinished::{Delivery, Transfer, attempt};
 use crate::time::Timespec;
 
 /// Receives a message, or of a stream what there is, with `MSG_WAITALL` all that was asked for.
-fn receive(call: &mut Unfinished, flags: MessageFlags, buffers: &mut UserBuffers) -> Attempt {
+fn receive(call: &mut Transfer, flags: MessageFlags, buffers: &mut UserBuffers) -> Attempt {
     let file = alloc::sync::Arc::clone(&call.file);
     let socket = socket_of(&file)?;
     let is_stream = socket.common().kind == Kind::Stream;
@@ -87,7 +87,7 @@ pub fn recvfrom(
 }
 
 /// Receives as a header says; what came besides bytes is then to be delivered.
-fn receive_one(ctx: &Ctx, call: &mut Unfinished, at: UserPtr<MessageHeader>, flags: MessageFlags) -> Attempt {
+fn receive_one(ctx: &Ctx, call: &mut Transfer, at: UserPtr<MessageHeader>, flags: MessageFlags) -> Attempt {
     let header = at.get()?;
     if header.name != 0 && header.name_length < 0 {
         return Err(Errno::EINVAL.into());

@@ -11,10 +11,10 @@ use crate::socket::unix::Rights;
 use crate::socket::{ADDRESS_MAX, Address, Kind, MessageFlags, Outgoing, control, limits, socket_of};
 use crate::syscall::argument::{Fd, Flags, InBytes};
 use crate::syscall::file::io::{get_vectors, single};
-use crate::syscall::unfinished::{Delivery, Unfinished, attempt};
+use crate::syscall::unfinished::{Delivery, Transfer, attempt};
 
 /// Sends a message, of a stream to its last byte. EPIPE comes with SIGPIPE where nothing went.
-fn send(ctx: &Ctx, call: &mut Unfinished, message: &mut Outgoing, buffers: &mut UserBuffers) -> Attempt {
+fn send(ctx: &Ctx, call: &mut Transfer, message: &mut Outgoing, buffers: &mut UserBuffers) -> Attempt {
     let file = alloc::sync::Arc::clone(&call.file);
     let socket = socket_of(&file)?;
     let is_stream = socket.common().kind == Kind::Stream;
@@ -84,7 +84,7 @@ fn outgoing(flags: Flags) -> Outgoing {
 }
 
 /// Sends the message that a header describes (`__copy_msghdr`, `____sys_sendmsg`).
-fn send_one(ctx: &Ctx, call: &mut Unfinished, header: UserPtr<MessageHeader>, flags: Flags) -> Attempt {
+fn send_one(ctx: &Ctx, call: &mut Transfer, header: UserPtr<MessageHeader>, flags: Flags) -> Attempt {
     let header = header.get()?;
     let mut message = outgoing(flags);
     if header.name != 0 && header.name_length < 0 {
