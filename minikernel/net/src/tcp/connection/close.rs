@@ -1,0 +1,66 @@
+//! How a connection ends from this side (RFC 9293, sections 3.6, 3.10.4 and 3.10.5).
+
+use super::{Connection, Events, State};
+use crate::chunk::Chunks;
+use crate::tcp::{Output, Seq};
+
+impl Connection {
+    /// Closes one direction or both, as shutdown(2) does: a FIN follows what was written; what comes from now on is dropped.
+    pub fn shut_down(&mut self, now: u64, read: bool, write: bool, out: &mut dyn Output) {
+        if read {
+            self.deaf = true;
+            self.events |= Events::READABLE;
+        }
+        if write && !self.snd.fin {
+            self.finish_sending(now, out);
+        }
+    }
+
+    /// A FIN is to follow the last byte.
+    fn finish_sending(&mut self, now: u64, out: &mut dyn Output) {
+        match self.state {
+            State::SynSent => return self.finish(None),
+            State::SynReceived | State::Established => self.enter(State::FinWait1),
+            State::CloseWait => self.enter(State::LastAck),
+            _ => return,
+        }
+        self.snd.fin = true;
+        self.events |= Events::WRITABLE;
+        self.transmit(now, out);
+    }
+
+    /// The program has closed its last descriptor: the connection ends on its own from here. What it did not read it never will, and the
+    /// peer must know (RFC 2525, section 2.17).
+    pub fn close(&mut self, now: u64, out: &mut dyn Output) {
+        self.orphan = true;
+        if !self.received.is_empty() {
+            self.received = Chunks::new();
+            self.abort(now, out);
+            return;
+        }
+        self.finish_sending(now, out);
+        self.await_fin(now);
+    }
+
+    /// In FIN-WAIT-2 a peer that never closes would keep a connection that nobody has open.
+    pub(super) fn await_fin(&mut self, now: u64) {
+        if self.orphan && self.state == State::FinWait2 {
+            self.timers.idle = now + self.options.fin_timeout;
+        }
+    }
+
+    /// Ends the connection with a reset (RFC 9293, section 3.10.5): `SO_LINGER` with no time, or unread data at the close.
+    pub fn abort(&mut self, now: u64, out: &mut dyn Output) {
+        if self.state.is_synchronized() || self.state == State::SynReceived {
+            self.emit_reset(now, out);
+        }
+        self.finish(None);
+    }
+
+    /// What TIME-WAIT keeps: SND.NXT, RCV.NXT, the window as it is on the wire, and TS.Recent with the clock's offset.
+    pub(in crate::tcp) fn last_words(&self) -> (Seq, Seq, u16, Option<(u32, u32)>) {
+        let window = (self.rcv.edge.since(self.rcv.nxt) >> self.rcv.shift).min(u32::from(u16::MAX)) as u16;
+        let timestamps = self.snd.timestamps.then_some((self.rcv.recent, self.snd.timestamp_offset));
+        (self.snd.nxt, self.rcv.nxt, window, timestamps)
+    }
+}

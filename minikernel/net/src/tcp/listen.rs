@@ -1,0 +1,165 @@
+//! A socket that listens: the handshakes that were begun, and the connections that wait to be accepted (listen(2)).
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+
+use isopod_hal::sync::SpinLock;
+
+use super::ports::{Binding, Scope};
+use super::{Events, Observer, SocketOptions, Stream, Tcp};
+
+/// The largest backlog (`somaxconn`).
+pub const MAX_BACKLOG: usize = 4096;
+
+/// A listening socket.
+#[derive(Debug)]
+pub struct Listener {
+    pub(super) scope: Scope,
+    pub(super) binding: Arc<Binding>,
+    queue: SpinLock<Queue>,
+    options: SpinLock<SocketOptions>,
+    observer: Arc<dyn Observer>,
+}
+
+#[derive(Debug)]
+struct Queue {
+    open: bool,
+    backlog: usize,
+    /// Handshakes that are not complete.
+    requests: usize,
+    accepted: VecDeque<Arc<Stream>>,
+    /// When a cookie was last sent instead of keeping a request.
+    cookies_sent: Option<u64>,
+}
+
+impl Listener {
+    pub(super) fn new(
+        scope: Scope,
+        binding: Arc<Binding>,
+        backlog: usize,
+        options: SocketOptions,
+        observer: Arc<dyn Observer>,
+    ) -> Self {
+        let backlog = backlog.min(MAX_BACKLOG);
+        let queue = Queue { open: true, backlog, requests: 0, accepted: VecDeque::new(), cookies_sent: None };
+        Self { scope, binding, queue: SpinLock::new(queue), options: SpinLock::new(options), observer }
+    }
+
+    /// The next connection, if there is one.
+    pub fn accept(&self) -> Option<Arc<Stream>> {
+        let mut queue = self.queue.lock();
+        let stream = queue.accepted.pop_front();
+        if queue.accepted.is_empty() && queue.accepted.capacity() > 64 {
+            queue.accepted = VecDeque::new();
+        }
+        stream
+    }
+
+    /// Connections that wait, and how many may.
+    pub fn waiting(&self) -> (usize, usize) {
+        let queue = self.queue.lock();
+        (queue.accepted.len(), queue.backlog)
+    }
+
+    /// The port it listens on.
+    pub fn port(&self) -> u16 {
+        self.binding.port()
+    }
+
+    /// What connections inherit.
+    pub fn options(&self) -> SocketOptions {
+        self.options.lock().clone()
+    }
+
+    /// Changes what connections inherit that are still to come.
+    pub fn set_options(&self, options: SocketOptions) {
+        *self.options.lock() = options;
+    }
+
+    /// listen(2) again: another backlog.
+    pub fn set_backlog(&self, backlog: usize) {
+        self.queue.lock().backlog = backlog.min(MAX_BACKLOG);
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.queue.lock().open
+    }
+
+    /// How a SYN is to be treated.
+    pub(super) fn admit(&self, now: u64) -> Admission {
+        let mut queue = self.queue.lock();
+        if !queue.open || queue.is_full() {
+            return Admission::Refused;
+        }
+        if queue.requests >= queue.backlog.max(1) {
+            queue.cookies_sent = Some(now);
+            return Admission::Cookie;
+        }
+        queue.requests += 1;
+        Admission::Request
+    }
+
+    /// A request is gone.
+    pub(super) fn forget_request(&self) {
+        let mut queue = self.queue.lock();
+        queue.requests = queue.requests.saturating_sub(1);
+    }
+
+    /// Whether there is room for a connection.
+    pub(super) fn has_room(&self) -> bool {
+        let queue = self.queue.lock();
+        queue.open && !queue.is_full()
+    }
+
+    /// Since a while no cookie was sent, so none can come back.
+    pub(super) fn expects_cookies(&self, now: u64, lifetime: u64) -> bool {
+        self.queue.lock().cookies_sent.is_some_and(|sent| now.saturating_sub(sent) < lifetime)
+    }
+
+    /// Hands a connection to whoever accepts. False when nobody will.
+    pub(super) fn offer(&self, stream: Arc<Stream>) -> bool {
+        let mut queue = self.queue.lock();
+        if !queue.open || queue.accepted.try_reserve(1).is_err() {
+            return false;
+        }
+        queue.accepted.push_back(stream);
+        true
+    }
+
+    /// Wakes whoever accepts.
+    pub(super) fn tell(&self) {
+        self.observer.notify(Events::READABLE);
+    }
+
+    /// Ends it; connections that nobody accepted are given back.
+    pub(super) fn shut(&self) -> VecDeque<Arc<Stream>> {
+        let mut queue = self.queue.lock();
+        queue.open = false;
+        self.binding.stop_listening();
+        core::mem::take(&mut queue.accepted)
+    }
+
+    /// Stops listening. Connections that nobody accepted are reset.
+    pub fn close(&self, tcp: &Tcp, now: u64, out: &mut dyn super::Output) {
+        tcp.listeners.remove(self);
+        for stream in self.shut() {
+            stream.with(tcp, now, |connection| connection.abort(now, out));
+        }
+    }
+}
+
+impl Queue {
+    /// As in Linux there may be one more than the backlog says.
+    fn is_full(&self) -> bool {
+        self.accepted.len() > self.backlog
+    }
+}
+
+/// What becomes of a SYN.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Admission {
+    Request,
+    /// The queue is full: the peer keeps the state itself.
+    Cookie,
+    Refused,
+}

@@ -1,0 +1,71 @@
+//! What a program sets on a socket. A connection that a listener accepts inherits them.
+
+use super::SECOND;
+use super::congestion::Algorithm;
+
+/// Options of a connection; durations are in nanoseconds. A change takes effect with the next call to the connection.
+#[derive(Clone, Debug)]
+pub struct SocketOptions {
+    /// `TCP_NODELAY`: small segments are sent at once (Nagle's algorithm is off).
+    pub no_delay: bool,
+    /// `TCP_CORK`: only full segments are sent, for at most 200 ms.
+    pub cork: bool,
+    /// `TCP_QUICKACK`.
+    pub quick_ack: bool,
+    /// `SO_OOBINLINE`.
+    pub urgent_inline: bool,
+    /// `SO_KEEPALIVE`.
+    pub keep_alive: bool,
+    /// `TCP_KEEPCNT`.
+    pub keep_alive_count: u8,
+    /// `TCP_SYNCNT`.
+    pub syn_retries: u8,
+    /// `TCP_KEEPIDLE`.
+    pub keep_alive_idle: u64,
+    /// `TCP_KEEPINTVL`.
+    pub keep_alive_interval: u64,
+    /// `TCP_USER_TIMEOUT`; zero for the system's.
+    pub user_timeout: u64,
+    /// How long a connection that nobody has open waits in FIN-WAIT-2 (`TCP_LINGER2`, `tcp_fin_timeout`).
+    pub fin_timeout: u64,
+    /// `TCP_DEFER_ACCEPT` on a listener: how long to wait for data before a connection is handed out; zero for not at all.
+    pub defer_accept: u64,
+    /// `TCP_MAXSEG`; zero for what the path allows.
+    pub maximum_segment: u16,
+    /// `SO_RCVBUF` as Linux keeps it (twice what was asked for): the window is half of it and does not grow. `None` for autotuning.
+    pub receive_buffer: Option<u32>,
+    /// `SO_SNDBUF` as Linux keeps it, likewise.
+    pub send_buffer: Option<u32>,
+    /// `TCP_WINDOW_CLAMP`; zero for none.
+    pub window_clamp: u32,
+    /// `TCP_NOTSENT_LOWAT`.
+    pub unsent_low_water: u32,
+    /// `TCP_CONGESTION`.
+    pub congestion: Algorithm,
+}
+
+/// Linux' defaults.
+impl Default for SocketOptions {
+    fn default() -> Self {
+        Self {
+            no_delay: false,
+            cork: false,
+            quick_ack: false,
+            urgent_inline: false,
+            keep_alive: false,
+            keep_alive_count: 9,
+            syn_retries: 6,
+            keep_alive_idle: 7200 * SECOND,
+            keep_alive_interval: 75 * SECOND,
+            user_timeout: 0,
+            fin_timeout: 60 * SECOND,
+            defer_accept: 0,
+            maximum_segment: 0,
+            receive_buffer: None,
+            send_buffer: None,
+            window_clamp: 0,
+            unsent_low_water: u32::MAX,
+            congestion: Algorithm::Cubic,
+        }
+    }
+}

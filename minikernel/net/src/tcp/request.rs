@@ -1,0 +1,127 @@
+//! A handshake that a peer began, until it is completed (RFC 9293, section 3.10.7.4 in SYN-RECEIVED). It costs little, since anybody can begin one.
+
+use alloc::sync::Arc;
+
+use super::listen::Listener;
+use super::{Flags, Handshake, MILLISECOND, Options, Output, SECOND, SegmentHeader, Timestamps, reset_for};
+use crate::chunk::Chunks;
+
+/// The first window: what fits in the header without scaling (RFC 7323, section 2.2).
+pub(super) const WINDOW: u16 = u16::MAX;
+/// How often the answer is repeated (`tcp_synack_retries`).
+const RETRIES: u8 = 5;
+
+/// A SYN that was answered.
+#[derive(Debug)]
+pub(super) struct Request {
+    pub id: u32,
+    pub handshake: Handshake,
+    pub listener: Arc<Listener>,
+    pub created: u64,
+    /// When the answer is repeated.
+    pub due: u64,
+    pub answers: u8,
+}
+
+/// What a segment does to a request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Stays,
+    Ends,
+    /// The handshake is complete.
+    Completes,
+}
+
+impl Request {
+    /// Answers the SYN.
+    pub fn answer(&mut self, now: u64, out: &mut dyn Output) {
+        self.answers += 1;
+        // Karn: an acknowledgment of one of several answers gives no round trip.
+        self.handshake.answered = (self.answers == 1).then_some(now);
+        self.due = now + (SECOND << (self.answers - 1).min(6));
+        let header = self.handshake.answer(now);
+        out.segment(&self.handshake.flow, &header, Chunks::new());
+    }
+
+    /// The answer brought nothing in time; false when it was the last.
+    pub fn expire(&mut self, now: u64, out: &mut dyn Output) -> bool {
+        let again = self.answers <= RETRIES && self.listener.is_open();
+        if again {
+            self.answer(now, out);
+        }
+        again
+    }
+
+    /// Takes a segment from the peer.
+    pub fn receive(
+        &mut self,
+        now: u64,
+        header: &SegmentHeader,
+        payload: usize,
+        out: &mut dyn Output,
+    ) -> Verdict {
+        let Handshake { flow, secret, irs, offered, .. } = &mut self.handshake;
+        let expected = *irs + 1;
+        if header.flags & (Flags::SYN | Flags::RST | Flags::ACK) == Flags::SYN && header.sequence == *irs {
+            // The peer did not get the answer. A flood of the same costs no more answers than there are timeouts.
+            if now + SECOND / 2 >= self.due {
+                self.answer(now, out);
+            }
+            return Verdict::Stays;
+        }
+        if let Some((seen, new)) = offered.timestamps.as_mut().zip(header.options.timestamps) {
+            let older = (new.value.wrapping_sub(seen.value) as i32) < 0;
+            if older && !header.flags.contains(Flags::RST) {
+                return Verdict::Stays;
+            }
+            if header.sequence <= expected {
+                seen.value = new.value;
+            }
+        }
+        let outside = header.sequence < expected || header.sequence > expected + u32::from(WINDOW);
+        if header.flags.contains(Flags::RST) {
+            return if header.sequence == expected { Verdict::Ends } else { Verdict::Stays };
+        }
+        if outside || header.flags.contains(Flags::SYN) || !header.flags.contains(Flags::ACK) {
+            return Verdict::Stays;
+        }
+        if header.acknowledgment != secret.sequence + 1 {
+            reset_for(flow, header, payload, out);
+            return Verdict::Stays;
+        }
+        self.complete(now, header, payload)
+    }
+
+    /// The acknowledgment is right. With `TCP_DEFER_ACCEPT` it is not enough without data, for a time.
+    fn complete(&mut self, now: u64, header: &SegmentHeader, payload: usize) -> Verdict {
+        let until = self.created + self.listener.options().defer_accept;
+        if payload == 0 && !header.flags.contains(Flags::FIN) && now < until {
+            self.due = until;
+            return Verdict::Stays;
+        }
+        Verdict::Completes
+    }
+}
+
+impl Handshake {
+    /// SYN, ACK.
+    pub(super) fn answer(&self, now: u64) -> SegmentHeader {
+        let clock = ((now / MILLISECOND) as u32).wrapping_add(self.secret.timestamp_offset);
+        SegmentHeader {
+            source: self.flow.local.port,
+            destination: self.flow.remote.port,
+            sequence: self.secret.sequence,
+            acknowledgment: self.irs + 1,
+            flags: Flags::SYN | Flags::ACK,
+            window: WINDOW,
+            options: Options {
+                maximum_segment_size: Some(self.path.mss),
+                window_scale: self.offered.window_scale.map(|_| super::WINDOW_SHIFT),
+                sack_permitted: self.offered.sack_permitted,
+                timestamps: self.offered.timestamps.map(|peer| Timestamps { value: clock, echo: peer.value }),
+                sack: [None; 3],
+            },
+            ..SegmentHeader::default()
+        }
+    }
+}

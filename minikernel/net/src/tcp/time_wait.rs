@@ -1,0 +1,104 @@
+//! TIME-WAIT (RFC 9293, sections 3.3.2 and 3.10.7.4): what is left of a connection for a minute, so that its last acknowledgment can be
+//! repeated and none of its segments is taken for one of the next connection's. Few numbers suffice.
+
+use alloc::sync::Arc;
+
+use super::ports::Binding;
+use super::{Connection, Flags, Flow, MILLISECOND, Options, Output, SECOND, SegmentHeader, Seq, Timestamps};
+use crate::chunk::Chunks;
+
+/// How long it lasts (Linux' `TCP_TIMEWAIT_LEN`).
+pub(super) const DURATION: u64 = 60 * SECOND;
+
+/// The end of a connection.
+#[derive(Debug)]
+pub(super) struct TimeWait {
+    pub(super) id: u32,
+    pub(super) flow: Flow,
+    pub(super) until: u64,
+    pub(super) snd_nxt: Seq,
+    pub(super) rcv_nxt: Seq,
+    pub(super) window: u16,
+    /// TS.Recent and what is added to the clock, where timestamps were in use.
+    pub(super) timestamps: Option<(u32, u32)>,
+    /// The port stays in use.
+    pub(super) _binding: Option<Arc<Binding>>,
+}
+
+/// What a segment does to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Stays,
+    /// It is over, by a reset.
+    Ends,
+    /// A new connection may take its place.
+    Reopens,
+}
+
+impl TimeWait {
+    pub fn new(id: u32, connection: &Connection, now: u64, binding: Option<Arc<Binding>>) -> Self {
+        let (snd_nxt, rcv_nxt, window, timestamps) = connection.last_words();
+        let until = now + DURATION;
+        Self { id, flow: *connection.flow(), until, snd_nxt, rcv_nxt, window, timestamps, _binding: binding }
+    }
+
+    /// Takes a segment that came for the connection.
+    pub fn receive(
+        &mut self,
+        now: u64,
+        header: &SegmentHeader,
+        payload: usize,
+        out: &mut dyn Output,
+    ) -> Verdict {
+        let newer = self
+            .timestamps
+            .zip(header.options.timestamps)
+            .map(|(own, its)| its.value.wrapping_sub(own.0) as i32);
+        let old = newer.is_some_and(|newer| newer < 0);
+        if header.flags & (Flags::SYN | Flags::RST | Flags::ACK) == Flags::SYN {
+            // RFC 6191, section 2; by the sequence number where there are no timestamps (RFC 9293, section 3.10.7.4).
+            let reopens = newer.map_or(header.sequence > self.rcv_nxt, |newer| {
+                newer > 0 || newer == 0 && header.sequence > self.rcv_nxt
+            });
+            if reopens {
+                return Verdict::Reopens;
+            }
+        }
+        if header.flags.contains(Flags::RST) {
+            // As Linux with `tcp_rfc1337` off, but only with the exact number (RFC 5961, section 3.2).
+            return if !old && header.sequence == self.rcv_nxt { Verdict::Ends } else { Verdict::Stays };
+        }
+        if header.flags.contains(Flags::FIN) && !old {
+            self.until = now + DURATION;
+        }
+        if header.sequence_length(payload) > 0 || header.sequence != self.rcv_nxt {
+            self.acknowledge(now, out);
+        }
+        Verdict::Stays
+    }
+
+    fn acknowledge(&self, now: u64, out: &mut dyn Output) {
+        let timestamps = self.timestamps.map(|(echo, offset)| {
+            let value = ((now / MILLISECOND) as u32).wrapping_add(offset);
+            Timestamps { value, echo }
+        });
+        let header = SegmentHeader {
+            source: self.flow.local.port,
+            destination: self.flow.remote.port,
+            sequence: self.snd_nxt,
+            acknowledgment: self.rcv_nxt,
+            flags: Flags::ACK,
+            window: self.window,
+            options: Options { timestamps, ..Options::default() },
+            ..SegmentHeader::default()
+        };
+        out.segment(&self.flow, &header, Chunks::new());
+    }
+
+    /// Whether this end may begin a new connection in its place (`tcp_tw_reuse`, in Linux' default only between ports of one machine): its
+    /// timestamps have moved on, so nothing old can be mistaken.
+    pub fn may_be_reused(&self, now: u64) -> bool {
+        let age = DURATION - self.until.saturating_sub(now).min(DURATION);
+        self.timestamps.is_some() && self.flow.remote.address.is_loopback() && age > SECOND
+    }
+}
