@@ -167,24 +167,30 @@ pub(super) fn move_away(task: &Task, place: usize) {
 /// The next task for this CPU: its own, or one that waits elsewhere.
 pub(super) fn next() -> Option<Arc<Task>> {
     let here = cpu::id();
-    PROCESSORS[here].take(here).or_else(|| {
+    // Its CPUs have changed while it waited, and those that it may run on now need not run out of tasks and look here.
+    while let Some(stray) = PROCESSORS[here].take(here, Queue::take_stray) {
+        enqueue(stray);
+    }
+    PROCESSORS[here].take(here, Queue::take).or_else(|| {
         let others = cpus() & !(1 << here);
         if others == 0 {
             return None;
         }
         let from_here = (here + 1..cpu::MOST).chain(0..here);
-        from_here.filter(|other| others >> other & 1 == 1).find_map(|other| PROCESSORS[other].take(here))
+        from_here
+            .filter(|other| others >> other & 1 == 1)
+            .find_map(|other| PROCESSORS[other].take(here, Queue::take))
     })
 }
 
 impl Processor {
-    /// Takes a task out that CPU `cpu` may run.
-    fn take(&self, cpu: usize) -> Option<Arc<Task>> {
+    /// Takes a task out for CPU `cpu`, which `choose` finds.
+    fn take(&self, cpu: usize, choose: fn(&mut Queue, usize) -> Option<Arc<Task>>) -> Option<Arc<Task>> {
         if self.waiting.load(Ordering::Relaxed) == 0 {
             return None;
         }
         let mut queue = self.queue.lock();
-        let task = queue.take(cpu);
+        let task = choose(&mut queue, cpu);
         self.waiting.store(queue.len(), Ordering::Relaxed);
         task
     }
@@ -208,5 +214,23 @@ impl Processor {
     /// Awake.
     pub(super) fn end_sleep(&self) {
         self.sleeps.store(false, Ordering::Relaxed);
+    }
+}
+
+#[cfg(all(test, not(loom)))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_task_whose_cpus_change_while_it_waits_goes_where_it_may_run() {
+        pretend(0b11);
+        let task = Task::new(async {});
+        task.set_affinity(0b01);
+        enqueue(Arc::clone(&task));
+        task.set_affinity(0b10);
+        assert!(next().is_none());
+        let waits = [0, 1].map(|cpu| PROCESSORS[cpu].waiting.load(Ordering::Relaxed));
+        assert_eq!(waits, [0, 1]);
+        assert!(PROCESSORS[1].take(1, Queue::take).is_some_and(|found| Arc::ptr_eq(&found, &task)));
     }
 }

@@ -30,6 +30,20 @@ impl Queue {
         self.length += 1;
     }
 
+    /// Takes the first task out if it may not run on CPU `cpu`.
+    pub(super) fn take_stray(&mut self, cpu: usize) -> Option<Arc<Task>> {
+        if self.first.as_ref()?.may_run_on(cpu) {
+            return None;
+        }
+        let stray = self.first.take()?;
+        self.first = stray.next.lock().take();
+        if self.first.is_none() {
+            self.last = None;
+        }
+        self.length -= 1;
+        Some(stray)
+    }
+
     /// Takes the first task out that may run on CPU `cpu`.
     pub(super) fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
         let mut before: Option<Arc<Task>> = None;
