@@ -29,10 +29,11 @@ const TITLE_MAX: usize = 200;
 /// Changes when the same packages are to give another layer, so that those in the cache are made anew.
 const FORMAT: u32 = 2;
 
-/// `apt-get` with package lists of its own, so that neither root nor an earlier `apt-get update` is needed.
-fn apt_get(state: &Path) -> Command {
-    let mut command = Command::new("apt-get");
-    command.args(["-qq", "-o", "APT::Sandbox::User="]);
+/// A program of apt's with package lists of its own, so that neither root nor an earlier `apt-get update` is needed, and what is installed
+/// here has no part in it.
+fn apt(program: &str, state: &Path) -> Command {
+    let mut command = Command::new(program);
+    command.args(["-qq", "-o", "APT::Sandbox::User=", "-o", "Dir::State::Status=/dev/null"]);
     for (option, folder) in [("Dir::State::Lists", "lists"), ("Dir::Cache", "cache")] {
         command.arg("-o").arg(format!("{option}={}", state.join(folder).display()));
     }
@@ -45,16 +46,14 @@ fn state() -> Result<PathBuf> {
         for folder in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(path.join(folder))?;
         }
-        succeed(apt_get(path).arg("update")).map(drop)
+        succeed(apt("apt-get", path).arg("update")).map(drop)
     })
 }
 
 /// These packages and all that they depend on, by name.
 pub fn with_dependencies(names: &[&str]) -> Result<Vec<String>> {
     let state = state()?;
-    let mut cache = Command::new("apt-cache");
-    cache.arg("-o").arg(format!("Dir::State::Lists={}", state.join("lists").display()));
-    cache.arg("-o").arg(format!("Dir::Cache={}", state.join("cache").display()));
+    let mut cache = apt("apt-cache", &state);
     cache.args(["depends", "--recurse", "--important"]);
     let listed = String::from_utf8(succeed(cache.args(names))?)?;
     // A name stands at the start of a line; one in angle brackets is virtual, one with an architecture is another machine's.
@@ -71,9 +70,9 @@ fn download(name: &str) -> Result<PathBuf> {
     let state = state()?;
     cache::once(&format!("packages/{name}.deb"), |path| {
         let folder = tempfile::tempdir()?;
-        let fetch = || succeed(apt_get(&state).args(["download", name]).current_dir(folder.path()));
+        let fetch = || succeed(apt("apt-get", &state).args(["download", name]).current_dir(folder.path()));
         // Mirrors drop versions that lists of some days ago still name.
-        fetch().or_else(|_| succeed(apt_get(&state).arg("update")).and_then(|_| fetch()))?;
+        fetch().or_else(|_| succeed(apt("apt-get", &state).arg("update")).and_then(|_| fetch()))?;
         let file = fs::read_dir(folder.path())?.next().context("apt-get left no file")??;
         fs::copy(file.path(), path)?;
         Ok(())
