@@ -9,8 +9,8 @@ use crate::image::Layout;
 use crate::isopod::{Isopod, Outcome};
 use crate::{Finished, disk, run_limited};
 
-/// Long enough for any script of the tests.
-const LIMIT: Duration = Duration::from_mins(2);
+/// Long enough for any program of the tests, on Linux or in a guest.
+const LIMIT: Duration = Duration::from_mins(10);
 
 /// The environment of both, as `docker run` gives it.
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -46,7 +46,7 @@ pub fn run(layout: &Layout, command: &[&str]) -> Result<Finished> {
 pub fn compare(layout: &Layout, options: &[&str], command: &[&str]) -> Result<Outcome> {
     let theirs = run(layout, command)?;
     let reference = layout.reference();
-    let outcome = Isopod::shared().run(&[&["run"], options, &[&reference], command].concat())?;
+    let outcome = Isopod::shared().limit(LIMIT).run(&[&["run"], options, &[&reference], command].concat())?;
     outcome.expect_stdout(&String::from_utf8_lossy(&theirs.stdout));
     outcome.expect_status(theirs.status.code().unwrap_or(-1));
     Ok(outcome)
