@@ -9,7 +9,7 @@ use isopod_hal::{PAGE_SIZE, cpu};
 
 use super::image::Loaded;
 use crate::mm::{AddressSpace, Backing, FaultKind, MapRequest, Placement, Start, VmaFlags, page_down};
-use crate::process::Identity;
+use crate::process::{Identity, rseq};
 
 /// The longest single string (`MAX_ARG_STRLEN`).
 pub const STRING_MAX: usize = 32 * PAGE_SIZE;
@@ -206,6 +206,8 @@ fn auxiliary(about: &About<'_>, path: usize, platform: usize, random: usize) -> 
     const AT_SECURE: u64 = 23;
     const AT_RANDOM: u64 = 25;
     const AT_HWCAP2: u64 = 26;
+    const AT_RSEQ_FEATURE_SIZE: u64 = 27;
+    const AT_RSEQ_ALIGN: u64 = 28;
     const AT_EXECFN: u64 = 31;
     const AT_SYSINFO_EHDR: u64 = 33;
     const AT_MINSIGSTKSZ: u64 = 51;
@@ -231,6 +233,8 @@ fn auxiliary(about: &About<'_>, path: usize, platform: usize, random: usize) -> 
         (AT_HWCAP2, hwcap2()),
         (AT_EXECFN, path as u64),
         (AT_PLATFORM, platform as u64),
+        (AT_RSEQ_FEATURE_SIZE, u64::from(rseq::FEATURE_SIZE)),
+        (AT_RSEQ_ALIGN, u64::from(rseq::SIZE)),
         (AT_MINSIGSTKSZ, crate::signal::minimum_stack() as u64),
         (AT_NULL, 0),
     ]

@@ -209,6 +209,9 @@ fn child(
     if flags.contains(CloneFlags::CLEAR_SIGHAND) {
         thread.actions.lock().reset_handlers();
     }
+    if !flags.contains(CloneFlags::VM) {
+        thread.rseq.register(parent.rseq.registration());
+    }
     thread.set_name(&parent.name());
     let (mask, stack) = {
         let signals = parent.signals.lock();

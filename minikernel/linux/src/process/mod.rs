@@ -22,6 +22,7 @@ mod limits;
 mod pids;
 #[expect(clippy::module_inception, reason = "the process is what this room is about")]
 mod process;
+pub mod rseq;
 mod run;
 pub mod scheduling;
 mod thread;

@@ -158,6 +158,9 @@ async fn in_space(thread: Arc<Thread>, life: impl Future<Output = ()>) {
     let mut life = pin!(life);
     poll_fn(|context| {
         let _entered = current::enter(&thread);
+        if thread.rseq.given_cpu() {
+            thread.set_work();
+        }
         thread.process().memory.lock().activate();
         let outcome = life.as_mut().poll(context);
         user::release();
@@ -199,11 +202,13 @@ fn run(ctx: &mut Ctx) -> Option<Trap> {
 
 /// Does what user code left for.
 async fn serve(ctx: &mut Ctx, trap: Trap) {
-    if trap != Trap::Syscall {
-        ctx.call = Ctx::NO_CALL;
+    if trap == Trap::Syscall {
+        return syscall::handle(ctx).await;
     }
+    ctx.call = Ctx::NO_CALL;
+    ctx.thread.rseq.left();
     match trap {
-        Trap::Syscall => syscall::handle(ctx).await,
+        Trap::Syscall => {}
         Trap::PageFault { address, write, exec, .. } => {
             let kind = match (write, exec) {
                 (true, _) => FaultKind::Write,
@@ -219,6 +224,9 @@ async fn serve(ctx: &mut Ctx, trap: Trap) {
                 sched::yield_now().await;
             }
         }
+    }
+    if ctx.thread.rseq.goes_on() {
+        ctx.thread.set_work();
     }
 }
 

@@ -8,6 +8,7 @@ use isopod_fs::file::OpenFile;
 use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
+use super::rseq::Rseq;
 use super::{FileTable, FsContext, Identity, Process, Scheduling};
 use crate::sched::TaskRef;
 use crate::seccomp::Mode;
@@ -81,6 +82,8 @@ pub struct Thread {
     pub machine_check_policy: AtomicU8,
     /// See [`TimerSlack`].
     pub timer_slack: TimerSlack,
+    /// See [`Rseq`].
+    pub rseq: Rseq,
     /// What may become of its calls. It is inherited, and never taken away.
     pub(crate) seccomp: SpinLock<Mode>,
     /// Who traces it.
@@ -134,6 +137,7 @@ impl Thread {
                 creator.map_or(2, |creator| creator.machine_check_policy.load(Ordering::Relaxed)),
             ),
             timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
+            rseq: Rseq::default(),
             seccomp: SpinLock::default(),
             trace: Trace::default(),
             watched: AtomicU8::new(0),

@@ -7,7 +7,7 @@ use isopod_fs::Errno;
 use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
-use crate::process::{Ctx, kill_process};
+use crate::process::{Ctx, kill_process, rseq};
 use crate::{report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
@@ -21,6 +21,11 @@ pub async fn attend(ctx: &mut Ctx) -> bool {
             return false;
         }
         deliver(ctx).await;
+        if ctx.thread.rseq.take_due()
+            && let Err(stop) = rseq::settle(ctx)
+        {
+            rseq::settle_after(ctx, stop).await;
+        }
     }
     true
 }
@@ -69,6 +74,15 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
     if action.flags.contains(ActionFlags::RESET_HAND) {
         let reset = Action { disposition: Disposition::Default, ..action };
         ctx.thread.actions.lock().set(signal, reset);
+    }
+    // The frame is that of where a critical section begins again.
+    if ctx.thread.rseq.is_registered()
+        && let Err(stop) = rseq::settle(ctx)
+        && !rseq::settle_after(ctx, stop).await
+        && signal == Signal::SEGV
+    {
+        kill_process(ctx.thread.process(), signal);
+        return;
     }
     let stepping = ctx.thread.trace.is_traced() && {
         let thread = Arc::clone(&ctx.thread);

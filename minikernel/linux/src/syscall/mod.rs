@@ -41,6 +41,7 @@ mod priority;
 mod process;
 mod process_vm;
 mod ptrace;
+mod rseq;
 mod scheduling;
 mod seccomp;
 mod signalfd;

@@ -45,6 +45,7 @@ const PEEKSIGINFO: u64 = 0x4209;
 const GETSIGMASK: u64 = 0x420a;
 const SETSIGMASK: u64 = 0x420b;
 const GET_SYSCALL_INFO: u64 = 0x420e;
+const GET_RSEQ_CONFIGURATION: u64 = 0x420f;
 
 /// Sets of registers, by the names of the notes in a core file.
 const NT_PRSTATUS: u64 = 1;
@@ -180,6 +181,13 @@ fn act(ctx: &Ctx, thread: &Arc<Thread>, request: u64, address: usize, data: usiz
             UserPtr::new(data + 8).put(&(done as u64))?;
         }
         GET_SYSCALL_INFO => return call_info(thread, address, data),
+        GET_RSEQ_CONFIGURATION => {
+            // Address, size, signature, and flags of which there are none.
+            let (sequences, length, signature) = thread.rseq.registration();
+            let words = [sequences as u64, u64::from(signature) << 32 | u64::from(length), 0];
+            UserPtr::<u8>::new(data).put_bytes(&words.as_bytes()[..address.min(size_of_val(&words))])?;
+            return Ok(size_of_val(&words));
+        }
         _ => return Err(Errno::EIO.into()),
     }
     Ok(0)

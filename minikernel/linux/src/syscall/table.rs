@@ -11,7 +11,7 @@ use isopod_fs::Errno;
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
     epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, numa, pidfd,
-    pipe, poll, priority, process, process_vm, ptrace, scheduling, seccomp, signalfd, signals, socket,
+    pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp, signalfd, signals, socket,
     splice, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
@@ -392,6 +392,7 @@ system_calls! {
     327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::preadv2;
     328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::pwritev2;
     332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => again file::stat::statx;
+    334 rseq(rseq: usize, rseq_len: u32, flags: Flags, sig: u32) => again rseq::rseq;
     424 pidfd_send_signal(pidfd: Fd, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>, flags: Flags) => again pidfd::pidfd_send_signal;
     434 pidfd_open(pid: i32, flags: Flags) => now pidfd::pidfd_open;
     435 clone3(cl_args: UserPtr<u8>, size: usize) => wait process::clone3;

@@ -32,6 +32,7 @@ mod poll;
 mod proc;
 mod ptrace;
 mod races;
+mod rseq;
 mod scheduling;
 pub mod seccomp;
 mod signals;
@@ -88,6 +89,7 @@ pub const GROUPS: &[Group] = &[
     ("capabilities", capabilities::run),
     ("seccomp", seccomp::run),
     ("ptrace", ptrace::run),
+    ("rseq", rseq::run),
     ("arguments", arguments::run),
     ("races", races::run),
 ];
