@@ -9,5 +9,18 @@ extern crate alloc;
 #[cfg(test)]
 extern crate std;
 
+pub mod address;
+mod checksum;
 pub mod chunk;
+pub mod endpoint;
+pub mod error;
+mod groups;
+pub mod icmp;
+pub mod interface;
+mod ip;
+pub mod packet;
+mod ports;
+pub mod route;
+pub mod stack;
 pub mod tcp;
+pub mod udp;

@@ -1,0 +1,295 @@
+//! What sockets of messages have in common: where they are bound, what waits to be received, what has gone wrong.
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
+
+use isopod_hal::sync::wait::WaitQueue;
+use isopod_hal::sync::{SpinLock, SpinLockGuard};
+
+use crate::address::{Address, Binding, SocketAddress, any_like, is_any};
+use crate::chunk::Chunks;
+use crate::error::{Error, Result};
+use crate::icmp::Report;
+use crate::packet::IpHeader;
+
+bitflags::bitflags! {
+    /// What can be set of an endpoint.
+    #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+    pub struct Switches: u32 {
+        /// Others that have this may use the same address.
+        const REUSE_ADDRESS = 1;
+        /// Others of the same user that have this share what comes to the same address.
+        const REUSE_PORT = 1 << 1;
+        /// IPv6 only.
+        const ONLY_V6 = 1 << 2;
+        /// It may send to everybody on a link.
+        const BROADCAST = 1 << 3;
+        /// Errors are reported as messages (`IP_RECVERR`, `IPV6_RECVERR`).
+        const REPORTS = 1 << 4;
+        /// See [`REPORTS`](Self::REPORTS).
+        const REPORTS_V6 = 1 << 5;
+        /// It receives what comes to groups that others have joined.
+        const ALL_GROUPS = 1 << 6;
+    }
+}
+
+/// A message that waits.
+#[derive(Debug)]
+pub struct Datagram {
+    /// The header it came with.
+    pub header: IpHeader,
+    /// The ports it came from and to; 0 where there are none.
+    pub ports: (u16, u16),
+    /// Its bytes.
+    pub data: Chunks,
+    /// So much memory it takes.
+    charge: usize,
+}
+
+/// Where an endpoint is.
+#[derive(Clone, Copy, Debug)]
+pub struct Names {
+    /// What it receives at; the port is 0 before it has one.
+    pub local: SocketAddress,
+    /// What it sends from, unless that is any address.
+    pub source: Address,
+    /// Whom it is connected to.
+    pub peer: Option<SocketAddress>,
+    /// The address is one that was asked for.
+    own_address: bool,
+    /// So is the port.
+    own_port: bool,
+}
+
+/// What waits in an endpoint.
+#[derive(Debug, Default)]
+pub struct Inbox {
+    /// Messages.
+    pub messages: VecDeque<Datagram>,
+    /// Errors that were reported as messages.
+    pub reports: VecDeque<Report>,
+    /// The error for the next call.
+    pub error: Option<Error>,
+    /// Nothing is received any more.
+    pub ended: bool,
+    /// Nothing is sent any more.
+    pub silent: bool,
+    /// So many messages found no room.
+    pub dropped: u32,
+    charged: usize,
+    closed: bool,
+    /// Groups that it has joined, each with its interface.
+    groups: Vec<(Address, u32)>,
+}
+
+/// A socket of messages, as far as the network is concerned.
+#[derive(Debug)]
+pub struct Endpoint {
+    switches: AtomicU32,
+    /// How many bytes may wait.
+    pub room: AtomicUsize,
+    /// The only interface that it uses; 0 for any.
+    pub interface: AtomicU32,
+    /// Whose it is.
+    pub owner: u32,
+    /// Woken when readiness may have changed.
+    changed: Arc<WaitQueue>,
+    /// Locked before a table of ports.
+    names: SpinLock<Names>,
+    inbox: SpinLock<Inbox>,
+}
+
+/// What a message of so many bytes counts against the room for it: as much as Linux's buffers for it are large (`SKB_TRUESIZE`).
+fn charge(length: usize) -> usize {
+    const DESCRIPTION: usize = 256;
+    const ENDS: usize = 448;
+    let whole = length + ENDS;
+    DESCRIPTION + if whole <= 4096 { whole.next_power_of_two() } else { whole.next_multiple_of(4096) }
+}
+
+impl Endpoint {
+    /// One that is not bound, at any address of a version, which is the one of `any`.
+    pub fn new(any: Address, owner: u32, room: usize, changed: Arc<WaitQueue>) -> Arc<Self> {
+        let names = Names {
+            local: SocketAddress { address: any, port: 0 },
+            source: any,
+            peer: None,
+            own_address: false,
+            own_port: false,
+        };
+        Arc::new(Self {
+            switches: AtomicU32::new(Switches::ALL_GROUPS.bits()),
+            room: AtomicUsize::new(room),
+            interface: AtomicU32::new(0),
+            owner,
+            changed,
+            names: SpinLock::new(names),
+            inbox: SpinLock::new(Inbox::default()),
+        })
+    }
+
+    /// Whether something is set.
+    pub fn has(&self, switch: Switches) -> bool {
+        self.switches.load(Ordering::Relaxed) & switch.bits() != 0
+    }
+
+    /// Sets something, or not.
+    pub fn set(&self, switch: Switches, on: bool) {
+        if on {
+            self.switches.fetch_or(switch.bits(), Ordering::Relaxed);
+        } else {
+            self.switches.fetch_and(!switch.bits(), Ordering::Relaxed);
+        }
+    }
+
+    /// Where it is.
+    pub fn names(&self) -> Names {
+        *self.names.lock()
+    }
+
+    /// Where it is, to be changed.
+    pub(crate) fn lock_names(&self) -> SpinLockGuard<'_, Names> {
+        self.names.lock()
+    }
+
+    /// What waits in it.
+    pub fn inbox(&self) -> SpinLockGuard<'_, Inbox> {
+        self.inbox.lock()
+    }
+
+    /// Something may have changed.
+    pub fn wake(&self) {
+        self.changed.wake_all();
+    }
+
+    /// Whether packets by `interface` may be for it.
+    pub(crate) fn uses(&self, interface: u32) -> bool {
+        matches!(self.interface.load(Ordering::Relaxed), bound if bound == 0 || bound == interface)
+    }
+
+    /// Its address, and whether it takes IPv6 only.
+    pub(crate) fn binding(&self, local: &Address) -> Binding {
+        (*local, self.has(Switches::ONLY_V6))
+    }
+
+    /// Takes in a message. False if it is closed or has no room for it.
+    pub fn deliver(&self, header: &IpHeader, ports: (u16, u16), data: Chunks) -> bool {
+        let charge = charge(data.len());
+        let room = self.room.load(Ordering::Relaxed);
+        let mut inbox = self.inbox.lock();
+        // A single message always finds room (`__udp_enqueue_schedule_skb`).
+        let full = inbox.charged + charge > room && inbox.charged > 0;
+        if inbox.closed || full || inbox.messages.try_reserve(1).is_err() {
+            inbox.dropped = inbox.dropped.wrapping_add(1);
+            return false;
+        }
+        inbox.charged += charge;
+        inbox.messages.push_back(Datagram { header: *header, ports, data, charge });
+        drop(inbox);
+        self.wake();
+        true
+    }
+
+    /// An ICMP message, or this machine, says that something it sent did not arrive. Only one that is connected, or asks for reports, is told, as in Linux
+    /// (`__udp4_lib_err`).
+    pub(crate) fn fail(&self, report: Report) {
+        let connected = self.names.lock().peer.is_some();
+        let reports = if report.is_v4() { Switches::REPORTS } else { Switches::REPORTS_V6 };
+        let mut inbox = self.inbox.lock();
+        if self.has(reports) {
+            if inbox.reports.try_reserve(1).is_ok() {
+                inbox.error = Some(report.error);
+                inbox.reports.push_back(report);
+            }
+        } else if report.fatal && connected {
+            inbox.error = Some(report.error);
+        } else {
+            return;
+        }
+        drop(inbox);
+        self.wake();
+    }
+
+    /// Ends directions.
+    pub fn shut_down(&self, receive: bool, send: bool) {
+        let mut inbox = self.inbox.lock();
+        inbox.ended |= receive;
+        inbox.silent |= send;
+        drop(inbox);
+        self.wake();
+    }
+
+    /// Nothing reaches it any more; what waits is dropped, and the groups are left, which are returned.
+    pub(crate) fn close(&self) -> Vec<(Address, u32)> {
+        let mut inbox = self.inbox.lock();
+        let left = core::mem::replace(&mut *inbox, Inbox { closed: true, ..Inbox::default() });
+        drop(inbox);
+        left.groups
+    }
+
+    /// Whether it receives what comes to a group by an interface: it has joined, or takes what comes to all.
+    pub(crate) fn is_member(&self, group: &Address, interface: u32) -> bool {
+        let inbox = self.inbox.lock();
+        let joined = inbox.groups.iter().any(|known| *known == (*group, interface));
+        joined || self.has(Switches::ALL_GROUPS) && !inbox.groups.iter().any(|(known, _)| known == group)
+    }
+
+    /// Notes a group. `AddressInUse` if it is known.
+    pub(crate) fn enter_group(&self, group: Address, interface: u32) -> Result<()> {
+        let mut inbox = self.inbox.lock();
+        if inbox.groups.contains(&(group, interface)) {
+            return Err(Error::AddressInUse);
+        }
+        inbox.groups.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        inbox.groups.push((group, interface));
+        Ok(())
+    }
+
+    /// Forgets a group, which is returned; by any interface if that is 0. `AddressNotAvailable` if it is not known.
+    pub(crate) fn leave_group(&self, group: Address, interface: u32) -> Result<(Address, u32)> {
+        let mut inbox = self.inbox.lock();
+        let place = inbox
+            .groups
+            .iter()
+            .position(|known| known.0 == group && (interface == 0 || known.1 == interface));
+        Ok(inbox.groups.swap_remove(place.ok_or(Error::AddressNotAvailable)?))
+    }
+}
+
+impl Names {
+    /// It is bound to an address and a port, as was asked for, as far as something was.
+    pub(crate) fn bind(&mut self, address: Address, port: u16, asked: u16) {
+        self.local = SocketAddress { address, port };
+        self.source = address;
+        self.own_address |= !is_any(&address);
+        self.own_port |= asked != 0;
+    }
+
+    /// It has no peer any more. Returns whether it loses its port with it.
+    pub(crate) fn disconnect(&mut self) -> bool {
+        self.peer = None;
+        if !self.own_address {
+            self.source = any_like(&self.local.address);
+            self.local.address = self.source;
+        }
+        !self.own_port
+    }
+}
+
+impl Inbox {
+    /// Takes the first message out.
+    pub fn take(&mut self) -> Option<Datagram> {
+        let message = self.messages.pop_front()?;
+        self.charged -= message.charge;
+        Some(message)
+    }
+
+    /// Takes the first report out. The error for the next call is that of the one behind it.
+    pub fn take_report(&mut self) -> Option<Report> {
+        let report = self.reports.pop_front()?;
+        self.error = self.reports.front().map(|next| next.error);
+        Some(report)
+    }
+}

@@ -1,0 +1,276 @@
+//! ICMP (RFC 792) and ICMPv6 (RFC 4443): echoes, and errors both ways.
+
+use crate::address::{Address, SocketAddress, is_any, is_multicast, is_v4};
+use crate::checksum::Sum;
+use crate::chunk::{Chunk, Chunks};
+use crate::error::Error;
+use crate::ip;
+use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::route::Kind;
+use crate::stack::Stack;
+
+/// Bytes of a message's fixed part.
+pub const HEADER: usize = 8;
+/// Bytes of the longest error, with its IP header (RFC 1812, section 4.3.2.3; RFC 4443, section 2.4).
+const ERROR_MAX_V4: usize = 576;
+/// See [`ERROR_MAX_V4`].
+const ERROR_MAX_V6: usize = 1280;
+
+/// The types and codes of a version.
+struct Version {
+    protocol: u8,
+    echo: u8,
+    reply: u8,
+    /// Types below it are errors, from the next on.
+    errors: core::ops::RangeInclusive<u8>,
+    /// Type and code for a port at which nobody is.
+    port_unreachable: (u8, u8),
+    /// Type, code and pointer for a protocol that nobody knows.
+    protocol_unreachable: (u8, u8),
+}
+
+static V4: Version = Version {
+    protocol: protocol::ICMP,
+    echo: 8,
+    reply: 0,
+    errors: 3..=5,
+    port_unreachable: (3, 3),
+    protocol_unreachable: (3, 2),
+};
+static V6: Version = Version {
+    protocol: protocol::ICMPV6,
+    echo: 128,
+    reply: 129,
+    errors: 1..=127,
+    port_unreachable: (1, 4),
+    protocol_unreachable: (4, 1),
+};
+
+fn version_of(address: &Address) -> &'static Version {
+    if is_v4(address) { &V4 } else { &V6 }
+}
+
+/// Why a packet is answered with an error.
+#[derive(Clone, Copy, Debug)]
+pub enum Unreachable {
+    /// Nobody is at the port.
+    Port,
+    /// Nobody knows the protocol.
+    Protocol,
+}
+
+/// Who says that something went wrong (`SO_EE_ORIGIN_*`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// This machine.
+    Local = 1,
+    /// An ICMP message.
+    Icmp = 2,
+    /// An ICMPv6 message.
+    IcmpV6 = 3,
+}
+
+/// What became of something that an endpoint sent.
+#[derive(Debug)]
+pub struct Report {
+    /// What that means.
+    pub error: Error,
+    /// Nothing else can be expected.
+    pub fatal: bool,
+    /// Who says so.
+    pub origin: Origin,
+    /// The message's type and code.
+    pub kind: (u8, u8),
+    /// More, such as the size that would have fitted.
+    pub info: u32,
+    /// Who sent the message.
+    pub offender: Address,
+    /// What it is about was sent there.
+    pub destination: SocketAddress,
+    /// How that began.
+    pub data: Chunks,
+    /// The interface that the message came by.
+    pub interface: u32,
+}
+
+impl Report {
+    /// Whether it is about IPv4.
+    pub fn is_v4(&self) -> bool {
+        is_v4(&self.destination.address)
+    }
+}
+
+/// All bytes of `data` in one chunk.
+pub(crate) fn flat(data: &Chunks) -> Option<Chunk> {
+    let mut chunks = data.iter();
+    match (chunks.next(), chunks.next()) {
+        (None, _) => Chunk::copy_of(&[]).ok(),
+        (Some(only), None) => Some(only.clone()),
+        _ => {
+            let mut whole = Chunk::with_capacity(&[], data.len()).ok()?;
+            data.iter().for_each(|chunk| {
+                whole.extend(chunk);
+            });
+            Some(whole)
+        }
+    }
+}
+
+/// The sum over a message, which is 0 if its checksum is right.
+pub(crate) fn sum(header: &IpHeader, data: &[u8]) -> u16 {
+    let mut sum = if is_v4(&header.source) {
+        Sum::default()
+    } else {
+        Sum::of_pseudo_header(&header.source, &header.destination, protocol::ICMPV6, data.len())
+    };
+    sum.add(data);
+    sum.finish()
+}
+
+/// Sends a message with its checksum to where `header` says.
+fn send(stack: &Stack, header: IpHeader, message: &mut [u8], out: &mut Outbox) {
+    message[2..4].fill(0);
+    let checksum = sum(&header, message);
+    message[2..4].copy_from_slice(&checksum.to_be_bytes());
+    let Ok(data) = Chunk::copy_of(message) else { return };
+    let protocol = version_of(&header.source).protocol;
+    let packet = Packet { header, payload: Payload::Other(protocol, data.into()) };
+    if let Ok(path) = stack.routes.find(&header.destination, &header.source, 0) {
+        // Nobody waits for an answer that cannot be sent.
+        let _ = stack.output(&path, packet, out);
+    }
+}
+
+/// Takes in a message.
+pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) {
+    let version = version_of(&header.source);
+    let Some(message) = flat(data).filter(|message| message.len() >= HEADER) else { return };
+    if sum(header, &message) != 0 {
+        return;
+    }
+    let kind = message[0];
+    if kind == version.echo {
+        // Broadcasts are not answered (`icmp_echo_ignore_broadcasts`).
+        if !is_multicast(&header.destination) && stack.routes.kind_of(&header.destination) == Kind::Local {
+            let mut answer = message.to_vec();
+            answer[0] = version.reply;
+            send(stack, stack.answer(header), &mut answer, out);
+        }
+    } else if kind == version.reply {
+        let identifier = u16::from_be_bytes([message[4], message[5]]);
+        let place = |address| SocketAddress { address, port: identifier };
+        let (from, to) = (place(header.source), place(header.destination));
+        let from = SocketAddress { port: 0, ..from };
+        if let Some(endpoint) = stack.pings.find(&from, &to, header.interface, 0) {
+            endpoint.deliver(header, (0, identifier), message.into());
+        }
+    } else if version.errors.contains(&kind) {
+        error(stack, header, &message);
+    }
+}
+
+/// Somebody says that a packet of this machine's did not arrive.
+fn error(stack: &Stack, header: &IpHeader, message: &Chunk) {
+    let quoted = &message[HEADER..];
+    let Some((about, protocol, payload)) = ip::parse(quoted, header.interface) else { return };
+    let (kind, code) = (message[0], message[1]);
+    let Some((error, fatal)) = meaning(is_v4(&header.source), kind, code) else { return };
+    let mut data = message.clone();
+    data.advance(HEADER + payload.start);
+    let port =
+        |place: usize| data.get(place..place + 2).map_or(0, |bytes| u16::from_be_bytes([bytes[0], bytes[1]]));
+    let (source, destination) = (port(0), port(2));
+    let endpoint = |address, port| SocketAddress { address, port };
+    let info = u32::from_be_bytes([message[4], message[5], message[6], message[7]]);
+    let report = |port, skip, mut data: Chunk| {
+        data.advance(skip);
+        Report {
+            error,
+            fatal,
+            origin: if is_v4(&header.source) { Origin::Icmp } else { Origin::IcmpV6 },
+            kind: (kind, code),
+            info: if error == Error::TooLong { info & mtu_mask(&header.source) } else { 0 },
+            offender: header.source,
+            destination: endpoint(about.destination, port),
+            data: data.into(),
+            interface: header.interface,
+        }
+    };
+    match protocol {
+        protocol::UDP if data.len() >= UdpHeader::LEN => {
+            let from = endpoint(about.destination, destination);
+            let to = endpoint(about.source, source);
+            if let Some(endpoint) = stack.udp.find(&from, &to, header.interface, 0) {
+                endpoint.fail(report(destination, UdpHeader::LEN, data));
+            }
+        }
+        _ => {}
+    }
+}
+
+/// The message tells a size in all of its last four bytes, or in two of them.
+fn mtu_mask(source: &Address) -> u32 {
+    if is_v4(source) { 0xffff } else { u32::MAX }
+}
+
+/// What an error means, and whether it is final (`icmp_err_convert`, `icmpv6_err_convert`). `None` for those that nobody heeds.
+fn meaning(v4: bool, kind: u8, code: u8) -> Option<(Error, bool)> {
+    use Error::*;
+    const UNREACHABLE_V4: [(Error, bool); 16] = [
+        (NetworkUnreachable, false),
+        (HostUnreachable, false),
+        (ProtocolUnreachable, true),
+        (Refused, true),
+        (TooLong, true),
+        (NotSupported, false),
+        (NetworkUnreachable, true),
+        (HostDown, true),
+        (HostIsolated, true),
+        (NetworkUnreachable, true),
+        (HostUnreachable, true),
+        (NetworkUnreachable, false),
+        (HostUnreachable, false),
+        (HostUnreachable, true),
+        (HostUnreachable, true),
+        (HostUnreachable, true),
+    ];
+    const UNREACHABLE_V6: [(Error, bool); 7] = [
+        (NetworkUnreachable, false),
+        (Forbidden, true),
+        (HostUnreachable, false),
+        (HostUnreachable, false),
+        (Refused, true),
+        (Forbidden, true),
+        (Forbidden, true),
+    ];
+    match (v4, kind) {
+        (true, 3) => Some(*UNREACHABLE_V4.get(usize::from(code)).unwrap_or(&(HostUnreachable, true))),
+        (false, 1) => Some(*UNREACHABLE_V6.get(usize::from(code)).unwrap_or(&(HostUnreachable, true))),
+        (true, 11) | (false, 3) => Some((HostUnreachable, false)),
+        (true, 12) | (false, 4) => Some((BadHeader, true)),
+        (false, 2) => Some((TooLong, true)),
+        _ => None,
+    }
+}
+
+/// Tells the sender of a packet that nobody takes it, unless it was for many, or an error itself (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
+pub fn refuse(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox) {
+    let header = &packet.header;
+    let version = version_of(&header.source);
+    if is_any(&header.source)
+        || is_multicast(&header.destination)
+        || stack.routes.kind_of(&header.destination) != Kind::Local
+    {
+        return;
+    }
+    let (kind, code) = match why {
+        Unreachable::Port => version.port_unreachable,
+        Unreachable::Protocol => version.protocol_unreachable,
+    };
+    let most =
+        if is_v4(&header.source) { ERROR_MAX_V4 - ip::V4_HEADER } else { ERROR_MAX_V6 - ip::V6_HEADER };
+    let mut message = [0; ERROR_MAX_V6];
+    message[..2].copy_from_slice(&[kind, code]);
+    let length = HEADER + packet.emit(&mut message[HEADER..most]);
+    send(stack, stack.answer(header), &mut message[..length], out);
+}

@@ -1,0 +1,135 @@
+//! Both versions of IP (RFC 791, RFC 8200): headers on the wire.
+
+use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
+
+use crate::checksum::Sum;
+use crate::packet::IpHeader;
+
+/// Bytes of a header without options.
+pub const V4_HEADER: usize = 20;
+/// Bytes of a header without extensions.
+pub const V6_HEADER: usize = 40;
+/// Where in both headers their version is, in the upper half.
+const VERSION: usize = 0;
+
+/// Writes the header of a packet with `length` bytes behind it. Returns how long it is itself.
+pub fn emit(header: &IpHeader, protocol: u8, length: usize, bytes: &mut [u8; V6_HEADER]) -> usize {
+    bytes.fill(0);
+    match (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped()) {
+        (Some(source), Some(destination)) => {
+            let mut packet = Ipv4Packet::new_unchecked(&mut bytes[..V4_HEADER]);
+            packet.set_version(4);
+            packet.set_header_len(V4_HEADER as u8);
+            packet.set_dscp(header.traffic_class >> 2);
+            packet.set_ecn(header.traffic_class & 3);
+            packet.set_total_len((V4_HEADER + length) as u16);
+            packet.set_dont_frag(header.whole);
+            packet.set_hop_limit(header.hop_limit);
+            packet.set_next_header(IpProtocol::from(protocol));
+            packet.set_src_addr(source);
+            packet.set_dst_addr(destination);
+            let mut sum = Sum::default();
+            sum.add(&packet.into_inner()[..]);
+            Ipv4Packet::new_unchecked(&mut bytes[..V4_HEADER]).set_checksum(sum.finish());
+            V4_HEADER
+        }
+        _ => {
+            let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
+            packet.set_version(6);
+            packet.set_traffic_class(header.traffic_class);
+            packet.set_payload_len(length as u16);
+            packet.set_hop_limit(header.hop_limit);
+            packet.set_next_header(IpProtocol::from(protocol));
+            packet.set_src_addr(header.source);
+            packet.set_dst_addr(header.destination);
+            V6_HEADER
+        }
+    }
+}
+
+/// What a packet that came by `interface` says: its header, its protocol, and where its payload lies, as far as it is there: an ICMP message quotes only
+/// the beginning. `None` for what is no packet.
+pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::Range<usize>)> {
+    let version = bytes.get(VERSION)? >> 4;
+    if version == 4 && bytes.len() >= V4_HEADER {
+        let packet = Ipv4Packet::new_unchecked(bytes);
+        let begin = usize::from(packet.header_len());
+        let end = bytes.len().min(packet.total_len().into());
+        if begin < V4_HEADER || begin > end {
+            return None;
+        }
+        let header = IpHeader {
+            source: packet.src_addr().to_ipv6_mapped(),
+            destination: packet.dst_addr().to_ipv6_mapped(),
+            hop_limit: packet.hop_limit(),
+            traffic_class: packet.dscp() << 2 | packet.ecn(),
+            whole: packet.dont_frag(),
+            interface,
+        };
+        return Some((header, packet.next_header().into(), begin..end));
+    }
+    if version == 6 && bytes.len() >= V6_HEADER {
+        let packet = Ipv6Packet::new_unchecked(bytes);
+        let header = IpHeader {
+            source: packet.src_addr(),
+            destination: packet.dst_addr(),
+            hop_limit: packet.hop_limit(),
+            traffic_class: packet.traffic_class(),
+            whole: true,
+            interface,
+        };
+        let end = bytes.len().min(V6_HEADER + usize::from(packet.payload_len()));
+        return Some((header, packet.next_header().into(), V6_HEADER..end));
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::address::{LOOPBACK, LOOPBACK_V4, v4};
+    use crate::packet::protocol::UDP;
+
+    #[test]
+    fn headers_are_read_as_they_were_written() {
+        for (source, destination) in [(LOOPBACK_V4, v4(10, 1, 2, 3)), (LOOPBACK, LOOPBACK)] {
+            let header = IpHeader {
+                source,
+                destination,
+                hop_limit: 9,
+                traffic_class: 0xb9,
+                whole: true,
+                interface: 4,
+            };
+            let mut bytes = [0; V6_HEADER];
+            let length = emit(&header, UDP, 100, &mut bytes);
+            let (found, protocol, payload) = parse(&bytes[..length], 4).unwrap();
+            assert_eq!(alloc::format!("{found:?}"), alloc::format!("{header:?}"));
+            assert_eq!((protocol, payload), (UDP, length..length));
+        }
+    }
+
+    #[test]
+    fn the_checksum_of_a_header_is_that_of_rfc_791() {
+        let header = IpHeader {
+            source: v4(192, 168, 0, 1),
+            destination: v4(192, 168, 0, 199),
+            hop_limit: 64,
+            traffic_class: 0,
+            whole: true,
+            interface: 1,
+        };
+        let mut bytes = [0; V6_HEADER];
+        emit(&header, UDP, 95, &mut bytes);
+        assert_eq!(bytes[10..12], [0xb8, 0x61]);
+    }
+
+    #[test]
+    fn what_is_no_packet_is_none() {
+        assert!(
+            [&[][..], &[0x45; 19], &[0x60; 39], &[0x41; 40], &[0x75; 60]]
+                .iter()
+                .all(|bytes| parse(bytes, 1).is_none())
+        );
+    }
+}

@@ -1,0 +1,120 @@
+//! Packets between the layers: an IP header and what it carries, both as values.
+//!
+//! They become bytes where a device takes them, and come of bytes where one gives them. Between sockets of this machine nothing is written, read
+//! or summed up.
+
+use alloc::collections::VecDeque;
+
+use crate::address::Address;
+use crate::chunk::Chunks;
+use crate::tcp::SegmentHeader;
+
+/// The protocols, by their numbers (RFC 5237).
+pub mod protocol {
+    /// ICMP of IPv4.
+    pub const ICMP: u8 = 1;
+    /// TCP
+    pub const TCP: u8 = 6;
+    /// UDP
+    pub const UDP: u8 = 17;
+    /// ICMPv6
+    pub const ICMPV6: u8 = 58;
+}
+
+/// What there is to say about an IP packet besides what it carries.
+#[derive(Clone, Copy, Debug)]
+pub struct IpHeader {
+    /// From whom.
+    pub source: Address,
+    /// To whom; of the same version.
+    pub destination: Address,
+    /// Hop limit, time to live.
+    pub hop_limit: u8,
+    /// Traffic class, type of service.
+    pub traffic_class: u8,
+    /// Nobody may fragment it.
+    pub whole: bool,
+    /// The interface that it leaves by, or came by.
+    pub interface: u32,
+}
+
+/// What an IP packet carries.
+#[derive(Debug)]
+pub enum Payload {
+    /// A segment, perhaps longer than one may be on the wire.
+    Tcp(SegmentHeader, Chunks),
+    /// A datagram.
+    Udp(UdpHeader, Chunks),
+    /// What another protocol has to say, in its bytes.
+    Other(u8, Chunks),
+}
+
+/// The ports of a datagram (RFC 768).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UdpHeader {
+    /// The sender's.
+    pub source: u16,
+    /// The receiver's.
+    pub destination: u16,
+}
+
+impl UdpHeader {
+    /// Its length.
+    pub const LEN: usize = 8;
+}
+
+/// An IP packet.
+#[derive(Debug)]
+pub struct Packet {
+    /// Its header.
+    pub header: IpHeader,
+    /// What it carries.
+    pub payload: Payload,
+}
+
+impl Payload {
+    /// The protocol's number.
+    pub fn protocol(&self) -> u8 {
+        match self {
+            Self::Tcp(..) => protocol::TCP,
+            Self::Udp(..) => protocol::UDP,
+            Self::Other(protocol, _) => *protocol,
+        }
+    }
+
+    /// How many bytes it is on the wire.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Tcp(header, data) => header.encoded_len() + data.len(),
+            Self::Udp(_, data) => UdpHeader::LEN + data.len(),
+            Self::Other(_, data) => data.len(),
+        }
+    }
+}
+
+/// Packets of this machine for itself, in order: what an operation leaves to be done once it holds no lock.
+#[derive(Debug)]
+pub struct Outbox {
+    /// The time, in nanoseconds of the monotonic clock.
+    pub now: u64,
+    packets: VecDeque<Packet>,
+}
+
+impl Outbox {
+    /// An empty one.
+    pub const fn new(now: u64) -> Self {
+        Self { now, packets: VecDeque::new() }
+    }
+
+    /// Adds a packet. One for which there is no memory is lost, as on any link.
+    pub fn push(&mut self, packet: Packet) {
+        if self.packets.try_reserve(1).is_ok() {
+            self.packets.push_back(packet);
+        }
+    }
+
+    /// Takes the first packet.
+    pub fn pop(&mut self) -> Option<Packet> {
+        self.packets.pop_front()
+    }
+}

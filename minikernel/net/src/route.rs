@@ -1,0 +1,110 @@
+//! Routes: which interface leads to an address, and which address packets to it come from.
+
+use alloc::vec::Vec;
+
+use isopod_hal::sync::RwSpinLock;
+
+use crate::address::{Address, any_like, is_any, is_multicast, is_v4, same_prefix};
+use crate::error::{Error, Result};
+use crate::interface::Interface;
+
+/// What a route leads to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The link, or a gateway on it.
+    Unicast,
+    /// This machine.
+    Local,
+    /// All on the link.
+    Broadcast,
+}
+
+/// A route.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The addresses that it leads to begin as this one,
+    pub destination: Address,
+    /// with so many bits.
+    pub prefix: u8,
+    /// What it leads to.
+    pub kind: Kind,
+    /// By which interface.
+    pub interface: u32,
+    /// By which gateway.
+    pub gateway: Option<Address>,
+    /// From which address, if nobody says otherwise.
+    pub source: Option<Address>,
+    /// Of two routes with the same prefix, the one with less.
+    pub metric: u32,
+    /// Who made it (`RTPROT_*`).
+    pub origin: u8,
+}
+
+/// The routes, longest prefix first.
+#[derive(Debug)]
+pub struct Routes(RwSpinLock<Vec<Route>>);
+
+/// Where a packet goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Path {
+    /// What is there.
+    pub kind: Kind,
+    /// By which interface.
+    pub interface: u32,
+    /// To which neighbour.
+    pub next: Address,
+    /// From which address.
+    pub source: Address,
+}
+
+impl Routes {
+    /// These, longest prefix first.
+    pub(crate) fn of(routes: Vec<Route>) -> Self {
+        Self(RwSpinLock::new(routes))
+    }
+
+    /// All of them. `OutOfMemory`
+    pub fn all(&self) -> Result<Vec<Route>> {
+        let routes = self.0.read();
+        let mut all = Vec::new();
+        all.try_reserve_exact(routes.len()).map_err(|_| Error::OutOfMemory)?;
+        all.extend(routes.iter().cloned());
+        Ok(all)
+    }
+
+    /// What an address is to this machine: its own, everybody's on a link, or another's.
+    pub fn kind_of(&self, address: &Address) -> Kind {
+        let routes = self.0.read();
+        routes.iter().find(|route| route.leads_to(address)).map_or(Kind::Unicast, |route| route.kind)
+    }
+
+    /// The way to `destination`, by `interface` and from `source` if those are given (0 and any address are not).
+    pub fn find(&self, destination: &Address, source: &Address, interface: u32) -> Result<Path> {
+        let routes = self.0.read();
+        let fits = |route: &&Route| {
+            route.leads_to(destination)
+                && (interface == 0 || interface == route.interface || route.kind == Kind::Local)
+        };
+        let route = routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?;
+        let source = if is_any(source) { route.source.unwrap_or(*destination) } else { *source };
+        let next = route.gateway.unwrap_or(*destination);
+        Ok(Path { kind: route.kind, interface: route.interface, next, source })
+    }
+}
+
+impl Route {
+    /// `RTPROT_KERNEL`
+    pub const BY_KERNEL: u8 = 2;
+
+    fn leads_to(&self, address: &Address) -> bool {
+        is_v4(address) == is_v4(&self.destination) && same_prefix(&self.destination, address, self.prefix)
+    }
+}
+
+/// The way to a group or by an interface that somebody has named, which needs no route.
+pub fn by_interface(interface: &Interface, destination: &Address, source: &Address) -> Path {
+    let own = || interface.address_for(destination).unwrap_or(any_like(destination));
+    let source = if is_any(source) { own() } else { *source };
+    let kind = if is_multicast(destination) { Kind::Broadcast } else { Kind::Unicast };
+    Path { kind, interface: interface.index, next: *destination, source }
+}

@@ -1,0 +1,212 @@
+//! What belongs together: interfaces, routes, and who receives.
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use isopod_hal::sync::RwSpinLock;
+
+use crate::address::{ANY, ANY_V4, Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_multicast, is_v4, v4};
+use crate::endpoint::Endpoint;
+use crate::error::{Error, Result};
+use crate::groups::Groups;
+use crate::interface::{Interface, LOOPBACK_INDEX};
+use crate::ip;
+use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::ports::Ports;
+use crate::route::{Kind, Path, Route, Routes};
+use crate::{icmp, udp};
+
+/// The hop limit of who does not say (RFC 1700).
+pub const HOP_LIMIT: u8 = 64;
+
+/// What happened so often.
+#[derive(Debug, Default)]
+pub struct Counters {
+    /// Datagrams received.
+    pub udp_received: AtomicU64,
+    /// Datagrams for which there was no room.
+    pub udp_dropped: AtomicU64,
+    /// Datagrams that nobody wanted.
+    pub udp_refused: AtomicU64,
+    /// Datagrams sent.
+    pub udp_sent: AtomicU64,
+}
+
+/// The network of a machine.
+#[derive(Debug)]
+pub struct Stack {
+    /// The routes.
+    pub routes: Routes,
+    /// The endpoints of UDP.
+    pub udp: Ports,
+    /// Those that wait for answers to echoes.
+    pub pings: Ports,
+    /// The groups that somebody has joined.
+    pub groups: Groups,
+    /// What happened.
+    pub counters: Counters,
+    /// A random number.
+    pub(crate) random: fn() -> u64,
+    /// Nobody outside knows it.
+    pub(crate) secret: u64,
+    interfaces: RwSpinLock<Vec<Arc<Interface>>>,
+}
+
+impl Stack {
+    /// That of a machine with nothing but itself.
+    pub fn new(random: fn() -> u64) -> Self {
+        let local = |destination, prefix, kind, source| Route {
+            destination,
+            prefix,
+            kind,
+            interface: LOOPBACK_INDEX,
+            gateway: None,
+            source: Some(source),
+            metric: 0,
+            origin: Route::BY_KERNEL,
+        };
+        let routes = alloc::vec![
+            local(LOOPBACK_V4, 128, Kind::Local, LOOPBACK_V4),
+            local(v4(127, 255, 255, 255), 128, Kind::Broadcast, LOOPBACK_V4),
+            local(LOOPBACK, 128, Kind::Local, LOOPBACK),
+            local(v4(127, 0, 0, 0), V4_PREFIX + 8, Kind::Local, LOOPBACK_V4),
+        ];
+        Self {
+            routes: Routes::of(routes),
+            udp: Ports::new(),
+            pings: Ports::new(),
+            groups: Groups::new(),
+            counters: Counters::default(),
+            random,
+            secret: random() | 1,
+            interfaces: RwSpinLock::new(alloc::vec![Interface::loopback()]),
+        }
+    }
+
+    /// An interface by its number.
+    pub fn interface(&self, index: u32) -> Option<Arc<Interface>> {
+        self.interfaces.read().iter().find(|interface| interface.index == index).cloned()
+    }
+
+    /// All interfaces. `OutOfMemory`
+    pub fn interfaces(&self) -> Result<Vec<Arc<Interface>>> {
+        let interfaces = self.interfaces.read();
+        let mut all = Vec::new();
+        all.try_reserve_exact(interfaces.len()).map_err(|_| Error::OutOfMemory)?;
+        all.extend(interfaces.iter().cloned());
+        Ok(all)
+    }
+
+    /// Whether a socket can be bound to an address: it is this machine's, or stands for many.
+    pub fn can_bind(&self, address: &Address) -> bool {
+        matches!(*address, ANY | ANY_V4)
+            || is_multicast(address)
+            || self.routes.kind_of(address) != Kind::Unicast
+    }
+
+    /// Sends a packet on its way.
+    pub fn output(&self, path: &Path, mut packet: Packet, out: &mut Outbox) -> Result<()> {
+        // What is for this machine does not leave it, whatever interface has the address.
+        let index = if path.kind == Kind::Local { LOOPBACK_INDEX } else { path.interface };
+        packet.header.interface = index;
+        let interface = self.interface(index).ok_or(Error::NoInterface)?;
+        if let Payload::Udp(..) = packet.payload {
+            self.counters.udp_sent.fetch_add(1, Ordering::Relaxed);
+        }
+        interface.transmit(packet, &path.next, out);
+        Ok(())
+    }
+
+    /// The header of an answer to a packet.
+    pub(crate) fn answer(&self, header: &IpHeader) -> IpHeader {
+        IpHeader {
+            source: header.destination,
+            destination: header.source,
+            hop_limit: HOP_LIMIT,
+            traffic_class: 0,
+            whole: false,
+            interface: header.interface,
+        }
+    }
+
+    /// Takes in what an operation has sent to this machine itself, and what that leads to. The caller holds no lock.
+    pub fn deliver(&self, out: &mut Outbox) {
+        while let Some(packet) = out.pop() {
+            if let Some(interface) = self.interface(packet.header.interface) {
+                interface.received.count(packet.len());
+            }
+            self.input(packet, out);
+        }
+    }
+
+    /// Takes in a packet.
+    fn input(&self, packet: Packet, out: &mut Outbox) {
+        let header = packet.header;
+        if is_multicast(&header.destination) && !self.groups.has(&header.destination, header.interface) {
+            return;
+        }
+        match &packet.payload {
+            Payload::Udp(..) => udp::input(self, packet, out),
+            Payload::Other(protocol::ICMP, data) if is_v4(&header.source) => {
+                icmp::input(self, &header, data, out);
+            }
+            Payload::Other(protocol::ICMPV6, data) if !is_v4(&header.source) => {
+                icmp::input(self, &header, data, out);
+            }
+            _ => icmp::refuse(self, &packet, icmp::Unreachable::Protocol, out),
+        }
+    }
+
+    /// An endpoint joins a group on an interface. `AddressInUse` if it has.
+    pub fn join(&self, endpoint: &Endpoint, group: &Address, interface: u32) -> Result<()> {
+        endpoint.enter_group(*group, interface)?;
+        self.groups.join(group, interface)
+    }
+
+    /// An endpoint leaves a group. `AddressNotAvailable` if it is not in it.
+    pub fn leave(&self, endpoint: &Endpoint, group: &Address, interface: u32) -> Result<()> {
+        let (group, interface) = endpoint.leave_group(*group, interface)?;
+        self.groups.leave(&group, interface);
+        Ok(())
+    }
+}
+
+impl Packet {
+    /// How many bytes it is on the wire.
+    pub fn len(&self) -> usize {
+        let header = if is_v4(&self.header.source) { ip::V4_HEADER } else { ip::V6_HEADER };
+        header + self.payload.len()
+    }
+
+    /// Writes as much of it as fits into `bytes`, with no checksum but that of the header of IPv4. Returns how much that is.
+    pub fn emit(&self, bytes: &mut [u8]) -> usize {
+        let mut header = [0; ip::V6_HEADER];
+        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.len(), &mut header);
+        let mut at = 0;
+        let mut put = |part: &[u8]| {
+            let count = part.len().min(bytes.len() - at);
+            bytes[at..at + count].copy_from_slice(&part[..count]);
+            at += count;
+            count
+        };
+        put(&header[..length]);
+        let data = match &self.payload {
+            Payload::Tcp(segment, data) => {
+                let mut head = [0; crate::tcp::SegmentHeader::MAX_LEN];
+                segment.emit(&mut head);
+                put(&head[..segment.encoded_len()]);
+                data
+            }
+            Payload::Udp(ports, data) => {
+                let length = (UdpHeader::LEN + data.len()) as u16;
+                let words = [ports.source, ports.destination, length, 0].map(u16::to_be_bytes);
+                put(words.as_flattened());
+                data
+            }
+            Payload::Other(_, data) => data,
+        };
+        data.copy_to(0, &mut put);
+        at
+    }
+}

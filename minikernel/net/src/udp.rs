@@ -1,0 +1,211 @@
+//! UDP (RFC 768).
+
+use alloc::sync::Arc;
+use core::ops::RangeInclusive;
+use core::sync::atomic::Ordering;
+
+use crate::address::{ANY_V4, Address, LOOPBACK, LOOPBACK_V4, SocketAddress, is_any, is_multicast, is_v4};
+use crate::chunk::Chunks;
+use crate::endpoint::{Endpoint, Switches};
+use crate::error::{Error, Result};
+use crate::icmp::{self, Unreachable};
+use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader};
+use crate::route::{Kind, Path, by_interface};
+use crate::stack::Stack;
+
+/// The longest datagram's bytes.
+const LENGTH_MAX: usize = 0xffff - UdpHeader::LEN;
+/// The same by IPv4, whose header counts.
+const LENGTH_MAX_V4: usize = LENGTH_MAX - crate::ip::V4_HEADER;
+
+/// How a message is sent.
+#[derive(Clone, Copy, Debug)]
+pub struct Manner {
+    /// From which address, unless that is any.
+    pub source: Address,
+    /// By which interface; 0 for whichever leads there.
+    pub interface: u32,
+    /// The same for groups.
+    pub group_interface: u32,
+    /// Hop limit.
+    pub hop_limit: u8,
+    /// The same for groups.
+    pub group_hop_limit: u8,
+    /// Traffic class.
+    pub traffic_class: u8,
+    /// Nobody may fragment it.
+    pub whole: bool,
+}
+
+/// The address that is meant by one: any is this machine.
+fn meant(address: &Address, local: &Address) -> Address {
+    match *address {
+        ANY_V4 => LOOPBACK_V4,
+        _ if is_any(address) && is_v4(local) && *local != ANY_V4 => LOOPBACK_V4,
+        _ if is_any(address) => LOOPBACK,
+        address => address,
+    }
+}
+
+impl Stack {
+    /// The way from an endpoint to an address.
+    pub(crate) fn way(&self, endpoint: &Endpoint, to: &Address, how: &Manner) -> Result<Path> {
+        let mut interface =
+            if how.interface != 0 { how.interface } else { endpoint.interface.load(Ordering::Relaxed) };
+        if interface == 0 && is_multicast(to) {
+            interface = how.group_interface;
+        }
+        let path = match self.interface(interface) {
+            Some(interface) if is_multicast(to) => by_interface(&interface, to, &how.source),
+            None if interface != 0 => return Err(Error::NoInterface),
+            _ => self.routes.find(to, &how.source, interface)?,
+        };
+        if path.kind == Kind::Broadcast
+            && is_v4(to)
+            && !is_multicast(to)
+            && !endpoint.has(Switches::BROADCAST)
+        {
+            return Err(Error::Forbidden);
+        }
+        Ok(path)
+    }
+
+    /// Gives an endpoint an address and a port, or with 0 one of `automatic`. `Invalid` if it has one.
+    pub fn bind_udp(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        to: SocketAddress,
+        automatic: RangeInclusive<u16>,
+    ) -> Result<()> {
+        let mut names = endpoint.lock_names();
+        if names.local.port != 0 {
+            return Err(Error::Invalid);
+        }
+        self.udp.bind(endpoint, &mut names, (to.address, to.port), (automatic, (self.random)()))
+    }
+
+    /// Gives it a port if it has none.
+    pub fn bind_udp_to_any(&self, endpoint: &Arc<Endpoint>, automatic: RangeInclusive<u16>) -> Result<()> {
+        let mut names = endpoint.lock_names();
+        if names.local.port != 0 {
+            return Ok(());
+        }
+        let address = names.local.address;
+        self.udp
+            .bind(endpoint, &mut names, (address, 0), (automatic, (self.random)()))
+            .map_err(|_| Error::NoPort)
+    }
+
+    /// Connects an endpoint that has a port: it receives only from there.
+    pub fn connect_udp(&self, endpoint: &Arc<Endpoint>, to: SocketAddress, how: &Manner) -> Result<()> {
+        let mut names = endpoint.lock_names();
+        let address = meant(&to.address, &names.local.address);
+        let how = Manner { source: names.source, ..*how };
+        let path = self.way(endpoint, &address, &how)?;
+        if is_any(&names.source) {
+            names.source = path.source;
+        }
+        if is_any(&names.local.address) {
+            names.local.address = path.source;
+        }
+        names.peer = Some(SocketAddress { address, port: to.port });
+        self.udp.update(endpoint, &names);
+        Ok(())
+    }
+
+    /// It is connected to nobody any more, and loses what it got by that.
+    pub fn disconnect_udp(&self, endpoint: &Arc<Endpoint>) {
+        let mut names = endpoint.lock_names();
+        if names.disconnect() {
+            self.udp.remove(endpoint, &names);
+            names.local.port = 0;
+        } else {
+            self.udp.update(endpoint, &names);
+        }
+    }
+
+    /// Sends a datagram, to its peer if not `to` somebody.
+    pub fn send_udp(
+        &self,
+        endpoint: &Arc<Endpoint>,
+        to: Option<SocketAddress>,
+        how: &Manner,
+        data: Chunks,
+        out: &mut Outbox,
+    ) -> Result<()> {
+        let names = endpoint.names();
+        let to = to.or(names.peer).ok_or(Error::NoDestination)?;
+        if to.port == 0 {
+            return Err(Error::Invalid);
+        }
+        let address = meant(&to.address, &names.source);
+        let source = if is_any(&how.source) { names.source } else { how.source };
+        let path = self.way(endpoint, &address, &Manner { source, ..*how })?;
+        if endpoint.inbox().silent {
+            return Err(Error::Closed);
+        }
+        if data.len() > if is_v4(&address) { LENGTH_MAX_V4 } else { LENGTH_MAX } {
+            return Err(Error::TooLong);
+        }
+        let header = IpHeader {
+            source: path.source,
+            destination: address,
+            hop_limit: if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit },
+            traffic_class: how.traffic_class,
+            whole: how.whole,
+            interface: path.interface,
+        };
+        let ports = UdpHeader { source: names.local.port, destination: to.port };
+        self.output(&path, Packet { header, payload: Payload::Udp(ports, data) }, out)
+    }
+
+    /// Nothing reaches an endpoint any more.
+    pub fn close_udp(&self, endpoint: &Arc<Endpoint>) {
+        let mut names = endpoint.lock_names();
+        if names.local.port != 0 {
+            self.udp.remove(endpoint, &names);
+            names.local.port = 0;
+        }
+        drop(names);
+        for (group, interface) in endpoint.close() {
+            self.groups.leave(&group, interface);
+        }
+    }
+}
+
+/// Takes in a datagram.
+pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
+    let Packet { header, payload: Payload::Udp(ports, data) } = packet else { return };
+    let from = SocketAddress { address: header.source, port: ports.source };
+    let to = SocketAddress { address: header.destination, port: ports.destination };
+    let ports_seen = (ports.source, ports.destination);
+    if is_multicast(&to.address) || stack.routes.kind_of(&to.address) == Kind::Broadcast {
+        let delivered = stack.udp.for_group(&from, &to, header.interface, &mut |endpoint| {
+            let wanted = !is_multicast(&to.address) || endpoint.is_member(&to.address, header.interface);
+            if wanted && let Ok(copy) = data.try_clone() {
+                endpoint.deliver(&header, ports_seen, copy);
+            }
+        });
+        // Without memory it is lost.
+        return delivered.unwrap_or(());
+    }
+    let hash = u64::from(from.port) ^ (from.address.to_bits() as u64).rotate_left(16);
+    match stack.udp.find(&from, &to, header.interface, hash.wrapping_mul(stack.secret) >> 32) {
+        Some(endpoint) => {
+            let counter = if endpoint.deliver(&header, ports_seen, data) {
+                &stack.counters.udp_received
+            } else {
+                &stack.counters.udp_dropped
+            };
+            counter.fetch_add(1, Ordering::Relaxed);
+        }
+        None => {
+            stack.counters.udp_refused.fetch_add(1, Ordering::Relaxed);
+            let packet = Packet { header, payload: Payload::Udp(ports, data) };
+            icmp::refuse(stack, &packet, Unreachable::Port, out);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
