@@ -33,6 +33,10 @@ bitflags! {
         const IPC_OWNER = 1 << 15;
         /// Change what is append-only or immutable.
         const LINUX_IMMUTABLE = 1 << 9;
+        /// Bind sockets to ports that are reserved.
+        const NET_BIND_SERVICE = 1 << 10;
+        /// Use protocols of lower layers.
+        const NET_RAW = 1 << 13;
         /// Administer the network, mark what goes out.
         const NET_ADMIN = 1 << 12;
         /// Change the root directory.

@@ -8,7 +8,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
-use crate::address::{Address, Binding, SocketAddress, any_like, is_any};
+use crate::address::{Address, Binding, SocketAddress, is_any};
 use crate::chunk::Chunks;
 use crate::error::{Error, Result};
 use crate::icmp::Report;
@@ -57,6 +57,8 @@ pub struct Names {
     pub source: Address,
     /// Whom it is connected to.
     pub peer: Option<SocketAddress>,
+    /// Any address, of the socket's version.
+    any: Address,
     /// The address is one that was asked for.
     own_address: bool,
     /// So is the port.
@@ -116,6 +118,7 @@ impl Endpoint {
             local: SocketAddress { address: any, port: 0 },
             source: any,
             peer: None,
+            any,
             own_address: false,
             own_port: false,
         };
@@ -212,6 +215,16 @@ impl Endpoint {
         self.wake();
     }
 
+    /// What happened to something it sent, which is then forgotten, or `Closed`, for one who wants to send.
+    pub(crate) fn check_sending(&self) -> Result<()> {
+        let mut inbox = self.inbox.lock();
+        match inbox.error.take() {
+            Some(error) => Err(error),
+            None if inbox.silent => Err(Error::Closed),
+            None => Ok(()),
+        }
+    }
+
     /// Ends directions.
     pub fn shut_down(&self, receive: bool, send: bool) {
         let mut inbox = self.inbox.lock();
@@ -232,7 +245,7 @@ impl Endpoint {
     /// Whether it receives what comes to a group by an interface: it has joined, or takes what comes to all.
     pub(crate) fn is_member(&self, group: &Address, interface: u32) -> bool {
         let inbox = self.inbox.lock();
-        let joined = inbox.groups.iter().any(|known| *known == (*group, interface));
+        let joined = inbox.groups.contains(&(*group, interface));
         joined || self.has(Switches::ALL_GROUPS) && !inbox.groups.iter().any(|(known, _)| known == group)
     }
 
@@ -271,7 +284,7 @@ impl Names {
     pub(crate) fn disconnect(&mut self) -> bool {
         self.peer = None;
         if !self.own_address {
-            self.source = any_like(&self.local.address);
+            self.source = self.any;
             self.local.address = self.source;
         }
         !self.own_port

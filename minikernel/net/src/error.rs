@@ -17,8 +17,6 @@ pub enum Error {
     NoPort,
     /// There is no such interface.
     NoInterface,
-    /// The interface is down.
-    InterfaceDown,
     /// No route leads there.
     NetworkUnreachable,
     /// Nobody answers there.

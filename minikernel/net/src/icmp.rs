@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
-use crate::stack::Stack;
+use crate::stack::{HOP_LIMIT, Stack};
 
 /// Bytes of a message's fixed part.
 pub const HEADER: usize = 8;
@@ -127,6 +127,18 @@ pub(crate) fn sum(header: &IpHeader, data: &[u8]) -> u16 {
     sum.finish()
 }
 
+/// The header of an answer to a packet.
+fn answer(header: &IpHeader) -> IpHeader {
+    IpHeader {
+        source: header.destination,
+        destination: header.source,
+        hop_limit: HOP_LIMIT,
+        traffic_class: 0,
+        whole: false,
+        interface: header.interface,
+    }
+}
+
 /// Sends a message with its checksum to where `header` says.
 fn send(stack: &Stack, header: IpHeader, message: &mut [u8], out: &mut Outbox) {
     message[2..4].fill(0);
@@ -152,9 +164,9 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
     if kind == version.echo {
         // Broadcasts are not answered (`icmp_echo_ignore_broadcasts`).
         if !is_multicast(&header.destination) && stack.routes.kind_of(&header.destination) == Kind::Local {
-            let mut answer = message.to_vec();
-            answer[0] = version.reply;
-            send(stack, stack.answer(header), &mut answer, out);
+            let mut echo = message.to_vec();
+            echo[0] = version.reply;
+            send(stack, answer(header), &mut echo, out);
         }
     } else if kind == version.reply {
         let identifier = u16::from_be_bytes([message[4], message[5]]);
@@ -215,7 +227,10 @@ fn mtu_mask(source: &Address) -> u32 {
 
 /// What an error means, and whether it is final (`icmp_err_convert`, `icmpv6_err_convert`). `None` for those that nobody heeds.
 fn meaning(v4: bool, kind: u8, code: u8) -> Option<(Error, bool)> {
-    use Error::*;
+    use Error::{
+        BadHeader, Forbidden, HostDown, HostIsolated, HostUnreachable, NetworkUnreachable, NotSupported,
+        ProtocolUnreachable, Refused, TooLong,
+    };
     const UNREACHABLE_V4: [(Error, bool); 16] = [
         (NetworkUnreachable, false),
         (HostUnreachable, false),
@@ -272,5 +287,5 @@ pub fn refuse(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox
     let mut message = [0; ERROR_MAX_V6];
     message[..2].copy_from_slice(&[kind, code]);
     let length = HEADER + packet.emit(&mut message[HEADER..most]);
-    send(stack, stack.answer(header), &mut message[..length], out);
+    send(stack, answer(header), &mut message[..length], out);
 }

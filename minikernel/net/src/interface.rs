@@ -143,7 +143,7 @@ impl Interface {
 
     /// Sends a packet to the neighbour `next`.
     pub fn transmit(&self, packet: Packet, next: &Address, out: &mut Outbox) {
-        self.sent.count(packet.len());
+        self.sent.count(packet.wire_len());
         self.device.transmit(packet, next, out);
     }
 }

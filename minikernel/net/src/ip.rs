@@ -15,36 +15,34 @@ const VERSION: usize = 0;
 /// Writes the header of a packet with `length` bytes behind it. Returns how long it is itself.
 pub fn emit(header: &IpHeader, protocol: u8, length: usize, bytes: &mut [u8; V6_HEADER]) -> usize {
     bytes.fill(0);
-    match (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped()) {
-        (Some(source), Some(destination)) => {
-            let mut packet = Ipv4Packet::new_unchecked(&mut bytes[..V4_HEADER]);
-            packet.set_version(4);
-            packet.set_header_len(V4_HEADER as u8);
-            packet.set_dscp(header.traffic_class >> 2);
-            packet.set_ecn(header.traffic_class & 3);
-            packet.set_total_len((V4_HEADER + length) as u16);
-            packet.set_dont_frag(header.whole);
-            packet.set_hop_limit(header.hop_limit);
-            packet.set_next_header(IpProtocol::from(protocol));
-            packet.set_src_addr(source);
-            packet.set_dst_addr(destination);
-            let mut sum = Sum::default();
-            sum.add(&packet.into_inner()[..]);
-            Ipv4Packet::new_unchecked(&mut bytes[..V4_HEADER]).set_checksum(sum.finish());
-            V4_HEADER
-        }
-        _ => {
-            let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
-            packet.set_version(6);
-            packet.set_traffic_class(header.traffic_class);
-            packet.set_payload_len(length as u16);
-            packet.set_hop_limit(header.hop_limit);
-            packet.set_next_header(IpProtocol::from(protocol));
-            packet.set_src_addr(header.source);
-            packet.set_dst_addr(header.destination);
-            V6_HEADER
-        }
+    let (source, destination) = (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped());
+    if let (Some(source), Some(destination)) = (source, destination) {
+        let bytes = &mut bytes[..V4_HEADER];
+        let mut packet = Ipv4Packet::new_unchecked(&mut *bytes);
+        packet.set_version(4);
+        packet.set_header_len(V4_HEADER as u8);
+        packet.set_dscp(header.traffic_class >> 2);
+        packet.set_ecn(header.traffic_class & 3);
+        packet.set_total_len((V4_HEADER + length) as u16);
+        packet.set_dont_frag(header.whole);
+        packet.set_hop_limit(header.hop_limit);
+        packet.set_next_header(IpProtocol::from(protocol));
+        packet.set_src_addr(source);
+        packet.set_dst_addr(destination);
+        let mut sum = Sum::default();
+        sum.add(bytes);
+        Ipv4Packet::new_unchecked(bytes).set_checksum(sum.finish());
+        return V4_HEADER;
     }
+    let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
+    packet.set_version(6);
+    packet.set_traffic_class(header.traffic_class);
+    packet.set_payload_len(length as u16);
+    packet.set_hop_limit(header.hop_limit);
+    packet.set_next_header(IpProtocol::from(protocol));
+    packet.set_src_addr(header.source);
+    packet.set_dst_addr(header.destination);
+    V6_HEADER
 }
 
 /// What a packet that came by `interface` says: its header, its protocol, and where its payload lies, as far as it is there: an ICMP message quotes only

@@ -83,7 +83,7 @@ impl Payload {
     }
 
     /// How many bytes it is on the wire.
-    pub fn len(&self) -> usize {
+    pub fn wire_len(&self) -> usize {
         match self {
             Self::Tcp(header, data) => header.encoded_len() + data.len(),
             Self::Udp(_, data) => UdpHeader::LEN + data.len(),

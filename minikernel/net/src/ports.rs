@@ -62,7 +62,7 @@ impl Ports {
             return Err(Error::AddressInUse);
         }
         entries.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-        // Of several that share a port the latest receives, without REUSE_PORT.
+        // Of several that share a port the latest receives, without `REUSE_PORT`.
         entries.insert(0, Entry { local, peer: names.peer, endpoint: Arc::clone(endpoint) });
         Ok(())
     }
@@ -84,8 +84,8 @@ impl Ports {
         drop(gone);
     }
 
-    /// The endpoint for what comes from `source` to `destination` by an interface: the most particular one; of several that share the port by REUSE_PORT the one that
-    /// `hash` chooses.
+    /// The endpoint for what comes from `source` to `destination` by an interface: the most particular one; of several that share the port the one
+    /// that `hash` chooses.
     pub fn find(
         &self,
         source: &SocketAddress,
@@ -131,7 +131,9 @@ impl Ports {
             found.push(Arc::clone(&entry.endpoint));
         }
         drop(entries);
-        found.iter().for_each(|endpoint| visit(endpoint));
+        for endpoint in &found {
+            visit(endpoint);
+        }
         Ok(())
     }
 

@@ -6,17 +6,21 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use isopod_hal::sync::RwSpinLock;
 
-use crate::address::{ANY, ANY_V4, Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_multicast, is_v4, v4};
+use crate::address::{
+    ANY, ANY_V4, Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, any_like, is_multicast, is_v4, v4,
+};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::groups::Groups;
 use crate::interface::{Interface, LOOPBACK_INDEX};
 use crate::ip;
-use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
 use crate::route::{Kind, Path, Route, Routes};
 use crate::{icmp, udp};
 
+/// All on the link.
+const BROADCAST: Address = v4(255, 255, 255, 255);
 /// The hop limit of who does not say (RFC 1700).
 pub const HOP_LIMIT: u8 = 64;
 
@@ -101,8 +105,15 @@ impl Stack {
     /// Whether a socket can be bound to an address: it is this machine's, or stands for many.
     pub fn can_bind(&self, address: &Address) -> bool {
         matches!(*address, ANY | ANY_V4)
+            || *address == BROADCAST
             || is_multicast(address)
             || self.routes.kind_of(address) != Kind::Unicast
+    }
+
+    /// The longest packet to an address.
+    pub fn mtu_to(&self, address: &Address) -> Option<u32> {
+        let path = self.routes.find(address, &any_like(address), 0).ok()?;
+        self.interface(path.interface).map(|interface| interface.mtu.load(Ordering::Relaxed))
     }
 
     /// Sends a packet on its way.
@@ -118,23 +129,11 @@ impl Stack {
         Ok(())
     }
 
-    /// The header of an answer to a packet.
-    pub(crate) fn answer(&self, header: &IpHeader) -> IpHeader {
-        IpHeader {
-            source: header.destination,
-            destination: header.source,
-            hop_limit: HOP_LIMIT,
-            traffic_class: 0,
-            whole: false,
-            interface: header.interface,
-        }
-    }
-
     /// Takes in what an operation has sent to this machine itself, and what that leads to. The caller holds no lock.
     pub fn deliver(&self, out: &mut Outbox) {
         while let Some(packet) = out.pop() {
             if let Some(interface) = self.interface(packet.header.interface) {
-                interface.received.count(packet.len());
+                interface.received.count(packet.wire_len());
             }
             self.input(packet, out);
         }
@@ -174,15 +173,15 @@ impl Stack {
 
 impl Packet {
     /// How many bytes it is on the wire.
-    pub fn len(&self) -> usize {
+    pub fn wire_len(&self) -> usize {
         let header = if is_v4(&self.header.source) { ip::V4_HEADER } else { ip::V6_HEADER };
-        header + self.payload.len()
+        header + self.payload.wire_len()
     }
 
     /// Writes as much of it as fits into `bytes`, with no checksum but that of the header of IPv4. Returns how much that is.
     pub fn emit(&self, bytes: &mut [u8]) -> usize {
         let mut header = [0; ip::V6_HEADER];
-        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.len(), &mut header);
+        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.wire_len(), &mut header);
         let mut at = 0;
         let mut put = |part: &[u8]| {
             let count = part.len().min(bytes.len() - at);

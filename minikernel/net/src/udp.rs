@@ -56,10 +56,14 @@ impl Stack {
             interface = how.group_interface;
         }
         let path = match self.interface(interface) {
-            Some(interface) if is_multicast(to) => by_interface(&interface, to, &how.source),
+            Some(interface) if is_multicast(to) && is_v4(to) => by_interface(&interface, to, &how.source),
             None if interface != 0 => return Err(Error::NoInterface),
             _ => self.routes.find(to, &how.source, interface)?,
         };
+        // Nobody answers what seems to come from elsewhere.
+        if !is_any(&how.source) && self.routes.kind_of(&how.source) != Kind::Local {
+            return Err(Error::NetworkUnreachable);
+        }
         if path.kind == Kind::Broadcast
             && is_v4(to)
             && !is_multicast(to)
@@ -135,15 +139,10 @@ impl Stack {
     ) -> Result<()> {
         let names = endpoint.names();
         let to = to.or(names.peer).ok_or(Error::NoDestination)?;
-        if to.port == 0 {
-            return Err(Error::Invalid);
-        }
         let address = meant(&to.address, &names.source);
         let source = if is_any(&how.source) { names.source } else { how.source };
         let path = self.way(endpoint, &address, &Manner { source, ..*how })?;
-        if endpoint.inbox().silent {
-            return Err(Error::Closed);
-        }
+        endpoint.check_sending()?;
         if data.len() > if is_v4(&address) { LENGTH_MAX_V4 } else { LENGTH_MAX } {
             return Err(Error::TooLong);
         }
@@ -190,21 +189,16 @@ pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
         return delivered.unwrap_or(());
     }
     let hash = u64::from(from.port) ^ (from.address.to_bits() as u64).rotate_left(16);
-    match stack.udp.find(&from, &to, header.interface, hash.wrapping_mul(stack.secret) >> 32) {
-        Some(endpoint) => {
-            let counter = if endpoint.deliver(&header, ports_seen, data) {
-                &stack.counters.udp_received
-            } else {
-                &stack.counters.udp_dropped
-            };
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
-        None => {
-            stack.counters.udp_refused.fetch_add(1, Ordering::Relaxed);
-            let packet = Packet { header, payload: Payload::Udp(ports, data) };
-            icmp::refuse(stack, &packet, Unreachable::Port, out);
-        }
-    }
+    let hash = hash.wrapping_mul(stack.secret) >> 32;
+    let Some(endpoint) = stack.udp.find(&from, &to, header.interface, hash) else {
+        stack.counters.udp_refused.fetch_add(1, Ordering::Relaxed);
+        let packet = Packet { header, payload: Payload::Udp(ports, data) };
+        return icmp::refuse(stack, &packet, Unreachable::Port, out);
+    };
+    let delivered = endpoint.deliver(&header, ports_seen, data);
+    let counters = &stack.counters;
+    let counter = if delivered { &counters.udp_received } else { &counters.udp_dropped };
+    counter.fetch_add(1, Ordering::Relaxed);
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@
 //! itself, without the C library between, so that what is seen is the kernel's answer.
 //!
 //! `usertest` runs all groups, `usertest NAME..` the groups named, `usertest --list` names them. It works in a new
-//! folder below `$TMPDIR` or `/tmp`, expects to be root, and needs no network and no other process.
+//! folder below `$TMPDIR` or `/tmp`, expects to be root, and needs no network and no other process; on Linux it makes itself a network of its own.
 //! `usertest --tree FOLDER` describes every file in a folder instead, `usertest --fuzz SEED MILLISECONDS` makes random
 //! calls ([`fuzz`]).
 
@@ -15,6 +15,7 @@ mod sys;
 
 mod cases;
 mod fuzz;
+mod network;
 mod report;
 mod tree;
 
@@ -52,6 +53,7 @@ fn main() {
     }
     // Descriptors that a starter left open would shift the numbers that cases print.
     let _ = sys!(SYS_close_range, 3, u32::MAX, 0);
+    network::isolate();
     let directory = enter_new_directory();
     let _ = sys!(SYS_umask, 0o022);
     for (name, run) in cases::GROUPS {

@@ -16,6 +16,7 @@ mod status;
 mod subject;
 mod sys;
 mod sysctl;
+mod sysctl_net;
 mod sysvipc;
 mod table;
 mod text;

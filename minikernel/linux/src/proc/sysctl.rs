@@ -4,11 +4,11 @@ use isopod_fs::{Capabilities, Errno, Result};
 use isopod_hal::sync::Once;
 
 use super::subject::Subject;
+use super::sysctl_net::NET;
 use super::table::{Row, put};
 use super::text::Text;
 use crate::ipc::sysv::{memory, messages, semaphores};
 use crate::ipc::{inotify, mqueue};
-use crate::socket::limits;
 use crate::tunable::Tunable;
 use crate::{kernel, process};
 
@@ -75,19 +75,6 @@ static KERNEL: [Row; 18] = [
     Row::machine("threads-max", |text| put!(text, "{}\n", process::threads_max())),
     Row::machine("version", |text| put!(text, "{}\n", kernel::VERSION)),
 ];
-
-static NET: [Row; 2] = [Row::rows("core", &NET_CORE), Row::rows("unix", &NET_UNIX)];
-
-static NET_CORE: [Row; 6] = [
-    Row::number("optmem_max", &limits::CONTROL_MAX),
-    Row::number("rmem_default", &limits::RECEIVE_BUFFER),
-    Row::number("rmem_max", &limits::RECEIVE_BUFFER_MAX),
-    Row::number("somaxconn", &limits::BACKLOG_MAX),
-    Row::number("wmem_default", &limits::SEND_BUFFER),
-    Row::number("wmem_max", &limits::SEND_BUFFER_MAX),
-];
-
-static NET_UNIX: [Row; 1] = [Row::number("max_dgram_qlen", &limits::MESSAGES_MAX)];
 
 static RANDOM: [Row; 4] = [
     Row::machine("boot_id", |text| {

@@ -8,6 +8,7 @@ use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, IntoBytes};
 
 use super::credentials::Sender;
+use super::inet::{self, is_inet};
 use super::options::SOL_SOCKET;
 use super::unix::{FILES_MAX, Rights};
 use super::{AF_UNIX, Outgoing};
@@ -46,9 +47,14 @@ pub fn understand(
         let data = control.get(HEADER..length).ok_or(Errno::EINVAL)?;
         control = control.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or(&[]);
         if level != SOL_SOCKET {
+            if is_inet(family) {
+                inet::understand(family, (level, kind), data, &mut message.ip)?;
+            }
             continue;
         }
         match kind {
+            // They are of another family (`__sock_cmsg_send`).
+            RIGHTS | CREDENTIALS if is_inet(family) => {}
             RIGHTS if family == AF_UNIX => add_files(&mut files, data, caller)?,
             CREDENTIALS => {
                 let sender = Sender::read_from_bytes(data).map_err(|_| Errno::EINVAL)?;
@@ -95,6 +101,17 @@ fn check(sender: Sender, caller: &Thread) -> Result<(), Errno> {
     if own || find_process(sender.pid).is_some() { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
+/// A part of ancillary data.
+#[derive(Debug)]
+pub struct Part {
+    /// Its level.
+    pub level: u32,
+    /// Its type.
+    pub kind: u32,
+    /// What it says.
+    pub data: Vec<u8>,
+}
+
 /// Ancillary data on its way to a program that has room for so much.
 #[derive(Debug)]
 pub struct ControlOut {
@@ -116,8 +133,13 @@ impl ControlOut {
         (self.room - self.bytes.len()).saturating_sub(HEADER)
     }
 
-    /// Adds a part, as much of it as there is room for (`put_cmsg`).
+    /// Adds a part at the level of sockets, as much of it as there is room for.
     pub fn put(&mut self, kind: u32, data: &[u8]) {
+        self.put_at(SOL_SOCKET, kind, data);
+    }
+
+    /// Adds a part, as much of it as there is room for (`put_cmsg`).
+    pub fn put_at(&mut self, level: u32, kind: u32, data: &[u8]) {
         let left = self.room - self.bytes.len();
         if left < HEADER {
             self.cut = true;
@@ -127,7 +149,7 @@ impl ControlOut {
         self.cut |= left < length;
         let length = length.min(left);
         self.bytes.extend_from_slice((length as u64).as_bytes());
-        self.bytes.extend_from_slice(SOL_SOCKET.as_bytes());
+        self.bytes.extend_from_slice(level.as_bytes());
         self.bytes.extend_from_slice(kind.as_bytes());
         self.bytes.extend_from_slice(&data[..length - HEADER]);
         self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT).min(self.room), 0);

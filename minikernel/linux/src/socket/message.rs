@@ -7,7 +7,9 @@ use bitflags::bitflags;
 use isopod_fs::file::OpenFile;
 
 use super::Address;
+use super::control::Part;
 use super::credentials::Sender;
+use super::inet::IpControl;
 use super::unix::Rights;
 
 bitflags! {
@@ -28,8 +30,12 @@ bitflags! {
         const END_OF_RECORD = 0x80;
         /// Wait until all is there.
         const WAIT_ALL = 0x100;
+        /// An error, not a message.
+        const ERROR_QUEUE = 0x2000;
         /// No SIGPIPE.
         const NO_SIGNAL = 0x4000;
+        /// More follows.
+        const MORE = 0x8000;
         /// recvmmsg(2): do not wait after the first.
         const WAIT_FOR_ONE = 0x1_0000;
         /// Received descriptors are closed by execve.
@@ -48,6 +54,8 @@ pub struct Outgoing {
     pub rights: Rights,
     /// Who sends it, if it says.
     pub sender: Option<Sender>,
+    /// What it says to the network.
+    pub ip: IpControl,
 }
 
 /// A message that is received.
@@ -67,6 +75,8 @@ pub struct Incoming {
     pub peeked: Vec<Arc<OpenFile>>,
     /// Found: who sent it, if that is known.
     pub sender: Option<Sender>,
+    /// Found: what else there is to say.
+    pub parts: Vec<Part>,
     /// How far it has been looked at.
     pub looked_at: usize,
     /// Something of it was received.

@@ -7,6 +7,7 @@
 mod address;
 pub mod control;
 pub mod credentials;
+pub mod inet;
 pub mod limits;
 mod message;
 pub mod options;
@@ -101,8 +102,8 @@ pub trait Socket: Any + Send + Sync {
     /// accept(2): the next connection. It is asked again after a wait only if `waiting`.
     fn accept(&self, waiting: bool) -> Result<Arc<dyn Socket>, Errno>;
 
-    /// connect(2): `EAGAIN` as long as the other side has no room.
-    fn connect(&self, caller: &Thread, address: &Address) -> fs::Result<()>;
+    /// connect(2): `EAGAIN` as long as the other side has no room, or has not answered; the latter only if the caller is `waiting` for that.
+    fn connect(&self, caller: &Thread, address: &Address, waiting: bool) -> fs::Result<()>;
 
     /// getsockname(2)
     fn name(&self) -> Result<Address, Errno>;
@@ -139,6 +140,9 @@ pub trait Socket: Any + Send + Sync {
 
     /// Sets an option that not all sockets have: the rest of setsockopt(2).
     fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno>;
+
+    /// An option that all sockets have was set.
+    fn option_was_set(&self, _name: u32) {}
 
     /// Who is at the other end, for options that are about that.
     fn peer(&self) -> Option<credentials::Peer> {

@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use isopod_fs::{Capabilities, Errno};
 use zerocopy::FromBytes;
 
+use super::inet::is_inet;
 use super::{Socket, limits};
 use crate::process::Thread;
 use crate::time::Timeval;
@@ -14,13 +15,19 @@ use crate::time::Timeval;
 pub const SOL_SOCKET: u32 = 1;
 
 const DEBUG: u32 = 1;
+/// `SO_REUSEADDR`
+pub const REUSE_ADDRESS: u32 = 2;
 const TYPE: u32 = 3;
 const ERROR: u32 = 4;
+/// `SO_BROADCAST`
+pub const BROADCAST: u32 = 6;
 const SEND_BUFFER: u32 = 7;
-const RECEIVE_BUFFER: u32 = 8;
+/// `SO_RCVBUF`
+pub const RECEIVE_BUFFER: u32 = 8;
 const PRIORITY: u32 = 12;
 const LINGER: u32 = 13;
-const REUSE_PORT: u32 = 15;
+/// `SO_REUSEPORT`
+pub const REUSE_PORT: u32 = 15;
 /// `SO_PASSCRED`
 pub const PASS_CREDENTIALS: u32 = 16;
 /// `SO_PEERCRED`
@@ -32,7 +39,8 @@ const SEND_TIMEOUT: u32 = 21;
 const PEER_NAME: u32 = 28;
 const ACCEPTS: u32 = 30;
 const SEND_BUFFER_FORCE: u32 = 32;
-const RECEIVE_BUFFER_FORCE: u32 = 33;
+/// `SO_RCVBUFFORCE`
+pub const RECEIVE_BUFFER_FORCE: u32 = 33;
 const MARK: u32 = 36;
 const PROTOCOL: u32 = 38;
 const DOMAIN: u32 = 39;
@@ -50,9 +58,9 @@ pub const PEER_PIDFD: u32 = 77;
 /// `SO_PASSRIGHTS`
 pub const PASS_RIGHTS: u32 = 83;
 
-/// Options that are on or off, with their bits: `SO_DEBUG`, `REUSEADDR`, `DONTROUTE`, `BROADCAST`, `KEEPALIVE`, `OOBINLINE`, `PASSCRED`,
+/// Options that are on or off, with their bits: `SO_DEBUG`, `REUSEADDR`, `DONTROUTE`, `BROADCAST`, `KEEPALIVE`, `OOBINLINE`, `REUSEPORT`, `PASSCRED`,
 /// `TIMESTAMP`, `PASSSEC`, `TIMESTAMPNS`, `RXQ_OVFL`, `WIFI_STATUS`, `NOFCS`, `SELECT_ERR_QUEUE`, `PASSPIDFD`, `PASSRIGHTS`.
-const SWITCHES: [u32; 16] = [1, 2, 5, 6, 9, 10, 16, 29, 34, 35, 40, 41, 43, 45, 76, 83];
+const SWITCHES: [u32; 17] = [1, 2, 5, 6, 9, 10, 15, 16, 29, 34, 35, 40, 41, 43, 45, 76, 83];
 
 /// No time-out.
 const NO_LIMIT: u64 = u64::MAX;
@@ -136,6 +144,11 @@ impl Options {
         self.send_buffer.load(Ordering::Relaxed) as usize
     }
 
+    /// How many bytes may wait to be received (`SO_RCVBUF`).
+    pub fn receive_buffer(&self) -> usize {
+        self.receive_buffer.load(Ordering::Relaxed) as usize
+    }
+
     /// How long an operation waits (`SO_SNDTIMEO`, `SO_RCVTIMEO`), in nanoseconds; `None` for as long as it takes.
     pub fn time_limit(&self, writing: bool) -> Option<u64> {
         let limit = self.timeout(writing).load(Ordering::Relaxed);
@@ -174,7 +187,6 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
         MARK => load(&options.mark),
         RECEIVE_LOW_WATER => load(&options.low_water),
         SEND_LOW_WATER => Ok(value_of(1)),
-        REUSE_PORT => Ok(value_of(0)),
         LINGER => {
             let [on, seconds] = &options.linger;
             Ok([load(on)?, load(seconds)?].concat())
@@ -243,8 +255,11 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
                 options.linger[1].store(seconds.cast_unsigned(), Ordering::Relaxed);
             }
         }
-        REUSE_PORT if first != 0 => return Err(Errno::EOPNOTSUPP),
-        REUSE_PORT => {}
+        REUSE_PORT | PASS_CREDENTIALS
+            if first != 0 && is_inet(socket.common().family) != (name == REUSE_PORT) =>
+        {
+            return Err(Errno::EOPNOTSUPP);
+        }
         RECEIVE_TIMEOUT | RECEIVE_TIMEOUT_NEW => set_timeout(options.timeout(false), value)?,
         SEND_TIMEOUT | SEND_TIMEOUT_NEW => set_timeout(options.timeout(true), value)?,
         _ if bit_of(name) != 0 => options.set_switch(name, first != 0),
@@ -253,6 +268,7 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
         }
         _ => return socket.set_option(level, name, value),
     }
+    socket.option_was_set(name);
     Ok(())
 }
 

@@ -46,6 +46,7 @@ fn fresh(address: Address) -> Arc<Endpoint> {
     Endpoint::new(any, 0, 200_000, Arc::new(WaitQueue::new()))
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "it is what `send` takes")]
 fn at(address: Address, port: u16) -> Option<SocketAddress> {
     Some(SocketAddress { address, port })
 }

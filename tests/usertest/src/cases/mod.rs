@@ -17,6 +17,7 @@ mod frames;
 mod futex;
 mod helpers;
 mod identity;
+mod inet;
 mod inotify;
 mod io;
 mod links;
@@ -82,6 +83,7 @@ pub const GROUPS: &[Group] = &[
     ("sysv", sysv::run),
     ("mqueue", mqueue::run),
     ("sockets", sockets::run),
+    ("inet", inet::run),
     ("scheduling", scheduling::run),
     ("devices", devices::run),
     ("proc", proc::run),

@@ -242,7 +242,7 @@ impl Socket for UnixSocket {
         Ok(self.next_arrival(waiting)?)
     }
 
-    fn connect(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
+    fn connect(&self, caller: &Thread, address: &Address, _: bool) -> fs::Result<()> {
         match self.kind() {
             Kind::Stream | Kind::Sequence => self.connect_to_listener(caller, address),
             _ => self.connect_datagrams(caller, address),

@@ -87,7 +87,7 @@ fn senders_to_a_full_queue_get_their_turns_in_order() {
     server.bind(&caller, &name).unwrap();
     let clients: Vec<Open> = (0..3).map(|_| open(UnixSocket::new(Kind::Datagram), &caller)).collect();
     for (client, _) in &clients {
-        client.connect(&caller, &name).unwrap();
+        client.connect(&caller, &name, true).unwrap();
     }
     while send(&clients[0].0, b"x").is_ok() {}
     let credentials = caller.identity().for_files();

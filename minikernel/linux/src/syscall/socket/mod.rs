@@ -21,6 +21,7 @@ use super::unfinished::{Delivery, Transfer, attempt};
 use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
+use crate::socket::inet::{self, is_inet};
 use crate::socket::unix::{self, UnixSocket};
 use crate::socket::{AF_UNIX, Address, Kind, Shutdown, Socket, new_file, socket_of};
 
@@ -130,11 +131,15 @@ fn requested(family: u32, kind: u32, protocol: i32) -> Result<(OpenFlags, Kind),
     if kind & TYPE >= TYPES {
         return Err(Errno::EINVAL);
     }
-    if family != AF_UNIX.into() {
+    let inet = u16::try_from(family).is_ok_and(is_inet);
+    if family != AF_UNIX.into() && !inet {
         return Err(Errno::EAFNOSUPPORT);
     }
-    if protocol != 0 && protocol != AF_UNIX.into() {
+    if !inet && protocol != 0 && protocol != AF_UNIX.into() {
         return Err(Errno::EPROTONOSUPPORT);
+    }
+    if inet && !inet::PROTOCOLS.contains(&protocol) {
+        return Err(Errno::EINVAL);
     }
     let kinds = [Kind::Stream, Kind::Datagram, Kind::Raw, Kind::Sequence];
     let found = kinds.into_iter().find(|known| *known as u32 == kind & TYPE);
@@ -149,7 +154,12 @@ fn install_socket(ctx: &Ctx, socket: Arc<dyn Socket>, flags: OpenFlags) -> SysRe
 /// socket(2)
 pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult {
     let (flags, kind) = requested(family, kind, protocol)?;
-    install_socket(ctx, UnixSocket::new(kind), flags)
+    let socket: Arc<dyn Socket> = if family == AF_UNIX.into() {
+        UnixSocket::new(kind)
+    } else {
+        inet::new(&ctx.thread, family as u16, kind, protocol)?
+    };
+    install_socket(ctx, socket, flags)
 }
 
 /// socketpair(2)
@@ -158,6 +168,9 @@ pub fn socketpair(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32, fds: Use
     descriptor_flags(kind & !TYPE)?;
     fds.put(&[-1, -1])?;
     let (flags, kind) = requested(family, kind, protocol)?;
+    if family != AF_UNIX.into() {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
     let (first, second) = unix::pair(kind, &ctx.thread);
     // Each is closed with its file, even when that finds no place.
     let first = new_file(first, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
@@ -198,7 +211,8 @@ pub fn listen(ctx: &mut Ctx, fd: Fd, backlog: u32) -> Attempt {
 pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Attempt {
     attempt(ctx, fd, |_| Ok(()), &mut |ctx, call| {
         let address = Address::read(address, length)?;
-        match socket_of(&call.file)?.connect(&ctx.thread, &address) {
+        let waiting = !call.file.flags().contains(OpenFlags::NONBLOCK);
+        match socket_of(&call.file)?.connect(&ctx.thread, &address, waiting) {
             Ok(()) => Ok(0),
             Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true),
             Err(error) => Err(error.into()),

@@ -10,6 +10,7 @@ use crate::ipc::pidfd::new_pidfd;
 use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::socket::Socket;
+use crate::socket::inet::is_inet;
 use crate::socket::options::{self, OptionValue};
 use crate::syscall::argument::Fd;
 use crate::syscall::file::open::install;
@@ -27,7 +28,8 @@ pub fn getsockopt(
     length: UserPtr<i32>,
 ) -> Attempt {
     let socket = socket_at(ctx, fd)?;
-    let room = if level == options::SOL_SOCKET { length.get()? } else { 0 };
+    let known = level == options::SOL_SOCKET || is_inet(socket.common().family);
+    let room = if known { length.get()? } else { 0 };
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
     if level == options::SOL_SOCKET && name == options::PEER_PIDFD {
         return peer_pidfd(ctx, &*socket, value, length, room);
@@ -71,7 +73,7 @@ pub fn setsockopt(ctx: &mut Ctx, fd: Fd, level: u32, name: u32, value: UserPtr<u
     let socket = socket_at(ctx, fd)?;
     let length = usize::try_from(length).map_err(|_| Errno::EINVAL)?.min(VALUE_MAX);
     let mut bytes = [0; VALUE_MAX];
-    if level == options::SOL_SOCKET && length >= size_of::<i32>() {
+    if level == options::SOL_SOCKET && length >= size_of::<i32>() || is_inet(socket.common().family) {
         uaccess::copy_from_user(&mut bytes[..length], value.address()).map_err(Fault::from)?;
     }
     options::set(&ctx.thread, &*socket, level, name, &bytes[..length])?;

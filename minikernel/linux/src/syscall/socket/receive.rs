@@ -120,6 +120,9 @@ fn tell(ctx: &Ctx, socket: &dyn Socket, message: &mut Incoming, room: usize) -> 
     let mut control = ControlOut::new(room);
     let options = &socket.common().options;
     let sender = message.sender.unwrap_or(Sender::UNKNOWN);
+    for part in core::mem::take(&mut message.parts) {
+        control.put_at(part.level, part.kind, &part.data);
+    }
     if options.has(PASS_CREDENTIALS) {
         control.put(control::CREDENTIALS, sender.as_bytes());
     }

@@ -3,7 +3,7 @@
 mod addresses;
 mod connections;
 mod control;
-mod helpers;
+pub mod helpers;
 mod messages;
 mod options;
 mod streams;

@@ -1,0 +1,376 @@
+//! Sockets of UDP: udp(7).
+
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
+
+use isopod_fs::file::Ready;
+use isopod_fs::{self as fs, Errno, Sink, Source};
+use isopod_net::address::{ANY, ANY_V4, Address as IpAddress, SocketAddress, is_multicast, is_v4};
+use isopod_net::chunk::{Chunk, Chunks};
+use isopod_net::endpoint::{Datagram, Endpoint, Switches};
+use isopod_net::udp::Manner;
+
+use super::address::{self, Given, shown};
+use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
+use super::{AF_INET, AF_INET6, check_port, control, errno, limits, stack, with_stack};
+use crate::process::Thread;
+use crate::socket::options::{self, OptionValue};
+use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
+
+/// The longest message that is looked at: `EMSGSIZE` needs no copy.
+const LENGTH_MAX: usize = 0xffff;
+
+/// A socket of UDP.
+#[derive(Debug)]
+pub struct DatagramSocket {
+    common: Common,
+    endpoint: Arc<Endpoint>,
+    ip: IpOptions,
+}
+
+/// All bytes of `source`; none if the copy was cut.
+pub(super) fn take_all(source: &mut dyn Source) -> Result<Option<Chunks>, Errno> {
+    let length = source.remaining();
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length).map_err(|_| Errno::ENOMEM)?;
+    bytes.resize(length, 0);
+    let taken = source.take(&mut bytes);
+    Ok((taken == length).then(|| Chunk::from(bytes).into()))
+}
+
+/// Copies the first bytes out: how many there are to tell, none if the copy was cut.
+fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
+    let (whole, room) = (data.len(), sink.remaining());
+    let wanted = whole.min(room);
+    let mut left = wanted;
+    let copied = data.copy_to(0, &mut |part| {
+        let put = sink.put(&part[..part.len().min(left)]);
+        left -= put;
+        put
+    });
+    if copied < wanted {
+        return None;
+    }
+    message.found.set(MessageFlags::CUT, room < whole);
+    Some(if message.flags.contains(MessageFlags::CUT) { whole } else { wanted })
+}
+
+impl DatagramSocket {
+    /// A new one.
+    pub fn new(caller: &Thread, family: u16) -> Arc<Self> {
+        const UDP: u32 = 17;
+        let common = Common::new(family, Kind::Datagram, UDP);
+        let any = if family == AF_INET { ANY_V4 } else { ANY };
+        let room = common.options.receive_buffer();
+        let owner = caller.identity().users.file;
+        let endpoint = Endpoint::new(any, owner, room, Arc::clone(&common.changed));
+        let socket = Self { common, endpoint, ip: IpOptions::default() };
+        if limits::ONLY_V6.get() != 0 && family == AF_INET6 {
+            socket.endpoint.set(Switches::ONLY_V6, true);
+        }
+        Arc::new(socket)
+    }
+
+    fn only_v6(&self) -> bool {
+        self.endpoint.has(Switches::ONLY_V6)
+    }
+
+    /// How a message to `to` is sent.
+    fn manner(&self, to: &IpAddress, scope: u32, message: &Outgoing) -> Manner {
+        let v4 = is_v4(to);
+        let (hop_limit, traffic_class) = self.ip.of_packets(v4, false);
+        let (group_hop_limit, _) = self.ip.of_packets(v4, true);
+        let said = &message.ip;
+        let group = if v4 { names::GROUP_INTERFACE } else { names::GROUP_INTERFACE_V6 };
+        Manner {
+            source: said.source,
+            interface: if said.interface != 0 { said.interface } else { scope },
+            group_interface: self.group_interface(group),
+            hop_limit: said.hop_limit.unwrap_or(hop_limit),
+            group_hop_limit: said.hop_limit.unwrap_or(group_hop_limit),
+            traffic_class: said.traffic_class.unwrap_or(traffic_class),
+            whole: self.ip.get(names::MTU_DISCOVER) == 2,
+        }
+    }
+
+    fn group_interface(&self, name: names::Name) -> u32 {
+        self.ip.get(name).cast_unsigned()
+    }
+
+    /// An error that was reported as a message.
+    fn receive_report(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        let mut inbox = self.endpoint.inbox();
+        let first = inbox.reports.front().ok_or(Errno::EAGAIN)?;
+        let Some(count) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        let Some(report) = inbox.take_report() else { return Err(Errno::EAGAIN) };
+        drop(inbox);
+        let family = self.common.family;
+        message.parts.push(control::of_report(&report, family));
+        message.found |= MessageFlags::ERROR_QUEUE;
+        message.from = Some(shown(family, &report.destination, report.interface));
+        Ok(count)
+    }
+
+    /// Who sent a message, and what else there is to say of it.
+    fn describe(&self, datagram: &Datagram, message: &mut Incoming) {
+        let family = self.common.family;
+        if message.wants_name {
+            let from = SocketAddress { address: datagram.header.source, port: datagram.ports.0 };
+            message.from = Some(shown(family, &from, datagram.header.interface));
+        }
+        control::about(datagram, family, &self.ip, &mut message.parts);
+    }
+
+    /// `IP_ADD_MEMBERSHIP` and its kin: the group and the interface that are meant (`struct ip_mreqn`, `ip_mreq`, `ipv6_mreq`).
+    fn change_membership(&self, name: names::Name, value: &[u8]) -> Result<(), Errno> {
+        let word = |at: usize| value.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
+        let (group, interface) = if name.0 == SOL_IP {
+            let (group, local) = (word(0).ok_or(Errno::EINVAL)?, word(4).ok_or(Errno::EINVAL)?);
+            let index = word(8).map_or(0, u32::from_ne_bytes);
+            let v4 = |[a, b, c, d]: [u8; 4]| isopod_net::address::v4(a, b, c, d);
+            (v4(group), if index != 0 { index } else { interface_with(&v4(local)) })
+        } else {
+            let group: [u8; 16] =
+                value.get(..16).and_then(|bytes| bytes.try_into().ok()).ok_or(Errno::EINVAL)?;
+            (IpAddress::from(group), u32::from_ne_bytes(word(16).ok_or(Errno::EINVAL)?))
+        };
+        if !is_multicast(&group) {
+            return Err(Errno::EINVAL);
+        }
+        let joins = matches!(name, names::JOIN | names::JOIN_V6);
+        if joins {
+            stack().interface(interface).ok_or(Errno::ENODEV)?;
+            return stack().join(&self.endpoint, &group, interface).map_err(errno);
+        }
+        stack().leave(&self.endpoint, &group, interface).map_err(errno)
+    }
+
+    /// What `IP_MULTICAST_IF` is set to: an address of the interface's, or with two more words its number.
+    fn set_group_interface(&self, value: &[u8]) -> Result<(), Errno> {
+        let words = value.as_chunks::<4>().0;
+        let (address, index) = match words {
+            [] => return Err(Errno::EINVAL),
+            [address] | [_, address] => (*address, 0),
+            [_, address, index, ..] => (*address, u32::from_ne_bytes(*index)),
+        };
+        let [a, b, c, d] = address;
+        let address = isopod_net::address::v4(a, b, c, d);
+        let index = match index {
+            0 if address == ANY_V4 => 0,
+            0 => Some(interface_with(&address)).filter(|index| *index != 0).ok_or(Errno::EADDRNOTAVAIL)?,
+            index => stack().interface(index).ok_or(Errno::EADDRNOTAVAIL)?.index,
+        };
+        self.ip.store(names::GROUP_INTERFACE, index.cast_signed());
+        Ok(())
+    }
+}
+
+/// The interface with an address; 0 if there is none.
+fn interface_with(address: &IpAddress) -> u32 {
+    let interfaces = stack().interfaces().unwrap_or_default();
+    interfaces.iter().find(|interface| interface.has(address)).map_or(0, |interface| interface.index)
+}
+
+impl Socket for DatagramSocket {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn bind(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
+        let Given { at, .. } = address::to_bind(self.common.family, self.only_v6(), address)?;
+        let there = stack().can_bind(&at.address) || self.ip.has(names::FREE_BIND);
+        let v4 = self.common.family == AF_INET;
+        if v4 && !there {
+            return Err(Errno::EADDRNOTAVAIL.into());
+        }
+        check_port(caller, at.port)?;
+        if !v4 {
+            if self.endpoint.names().local.port != 0 {
+                return Err(Errno::EINVAL.into());
+            }
+            if !there {
+                return Err(Errno::EADDRNOTAVAIL.into());
+            }
+        }
+        Ok(stack().bind_udp(&self.endpoint, at, limits::local_ports()).map_err(errno)?)
+    }
+
+    fn listen(&self, _: &Thread, _: u32) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn accept(&self, _: bool) -> Result<Arc<dyn Socket>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn connect(&self, _: &Thread, address: &Address, _: bool) -> fs::Result<()> {
+        let family = address.family().ok_or(Errno::EINVAL)?;
+        if family == AF_UNSPEC {
+            stack().disconnect_udp(&self.endpoint);
+            return Ok(());
+        }
+        stack().bind_udp_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
+        let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
+        let how = self.manner(&at.address, scope, &Outgoing::default());
+        Ok(stack().connect_udp(&self.endpoint, at, &how).map_err(errno)?)
+    }
+
+    fn name(&self) -> Result<Address, Errno> {
+        let found = self.endpoint.names();
+        Ok(shown(self.common.family, &found.local, 0))
+    }
+
+    fn peer_name(&self) -> Result<Address, Errno> {
+        let peer = self.endpoint.names().peer.filter(|peer| peer.port != 0).ok_or(Errno::ENOTCONN)?;
+        Ok(shown(self.common.family, &peer, 0))
+    }
+
+    fn shut_down(&self, how: Shutdown) -> Result<(), Errno> {
+        self.endpoint.shut_down(how.contains(Shutdown::RECEIVE), how.contains(Shutdown::SEND));
+        // It ends all the same (`inet_shutdown`).
+        if self.endpoint.names().peer.is_none() { Err(Errno::ENOTCONN) } else { Ok(()) }
+    }
+
+    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
+        stack().bind_udp_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
+        if source.remaining() > LENGTH_MAX {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        let (v4, urgent) = (self.common.family == AF_INET, message.flags.contains(MessageFlags::OUT_OF_BAND));
+        if v4 && urgent {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let to = match &message.to {
+            Some(to) => address::to_send(self.common.family, self.only_v6(), to)?,
+            None => None,
+        };
+        let peer = self.endpoint.names().peer;
+        let target = to.map(|to| to.at).or(peer).ok_or(Errno::EDESTADDRREQ)?;
+        if urgent {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        if !is_v4(&message.ip.source) && !stack().can_bind(&message.ip.source) {
+            return Err(Errno::EINVAL.into());
+        }
+        let how = self.manner(&target.address, to.map_or(0, |to| to.scope), message);
+        let Some(data) = take_all(source)? else { return Ok(0) };
+        let length = data.len();
+        with_stack(|stack, out| stack.send_udp(&self.endpoint, to.map(|to| to.at), &how, data, out))
+            .map_err(errno)?;
+        Ok(length)
+    }
+
+    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        if message.flags.contains(MessageFlags::ERROR_QUEUE) {
+            return self.receive_report(message, sink);
+        }
+        let mut inbox = self.endpoint.inbox();
+        if let Some(error) = inbox.error.take() {
+            return Err(errno(error));
+        }
+        let Some(first) = inbox.messages.front() else {
+            let ended = inbox.ended && !message.flags.contains(MessageFlags::DONT_WAIT);
+            return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
+        };
+        let Some(count) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        if message.peeks() {
+            self.describe(first, message);
+            return Ok(count);
+        }
+        let datagram = inbox.take();
+        drop(inbox);
+        if let Some(datagram) = datagram {
+            self.describe(&datagram, message);
+        }
+        Ok(count)
+    }
+
+    fn ready(&self) -> Ready {
+        let inbox = self.endpoint.inbox();
+        let mut ready = Ready::WRITABLE | Ready::WRITE_BAND;
+        ready.set(Ready::ERROR, inbox.error.is_some() || !inbox.reports.is_empty());
+        ready.set(Ready::HANG_UP, inbox.ended && inbox.silent);
+        ready.set(Ready::READ_HANG_UP, inbox.ended);
+        ready.set(Ready::READABLE, inbox.ended || !inbox.messages.is_empty());
+        ready
+    }
+
+    fn readable_bytes(&self) -> Result<usize, Errno> {
+        Ok(self.endpoint.inbox().messages.front().map_or(0, |first| first.data.len()))
+    }
+
+    fn unsent_bytes(&self) -> Result<usize, Errno> {
+        Ok(0)
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.endpoint.inbox().error.take().map(errno)
+    }
+
+    fn listens(&self) -> bool {
+        false
+    }
+
+    fn option(&self, level: u32, name: u32) -> Result<OptionValue, Errno> {
+        let name = (level, name);
+        if level != SOL_IP && self.common.family == AF_INET {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        match name {
+            names::GROUP_INTERFACE => {
+                let found = stack().interface(self.group_interface(name));
+                let address = found.and_then(|interface| interface.address_for(&ANY_V4)).unwrap_or(ANY_V4);
+                Ok(address.octets()[12..].to_vec())
+            }
+            names::MTU | names::MTU_V6 => {
+                let peer = self.endpoint.names().peer.ok_or(Errno::ENOTCONN)?;
+                let mtu = stack().mtu_to(&peer.address).ok_or(Errno::ENOTCONN)?;
+                Ok(options::value_of(mtu))
+            }
+            _ => self.ip.told(name),
+        }
+    }
+
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+        let name = (level, name);
+        if level == SOL_IPV6 && self.common.family == AF_INET {
+            return Err(Errno::ENOPROTOOPT);
+        }
+        match name {
+            names::JOIN | names::LEAVE | names::JOIN_V6 | names::LEAVE_V6 => {
+                return self.change_membership(name, value);
+            }
+            names::GROUP_INTERFACE => return self.set_group_interface(value),
+            names::ONLY_V6 if self.endpoint.names().local.port != 0 => return Err(Errno::EINVAL),
+            _ => {}
+        }
+        let on = self.ip.set(name, value)? != 0;
+        match name {
+            names::ONLY_V6 => self.endpoint.set(Switches::ONLY_V6, on),
+            names::RECEIVE_ERRORS => self.endpoint.set(Switches::REPORTS, on),
+            names::RECEIVE_ERRORS_V6 => self.endpoint.set(Switches::REPORTS_V6, on),
+            names::ALL_GROUPS => self.endpoint.set(Switches::ALL_GROUPS, on),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn option_was_set(&self, name: u32) {
+        let options = &self.common.options;
+        let switch = match name {
+            options::REUSE_ADDRESS => Switches::REUSE_ADDRESS,
+            options::REUSE_PORT => Switches::REUSE_PORT,
+            options::BROADCAST => Switches::BROADCAST,
+            options::RECEIVE_BUFFER | options::RECEIVE_BUFFER_FORCE => {
+                return self.endpoint.room.store(options.receive_buffer(), Ordering::Relaxed);
+            }
+            _ => return,
+        };
+        self.endpoint.set(switch, options.has(name));
+    }
+
+    fn close(&self) {
+        stack().close_udp(&self.endpoint);
+    }
+}

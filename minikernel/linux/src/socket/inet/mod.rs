@@ -1,0 +1,95 @@
+//! Sockets of the Internet: ip(7), ipv6(7), udp(7), tcp(7).
+//!
+//! The protocols are in [`isopod_net`], which knows addresses of one kind: here they become those that programs give and take, and what a socket
+//! wants becomes how its packets are sent. The network begins when the first socket is made.
+
+mod address;
+mod control;
+mod datagram;
+pub mod limits;
+mod options;
+
+use alloc::sync::Arc;
+
+use isopod_fs::{Capabilities, Errno};
+use isopod_hal::clock;
+use isopod_hal::sync::Once;
+use isopod_net::error::Error;
+use isopod_net::packet::Outbox;
+use isopod_net::stack::Stack;
+
+use super::{Kind, Socket};
+use crate::kernel;
+use crate::process::Thread;
+pub use control::{IpControl, understand};
+use datagram::DatagramSocket;
+
+/// `AF_INET`
+pub const AF_INET: u16 = 2;
+/// `AF_INET6`
+pub const AF_INET6: u16 = 10;
+
+/// The protocols that can be asked for (`IPPROTO_MAX`).
+pub const PROTOCOLS: core::ops::Range<i32> = 0..263;
+
+/// Whether a family is one of these.
+pub fn is_inet(family: u16) -> bool {
+    matches!(family, AF_INET | AF_INET6)
+}
+
+/// The network of this machine.
+fn stack() -> &'static Stack {
+    static STACK: Once<Stack> = Once::new();
+    STACK.get_or_init(|| Stack::new(kernel::random_u64))
+}
+
+/// Does something that may send packets, and takes in what it has sent to this machine itself.
+fn with_stack<T>(work: impl FnOnce(&'static Stack, &mut Outbox) -> T) -> T {
+    let (stack, mut out) = (stack(), Outbox::new(clock::monotonic_ns()));
+    let outcome = work(stack, &mut out);
+    stack.deliver(&mut out);
+    outcome
+}
+
+/// The number of an error.
+fn errno(error: Error) -> Errno {
+    match error {
+        Error::OutOfMemory => Errno::ENOMEM,
+        Error::Invalid => Errno::EINVAL,
+        Error::Forbidden => Errno::EACCES,
+        Error::AddressInUse => Errno::EADDRINUSE,
+        Error::AddressNotAvailable => Errno::EADDRNOTAVAIL,
+        Error::NoPort => Errno::EAGAIN,
+        Error::NoInterface => Errno::ENODEV,
+        Error::NetworkUnreachable => Errno::ENETUNREACH,
+        Error::HostUnreachable => Errno::EHOSTUNREACH,
+        Error::HostDown => Errno::EHOSTDOWN,
+        Error::HostIsolated => Errno::ENONET,
+        Error::ProtocolUnreachable => Errno::ENOPROTOOPT,
+        Error::Refused => Errno::ECONNREFUSED,
+        Error::TooLong => Errno::EMSGSIZE,
+        Error::NotSupported => Errno::EOPNOTSUPP,
+        Error::BadHeader => Errno::EPROTO,
+        Error::Closed => Errno::EPIPE,
+        Error::NoDestination => Errno::EDESTADDRREQ,
+    }
+}
+
+/// EACCES if a port is only for privileged programs, and the caller is none.
+fn check_port(caller: &Thread, port: u16) -> Result<(), Errno> {
+    let reserved = port != 0 && u64::from(port) < limits::UNPRIVILEGED_PORT_START.get();
+    if reserved && !caller.identity().capable(Capabilities::NET_BIND_SERVICE) {
+        return Err(Errno::EACCES);
+    }
+    Ok(())
+}
+
+/// A new socket of one of these families (`inet_create`).
+pub fn new(caller: &Thread, family: u16, kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
+    const UDP: i32 = 17;
+    match (kind, protocol) {
+        (Kind::Datagram, 0 | UDP) => Ok(DatagramSocket::new(caller, family)),
+        (Kind::Sequence, _) => Err(Errno::ESOCKTNOSUPPORT),
+        _ => Err(Errno::EPROTONOSUPPORT),
+    }
+}

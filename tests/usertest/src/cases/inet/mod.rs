@@ -1,0 +1,23 @@
+//! Sockets of the Internet, over the loopback interface: the only one that the program has.
+
+mod datagrams;
+mod failures;
+mod groups;
+mod helpers;
+mod names;
+mod options;
+
+use libc::{SIG_IGN, SIGPIPE, signal};
+
+use crate::report::Report;
+
+/// Runs the group.
+pub fn run(t: &mut Report) {
+    // SAFETY: no handler is installed.
+    unsafe { signal(SIGPIPE, SIG_IGN) };
+    names::run(t);
+    datagrams::run(t);
+    failures::run(t);
+    groups::run(t);
+    options::run(t);
+}
