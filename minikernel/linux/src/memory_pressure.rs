@@ -11,7 +11,8 @@ use crate::signal::Signal;
 
 /// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
 const ALWAYS: [u64; 4] = [3, 15, 60, 231];
-/// Calls that give memory back, but may first split an area: `munmap`, `madvise`. They may use half of the reserve.
+/// Calls that give memory back, but may first split an area: `munmap`, `madvise`. They may use half of the reserve, and go on once they have
+/// begun.
 const GIVING: [u64; 2] = [11, 28];
 
 /// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
@@ -21,7 +22,7 @@ pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
         return true;
     }
     let memory = memory_stats();
-    if GIVING.contains(&number) && memory.free_frames > memory.reserve_frames / 2 {
+    if GIVING.contains(&number) && (ctx.moved > 0 || memory.free_frames > memory.reserve_frames / 2) {
         return true;
     }
     reclaim() || heap::refill_reserve()

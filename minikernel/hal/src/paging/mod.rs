@@ -113,23 +113,31 @@ impl PageTable {
     /// Takes all pages of `range` away and hands each to `on`. The translations are gone before `on` sees the first
     /// of up to 64 frames at a time.
     pub fn unmap_range(&mut self, range: Range<usize>, on: &mut dyn FnMut(usize, Frame)) {
-        self.unmap_where(range, &mut |_| true, on);
+        self.unmap_where(range, usize::MAX, &mut |_| true, on);
     }
 
-    /// As [`PageTable::unmap_range`], for those pages that `choose` wants.
+    /// As [`PageTable::unmap_range`], for those pages that `choose` wants. After `most` of them it ends at the next border of a table, so that
+    /// what comes behind can be taken out by itself; returns where.
     pub fn unmap_where(
         &mut self,
         range: Range<usize>,
+        most: usize,
         choose: &mut dyn FnMut(&Mapped) -> bool,
         on: &mut dyn FnMut(usize, Frame),
-    ) {
+    ) -> usize {
         check(range.clone());
         let mut all = true;
-        let mut start = range.start;
-        while start < range.end {
+        let Range { mut start, mut end } = range;
+        let mut left = most;
+        while start < end {
             let mut batch = [(0, Entry::EMPTY); 64];
             let mut count = 0;
-            let stopped = self.visit(start..range.end, &mut |page, slot| {
+            let mut border = end;
+            let stopped = self.visit(start..end, &mut |page, slot| {
+                if count >= left && page.is_multiple_of(span(1)) {
+                    border = page;
+                    return false;
+                }
                 if !choose(&borrow(slot.get())) {
                     all = false;
                     return true;
@@ -138,17 +146,20 @@ impl PageTable {
                 count += 1;
                 count < batch.len()
             });
+            end = border;
+            left = left.saturating_sub(count);
             let Some(last) = count.checked_sub(1) else { break };
             self.flush(batch[0].0..batch[last].0 + PAGE_SIZE);
             for &(page, entry) in &batch[..count] {
                 // SAFETY: the entry was taken out of its table, so its reference is ours.
                 on(page, unsafe { entry.into_frame() });
             }
-            start = if stopped { batch[last].0 + PAGE_SIZE } else { range.end };
+            start = if stopped { batch[last].0 + PAGE_SIZE } else { end };
         }
         if all {
-            self.free_tables(range);
+            self.free_tables(range.start..end);
         }
+        end
     }
 
     /// Gives all mapped pages of `range` these rights.

@@ -62,6 +62,24 @@ fn a_range_crosses_tables() {
 }
 
 #[test]
+fn a_range_is_taken_out_in_steps_that_end_where_tables_do() {
+    const TABLE: usize = 512 * PAGE_SIZE;
+    let mut table = PageTable::new().unwrap();
+    // Two tables' worth behind the middle of one, and something far behind.
+    let start = 5 * TABLE + 100 * PAGE_SIZE;
+    for page in (0..1024).map(|page| start + page * PAGE_SIZE).chain([1 << 40]) {
+        table.map(page, Frame::zeroed().unwrap(), RW).unwrap();
+    }
+    let mut gone = 0;
+    let mut step = |from, most| table.unmap_where(from..USER_END, most, &mut |_| true, &mut |_, _| gone += 1);
+    let first = step(start, 70);
+    let second = step(first, 512);
+    assert_eq!((first, second), (6 * TABLE, 7 * TABLE));
+    assert_eq!((step(second, 101), gone), (USER_END, 1025));
+    assert!(pages(&table).is_empty());
+}
+
+#[test]
 fn a_page_without_access_keeps_its_contents() {
     let mut table = PageTable::new().unwrap();
     table.map(BASE, marked(5), RW).unwrap();

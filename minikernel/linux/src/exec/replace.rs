@@ -71,7 +71,7 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     futex::release_claimed(&thread);
     ctx.memory = Arc::clone(&prepared.memory);
     prepared.memory.activate();
-    drop(process.replace_memory(prepared.memory));
+    process.replace_memory(prepared.memory).release().await;
     process.has_executed.store(true, Ordering::Relaxed);
     // Whatever signal clone(2) was given, the parent of another program gets SIGCHLD.
     process.exit_signal.lock().replace(Signal::CHLD);

@@ -8,15 +8,12 @@ use alloc::sync::Arc;
 use isopod_hal::OutOfMemory;
 use isopod_hal::paging::Access;
 
-use super::space::{AddressSpace, Inner};
+use super::space::{AddressSpace, Inner, STEP};
 use super::{Backing, Vma, VmaFlags};
 use crate::{memory_pressure, sched};
 
 /// What an area takes of the heap, with its place in the set of areas.
 const AREA_BYTES: usize = 2 * size_of::<Vma>();
-
-/// How many pages are shared before others may run: some hundred microseconds of work.
-const STEP: usize = 4096;
 
 impl AddressSpace {
     /// A copy for a child. Other threads of the caller may run and change the original meanwhile; the child has the areas of

@@ -9,7 +9,7 @@ use isopod_hal::paging::{Access, USER_END};
 use isopod_hal::{PAGE_SIZE, memory_stats};
 
 use super::layout::LOWEST;
-use super::space::{AddressSpace, Inner};
+use super::space::{AddressSpace, Inner, STEP};
 use super::{Backing, Vma, VmaFlags, page_up};
 
 /// The most areas a process may have (`vm.max_map_count`).
@@ -85,8 +85,9 @@ impl AddressSpace {
         self.inner.lock().place(Placement::Hint(0), length)
     }
 
-    /// munmap(2): all that lies in the range; holes are no error.
-    pub fn unmap(&self, start: usize, length: usize) -> Result<(), Errno> {
+    /// munmap(2): all that lies in the range; holes are no error. What of it comes first is done already, `done` bytes. Returns how many are
+    /// when it is another's turn, and nothing once all are.
+    pub fn unmap(&self, start: usize, length: usize, done: usize) -> Result<Option<usize>, Errno> {
         if !start.is_multiple_of(PAGE_SIZE) || length == 0 {
             return Err(Errno::EINVAL);
         }
@@ -95,8 +96,10 @@ impl AddressSpace {
         if inner.areas.len() >= MAX_AREAS && inner.splits(&range) {
             return Err(Errno::ENOMEM);
         }
-        inner.unmap(range);
-        Ok(())
+        let from = start + done.min(range.len());
+        let end = inner.evict_some(from..range.end, STEP);
+        inner.areas.remove(from..end);
+        Ok((end < range.end).then_some(end - start))
     }
 
     /// shmdt(2): unmaps all that is left of a mapping that began at `start` with the start of a file that `is_meant`. False if there is
@@ -247,5 +250,29 @@ impl Inner {
                 backing: Backing::Anonymous,
             });
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn much_is_unmapped_in_steps_that_leave_alone_what_comes_meanwhile() {
+        let thread = testing::thread();
+        let (start, pages) = (1 << 30, 2 * STEP + 100);
+        let memory = testing::map_pages(&thread, start, pages);
+        for page in 0..pages {
+            memory.fault(start + page * PAGE_SIZE, crate::mm::FaultKind::Write).unwrap();
+        }
+        let length = pages * PAGE_SIZE;
+        let done = memory.unmap(start, length, 0).unwrap();
+        assert_eq!(done, Some(STEP * PAGE_SIZE));
+        testing::map_pages(&thread, start, 1);
+        assert_eq!(memory.unmap(start, length, STEP * PAGE_SIZE), Ok(Some(2 * STEP * PAGE_SIZE)));
+        assert_eq!(memory.unmap(start, length, 2 * STEP * PAGE_SIZE), Ok(None));
+        assert!(memory.is_mapped(start, PAGE_SIZE));
+        assert!(memory.inner.lock().areas.is_free(start + PAGE_SIZE..start + length));
     }
 }

@@ -78,6 +78,7 @@ impl MappingObserver for Observer {
             let spared = vma.is_private() && loss == PageLoss::Replaced;
             table.unmap_where(
                 address(pages.start)..address(pages.end),
+                usize::MAX,
                 &mut |mapped| !spared || !mapped.dirty && !mapped.access.contains(Access::WRITE),
                 &mut |_, frame| {
                     *resident -= 1;

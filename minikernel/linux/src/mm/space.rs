@@ -5,11 +5,15 @@ use core::ops::Range;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::frame::Frame;
-use isopod_hal::paging::{Access, PageTable};
+use isopod_hal::paging::{Access, PageTable, USER_END};
 use isopod_hal::sync::{Once, SpinLock};
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::{FaultKind, Layout, Vma, VmaFlags, VmaSet, page_down};
+use crate::sched;
+
+/// How many pages are shared or given back before others may run: some hundred microseconds of work.
+pub(super) const STEP: usize = 4096;
 
 /// What an exec put on the stack, for `/proc/self/cmdline`, `environ`, `auxv` and `stat`.
 #[derive(Debug, Clone, Default)]
@@ -92,6 +96,16 @@ impl AddressSpace {
         }
         let none = Arc::new(Self::new(Layout::default(), 0, 0)?);
         Ok(Arc::clone(NONE.get_or_init(|| none)))
+    }
+
+    /// Lets go of it. The last who does gives its pages back, in steps between which others run.
+    pub async fn release(self: Arc<Self>) {
+        let Some(memory) = Arc::into_inner(self) else { return };
+        let mut start = 0;
+        while memory.inner.lock().resident > STEP {
+            start = memory.inner.lock().evict_some(start..USER_END, STEP);
+            sched::give_way().await;
+        }
     }
 
     /// A number no other address space of this boot has; private futexes are told apart by it.
@@ -192,12 +206,18 @@ impl Inner {
 
     /// Takes out the pages of `range`.
     pub(super) fn evict(&mut self, range: Range<usize>) {
+        self.evict_some(range, usize::MAX);
+    }
+
+    /// Takes out the pages of `range`, not many more than `most`. Returns where they end.
+    pub(super) fn evict_some(&mut self, range: Range<usize>, most: usize) -> usize {
         let mut gone = 0;
-        self.table.unmap_range(range, &mut |_, frame| {
+        let end = self.table.unmap_where(range, most, &mut |_| true, &mut |_, frame| {
             gone += 1;
             drop(frame);
         });
         self.resident -= gone;
+        end
     }
 
     /// Bytes mapped in all.

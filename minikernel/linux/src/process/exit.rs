@@ -66,7 +66,7 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         process.resident_peak.store(memory.report().resident_peak, Ordering::Relaxed);
         drop(memory);
         if let Ok(none) = AddressSpace::none() {
-            drop(process.replace_memory(none));
+            process.replace_memory(none).release().await;
         }
         family::dissolve(&process, code);
     }

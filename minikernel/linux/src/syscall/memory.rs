@@ -9,7 +9,7 @@ use isopod_fs::{Errno, Seals};
 use isopod_hal::paging::Access;
 
 use super::argument::{Fd, Flags};
-use crate::fail::{Attempt, SysResult};
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::kernel;
 use crate::mm::{
     Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, READ_IMPLIES_EXEC, UserPtr,
@@ -172,9 +172,15 @@ fn allowed(file: &OpenFile, shared: bool, wanted: Access) -> Result<Access, Errn
 }
 
 /// munmap(2)
-pub fn munmap(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
-    ctx.memory.unmap(address, length)?;
-    Ok(0)
+pub fn munmap(ctx: &mut Ctx, address: usize, length: usize) -> Attempt {
+    let done = core::mem::take(&mut ctx.moved);
+    match ctx.memory.unmap(address, length, done)? {
+        Some(done) => {
+            ctx.moved = done;
+            Err(Stop::Turn)
+        }
+        None => Ok(0),
+    }
 }
 
 /// mprotect(2)

@@ -125,7 +125,7 @@ system_calls! {
     8 lseek(fd: Fd, offset: i64, whence: u32) => again file::io::lseek;
     9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => wait memory::mmap;
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
-    11 munmap(addr: usize, length: usize) => now memory::munmap;
+    11 munmap(addr: usize, length: usize) => again memory::munmap;
     12 brk(addr: usize) => now memory::brk;
     13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => again signals::rt_sigaction;
     14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => again signals::rt_sigprocmask;
