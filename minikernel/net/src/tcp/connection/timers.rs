@@ -174,13 +174,11 @@ impl Connection {
             // The timer starts anew when the first entry is sent again (RFC 6298, section 5.6).
             let sent_again = self.sent.first().map_or(0, |first| first.at);
             let timeout = timers.started.max(sent_again) + self.rtt.timeout();
-            if let Some(again) = self.recovery.reorder_at {
-                (Purpose::Reordering, again.min(timeout))
-            } else {
-                match self.probe_timeout().map(|wait| self.snd.last.max(timers.started) + wait) {
-                    Some(probe) if probe < timeout => (Purpose::TailLoss, probe),
-                    _ => (Purpose::Retransmission, timeout),
-                }
+            let probe = self.probe_timeout().map(|wait| self.snd.last.max(timers.started) + wait);
+            match (self.recovery.reorder_at, probe) {
+                (Some(again), _) if again < timeout => (Purpose::Reordering, again),
+                (None, Some(probe)) if probe < timeout => (Purpose::TailLoss, probe),
+                _ => (Purpose::Retransmission, timeout),
             }
         };
         (self.timers.purpose, self.timers.transmit) = (purpose, deadline);

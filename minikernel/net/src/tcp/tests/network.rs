@@ -94,6 +94,8 @@ pub struct Network {
     busy_until: [u64; 2],
     random: u64,
     order: u64,
+    /// Events at this moment.
+    still: u32,
 }
 
 pub fn address(host: usize) -> IpAddr {
@@ -115,6 +117,7 @@ impl Network {
             busy_until: [0; 2],
             random,
             order: 0,
+            still: 0,
         }
     }
 
@@ -203,6 +206,8 @@ impl Network {
             self.now = limit;
             return false;
         }
+        self.still = if next > self.now { 0 } else { self.still + 1 };
+        assert!(self.still < 10_000, "time stands still\n{}", self.last_segments());
         self.now = self.now.max(next);
         match (arrival, due) {
             (Some(index), _) if arrives == next => {
@@ -239,12 +244,30 @@ impl Network {
         while self.step(limit) {}
     }
 
-    /// Lets time pass until something holds, and fails if it takes too long.
+    /// Lets time pass until something holds, which is asked at every event and every 10 ms, and fails if it takes too long.
     pub fn until(&mut self, limit: u64, what: &str, mut holds: impl FnMut(&mut Self) -> bool) {
         let limit = self.now + limit;
         while !holds(self) {
-            assert!(self.step(limit), "{what}: not in time");
+            assert!(self.now < limit, "{what}: not in time\n{}", self.last_segments());
+            self.step(limit.min(self.now + 10 * MILLISECOND));
         }
+    }
+
+    /// The end of the log, to see why a test fails.
+    fn last_segments(&self) -> std::string::String {
+        let last = &self.log[self.log.len().saturating_sub(40)..];
+        let line = |(at, Segment { to, header, payload, .. }): &(u64, Segment)| {
+            let SegmentHeader { sequence, acknowledgment, flags, window, options, .. } = header;
+            let milliseconds = at / MILLISECOND;
+            std::format!(
+                "{milliseconds} ms to {to}: {flags:?} {}+{} ack {} window {window} {:?}\n",
+                sequence.0,
+                payload.len(),
+                acknowledgment.0,
+                options.sack
+            )
+        };
+        last.iter().map(line).collect()
     }
 
     pub fn listen(

@@ -31,7 +31,7 @@ fn a_loopback_device_carries_large_segments_whole() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 48, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig::with_cases(32))]
     #[test]
     fn any_network(
         seed: u64,
