@@ -53,6 +53,8 @@ bitflags! {
         const SYS_RESOURCE = 1 << 24;
         /// Set the clock.
         const SYS_TIME = 1 << 25;
+        /// Read and empty the kernel's log.
+        const SYSLOG = 1 << 34;
         /// Create device nodes.
         const MKNOD = 1 << 27;
         /// Set file capabilities.

@@ -147,7 +147,7 @@ pub fn set_domain_name(name: &[u8]) {
 
 /// A nameless file of `length` bytes on tmpfs, for shared anonymous memory of `space`.
 pub fn shared_memory(space: &Arc<AddressSpace>, length: usize) -> Result<FileBacking, Errno> {
-    let file = crate::dev::memory_file(b"dev/zero", length as u64)?;
+    let file = crate::dev::memory_file(b"/dev/zero (deleted)", length as u64)?;
     let inode = Arc::clone(file.inode());
     FileBacking::new(space, file, inode, 0)
 }

@@ -13,10 +13,11 @@ mod tests;
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::any::Any;
 use core::fmt;
 
 use crate::file::{FileOps, OpenRequest};
-use crate::inode::{FileSystem, Inode, Target};
+use crate::inode::{FileSystem, Inode, Target, downcast};
 use crate::metadata::{FileType, Statistics};
 use crate::vfs::Process;
 use crate::{Errno, Result, allocate_device};
@@ -96,7 +97,7 @@ pub struct Listed<'a> {
 }
 
 /// A directory whose names may come and go.
-pub trait Directory: Send + Sync {
+pub trait Directory: Any + Send + Sync {
     /// What is called `name`; ENOENT if nothing is.
     fn lookup(&self, name: &[u8]) -> Result<Entry>;
 
@@ -107,6 +108,13 @@ pub trait Directory: Send + Sync {
     fn attributes(&self) -> Attributes {
         Attributes::root(0o555)
     }
+}
+
+/// The generated directory that `inode` is, if it is one of type `T`.
+pub fn directory_of<T: Directory>(inode: &Arc<dyn Inode>) -> Option<Arc<T>> {
+    let Entry::Directory(directory) = downcast::<Node>(inode)?.entry() else { return None };
+    let any: Arc<dyn Any + Send + Sync> = directory;
+    any.downcast().ok()
 }
 
 /// A file whose text is made on demand.

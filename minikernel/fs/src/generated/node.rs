@@ -41,6 +41,11 @@ impl Node {
         Arc::new(Self { frame, number, entry, born: Timestamp::now(), state: InodeState::default() })
     }
 
+    /// What it stands for.
+    pub(super) fn entry(&self) -> Entry {
+        self.entry.clone()
+    }
+
     /// The number of what is called `name` here: the same at each look-up, though no table is kept. FNV-1a.
     fn number_of(&self, name: &[u8]) -> u64 {
         let bytes = self.number.to_le_bytes().into_iter().chain(name.iter().copied());

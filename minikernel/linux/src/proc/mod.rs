@@ -25,5 +25,5 @@ mod text;
 mod tests;
 
 pub use cgroup::cgroup;
-pub use root::proc;
+pub use root::{proc, process_of};
 pub use sys::sys;

@@ -3,8 +3,8 @@
 use alloc::format;
 use alloc::sync::Arc;
 
-use isopod_fs::generated::{Entry, Generated, PROC_MAGIC};
-use isopod_fs::{Errno, FileType, Target};
+use isopod_fs::generated::{Entry, Generated, PROC_MAGIC, directory_of};
+use isopod_fs::{Errno, FileType, Inode, Result, Target};
 
 use super::machine;
 use super::process::PROCESS;
@@ -12,7 +12,7 @@ use super::subject::Subject;
 use super::sysctl::SYSCTL;
 use super::sysvipc::SYSVIPC;
 use super::table::{Folder, Numbers, Row};
-use crate::process;
+use crate::process::{self, Process};
 
 static ROOT: [Row; 19] = [
     Row::machine("cmdline", machine::command_line),
@@ -64,4 +64,11 @@ static PROCESSES: Numbers = Numbers {
 pub fn proc() -> Arc<Generated> {
     let root = Folder { subject: Subject::MACHINE, mode: 0o555, rows: &ROOT, numbers: Some(&PROCESSES) };
     Generated::new("proc", PROC_MAGIC, Arc::new(root))
+}
+
+/// The process whose directory here `inode` is, if it is one; ESRCH when the process is gone.
+pub fn process_of(inode: &Arc<dyn Inode>) -> Option<Result<Arc<Process>>> {
+    let folder = directory_of::<Folder>(inode)?;
+    let is_process = core::ptr::eq(folder.rows, &raw const PROCESS[..]) && !folder.subject.is_thread();
+    is_process.then(|| folder.subject.process())
 }

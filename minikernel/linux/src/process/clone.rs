@@ -63,6 +63,8 @@ bitflags! {
         const CHILD_SETTID = 0x100_0000;
         /// All signal actions back to the default (clone3 only).
         const CLEAR_SIGHAND = 0x1_0000_0000;
+        /// Begin in another control group (clone3 only).
+        const INTO_CGROUP = 0x2_0000_0000;
         const _ = !0;
     }
 }

@@ -12,7 +12,7 @@ use super::argument::Flags;
 use crate::fail::{Attempt, Fail, Rest, Restart, Stop, SysResult};
 use crate::futex::{self, Scope, WakeOp, Word};
 use crate::mm::UserPtr;
-use crate::process::{self, Ctx};
+use crate::process::{self, Ctx, With};
 use crate::time::Timespec;
 use crate::wait::Waited;
 
@@ -239,6 +239,9 @@ pub fn get_robust_list(ctx: &mut Ctx, tid: u32, head: UserPtr<u64>, length: User
         0 => Arc::clone(&ctx.thread),
         tid => process::find_thread(tid).ok_or(Errno::ESRCH)?,
     };
+    if !ctx.thread.may_inspect(&target, With::RealIds) {
+        return Err(Errno::EPERM.into());
+    }
     length.put(&(ROBUST_HEAD as u64))?;
     head.put(&(target.robust_list.load(Ordering::Relaxed) as u64))?;
     Ok(0)

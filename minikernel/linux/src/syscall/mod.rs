@@ -16,6 +16,7 @@
 
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one shape, those that cannot fail too")]
 
+mod adjtime;
 mod argument;
 mod dispatch;
 mod epoll;
@@ -48,6 +49,7 @@ mod signalfd;
 mod signals;
 mod socket;
 mod splice;
+mod syslog;
 mod system;
 mod sysv;
 mod table;

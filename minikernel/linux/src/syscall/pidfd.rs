@@ -9,6 +9,7 @@ use super::signals;
 use crate::fail::{Attempt, SysResult};
 use crate::ipc::pidfd::{new_pidfd, process_of};
 use crate::mm::UserPtr;
+use crate::proc;
 use crate::process::{self, Ctx, With};
 use crate::signal::SigInfo;
 
@@ -37,7 +38,11 @@ pub fn pidfd_send_signal(
     if flags.0 != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let target = process_of(&*ctx.thread.files().get(fd.0)?)?;
+    let file = ctx.thread.files().get(fd.0)?;
+    let target = match proc::process_of(file.inode()) {
+        Some(found) => found?,
+        None => process_of(&file)?,
+    };
     if target.status().is_some() && process::find_process(target.pid).is_none() {
         return Err(Errno::ESRCH.into());
     }

@@ -120,7 +120,7 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
         tls,
         set_tid,
         set_tid_size,
-        _cgroup,
+        cgroup,
     ] = words;
     let known_flags = flags & !CLONE3_FLAGS == 0;
     let flags = CloneFlags::from_bits_retain(flags);
@@ -138,6 +138,11 @@ pub async fn clone3(ctx: &mut Ctx, arguments: UserPtr<u8>, size: usize) -> SysRe
     }
     if set_tid != 0 {
         return Err(Errno::EPERM.into());
+    }
+    if flags.contains(CloneFlags::INTO_CGROUP) {
+        // There is one group, of which no descriptor is to be had.
+        let complete = size >= CLONE_ARGS_MAX_WORDS * 8 && i32::try_from(cgroup).is_ok();
+        return Err(if complete { Errno::EBADF } else { Errno::EINVAL }.into());
     }
     let request = CloneRequest {
         flags,

@@ -10,9 +10,9 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 use super::{
-    epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace, numa, pidfd,
-    pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp, signalfd, signals, socket,
-    splice, system, sysv, time, timers, wait,
+    adjtime, epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace,
+    numa, pidfd, pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp, signalfd,
+    signals, socket, splice, syslog, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -217,6 +217,7 @@ system_calls! {
     100 times(buf: UserPtr<[i64; 4]>) => again system::times;
     101 ptrace(request: u64, pid: i32, addr: usize, data: usize) => again ptrace::ptrace;
     102 getuid() => now identity::getuid;
+    103 syslog(type_: i32, bufp: usize, len: i32) => again syslog::syslog;
     104 getgid() => now identity::getgid;
     105 setuid(uid: u32) => now identity::setuid;
     106 setgid(gid: u32) => now identity::setgid;
@@ -266,6 +267,7 @@ system_calls! {
     155 pivot_root(new_root: UserPath, put_old: UserPath) => now namespace::pivot_root;
     157 prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => again process::prctl;
     158 arch_prctl(code: u32, addr: u64) => again process::arch_prctl;
+    159 adjtimex(buf: UserPtr<adjtime::Timex>) => again adjtime::adjtimex;
     160 setrlimit(resource: u32, rlim: UserPtr<system::UserLimit>) => again system::setrlimit;
     161 chroot(path: UserPath) => again file::directory::chroot;
     162 sync() => now file::io::sync;
@@ -372,6 +374,7 @@ system_calls! {
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => again signals::rt_tgsigqueueinfo;
     299 recvmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags, timeout: UserPtr<crate::time::Timespec>) => again socket::recvmmsg;
     302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => again system::prlimit64;
+    305 clock_adjtime(clk_id: i32, buf: UserPtr<adjtime::Timex>) => again adjtime::clock_adjtime;
     306 syncfs(fd: Fd) => now file::io::syncfs;
     307 sendmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags) => again socket::sendmmsg;
     308 setns(fd: Fd, nstype: Flags) => now namespace::setns;

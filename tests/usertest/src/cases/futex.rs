@@ -18,6 +18,7 @@ pub fn run(t: &mut Report) {
     waking(t);
     requeue(t);
     shared_file(t);
+    robust_list_of_another(t);
     robust_lists(t);
 }
 
@@ -141,6 +142,16 @@ fn shared_file(t: &mut Report) {
 }
 
 /// A lock whose owner ends is marked, and one waiter is woken.
+fn robust_list_of_another(t: &mut Report) {
+    let parent = sys!(SYS_getpid).unwrap_or(0);
+    let refused = super::helpers::status_of(|| {
+        let _ = sys!(SYS_setuid, 1234);
+        let (mut head, mut length) = (0u64, 0u64);
+        sys!(SYS_get_robust_list, parent, &mut head, &mut length).err().map_or(0, |errno| errno.0)
+    });
+    t.show("get_robust_list_of_another_user", refused);
+}
+
 fn robust_lists(t: &mut Report) {
     #[repr(C)]
     struct Head {

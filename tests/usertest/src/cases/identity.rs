@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::NOWHERE;
+use super::helpers::{NOWHERE, status_of};
 use crate::report::Report;
 use crate::sys;
 
@@ -131,6 +131,7 @@ fn process_control(t: &mut Report) {
     t.call("arch_prctl_set_gs", sys!(SYS_arch_prctl, 0x1001, 0x1234_5000));
     t.call("arch_prctl_get_gs", sys!(SYS_arch_prctl, 0x1004, &mut base));
     t.show("arch_prctl_gs", format!("{base:x}"));
+    kernel_log(t);
     t.ok("membarrier_query", sys!(SYS_membarrier, 0, 0, 0));
     t.call("membarrier_bad", sys!(SYS_membarrier, 1 << 20, 0, 0));
     t.call("unknown_call", sys::call(1000, [0; 6]));
@@ -276,4 +277,23 @@ fn information(t: &mut Report) {
     t.call("sysinfo_fault", sys!(SYS_sysinfo, NOWHERE));
     t.call("sethostname_long", sys!(SYS_sethostname, c"x", 65));
     t.call("setdomainname_negative", sys!(SYS_setdomainname, c"x", -1));
+}
+
+/// syslog(2), but for what the machine's own log holds.
+fn kernel_log(t: &mut Report) {
+    let mut room = [0u8; 8];
+    for action in [-1, 0, 1, 11] {
+        t.call(&format!("syslog_{action}"), sys!(SYS_syslog, action, &mut room, 8));
+    }
+    t.call("syslog_all_nowhere", sys!(SYS_syslog, 3, 0, 8));
+    t.call("syslog_all_negative", sys!(SYS_syslog, 3, &mut room, -1));
+    t.call("syslog_all_nothing", sys!(SYS_syslog, 3, &mut room, 0));
+    t.call("syslog_read_nothing", sys!(SYS_syslog, 2, &mut room, 0));
+    t.call("syslog_level_beyond", sys!(SYS_syslog, 8, 0, 9));
+    t.is("syslog_size", sys!(SYS_syslog, 10, 0, 0).is_ok_and(|size| size >= 1 << 17));
+    let refused = status_of(|| {
+        let _ = sys!(SYS_setuid, 1234);
+        sys!(SYS_syslog, 9, 0, 0).err().map_or(0, |errno| errno.0)
+    });
+    t.show("syslog_unprivileged", refused);
 }

@@ -135,6 +135,11 @@ fn own_memory(t: &mut Report) {
     let maps = get("/proc/self/maps");
     let line = maps.lines().find(|line| line.starts_with(&format!("{mapped:08x}-"))).unwrap_or_default();
     t.is("maps_shared_file", line.contains("r--s 00000000 ") && line.ends_with("/proc/mapped file"));
+    let shared = sys!(SYS_mmap, 0, 8192, PROT_READ, MAP_SHARED | MAP_ANONYMOUS, -1, 0).expect("room");
+    let maps = get("/proc/self/maps");
+    let line = maps.lines().find(|line| line.starts_with(&format!("{shared:08x}-"))).unwrap_or_default();
+    t.is("maps_shared_memory", line.contains("r--s 00000000 00:") && line.ends_with("/dev/zero (deleted)"));
+    sys!(SYS_munmap, shared, 8192).expect("it is there");
     t.is("smaps", get("/proc/self/smaps").lines().any(|line| line.starts_with("Rss:")));
     close(fd);
 }

@@ -248,6 +248,12 @@ fn bad_clones(t: &mut Report) {
     t.call("clone3_unknown_flag", sys!(SYS_clone3, &unknown, 88));
     let mut lone_stack = CloneArguments::default();
     lone_stack.0[5] = 4096;
+    let mut group = CloneArguments::default();
+    (group.0[0], group.0[10]) = (1 << 33, 0);
+    t.call("clone3_into_no_cgroup", sys!(SYS_clone3, &group, 88));
+    t.call("clone3_into_cgroup_too_small", sys!(SYS_clone3, &group, 80));
+    group.0[10] = 1 << 31;
+    t.call("clone3_into_cgroup_bad_descriptor", sys!(SYS_clone3, &group, 88));
     t.call("clone3_stack_without_size", sys!(SYS_clone3, &lone_stack, 88));
 }
 

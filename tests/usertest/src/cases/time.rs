@@ -12,6 +12,44 @@ pub fn run(t: &mut Report) {
     agreement(t);
     sleeping(t);
     accounting(t);
+    discipline(t);
+}
+
+/// The discipline of the wall clock, as far as it can be asked for without changing the machine's.
+fn discipline(t: &mut Report) {
+    const TICK: u64 = 0x4000;
+    const ADJTIME: u64 = 0x8000;
+    let mut words = [0u64; 26];
+    t.ok("adjtimex", sys!(SYS_adjtimex, &mut words));
+    t.show("adjtimex_constants", format!("{} {} {}", words[7], words[8], words[11]));
+    t.is("adjtimex_time", words[9] > 1_000_000_000 && words[10] < 1_000_000_000);
+    t.call("adjtimex_fault", sys!(SYS_adjtimex, 8));
+    let mut asked = |name: &str, modes: u64, at: usize, value: u64| {
+        let mut words = [0u64; 26];
+        (words[0], words[at]) = (modes, value);
+        t.ok(name, sys!(SYS_adjtimex, &mut words));
+    };
+    asked("adjtimex_tick_too_short", TICK, 11, 8999);
+    asked("adjtimex_tick_too_long", TICK, 11, 11_001);
+    asked("adjtimex_frequency_beyond", 2, 2, 1 << 62);
+    asked("adjtime_alone", ADJTIME, 1, 0);
+    asked("adjtime_asks", ADJTIME | 0x2001, 1, 5);
+    asked("adjtimex_step_beyond", 0x100, 10, 1_000_000);
+    for id in -9..13 {
+        // The host's clocks that are files are none of ours.
+        let mut words = [0u64; 26];
+        t.ok(&format!("clock_adjtime_{id}"), sys!(SYS_clock_adjtime, id, &mut words));
+    }
+    t.call("clock_adjtime_fault", sys!(SYS_clock_adjtime, 99, 8));
+    let refused = super::helpers::status_of(|| {
+        let _ = sys!(SYS_setuid, 1234);
+        let mut words = [0u64; 26];
+        let asks = sys!(SYS_adjtimex, &mut words).is_ok();
+        words[0] = 4;
+        let sets = sys!(SYS_adjtimex, &mut words).err().map_or(0, |errno| errno.0);
+        i32::from(asks) * 100 + sets
+    });
+    t.show("adjtimex_unprivileged", refused);
 }
 
 const fn span(sec: i64, nsec: i64) -> timespec {

@@ -359,6 +359,18 @@ fn descriptors(t: &mut Report) {
     t.call("pidfd_probe", sys!(SYS_pidfd_send_signal, fd, 0, 0, 0));
     t.call("pidfd_bad_signal", sys!(SYS_pidfd_send_signal, fd, 65, 0, 0));
     t.call("pidfd_send_to_no_pidfd", sys!(SYS_pidfd_send_signal, 0, SIGTERM, 0, 0));
+    let folder = |name: String| {
+        let name = std::ffi::CString::new(name).expect("no NUL");
+        super::helpers::must_open(&name, O_RDONLY | O_DIRECTORY)
+    };
+    let of_process = folder(format!("/proc/{pid}"));
+    t.call("folder_probe", sys!(SYS_pidfd_send_signal, of_process, 0, 0, 0));
+    t.call("folder_is_no_pidfd_to_get", sys!(SYS_pidfd_getfd, of_process, 0, 0));
+    for name in ["task", "fd"] {
+        let fd = folder(format!("/proc/{pid}/{name}"));
+        t.call(&format!("folder_{name}"), sys!(SYS_pidfd_send_signal, fd, 0, 0, 0));
+        close(fd);
+    }
     t.call("pidfd_send", sys!(SYS_pidfd_send_signal, fd, SIGTERM, 0, 0));
     t.call("pidfd_becomes_ready", sys!(SYS_poll, &raw mut wanted as usize, 1, 5000));
     t.show("pidfd_events", wanted.revents);
@@ -366,6 +378,8 @@ fn descriptors(t: &mut Report) {
     let mut info = sys::zeroed::<siginfo_t>();
     t.call("pidfd_wait", sys!(SYS_waitid, P_PIDFD, fd, &mut info, WEXITED, 0));
     show_info(t, "pidfd_info", &info, pid);
+    t.call("folder_of_the_gone", sys!(SYS_pidfd_send_signal, of_process, 0, 0, 0));
+    close(of_process);
     t.call("pidfd_of_the_gone", sys!(SYS_pidfd_send_signal, fd, 0, 0, 0));
     t.call("pidfd_wait_again", sys!(SYS_waitid, P_PIDFD, fd, &mut info, WEXITED, 0));
     close(fd);
