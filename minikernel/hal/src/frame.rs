@@ -2,7 +2,7 @@
 
 use core::{
     fmt, mem,
-    num::NonZeroU32,
+    num::NonZeroU64,
     ops::Range,
     ptr,
     sync::atomic::{AtomicU32, Ordering, fence},
@@ -13,14 +13,14 @@ use crate::{
     memory::{OutOfMemory, Purpose, memory},
 };
 
-/// Top bit of a frame's number: the RAM is not the allocator's (a module, the linked root), so it is never freed.
-const UNMANAGED: u32 = 1 << 31;
+/// Lowest bit of a frame's word, whose rest is its address: the RAM is not the allocator's (a module, the linked root), so it is never freed.
+const UNMANAGED: u64 = 1;
 
 /// One page of RAM. A clone is one more owner of the same page; the page is free when the last owner drops it.
 ///
 /// What a frame holds is plain bytes that several owners, user programs and devices may change at any time. Reads and
 /// writes therefore copy, and promise no atomicity beyond that of [`Frame::atomic_u32`].
-pub struct Frame(NonZeroU32);
+pub struct Frame(NonZeroU64);
 
 impl Frame {
     /// A frame full of zeros.
@@ -43,7 +43,8 @@ impl Frame {
         // SAFETY: the frame was just allocated, so its record is ours until others get to know the frame. The
         // pointer to the field makes no reference to the fields that the allocator may look at.
         unsafe { (*memory.spans.record(number)).references.store(1, Ordering::Relaxed) };
-        Ok(Self(NonZeroU32::new(number).expect("frame 0 is never managed")))
+        let address = u64::from(number) * PAGE_SIZE as u64;
+        Ok(Self(NonZeroU64::new(address).expect("frame 0 is never managed")))
     }
 
     /// A frame outside the allocator's spans.
@@ -51,9 +52,8 @@ impl Frame {
     /// # Safety
     /// The page is RAM, mapped in the direct map, that nothing but plain data owns, for ever.
     pub(crate) unsafe fn unmanaged(page: PhysAddr) -> Option<Self> {
-        let number =
-            u32::try_from(page.as_u64() / PAGE_SIZE as u64).ok().filter(|number| number & UNMANAGED == 0)?;
-        NonZeroU32::new(number | UNMANAGED).map(Self)
+        let address = Some(page.as_u64()).filter(|address| address.is_multiple_of(PAGE_SIZE as u64))?;
+        NonZeroU64::new(address | UNMANAGED).map(Self)
     }
 
     /// The frame as a number for a page table, which then owns this reference.
@@ -68,14 +68,14 @@ impl Frame {
     /// # Safety
     /// The arguments came from [`Frame::into_raw`], and its reference passes to the result.
     pub(crate) unsafe fn from_raw(page: PhysAddr, managed: bool) -> Self {
-        let number = (page.as_u64() / PAGE_SIZE as u64) as u32 | if managed { 0 } else { UNMANAGED };
-        Self(NonZeroU32::new(number).expect("a raw frame is never frame 0"))
+        let word = page.as_u64() | if managed { 0 } else { UNMANAGED };
+        Self(NonZeroU64::new(word).expect("a raw frame is never frame 0"))
     }
 
     /// Where the page lies.
     #[inline]
     pub fn phys(&self) -> PhysAddr {
-        PhysAddr::new(u64::from(self.0.get() & !UNMANAGED) * PAGE_SIZE as u64)
+        PhysAddr::new(self.0.get() & !UNMANAGED)
     }
 
     /// Whether this is the only owner. Of unmanaged frames there is always another: they are never written in place.
@@ -181,6 +181,12 @@ impl Frame {
         unsafe { machine::direct(self.phys()).add(offset) }
     }
 
+    /// The number of a managed frame.
+    #[inline]
+    fn number(&self) -> u32 {
+        (self.0.get() / PAGE_SIZE as u64) as u32
+    }
+
     fn is_managed(&self) -> bool {
         self.0.get() & UNMANAGED == 0
     }
@@ -188,7 +194,7 @@ impl Frame {
     #[inline]
     fn references(&self) -> &AtomicU32 {
         // SAFETY: the record of an allocated frame stays where it is; this field is atomic and shared only as such.
-        unsafe { &(*memory().spans.record(self.0.get())).references }
+        unsafe { &(*memory().spans.record(self.number())).references }
     }
 }
 
@@ -196,7 +202,7 @@ impl Clone for Frame {
     fn clone(&self) -> Self {
         if self.is_managed() {
             let before = self.references().fetch_add(1, Ordering::Relaxed);
-            // Each owner takes at least four bytes somewhere, so 2^32 of them need more memory than the owners of one
+            // Each owner takes at least eight bytes somewhere, so 2^32 of them need more memory than the owners of one
             // page will ever have; were it otherwise, freeing the page too early must not be the result.
             assert!(before < u32::MAX, "too many owners of a frame");
         }
@@ -211,7 +217,7 @@ impl Drop for Frame {
             // Whatever the other owners did with the page happens before it is used anew.
             fence(Ordering::Acquire);
             // SAFETY: this was the last owner.
-            unsafe { memory().free(self.0.get(), 1) };
+            unsafe { memory().free(self.number(), 1) };
         }
     }
 }

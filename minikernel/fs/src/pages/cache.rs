@@ -1,5 +1,6 @@
 //! The page cache of a device.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -40,7 +41,7 @@ pub struct PageCache {
 
 #[derive(Default)]
 struct Inner {
-    pages: BTreeMap<u64, Page>,
+    pages: BTreeMap<u64, Box<Page>>,
     ahead: ReadAhead,
 }
 
@@ -141,7 +142,7 @@ impl PageCache {
         let read = self.device.read(range.start, &frames)?;
         CACHED.fetch_add(frames.len(), Ordering::Relaxed);
         for (index, frame) in (range.start..).zip(frames) {
-            inner.pages.insert(index, Page { frame, read: Some(read.clone()), used: false });
+            inner.pages.insert(index, Box::new(Page { frame, read: Some(read.clone()), used: false }));
         }
         Ok(())
     }

@@ -11,19 +11,21 @@ const OVER_LOWER: u64 = 1 << 56;
 
 /// What a name stands for.
 #[derive(Debug)]
-pub(super) enum Entry {
-    /// This node; the cookie is its place in the order.
-    Present { node: Arc<Node>, cookie: u64 },
-    /// Nothing, although the lower directory has the name.
-    Whiteout,
+pub(super) struct Entry {
+    name: Arc<[u8]>,
+    /// `None` hides the name of the lower directory (a whiteout).
+    pub(super) node: Option<Arc<Node>>,
+    /// Its place in the order.
+    cookie: u64,
 }
 
 /// Names by name and by age. A cookie is never used again, so that a listing neither repeats nor skips what stays
 /// while other names come and go.
 #[derive(Debug)]
 pub(super) struct Directory {
-    entries: BTreeMap<Arc<[u8]>, Entry>,
-    order: BTreeMap<u64, Arc<[u8]>>,
+    entries: BTreeMap<Arc<[u8]>, Arc<Entry>>,
+    /// Those that are no whiteouts.
+    order: BTreeMap<u64, Arc<Entry>>,
     next_cookie: u64,
 }
 
@@ -34,7 +36,7 @@ impl Directory {
     }
 
     pub(super) fn get(&self, name: &[u8]) -> Option<&Entry> {
-        self.entries.get(name)
+        self.entries.get(name).map(|entry| &**entry)
     }
 
     /// How many names it has of its own.
@@ -44,41 +46,40 @@ impl Directory {
 
     /// Lets `name` stand for `node`. It keeps its place in the order if it stood for another one.
     pub(super) fn insert(&mut self, name: &[u8], node: Arc<Node>) {
-        if let Some(Entry::Present { node: old, .. }) = self.entries.get_mut(name) {
-            *old = node;
-            return;
-        }
-        let name: Arc<[u8]> = name.into();
-        let cookie = self.next_cookie;
-        self.next_cookie += 1;
-        self.order.insert(cookie, name.clone());
-        self.entries.insert(name, Entry::Present { node, cookie });
+        let (name, cookie) = match self.entries.get(name) {
+            Some(old) if old.node.is_some() => (old.name.clone(), old.cookie),
+            _ => (name.into(), self.next_cookie),
+        };
+        self.next_cookie = self.next_cookie.max(cookie + 1);
+        let entry = Arc::new(Entry { name: Arc::clone(&name), node: Some(node), cookie });
+        self.order.insert(cookie, Arc::clone(&entry));
+        self.entries.insert(name, entry);
     }
 
     /// Removes `name`, and hides that of the lower directory if there is one.
     pub(super) fn remove(&mut self, name: &[u8], in_lower: bool) {
-        if let Some(Entry::Present { cookie, .. }) = self.entries.remove(name) {
-            self.order.remove(&cookie);
+        if let Some(entry) = self.entries.remove(name) {
+            self.order.remove(&entry.cookie);
         }
         if in_lower {
-            self.entries.insert(name.into(), Entry::Whiteout);
+            let name: Arc<[u8]> = name.into();
+            let whiteout = Entry { name: Arc::clone(&name), node: None, cookie: 0 };
+            self.entries.insert(name, Arc::new(whiteout));
         }
     }
 
     /// The names from `cookie` on: cookie, name and node.
     pub(super) fn from(&self, cookie: u64) -> impl Iterator<Item = (u64, &[u8], &Arc<Node>)> {
-        self.order.range(cookie..).filter_map(|(cookie, name)| match self.entries.get(name) {
-            Some(Entry::Present { node, .. }) => Some((*cookie, &name[..], node)),
-            _ => None,
-        })
+        self.order
+            .range(cookie..)
+            .filter_map(|(cookie, entry)| entry.node.as_ref().map(|node| (*cookie, &entry.name[..], node)))
     }
 
     /// Takes all nodes out.
     pub(super) fn drain(&mut self) -> impl Iterator<Item = Arc<Node>> + use<> {
-        self.order.clear();
-        core::mem::take(&mut self.entries).into_values().filter_map(|entry| match entry {
-            Entry::Present { node, .. } => Some(node),
-            Entry::Whiteout => None,
-        })
+        self.entries.clear();
+        core::mem::take(&mut self.order)
+            .into_values()
+            .filter_map(|entry| Arc::into_inner(entry).and_then(|entry| entry.node))
     }
 }

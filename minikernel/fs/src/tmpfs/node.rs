@@ -7,7 +7,7 @@ use core::cmp::Ordering;
 use isopod_hal::sync::SpinLock;
 
 use super::contents::Contents;
-use super::directory::{Directory, Entry};
+use super::directory::Directory;
 use super::shared::Shared;
 use super::xattrs::Xattrs;
 use crate::inode::{Inode, NewNode, NodeKind, downcast};
@@ -213,10 +213,8 @@ impl Node {
 
     /// The node called `name` in this directory.
     pub(super) fn find(&self, name: &[u8]) -> Result<Arc<Self>> {
-        match self.inner.lock().directory()?.get(name) {
-            Some(Entry::Present { node, .. }) => return Ok(node.clone()),
-            Some(Entry::Whiteout) => return Err(Errno::ENOENT.into()),
-            None => {}
+        if let Some(entry) = self.inner.lock().directory()?.get(name) {
+            return entry.node.clone().ok_or_else(|| Errno::ENOENT.into());
         }
         let lower = self.lower.as_ref().ok_or(Errno::ENOENT)?;
         self.shared.node_over(lower.lookup(name)?)

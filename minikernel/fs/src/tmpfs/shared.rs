@@ -1,5 +1,6 @@
 //! What the nodes of one file system share: limits, numbers, and the table of nodes with a lower inode.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
@@ -26,7 +27,7 @@ pub(super) struct Shared {
     inodes: Counter,
     next_number: AtomicU64,
     /// The node over each lower inode that is in use, or was changed.
-    over: SpinLock<BTreeMap<u64, Over>>,
+    over: SpinLock<BTreeMap<u64, Box<Over>>>,
 }
 
 #[derive(Debug)]
@@ -115,7 +116,7 @@ impl Shared {
     pub(super) fn node_over(self: &Arc<Self>, lower: Arc<dyn Inode>) -> Result<Arc<Node>> {
         let metadata = lower.metadata()?;
         let mut over = self.over.lock();
-        let known = match over.get(&metadata.inode) {
+        let known = match over.get(&metadata.inode).map(|over| &**over) {
             Some(Over::Changed(node)) => Some(node.clone()),
             Some(Over::Unchanged(node)) => node.upgrade(),
             None => None,
@@ -125,13 +126,13 @@ impl Shared {
         }
         let number = metadata.inode;
         let node = Node::over(self, lower, &metadata);
-        over.insert(number, Over::Unchanged(Arc::downgrade(&node)));
+        over.insert(number, Box::new(Over::Unchanged(Arc::downgrade(&node))));
         Ok(node)
     }
 
     /// Keeps `node`, which differs from its lower inode from now on.
     pub(super) fn keep(&self, number: u64, node: Arc<Node>) {
-        self.over.lock().insert(number, Over::Changed(node));
+        self.over.lock().insert(number, Box::new(Over::Changed(node)));
     }
 
     /// No longer keeps the node with this number: its last name is gone.
@@ -143,7 +144,7 @@ impl Shared {
     /// Forgets a node that is dropped, unless another one has taken its place.
     pub(super) fn forget(&self, number: u64) {
         let mut over = self.over.lock();
-        if matches!(over.get(&number), Some(Over::Unchanged(node)) if node.strong_count() == 0) {
+        if matches!(over.get(&number).map(|over| &**over), Some(Over::Unchanged(node)) if node.strong_count() == 0) {
             over.remove(&number);
         }
     }

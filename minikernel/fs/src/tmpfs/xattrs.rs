@@ -1,7 +1,6 @@
 //! Extended attributes in memory.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 
 use crate::metadata::XattrFlags;
@@ -12,42 +11,63 @@ const TOTAL_MAX: usize = 128 << 10;
 
 /// Names and values, sorted.
 #[derive(Debug, Default)]
-pub(super) struct Xattrs(BTreeMap<Box<[u8]>, Box<[u8]>>);
+pub(super) struct Xattrs(Vec<Xattr>);
+
+/// A name and its value.
+#[derive(Debug)]
+struct Xattr {
+    name: Box<[u8]>,
+    value: Box<[u8]>,
+}
 
 impl Xattrs {
+    /// Where `name` is, or where it would be.
+    fn find(&self, name: &[u8]) -> core::result::Result<usize, usize> {
+        self.0.binary_search_by(|xattr| (*xattr.name).cmp(name))
+    }
+
     pub(super) fn get(&self, name: &[u8]) -> Result<Vec<u8>> {
-        copy(self.0.get(name).ok_or(Errno::ENODATA)?)
+        let at = self.find(name).map_err(|_| Errno::ENODATA)?;
+        copy(&self.0[at].value)
     }
 
     pub(super) fn set(&mut self, name: &[u8], value: &[u8], flags: XattrFlags) -> Result<()> {
-        let old = self.0.get(name);
-        if flags.contains(XattrFlags::CREATE) && old.is_some() {
+        let old = self.find(name);
+        if flags.contains(XattrFlags::CREATE) && old.is_ok() {
             return Err(Errno::EEXIST.into());
         }
-        if flags.contains(XattrFlags::REPLACE) && old.is_none() {
+        if flags.contains(XattrFlags::REPLACE) && old.is_err() {
             return Err(Errno::ENODATA.into());
         }
         let others: usize = self
             .0
             .iter()
-            .filter(|(key, _)| ***key != *name)
-            .map(|(key, value)| key.len() + value.len())
+            .filter(|xattr| *xattr.name != *name)
+            .map(|xattr| xattr.name.len() + xattr.value.len())
             .sum();
         if others + name.len() + value.len() > TOTAL_MAX {
             return Err(Errno::ENOSPC.into());
         }
         let value = copy(value)?.into_boxed_slice();
-        self.0.insert(name.into(), value);
+        match old {
+            Ok(at) => self.0[at].value = value,
+            Err(at) => {
+                self.0.try_reserve(1)?;
+                self.0.insert(at, Xattr { name: name.into(), value });
+            }
+        }
         Ok(())
     }
 
     pub(super) fn remove(&mut self, name: &[u8]) -> Result<()> {
-        self.0.remove(name).map(drop).ok_or_else(|| Errno::ENODATA.into())
+        let at = self.find(name).map_err(|_| Errno::ENODATA)?;
+        self.0.remove(at);
+        Ok(())
     }
 
     /// All names, each ended by a NUL.
     pub(super) fn names(&self) -> Vec<u8> {
-        self.0.keys().flat_map(|name| name.iter().copied().chain([0])).collect()
+        self.0.iter().flat_map(|xattr| xattr.name.iter().copied().chain([0])).collect()
     }
 }
 

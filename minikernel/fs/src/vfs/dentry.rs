@@ -4,6 +4,7 @@
 //! nobody uses is forgotten again by [`DentryCache`]. The lock of a directory's names is held over a look-up and
 //! over each change of the directory, so that both are seen in one order.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
@@ -36,7 +37,7 @@ struct Place {
 /// What is known of the names in a directory.
 #[derive(Default)]
 pub(super) struct Names {
-    known: BTreeMap<Arc<[u8]>, Name>,
+    known: BTreeMap<Arc<[u8]>, Box<Name>>,
     /// The directory has been removed: nothing can be created in it.
     pub(super) dead: bool,
 }
@@ -146,16 +147,16 @@ impl Drop for Dentry {
 impl Names {
     /// What is known of `name`.
     pub(super) fn get(&self, name: &[u8]) -> Option<Name> {
-        let known = self.known.get(name)?;
-        if let Name::Present(dentry) = known {
+        let known = Name::clone(self.known.get(name)?);
+        if let Name::Present(dentry) = &known {
             dentry.used.store(true, Ordering::Relaxed);
         }
-        Some(known.clone())
+        Some(known)
     }
 
     /// Whether it is known that nothing is called `name`.
     pub(super) fn lacks(&self, name: &[u8]) -> bool {
-        matches!(self.known.get(name), Some(Name::Absent))
+        matches!(self.known.get(name).map(|known| &**known), Some(Name::Absent))
     }
 
     /// Forgets `name`.
@@ -165,7 +166,7 @@ impl Names {
 
     /// Whether `name` stands for `dentry`.
     pub(super) fn holds(&self, name: &[u8], dentry: &Arc<Dentry>) -> bool {
-        matches!(self.known.get(name), Some(Name::Present(known)) if Arc::ptr_eq(known, dentry))
+        matches!(self.known.get(name).map(|known| &**known), Some(Name::Present(known)) if Arc::ptr_eq(known, dentry))
     }
 }
 
@@ -178,13 +179,19 @@ pub(super) struct DentryCache {
 /// Remembered names by age; some may be gone already. A tree, as it grows by small pieces.
 #[derive(Default)]
 struct Queue {
-    names: BTreeMap<u64, (Weak<Dentry>, Arc<[u8]>)>,
+    names: BTreeMap<u64, Box<Remembered>>,
     next: u64,
+}
+
+/// A name, and the directory that remembers it.
+struct Remembered {
+    directory: Weak<Dentry>,
+    name: Arc<[u8]>,
 }
 
 impl Queue {
     fn push(&mut self, directory: Weak<Dentry>, name: Arc<[u8]>) {
-        self.names.insert(self.next, (directory, name));
+        self.names.insert(self.next, Box::new(Remembered { directory, name }));
         self.next += 1;
     }
 }
@@ -222,7 +229,7 @@ impl DentryCache {
     }
 
     fn put_name(&self, directory: &Arc<Dentry>, names: &mut Names, key: Arc<[u8]>, name: Name) {
-        let known = names.known.insert(key.clone(), name);
+        let known = names.known.insert(key.clone(), Box::new(name));
         if known.is_none() {
             self.queue.lock().push(Arc::downgrade(directory), key);
         }
@@ -237,7 +244,8 @@ impl DentryCache {
                 let mut queue = self.queue.lock();
                 if queue.names.len() <= limit { None } else { queue.names.pop_first() }
             };
-            let Some((_, (directory, name))) = oldest else { break };
+            let Some((_, oldest)) = oldest else { break };
+            let Remembered { directory, name } = *oldest;
             if let Some(parent) = directory.upgrade() {
                 if let Some(kept) = Self::forget_unused(&parent, &name) {
                     self.queue.lock().push(directory, kept);
@@ -257,7 +265,7 @@ impl DentryCache {
     /// Forgets `name` in `parent` unless it is in use; then gives it back.
     fn forget_unused(parent: &Arc<Dentry>, name: &Arc<[u8]>) -> Option<Arc<[u8]>> {
         let mut names = parent.names.lock();
-        let unused = match names.known.get(name)? {
+        let unused = match &**names.known.get(name)? {
             Name::Absent => true,
             // Only the directory's own reference is left, and it can be cloned only under its lock.
             Name::Present(dentry) => {

@@ -1,5 +1,6 @@
 //! Virtual memory areas and the ordered set of them that an address space is.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
@@ -185,7 +186,7 @@ impl Vma {
 /// The areas of an address space, ordered, never overlapping.
 #[derive(Debug, Clone, Default)]
 pub struct VmaSet {
-    areas: BTreeMap<usize, Vma>,
+    areas: BTreeMap<usize, Box<Vma>>,
     /// Bytes of all areas, now and at most.
     bytes: usize,
     bytes_peak: usize,
@@ -194,12 +195,12 @@ pub struct VmaSet {
 impl VmaSet {
     /// The area that contains `address`.
     pub fn find(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(..=address).next_back().map(|(_, vma)| vma).filter(|vma| address < vma.end)
+        self.areas.range(..=address).next_back().map(|(_, vma)| &**vma).filter(|vma| address < vma.end)
     }
 
     /// The first area that starts after `address`.
     pub fn next_after(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(address + 1..).next().map(|(_, vma)| vma)
+        self.areas.range(address + 1..).next().map(|(_, vma)| &**vma)
     }
 
     /// The first area that ends after `address`.
@@ -209,12 +210,12 @@ impl VmaSet {
 
     /// The last area that ends at or below `address`.
     pub fn last_before(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(..address).next_back().map(|(_, vma)| vma)
+        self.areas.range(..address).next_back().map(|(_, vma)| &**vma)
     }
 
     /// All areas in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
-        self.areas.values()
+        self.areas.values().map(|vma| &**vma)
     }
 
     /// Bytes of all areas.
@@ -240,7 +241,7 @@ impl VmaSet {
     /// The areas that overlap `range`, in order.
     pub fn overlapping(&self, range: Range<usize>) -> impl Iterator<Item = &Vma> {
         let first = self.find(range.start).map_or(range.start, |vma| vma.start);
-        self.areas.range(first..range.end.max(first)).map(|(_, vma)| vma)
+        self.areas.range(first..range.end.max(first)).map(|(_, vma)| &**vma)
     }
 
     /// True when every page of `range` belongs to an area.
@@ -270,7 +271,7 @@ impl VmaSet {
             self.areas.remove(&vma.end);
             vma.end = end;
         }
-        self.areas.insert(vma.start, vma);
+        self.areas.insert(vma.start, Box::new(vma));
     }
 
     /// Takes out all that overlaps `range`, split at its borders. True when there was something.
@@ -288,14 +289,14 @@ impl VmaSet {
             return None;
         }
         let start = self.overlapping(range.clone()).next()?.start;
-        let vma = self.areas.remove(&start)?;
+        let vma = *self.areas.remove(&start)?;
         if vma.start < range.start {
             let left = vma.part(&(vma.start..range.start));
-            self.areas.insert(left.start, left);
+            self.areas.insert(left.start, Box::new(left));
         }
         if vma.end > range.end {
             let right = vma.part(&(range.end..vma.end));
-            self.areas.insert(right.start, right);
+            self.areas.insert(right.start, Box::new(right));
         }
         let part = vma.part(range);
         self.bytes -= part.len();

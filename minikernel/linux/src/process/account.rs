@@ -1,12 +1,12 @@
 //! What each user has of something that is limited for each: queued signals, inotify instances, bytes of message queues.
 
-use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
 
 use isopod_hal::sync::SpinLock;
 
-/// How much each user has.
+/// How much each user has: the users by rising number.
 #[derive(Debug, Default)]
-pub struct Account(SpinLock<BTreeMap<u32, u64>>);
+pub struct Account(SpinLock<Vec<(u32, u64)>>);
 
 /// Up to so many users are remembered who have nothing.
 const USERS_KEPT: usize = 16;
@@ -22,13 +22,18 @@ pub struct Charge {
 impl Account {
     /// Nobody has anything.
     pub const fn new() -> Self {
-        Self(SpinLock::new(BTreeMap::new()))
+        Self(SpinLock::new(Vec::new()))
     }
 
-    /// Gives `user` so much more; `None` if that would be more than `limit`.
+    /// Gives `user` so much more; `None` if that would be more than `limit`, or there is no memory.
     pub fn charge(&'static self, user: u32, amount: u64, limit: u64) -> Option<Charge> {
         let mut users = self.0.lock();
-        let has = users.entry(user).or_default();
+        users.try_reserve(1).ok()?;
+        let at = users.binary_search_by_key(&user, |(user, _)| *user).unwrap_or_else(|at| {
+            users.insert(at, (user, 0));
+            at
+        });
+        let has = &mut users[at].1;
         *has = has.checked_add(amount).filter(|sum| *sum <= limit)?;
         Some(Charge { account: self, user, amount })
     }
@@ -37,11 +42,12 @@ impl Account {
 impl Drop for Charge {
     fn drop(&mut self) {
         let mut users = self.account.0.lock();
-        if let Some(has) = users.get_mut(&self.user) {
+        if let Ok(at) = users.binary_search_by_key(&self.user, |(user, _)| *user) {
+            let has = &mut users[at].1;
             *has -= self.amount;
             // Who has nothing will soon have something again, more often than not.
             if *has == 0 && users.len() > USERS_KEPT {
-                users.remove(&self.user);
+                users.remove(at);
             }
         }
     }

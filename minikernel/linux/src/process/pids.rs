@@ -15,8 +15,8 @@ pub const PID_MAX: u32 = 4_194_304;
 
 struct Ids {
     last: u32,
-    threads: BTreeMap<u32, Weak<Thread>>,
-    processes: BTreeMap<u32, Arc<Process>>,
+    threads: BTreeMap<u64, Weak<Thread>>,
+    processes: BTreeMap<u64, Arc<Process>>,
 }
 
 static IDS: SpinLock<Ids> =
@@ -39,9 +39,9 @@ pub fn allocate_pid() -> Result<u32, Errno> {
     for _ in 0..PID_MAX {
         // After the first round small numbers stay with long-lived processes, as on Linux (RESERVED_PIDS).
         ids.last = if ids.last + 1 >= PID_MAX { 300 } else { ids.last + 1 };
-        let candidate = ids.last;
+        let candidate = u64::from(ids.last);
         if !ids.threads.contains_key(&candidate) && !ids.processes.contains_key(&candidate) {
-            return Ok(candidate);
+            return Ok(ids.last);
         }
     }
     Err(Errno::EAGAIN)
@@ -55,35 +55,35 @@ pub fn last_pid() -> u32 {
 /// Makes a thread and its process known by their ids.
 pub fn register(thread: &Arc<Thread>) {
     let mut ids = IDS.lock();
-    ids.threads.insert(thread.tid(), Arc::downgrade(thread));
-    ids.processes.entry(thread.process().pid).or_insert_with(|| Arc::clone(thread.process()));
+    ids.threads.insert(thread.tid().into(), Arc::downgrade(thread));
+    ids.processes.entry(thread.process().pid.into()).or_insert_with(|| Arc::clone(thread.process()));
 }
 
 /// Makes a thread known by another id than before.
 pub(super) fn take_id(thread: &Arc<Thread>, id: u32) {
     let mut ids = IDS.lock();
-    ids.threads.remove(&thread.tid());
+    ids.threads.remove(&thread.tid().into());
     thread.set_tid(id);
-    ids.threads.insert(id, Arc::downgrade(thread));
+    ids.threads.insert(id.into(), Arc::downgrade(thread));
 }
 
 pub(super) fn forget_thread(tid: u32) {
-    IDS.lock().threads.remove(&tid);
+    IDS.lock().threads.remove(&tid.into());
 }
 
 pub(super) fn forget_process(pid: u32) {
-    let gone = IDS.lock().processes.remove(&pid);
+    let gone = IDS.lock().processes.remove(&pid.into());
     drop(gone);
 }
 
 /// The process `pid`, ended but not waited for included.
 pub fn find_process(pid: u32) -> Option<Arc<Process>> {
-    IDS.lock().processes.get(&pid).cloned()
+    IDS.lock().processes.get(&pid.into()).cloned()
 }
 
 /// The thread `tid`.
 pub fn find_thread(tid: u32) -> Option<Arc<Thread>> {
-    IDS.lock().threads.get(&tid).and_then(Weak::upgrade)
+    IDS.lock().threads.get(&tid.into()).and_then(Weak::upgrade)
 }
 
 /// All processes, by rising id.

@@ -49,7 +49,7 @@ impl ExitStatus {
 #[derive(Debug, Default)]
 struct Threads {
     /// Those that have not ended, by id.
-    running: BTreeMap<u32, Arc<Thread>>,
+    running: BTreeMap<u64, Arc<Thread>>,
     /// No other may start: one of them executes a program.
     sealed: bool,
 }
@@ -224,7 +224,7 @@ impl Process {
 
     /// The thread `tid` of this process.
     pub fn thread(&self, tid: u32) -> Option<Arc<Thread>> {
-        self.threads.lock().running.get(&tid).cloned()
+        self.threads.lock().running.get(&tid.into()).cloned()
     }
 
     /// Adds a thread. `EAGAIN` once the process ends or one of its threads executes a program.
@@ -233,7 +233,7 @@ impl Process {
         if threads.sealed || self.is_ending() {
             return Err(Errno::EAGAIN);
         }
-        threads.running.insert(thread.tid(), thread);
+        threads.running.insert(thread.tid().into(), thread);
         Ok(())
     }
 
@@ -258,16 +258,16 @@ impl Process {
             trace::replace_leader(thread);
         }
         let mut threads = self.threads.lock();
-        threads.running.remove(&thread.tid());
+        threads.running.remove(&thread.tid().into());
         super::pids::take_id(thread, self.pid);
-        threads.running.insert(self.pid, Arc::clone(thread));
+        threads.running.insert(self.pid.into(), Arc::clone(thread));
         threads.sealed = false;
     }
 
     /// Takes a thread out. True when it was the last.
     pub(super) fn leave(&self, thread: &Thread) -> bool {
         let mut threads = self.threads.lock();
-        let gone = threads.running.remove(&thread.tid());
+        let gone = threads.running.remove(&thread.tid().into());
         let last = threads.running.is_empty();
         drop(threads);
         drop(gone);

@@ -1,5 +1,6 @@
 //! The timers of a process.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
@@ -60,7 +61,7 @@ pub struct ProcessTimers {
 #[derive(Debug, Default)]
 struct Inner {
     intervals: [Option<Arc<SignalTimer>>; 5],
-    posix: BTreeMap<i32, PosixTimer>,
+    posix: BTreeMap<u64, Box<PosixTimer>>,
     /// Id of the next POSIX timer; ids are not used again soon.
     next_id: i32,
 }
@@ -71,6 +72,11 @@ struct PosixTimer {
     timer: Arc<SignalTimer>,
     /// The place of its signal in the queue.
     _charge: Charge,
+}
+
+/// The key of the POSIX timer `id`; no timer has that of a negative one.
+fn key(id: i32) -> u64 {
+    i64::from(id).cast_unsigned()
 }
 
 impl ProcessTimers {
@@ -113,12 +119,12 @@ impl ProcessTimers {
     ) -> Result<i32, Errno> {
         let mut inner = self.inner.lock();
         let id = inner.next_id;
-        if inner.posix.contains_key(&id) {
+        if inner.posix.contains_key(&key(id)) {
             return Err(Errno::EAGAIN);
         }
         inner.next_id = id.checked_add(1).unwrap_or(0);
         let timer = SignalTimer::new(clock.clone(), notice(id));
-        inner.posix.insert(id, PosixTimer { clock, timer, _charge: charge });
+        inner.posix.insert(key(id), Box::new(PosixTimer { clock, timer, _charge: charge }));
         self.count.fetch_add(1, Ordering::Relaxed);
         Ok(id)
     }
@@ -126,13 +132,13 @@ impl ProcessTimers {
     /// The POSIX timer `id` and its clock, or `EINVAL`.
     pub fn posix(&self, id: i32) -> Result<(Clock, Arc<SignalTimer>), Errno> {
         let inner = self.inner.lock();
-        let found = inner.posix.get(&id).ok_or(Errno::EINVAL)?;
+        let found = inner.posix.get(&key(id)).ok_or(Errno::EINVAL)?;
         Ok((found.clock.clone(), Arc::clone(&found.timer)))
     }
 
     /// Deletes the POSIX timer `id`, or `EINVAL`.
     pub fn delete(&self, id: i32) -> Result<(), Errno> {
-        let removed = self.inner.lock().posix.remove(&id).ok_or(Errno::EINVAL)?;
+        let removed = self.inner.lock().posix.remove(&key(id)).ok_or(Errno::EINVAL)?;
         self.count.fetch_sub(1, Ordering::Relaxed);
         removed.timer.stop();
         Ok(())
