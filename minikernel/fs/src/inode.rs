@@ -217,6 +217,10 @@ pub trait Inode: Any + Send + Sync {
         Err(Errno::ENODEV.into())
     }
 
+    /// Puts those of the pages from `first` on that are in memory in their places in `frames`, as [`page`](Self::page) gives them. Others may
+    /// begin to be read.
+    fn resident(&self, _first: u64, _frames: &mut [Option<Frame>]) {}
+
     /// As [`page`](Self::page), to be mapped shared and written: it is the file's own page from now on.
     fn page_for_write(&self, _index: u64) -> Result<Frame> {
         Err(Errno::EACCES.into())

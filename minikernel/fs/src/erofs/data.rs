@@ -73,6 +73,26 @@ impl DiskInode {
         Ok(block)
     }
 
+    /// Those of the pages from `first` on that are in memory, and the image's, each in its place. All lie before the one with the end of the
+    /// file.
+    pub(super) fn resident(&self, image: &Image, first: u64, mut frames: &mut [Option<Frame>]) {
+        let mut position = first * PAGE_SIZE as u64;
+        while !frames.is_empty() {
+            let Ok(run) = self.run(image, position) else { return };
+            let count = (run.length / PAGE_SIZE as u64).clamp(1, frames.len() as u64);
+            let (these, rest) = frames.split_at_mut(count as usize);
+            if let Some(offset) = run.offset
+                && offset.is_multiple_of(PAGE_SIZE as u64)
+                && run.length >= PAGE_SIZE as u64
+                && offset.checked_add(count * PAGE_SIZE as u64).is_some_and(|end| end <= image.source.size())
+            {
+                image.source.resident(offset / PAGE_SIZE as u64, these);
+            }
+            position += count * PAGE_SIZE as u64;
+            frames = rest;
+        }
+    }
+
     /// A page of the file, and whether it is a copy: that of the image is given where it holds nothing else. ENXIO
     /// after the end. `clean` says that zeros are known to follow the end of the file in the image.
     pub(super) fn page(&self, image: &Image, index: u64, clean: bool) -> Result<(Frame, bool)> {

@@ -188,6 +188,20 @@ impl Inode for Node {
         Ok(frame)
     }
 
+    fn resident(&self, first: u64, frames: &mut [Option<Frame>]) {
+        let last = self.disk.size.saturating_sub(1) / PAGE_SIZE as u64;
+        if self.check_regular().is_err() || first > last {
+            return;
+        }
+        let wanted = frames.len().min((last - first) as usize);
+        let (whole, rest) = frames.split_at_mut(wanted);
+        self.disk.resident(&self.image, first, whole);
+        // The one with the end of the file may be a copy.
+        if let Some(place) = rest.first_mut() {
+            *place = self.page(last).ok();
+        }
+    }
+
     fn prefetch(&self, pages: Range<u64>) {
         let size = self.disk.size.div_ceil(PAGE_SIZE as u64);
         if pages.start >= size {

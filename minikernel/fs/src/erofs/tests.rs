@@ -120,7 +120,18 @@ fn compare(inode: &Arc<dyn Inode>, path: &Path) {
                 assert_eq!(&read[..chunk.len()], chunk);
                 assert!(read[chunk.len()..].iter().all(|byte| *byte == 0), "zeros follow the end");
             }
-            assert!(inode.page(bytes.len().div_ceil(4096) as u64).is_err());
+            let pages = bytes.len().div_ceil(4096);
+            assert!(inode.page(pages as u64).is_err());
+            let mut resident = alloc::vec![None; pages + 2];
+            inode.resident(0, &mut resident);
+            for (index, frame) in resident.iter().enumerate() {
+                let Some(frame) = frame else { continue };
+                let whole = bytes[index * 4096..].len() >= 4096;
+                let page = inode.page(index as u64).unwrap();
+                assert!(page.same(frame) || whole && page.read_array::<4096>(0) == frame.read_array(0));
+            }
+            // What begins at the border of a page in the image is given as it lies there.
+            assert!(bytes.len() < 1 << 16 || resident[0].is_some(), "{path:?}");
         }
         FileType::Symlink => {
             let target = fs::read_link(path).unwrap().into_os_string().into_encoded_bytes();

@@ -110,9 +110,9 @@ impl PageCache {
         self.device.size().div_ceil(PAGE_SIZE as u64)
     }
 
-    /// Reads ahead of who asks for the page `index`, which is there, if it is time for that.
-    fn go_on(&self, inner: &mut Inner, index: u64) {
-        if let Some(range) = inner.ahead.hit(index)
+    /// Reads ahead of who asks for these pages, which are there, if it is time for that.
+    fn go_on(&self, inner: &mut Inner, pages: &Range<u64>) {
+        if let Some(range) = inner.ahead.hit(pages)
             && !inner.pages.contains_key(&range.start)
             && range.start < self.end()
         {
@@ -166,6 +166,14 @@ impl Page {
         }
         self.frame.is_unique()
     }
+
+    /// Whether its contents are there.
+    fn is_read(&mut self) -> bool {
+        if self.read.as_ref().is_some_and(|read| matches!(read.result(), Some(Ok(())))) {
+            self.read = None;
+        }
+        self.read.is_none()
+    }
 }
 
 impl PageSource for PageCache {
@@ -183,11 +191,11 @@ impl PageSource for PageCache {
         {
             page.used = true;
             let frame = page.frame.clone();
-            self.go_on(&mut inner, index);
+            self.go_on(&mut inner, &(index..index + 1));
             return Ok(frame);
         }
         if inner.pages.contains_key(&index) {
-            self.go_on(&mut inner, index);
+            self.go_on(&mut inner, &(index..index + 1));
         } else {
             let range = inner.ahead.miss(index);
             self.start_read(&mut inner, range)?;
@@ -209,6 +217,28 @@ impl PageSource for PageCache {
             }
         }
         Ok(page.frame.clone())
+    }
+
+    fn resident(&self, first: u64, frames: &mut [Option<Frame>]) {
+        let mut inner = self.inner.lock();
+        let wanted = first..first.saturating_add(frames.len() as u64);
+        let mut next = first;
+        for (&index, page) in inner.pages.range_mut(wanted.clone()) {
+            if index != next {
+                break;
+            }
+            next += 1;
+            if page.is_read() {
+                page.used = true;
+                frames[(index - first) as usize] = Some(page.frame.clone());
+            }
+        }
+        self.go_on(&mut inner, &(first..next));
+        if next < wanted.end {
+            let range = inner.ahead.miss(next);
+            // As with all read-ahead, a failure is met again by who wants the page.
+            let _ = self.start_read(&mut inner, range);
+        }
     }
 
     fn prefetch(&self, pages: Range<u64>) {
@@ -309,6 +339,25 @@ mod tests {
         assert_eq!(disk.ranges(), []);
         cache.page(7).unwrap();
         assert_eq!(disk.ranges(), [(9, 8)], "read ahead at the marker");
+    }
+
+    #[test]
+    fn what_is_resident_is_given_and_the_rest_read() {
+        let disk = Arc::new(Disk::default());
+        let cache = PageCache::new(disk.clone());
+        let resident = || {
+            let mut frames = [const { None }; 8];
+            cache.resident(10, &mut frames);
+            frames.map(|frame: Option<Frame>| frame.map(|frame| frame.read_array::<1>(0)[0]))
+        };
+        assert_eq!(resident(), [None; 8]);
+        assert_eq!(disk.ranges(), [(10, 4)]);
+        disk.finish(Ok(()));
+        let (here, none) = (Some, None);
+        assert_eq!(resident(), [here(10), here(11), here(12), here(13), none, none, none, none]);
+        assert!(!disk.ranges().is_empty(), "what follows is read");
+        disk.finish(Ok(()));
+        assert_eq!(resident(), [10, 11, 12, 13, 14, 15, 16, 17].map(here));
     }
 
     #[test]

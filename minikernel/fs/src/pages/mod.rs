@@ -23,6 +23,13 @@ pub trait PageSource: Send + Sync {
     /// there is none.
     fn page(&self, index: u64) -> Result<Frame>;
 
+    /// Puts those of the pages from `first` on that are in memory in their places in `frames`. Others may begin to be read.
+    fn resident(&self, first: u64, frames: &mut [Option<Frame>]) {
+        for (index, place) in (first..).zip(frames) {
+            *place = self.page(index).ok();
+        }
+    }
+
     /// Starts to read these pages, if that takes time.
     fn prefetch(&self, _pages: Range<u64>) {}
 }

@@ -45,9 +45,10 @@ impl ReadAhead {
         }
     }
 
-    /// What to read besides, for a touch of a page that is there.
-    pub(super) fn hit(&mut self, index: u64) -> Option<Range<u64>> {
-        let stream = self.streams.iter_mut().find(|stream| stream.window > 0 && stream.marker == index)?;
+    /// What to read besides, for a touch of pages that are there.
+    pub(super) fn hit(&mut self, pages: &Range<u64>) -> Option<Range<u64>> {
+        let stream =
+            self.streams.iter_mut().find(|stream| stream.window > 0 && pages.contains(&stream.marker))?;
         Some(stream.advance())
     }
 
@@ -68,9 +69,9 @@ mod tests {
     fn the_window_grows_for_who_reads_in_order() {
         let mut ahead = ReadAhead::default();
         assert_eq!(ahead.miss(10), 10..14);
-        assert_eq!(ahead.hit(11), None);
-        assert_eq!(ahead.hit(12), Some(14..22));
-        assert_eq!(ahead.hit(14), Some(22..38));
+        assert_eq!(ahead.hit(&(11..12)), None);
+        assert_eq!(ahead.hit(&(12..13)), Some(14..22));
+        assert_eq!(ahead.hit(&(13..16)), Some(22..38));
         assert_eq!(ahead.miss(38), 38..70);
         assert_eq!(ahead.miss(70), 70..134);
         assert_eq!(ahead.miss(134), 134..198);

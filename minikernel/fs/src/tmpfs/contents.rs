@@ -117,6 +117,22 @@ impl Contents {
         }
     }
 
+    /// The pages from `first` on that are in memory, each in its place.
+    pub(super) fn resident(&self, first: u64, frames: &mut [Option<Frame>]) {
+        let end = first.saturating_add(frames.len() as u64).min(self.size.div_ceil(PAGE));
+        if let Some(lower) = &self.lower {
+            let mut at = first;
+            while let Some(run) = lower.run_after(at).filter(|run| run.start < end) {
+                let (from, to) = (run.start.max(first), run.end.min(end));
+                lower.inode.resident(from, &mut frames[(from - first) as usize..(to - first) as usize]);
+                at = run.end;
+            }
+        }
+        for (index, frame) in self.pages.range(first..end.max(first)) {
+            frames[(index - first) as usize] = Some(frame.clone());
+        }
+    }
+
     /// The page with this index as one of the file's own, and whether another one was shown there so far.
     pub(super) fn own(&mut self, index: u64, shared: &Shared) -> Result<(Frame, bool)> {
         if let Some(frame) = self.pages.get(&index) {

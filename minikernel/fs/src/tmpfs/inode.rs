@@ -264,10 +264,15 @@ impl Inode for Node {
         }
     }
 
+    fn resident(&self, first: u64, frames: &mut [Option<Frame>]) {
+        if let Ok(contents) = self.inner.lock().contents() {
+            contents.resident(first, frames);
+        }
+    }
+
     fn page_for_write(&self, index: u64) -> Result<Frame> {
         let mut inner = self.inner.lock();
         // It may have been sealed since it was mapped.
-        inner.check_unsealed(Seals::WRITE)?;
         inner.check_unsealed(Seals::WRITE)?;
         let contents = inner.contents()?;
         if index >= contents.size().div_ceil(PAGE_SIZE as u64) {

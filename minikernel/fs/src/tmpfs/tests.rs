@@ -406,6 +406,15 @@ proptest::proptest! {
                 _ => upper.allocate(AllocateMode::ReserveKeepSize, start..end).unwrap(),
             }
             proptest::prop_assert_eq!(&read(&upper), &model);
+            let mut resident = [const { None }; 16];
+            let (first, room) = (start / PAGE as u64, upper.metadata().unwrap().blocks);
+            upper.resident(first, &mut resident);
+            proptest::prop_assert_eq!(upper.metadata().unwrap().blocks, room, "holes stay holes");
+            for (index, frame) in (first..).zip(&resident) {
+                let page = upper.page(index).ok();
+                let same = frame.as_ref().is_none_or(|frame| page.is_some_and(|page| page.same(frame)));
+                proptest::prop_assert!(same, "page {index}");
+            }
             for (index, chunk) in model.chunks(PAGE).enumerate() {
                 let mut page = [0xaa; PAGE];
                 upper.page(index as u64).unwrap().read(0, &mut page);

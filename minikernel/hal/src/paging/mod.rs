@@ -103,6 +103,32 @@ impl PageTable {
         Ok(None)
     }
 
+    /// Maps `frames` at the pages from `page` on where nothing is mapped, and takes them; returns how many. Without memory for a table it maps
+    /// none.
+    ///
+    /// # Panics
+    /// The pages have not all the same lowest table: they cross a border of 2 MiB.
+    pub fn fill(
+        &mut self,
+        page: usize,
+        frames: &mut [Option<Frame>],
+        access: Access,
+    ) -> Result<usize, OutOfMemory> {
+        check(page..page.wrapping_add(frames.len() * PAGE_SIZE));
+        let mut filled = 0;
+        let table = self.make_leaf(page)?;
+        for (entry, place) in (index(page, 0)..).zip(frames) {
+            let slot = table.slot(entry);
+            if !slot.get().has_page()
+                && let Some(frame) = place.take()
+            {
+                slot.set(Entry::page(frame, access));
+                filled += 1;
+            }
+        }
+        Ok(filled)
+    }
+
     /// Takes the page away; returns what was mapped.
     pub fn unmap(&mut self, page: usize) -> Option<Frame> {
         let mut found = None;
@@ -308,6 +334,11 @@ impl PageTable {
     /// The leaf's place for `page`, its tables made where they lack. Takes `&self`, as `move_range` makes tables while
     /// it visits others; every public caller has `&mut self`.
     fn make(&self, page: usize) -> Result<Slot, OutOfMemory> {
+        Ok(self.make_leaf(page)?.slot(index(page, 0)))
+    }
+
+    /// The lowest table for `page`, as [`Self::make`] makes it.
+    fn make_leaf(&self, page: usize) -> Result<Table, OutOfMemory> {
         let mut table = self.root();
         for level in (1..LEVELS).rev() {
             let slot = table.slot(index(page, level));
@@ -320,7 +351,7 @@ impl PageTable {
             // SAFETY: as in `visit`.
             table = unsafe { Table::at(entry.address()) };
         }
-        Ok(table.slot(index(page, 0)))
+        Ok(table)
     }
 
     fn root(&self) -> Table {

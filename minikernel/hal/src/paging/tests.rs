@@ -91,6 +91,18 @@ fn a_page_without_access_keeps_its_contents() {
 }
 
 #[test]
+fn filling_leaves_alone_what_is_mapped() {
+    let mut table = PageTable::new().unwrap();
+    table.map(BASE + PAGE_SIZE, marked(1), RW).unwrap();
+    let mut frames = [Some(marked(2)), Some(marked(3)), None, Some(marked(4))];
+    assert_eq!(table.fill(BASE, &mut frames, Access::READ).unwrap(), 2);
+    let expected =
+        [(BASE, 2, Access::READ), (BASE + PAGE_SIZE, 1, RW), (BASE + 3 * PAGE_SIZE, 4, Access::READ)];
+    assert_eq!(pages(&table), expected);
+    assert!(frames[1].as_ref().is_some_and(Frame::is_unique), "what was not needed is given back");
+}
+
+#[test]
 fn moving_keeps_rights() {
     let mut table = PageTable::new().unwrap();
     table.map(BASE, marked(1), RW).unwrap();

@@ -249,14 +249,12 @@ impl Inner {
     /// next more often than not.
     fn map_around(&mut self, page: usize, vma: &Vma, file: &FileBacking) -> Result<(), FaultError> {
         let window = page & !(FAULT_AROUND - 1);
-        for neighbour in (window.max(vma.start)..(window + FAULT_AROUND).min(vma.end)).step_by(PAGE_SIZE) {
-            if neighbour == page || self.table.is_mapped(neighbour) {
-                continue;
-            }
-            if let Ok(frame) = file.inode.page(page_index(file, vma, neighbour)) {
-                self.install(neighbour, frame, without_write(vma.access))?;
-            }
-        }
+        let (start, end) = (window.max(vma.start), (window + FAULT_AROUND).min(vma.end));
+        let mut frames = [const { None }; FAULT_AROUND / PAGE_SIZE];
+        let frames = &mut frames[..(end - start) / PAGE_SIZE];
+        file.inode.resident(page_index(file, vma, start), frames);
+        let filled = self.table.fill(start, frames, without_write(vma.access))?;
+        self.note_resident(filled);
         Ok(())
     }
 

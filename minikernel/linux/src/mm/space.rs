@@ -198,10 +198,15 @@ impl Inner {
     ) -> Result<Option<Frame>, OutOfMemory> {
         let old = self.table.map(page, frame, access)?;
         if old.is_none() {
-            self.resident += 1;
-            self.resident_peak = self.resident_peak.max(self.resident);
+            self.note_resident(1);
         }
         Ok(old)
+    }
+
+    /// So many more pages are in place.
+    pub(super) fn note_resident(&mut self, more: usize) {
+        self.resident += more;
+        self.resident_peak = self.resident_peak.max(self.resident);
     }
 
     /// Takes out the pages of `range`.
