@@ -104,54 +104,16 @@ impl Fpu {
     /// new program.
     pub fn restore<E: From<Invalid>>(
         &mut self,
-        mut get: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+        get: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
     ) -> Result<(), E> {
-        let layout = machine::fpu_layout();
-        // What is checked is read once, so that nobody changes it afterwards.
-        let mut head = [0; WITH_HEADER];
-        get(0, &mut head[..LEGACY])?;
-        if word(&head, MXCSR) & !layout.mxcsr_mask != 0 {
-            return Err(Invalid.into());
-        }
-        let said = word(&head, SOFTWARE + 16) as usize;
-        let mut size = LEGACY;
-        if word(&head, SOFTWARE) == MAGIC_1 && (WITH_HEADER..=layout.size).contains(&said) {
-            let mut magic = [0; 4];
-            get(said, &mut magic)?;
-            if magic == MAGIC_2.to_le_bytes() {
-                get(LEGACY, &mut head[LEGACY..])?;
-                size = said;
-            }
-        }
-        let components = match size {
-            LEGACY => X87_AND_SSE,
-            _ => double(&head, LEGACY) & double(&head, SOFTWARE + 8) & layout.components,
-        };
-        // The rest of the header is reserved, and the first word of it would announce the compacted form.
-        if head[LEGACY + 8..] != [0; WITH_HEADER - LEGACY - 8] {
-            return Err(Invalid.into());
-        }
         // The bases stay, so they must be up to date before the CPU forgets the rest.
         machine::fpu_sync(self.area_pointer());
         machine::fpu_forget(self.area_pointer());
-        let area = self.area_mut();
-        let head = &head[..size.min(WITH_HEADER)];
-        area[..head.len()].copy_from_slice(head);
-        if let Err(error) = get(head.len(), &mut area[head.len()..size]) {
+        let result = take_over(self.area_mut(), get);
+        if result.is_err() {
             self.reset();
-            return Err(error);
         }
-        area[size..].fill(0);
-        if layout.size > LEGACY {
-            // The entry writes xmm registers and MXCSR straight into the area, so their component is always in use;
-            // a component that is not in use stands for its initial values, which are not all in the bytes.
-            if components & 2 == 0 {
-                area[160..416].fill(0);
-                area[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
-            }
-            area[LEGACY..LEGACY + 8].copy_from_slice(&(components | 2).to_le_bytes());
-        }
-        Ok(())
+        result
     }
 
     /// Bases of `fs` and `gs`.
@@ -228,6 +190,48 @@ pub(crate) struct FpuLayout {
     pub(crate) components: u64,
     /// Bits of MXCSR that exist.
     pub(crate) mxcsr_mask: u32,
+}
+
+/// Fills `area` as [`Fpu::restore`] has it. What is checked has been read, once: nobody changes it afterwards.
+fn take_over<E: From<Invalid>>(
+    area: &mut [u8],
+    mut get: impl FnMut(usize, &mut [u8]) -> Result<(), E>,
+) -> Result<(), E> {
+    let layout = machine::fpu_layout();
+    get(0, &mut area[..LEGACY])?;
+    if word(area, MXCSR) & !layout.mxcsr_mask != 0 {
+        return Err(Invalid.into());
+    }
+    let said = word(area, SOFTWARE + 16) as usize;
+    let mut size = LEGACY;
+    if word(area, SOFTWARE) == MAGIC_1 && (WITH_HEADER..=layout.size).contains(&said) {
+        let mut magic = [0; 4];
+        get(said, &mut magic)?;
+        if magic == MAGIC_2.to_le_bytes() {
+            get(LEGACY, &mut area[LEGACY..said])?;
+            size = said;
+        }
+    }
+    area[size..].fill(0);
+    if layout.size == LEGACY {
+        return Ok(());
+    }
+    let components = match size {
+        LEGACY => X87_AND_SSE,
+        _ => double(area, LEGACY) & double(area, SOFTWARE + 8) & layout.components,
+    };
+    // The rest of the header is reserved, and the first word of it would announce the compacted form.
+    if area[LEGACY + 8..WITH_HEADER].chunks_exact(8).any(|word| word != [0; 8]) {
+        return Err(Invalid.into());
+    }
+    // The entry writes xmm registers and MXCSR straight into the area, so their component is always in use;
+    // a component that is not in use stands for its initial values, which are not all in the bytes.
+    if components & 2 == 0 {
+        area[160..416].fill(0);
+        area[MXCSR..MXCSR + 4].copy_from_slice(&INITIAL_MXCSR.to_le_bytes());
+    }
+    area[LEGACY..LEGACY + 8].copy_from_slice(&(components | 2).to_le_bytes());
+    Ok(())
 }
 
 fn word(bytes: &[u8], at: usize) -> u32 {

@@ -323,11 +323,21 @@ impl Thread {
     /// blocks now is for others to take.
     pub fn set_mask(&self, mask: SigSet) -> SigSet {
         let mask = mask.difference(SigSet::UNSTOPPABLE);
-        let before = core::mem::replace(&mut self.signals.lock().mask, mask);
-        if !before.difference(mask).is_empty() {
+        let (before, own) = {
+            let mut signals = self.signals.lock();
+            (core::mem::replace(&mut signals.mask, mask), signals.pending.set())
+        };
+        let unblocked = before.difference(mask);
+        // Who sends one after this has been looked at finds the new mask.
+        if !unblocked.is_empty()
+            && !own.union(self.process.pending.lock().set()).intersection(unblocked).is_empty()
+        {
             self.set_work();
         }
-        retarget(self, mask.difference(before));
+        let blocked = mask.difference(before);
+        if !blocked.is_empty() {
+            retarget(self, blocked);
+        }
         before
     }
 

@@ -8,6 +8,7 @@ use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process, rseq};
+use crate::wait::again;
 use crate::{report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
@@ -88,7 +89,8 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         let thread = Arc::clone(&ctx.thread);
         trace::step_into_handler(&thread, &mut ctx.user.regs.rflags)
     };
-    if frame::push(ctx, signal, info, action, handler).await.is_err() {
+    let memory = Arc::clone(&ctx.memory);
+    if again(&memory, || frame::push(ctx, signal, info, action, handler)).await.is_err() {
         // There is no stack to run the handler on: nothing can be done for the program (sigaction(2), setup_rt_frame).
         report::no_signal_stack(ctx, signal);
         kill_process(ctx.thread.process(), Signal::SEGV);

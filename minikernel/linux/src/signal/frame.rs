@@ -102,16 +102,23 @@ impl StackDescription {
 }
 
 /// `struct rt_sigframe`
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[derive(Debug, Clone, Copy, IntoBytes, Immutable)]
 #[repr(C)]
 struct Frame {
     return_address: u64,
+    context: Context,
+    info: SigInfo,
+}
+
+/// `struct ucontext`
+#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
+#[repr(C)]
+struct Context {
     flags: u64,
     link: u64,
     stack: StackDescription,
     machine: MachineContext,
     mask: u64,
-    info: SigInfo,
 }
 
 /// The frame has an extended state; ss was saved; ss is to be restored strictly (`uc_flags`).
@@ -125,18 +132,12 @@ const USER_SS: u16 = 0x2b;
 const CLEARED_FLAGS: u64 = 1 << 8 | 1 << 10 | 1 << 16;
 
 /// Pushes the frame of `signal` and sets the registers to enter the handler.
-pub(super) async fn push(
-    ctx: &mut Ctx,
-    signal: Signal,
-    info: &SigInfo,
-    action: Action,
-    handler: usize,
-) -> Result<(), Errno> {
+pub(super) fn push(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, handler: usize) -> Attempt<()> {
     let (stack, mask) = {
-        let mut signals = ctx.thread.signals.lock();
-        (signals.stack, signals.saved_mask.take().unwrap_or(signals.mask))
+        let signals = ctx.thread.signals.lock();
+        (signals.stack, signals.saved_mask.unwrap_or(signals.mask))
     };
-    let registers = ctx.user.regs;
+    let registers = &ctx.user.regs;
     let switch =
         action.flags.contains(ActionFlags::ON_STACK) && stack.size != 0 && !stack.contains(registers.rsp);
     let top = if switch {
@@ -149,36 +150,35 @@ pub(super) async fn push(
     // As after a call: the stack is aligned to 16 bytes before the return address was pushed.
     let at = (fpu.wrapping_sub(size_of::<Frame>() as u64) & !15).wrapping_sub(8);
     if (switch || stack.contains(registers.rsp)) && at < stack.base as u64 {
-        return Err(Errno::EFAULT);
+        return Err(Errno::EFAULT.into());
     }
-    let memory = Arc::clone(&ctx.memory);
-    let put = |offset, bytes: &[u8]| uaccess::copy_to_user((fpu as usize).wrapping_add(offset), bytes);
-    while let Err(at) = ctx.user.fpu.save(put) {
-        memory.resolve(at.fault).await?;
-    }
-    let fault = ctx.last_fault.take();
+    let fault = ctx.last_fault;
     let frame = Frame {
         return_address: action.restorer as u64,
-        flags: UC_FLAGS,
-        link: 0,
-        stack: StackDescription::of(stack, registers.rsp),
-        machine: MachineContext {
-            error: fault.map_or(0, Fault::error_code),
-            trap: fault.map_or(0, Fault::trap_number),
-            cr2: fault.and_then(Fault::address).unwrap_or(0) as u64,
-            old_mask: mask.bits(),
-            fpu,
-            ..MachineContext::of(&registers)
+        context: Context {
+            flags: UC_FLAGS,
+            link: 0,
+            stack: StackDescription::of(stack, registers.rsp),
+            machine: MachineContext {
+                error: fault.map_or(0, Fault::error_code),
+                trap: fault.map_or(0, Fault::trap_number),
+                cr2: fault.and_then(Fault::address).unwrap_or(0) as u64,
+                old_mask: mask.bits(),
+                fpu,
+                ..MachineContext::of(registers)
+            },
+            mask: mask.bits(),
         },
-        mask: mask.bits(),
         info: info.shown(),
     };
-    ctx.memory.write(UserPtr::<Frame>::new(at as usize), &frame).await?;
-    let base = UserPtr::<Frame>::new(at as usize).address() as u64;
+    ctx.user.fpu.save(|offset, bytes| uaccess::copy_to_user((fpu as usize).wrapping_add(offset), bytes))?;
+    uaccess::copy_to_user(at as usize, frame.as_bytes())?;
+    ctx.last_fault = None;
+    ctx.thread.signals.lock().saved_mask = None;
     let registers = &mut ctx.user.regs;
     registers.rdi = u64::from(signal.number());
-    registers.rsi = base + core::mem::offset_of!(Frame, info) as u64;
-    registers.rdx = base + core::mem::offset_of!(Frame, flags) as u64;
+    registers.rsi = at + core::mem::offset_of!(Frame, info) as u64;
+    registers.rdx = at + core::mem::offset_of!(Frame, context) as u64;
     registers.rax = 0;
     registers.rsp = at;
     registers.rip = handler as u64;
@@ -197,8 +197,8 @@ pub async fn return_from_handler(ctx: &mut Ctx) -> SysResult {
     // Not a call that could be made again.
     ctx.restart = None;
     if result.is_err() {
-        if let Ok(frame) = Frame::of(ctx) {
-            frame.apply(ctx);
+        if let Ok(context) = Context::of(ctx) {
+            context.apply(ctx);
         }
         raise_fault(ctx, Fault::SignalFrame);
     }
@@ -214,28 +214,28 @@ pub fn return_at_once(ctx: &mut Ctx) -> Option<SysResult> {
 
 /// Takes back what a frame holds, once all of it is known to be sound.
 fn restore(ctx: &mut Ctx) -> Attempt {
-    let frame = Frame::of(ctx)?;
-    match frame.machine.fpu as usize {
+    let context = Context::of(ctx)?;
+    match context.machine.fpu as usize {
         0 => ctx.user.fpu.reset(),
         fpu => ctx.user.fpu.restore(|offset, bytes| {
             Ok::<_, Stop>(uaccess::copy_from_user(bytes, fpu.wrapping_add(offset))?)
         })?,
     }
-    frame.apply(ctx);
+    context.apply(ctx);
     let mut signals = ctx.thread.signals.lock();
     // A stack that could not be set is left aside, as is one where the one in use cannot be changed.
-    if !signals.stack.contains(frame.machine.rsp)
-        && let Ok(stack) = frame.stack.wanted()
+    if !signals.stack.contains(context.machine.rsp)
+        && let Ok(stack) = context.stack.wanted()
     {
         signals.stack = stack;
     }
-    Ok(frame.machine.rax as usize)
+    Ok(context.machine.rax as usize)
 }
 
-impl Frame {
-    /// The frame whose handler returns.
+impl Context {
+    /// That of the frame whose handler returns: it has taken its return address from the stack.
     fn of(ctx: &Ctx) -> Result<Self, uaccess::Fault> {
-        UserPtr::new(ctx.user.regs.rsp.wrapping_sub(8) as usize).get()
+        UserPtr::new(ctx.user.regs.rsp as usize).get()
     }
 
     /// Takes back the registers and the mask.

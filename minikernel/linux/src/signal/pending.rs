@@ -55,16 +55,25 @@ impl PendingSignals {
     }
 
     /// Takes the first signal that is in `wanted`: synchronous faults first, then by number (`signal(7)`, "Real-time signals").
+    #[inline]
     pub fn take(&mut self, wanted: SigSet) -> Option<(Signal, SigInfo)> {
+        // Mostly there is none.
         let ready = self.set.intersection(wanted);
+        if ready.is_empty() { None } else { self.take_first(ready) }
+    }
+
+    fn take_first(&mut self, ready: SigSet) -> Option<(Signal, SigInfo)> {
         let signal = ready.intersection(SigSet::SYNCHRONOUS).first().or_else(|| ready.first())?;
         let number = i32::from(signal.number());
-        let mut like = self.queue.iter().enumerate().filter(|(_, queued)| queued.info.signal == number);
-        let (position, more) = (like.next().map(|(position, _)| position), like.next().is_some());
-        if !more {
+        let position = self.queue.iter().position(|queued| queued.info.signal == number);
+        let queued = match position {
+            Some(0) => self.queue.pop_front(),
+            Some(position) => self.queue.remove(position),
+            None => None,
+        };
+        if !self.queue.iter().any(|queued| queued.info.signal == number) {
             self.set.remove(signal);
         }
-        let queued = position.and_then(|position| self.queue.remove(position));
         // `collect_signal` knows no better either.
         let info = queued.map_or_else(|| SigInfo::user(signal, SI_USER, 0, 0), |queued| queued.info);
         Some((signal, info))
