@@ -83,6 +83,18 @@ pub struct Credentials {
     pub capabilities: Capabilities,
 }
 
+/// Who can be asked for credentials, where it depends on the file whether anybody needs them.
+pub trait Subject {
+    /// As whom it acts now.
+    fn credentials(&self) -> Credentials;
+}
+
+impl Subject for Credentials {
+    fn credentials(&self) -> Credentials {
+        self.clone()
+    }
+}
+
 impl Credentials {
     /// The superuser with every capability.
     pub fn root() -> Self {

@@ -25,7 +25,7 @@ mod transfer;
 pub mod vfs;
 mod watch;
 
-pub use credentials::{Capabilities, Credentials};
+pub use credentials::{Capabilities, Credentials, Subject};
 pub use detached::DetachedInode;
 pub use errno::Errno;
 pub use error::{Error, Pending, Result, Wait};

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use isopod_hal::sync::{SpinLock, wait::WaitQueue};
 
 use super::{FileOps, LockOwner, Mapping, OpenFlags, Ready, Seeking, UserMemory, Whence};
-use crate::credentials::Credentials;
+use crate::credentials::{Credentials, Subject};
 use crate::inode::{AllocateMode, DirEntry, Extent, FIRST_COOKIE, Inode};
 use crate::metadata::FileType;
 use crate::transfer::{Sink, Source};
@@ -169,32 +169,32 @@ impl OpenFile {
     ///
     /// A short count to a regular file does not say that it is full: call again until the source is empty, or an
     /// error or 0 comes.
-    pub fn write(&self, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+    pub fn write(&self, subject: &dyn Subject, source: &mut dyn Source) -> Result<usize> {
         self.check_may_write()?;
         if !self.seeking().has_position() {
-            return self.write_to(0, false, credentials, source).map(|(_, count)| count);
+            return self.write_to(0, false, subject, source).map(|(_, count)| count);
         }
         let _moving = self.moving.lock();
-        let (start, count) = self.write_to(self.position(), false, credentials, source)?;
+        let (start, count) = self.write_to(self.position(), false, subject, source)?;
         self.set_position(start + count as u64);
         Ok(count)
     }
 
     /// pwrite(2): at `offset`, but, as on Linux, at the end with `O_APPEND`. ESPIPE for a file without a position.
-    pub fn write_at(&self, offset: u64, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+    pub fn write_at(&self, offset: u64, subject: &dyn Subject, source: &mut dyn Source) -> Result<usize> {
         if matches!(self.seeking(), Seeking::Never | Seeking::ZeroButStream) {
             return Err(Errno::ESPIPE.into());
         }
         self.check_may_write()?;
-        self.write_to(offset, false, credentials, source).map(|(_, count)| count)
+        self.write_to(offset, false, subject, source).map(|(_, count)| count)
     }
 
     /// pwritev2(2) with `RWF_APPEND`: as [`write`](Self::write) with `O_APPEND`, but the position moves only if
     /// `moving`.
-    pub fn append(&self, moving: bool, credentials: &Credentials, source: &mut dyn Source) -> Result<usize> {
+    pub fn append(&self, moving: bool, subject: &dyn Subject, source: &mut dyn Source) -> Result<usize> {
         self.check_may_write()?;
         let _moving = self.moving.lock();
-        let (start, count) = self.write_to(self.position(), true, credentials, source)?;
+        let (start, count) = self.write_to(self.position(), true, subject, source)?;
         if moving && self.seeking().has_position() {
             self.set_position(start + count as u64);
         }
@@ -394,10 +394,10 @@ impl OpenFile {
         &self,
         offset: u64,
         append: bool,
-        credentials: &Credentials,
+        subject: &dyn Subject,
         source: &mut dyn Source,
     ) -> Result<(u64, usize)> {
-        let (start, count) = self.write_bytes(offset, append, credentials, source)?;
+        let (start, count) = self.write_bytes(offset, append, subject, source)?;
         if count > 0 {
             watch::open_file(&self.path, Events::MODIFY);
         }
@@ -408,7 +408,7 @@ impl OpenFile {
         &self,
         offset: u64,
         append: bool,
-        credentials: &Credentials,
+        subject: &dyn Subject,
         source: &mut dyn Source,
     ) -> Result<(u64, usize)> {
         if let Some(ops) = &self.ops {
@@ -417,7 +417,7 @@ impl OpenFile {
         if source.remaining() == 0 {
             return Ok((offset, 0));
         }
-        clear_privileges(&self.path, credentials)?;
+        clear_privileges(&self.path, &subject.credentials())?;
         if append || self.flags().contains(OpenFlags::APPEND) {
             return self.inode().append(source);
         }

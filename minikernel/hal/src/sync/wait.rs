@@ -58,7 +58,14 @@ impl WaitQueue {
     ///
     /// Each waker is called, and dropped, outside the lock: it may be the last owner of a task whose futures stand in this very queue.
     pub fn wake(&self, limit: usize) -> usize {
-        let end = self.inner.lock().next_id;
+        let end = {
+            let inner = self.inner.lock();
+            // Mostly nobody waits.
+            if inner.entries.is_empty() {
+                return 0;
+            }
+            inner.next_id
+        };
         let (mut from, mut woken) = (0, 0);
         while let Some((id, waker, listener)) = self.take_next(from, end, woken < limit) {
             waker.wake();

@@ -7,7 +7,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::fmt;
 use core::marker::PhantomData;
-use core::ops::{Deref, Range};
+use core::ops::Range;
 use core::pin::Pin;
 
 use isopod_fs::{Errno, Sink, Source};
@@ -253,11 +253,13 @@ fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Resu
 /// Buffers of a program, which a read fills or a write drains in order, and the fault that stopped the last copy.
 #[derive(Debug)]
 pub struct UserBuffers {
-    segments: Segments,
-    /// Index of the segment that is in use.
+    /// All segments, or none of a single buffer.
+    segments: Vec<Range<usize>>,
+    /// Index of the segment behind the one that is in use.
     next: usize,
-    /// Bytes of it that have been used.
-    offset: usize,
+    /// Where the next byte lies, and how many follow in that segment, that one included.
+    at: usize,
+    left: usize,
     /// Bytes of all segments.
     length: usize,
     /// Bytes of all segments that have been used.
@@ -267,39 +269,18 @@ pub struct UserBuffers {
     fault: Option<Fault>,
 }
 
-/// One buffer, as most calls have, or several.
-#[derive(Debug)]
-enum Segments {
-    One([Range<usize>; 1]),
-    Several(Vec<Range<usize>>),
-}
-
-impl Deref for Segments {
-    type Target = [Range<usize>];
-
-    fn deref(&self) -> &Self::Target {
-        match self {
-            Self::One(segment) => segment,
-            Self::Several(segments) => segments,
-        }
-    }
-}
-
 impl UserBuffers {
     /// Uses the segments in order.
     pub fn new(segments: Vec<Range<usize>>) -> Self {
         let length = segments.iter().map(Range::len).sum();
-        Self::with(Segments::Several(segments), length)
+        Self { segments, next: 0, at: 0, left: 0, length, done: 0, limit: length, fault: None }
     }
 
     /// Uses one buffer.
     pub fn one(segment: Range<usize>) -> Self {
         let length = segment.len();
-        Self::with(Segments::One([segment]), length)
-    }
-
-    fn with(segments: Segments, length: usize) -> Self {
-        Self { segments, next: 0, offset: 0, length, done: 0, limit: length, fault: None }
+        let (segments, at) = (Vec::new(), segment.start);
+        Self { segments, next: 0, at, left: length, length, done: 0, limit: length, fault: None }
     }
 
     /// Bytes of all segments.
@@ -336,12 +317,22 @@ impl UserBuffers {
 
     /// Goes back to where only `position` bytes had been used: an operation that was stopped half-way begins anew there.
     pub fn rewind(&mut self, position: usize) {
-        (self.next, self.offset, self.done) = (0, position, position);
-        while let Some(segment) = self.segments.get(self.next).filter(|segment| self.offset >= segment.len())
-        {
-            self.offset -= segment.len();
-            self.next += 1;
+        if self.segments.is_empty() {
+            self.at = self.at.wrapping_sub(self.done).wrapping_add(position);
+            self.left = self.left + self.done - position;
+        } else {
+            (self.next, self.left) = (0, 0);
+            let mut before = position;
+            while let Some(segment) = self.segments.get(self.next) {
+                self.next += 1;
+                if before < segment.len() {
+                    (self.at, self.left) = (segment.start + before, segment.len() - before);
+                    break;
+                }
+                before -= segment.len();
+            }
         }
+        self.done = position;
     }
 
     /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part.
@@ -350,29 +341,28 @@ impl UserBuffers {
         length: usize,
         copy: &mut dyn FnMut(usize, usize, usize) -> Result<(), uaccess::FaultAt>,
     ) -> usize {
-        let length = length.min(self.limit - self.done);
-        let mut done = 0;
-        while done < length && self.fault.is_none() {
-            let Some(segment) = self.segments.get(self.next) else { break };
-            let left = segment.len() - self.offset;
-            if left == 0 {
+        let begin = self.done;
+        let end = begin + length.min(self.limit - begin);
+        while self.done < end && self.fault.is_none() {
+            if self.left == 0 {
+                let Some(segment) = self.segments.get(self.next) else { break };
+                (self.at, self.left) = (segment.start, segment.len());
                 self.next += 1;
-                self.offset = 0;
                 continue;
             }
-            let step = left.min(length - done);
-            let copied = match copy(segment.start + self.offset, done, step) {
+            let step = self.left.min(end - self.done);
+            let copied = match copy(self.at, self.done - begin, step) {
                 Ok(()) => step,
                 Err(at) => {
                     self.fault = Some(at.fault);
                     at.done
                 }
             };
-            self.offset += copied;
-            done += copied;
+            self.at += copied;
+            self.left -= copied;
+            self.done += copied;
         }
-        self.done += done;
-        done
+        self.done - begin
     }
 }
 

@@ -90,20 +90,21 @@ pub fn broken_pipe(thread: &Thread) -> Result<(), Errno> {
 }
 
 /// How many bytes of `file` one step moves at the most: a message is moved as a whole.
-fn step_of(file: &OpenFile) -> usize {
+pub fn step_of(file: &OpenFile) -> usize {
     if file.ops().is_none_or(FileOps::writes_stream) { STEP } else { usize::MAX }
 }
 
 /// Does `operation` on `file` once: how many bytes it moved, if that is all that there is to do, or why it cannot be done. If not, the call is to be made
-/// by [`read`] or [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it.
+/// by [`read`] or [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it. It need not move all that
+/// there is unless `whole`.
 pub fn at_once(
-    ctx: &mut Ctx,
-    file: &OpenFile,
+    moved: &mut usize,
+    step: usize,
     whole: bool,
     buffers: &mut UserBuffers,
     operation: Operation<'_>,
 ) -> Option<SysResult> {
-    let step = buffers.allow(step_of(file));
+    let step = buffers.allow(step);
     let count = match operation(buffers) {
         Ok(count) => count,
         Err(fs::Error::Errno(Errno::EAGAIN | Errno::ENOMEM | Errno::EPIPE) | fs::Error::Wait(_)) => {
@@ -115,7 +116,7 @@ pub fn at_once(
     if buffers.take_fault().is_none() && (count == 0 || buffers.is_used_up() || !whole && count < step) {
         return Some(Ok(count));
     }
-    ctx.moved = count;
+    *moved = count;
     None
 }
 

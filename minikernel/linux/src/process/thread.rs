@@ -3,8 +3,8 @@
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
-use isopod_fs::Errno;
 use isopod_fs::file::OpenFile;
+use isopod_fs::{Credentials, Errno, Subject};
 use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
@@ -99,6 +99,12 @@ pub struct Thread {
     /// There may be something to do before it goes on with user code: a signal, a stop, its end. What all calls look at.
     work: AtomicBool,
     task: Once<TaskRef>,
+}
+
+impl Subject for Thread {
+    fn credentials(&self) -> Credentials {
+        self.identity().for_files()
+    }
 }
 
 impl Thread {

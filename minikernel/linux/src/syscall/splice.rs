@@ -169,7 +169,6 @@ async fn from_pipe(
     {
         return Err(Errno::EINVAL.into());
     }
-    let credentials = ctx.thread.identity().for_files();
     until_ready(&ctx.thread, input, patience(input, flags), || pipe.peek(0, 0)).await?;
     let mut done = 0;
     let mut outcome = Ok(0);
@@ -183,8 +182,8 @@ async fn from_pipe(
             };
             let mut bytes = taken.pages.try_clone()?;
             let count = match to.offset {
-                Some(offset) => to.file.write_at(offset + done as u64, &credentials, &mut bytes)?,
-                None => to.file.write(&credentials, &mut bytes)?,
+                Some(offset) => to.file.write_at(offset + done as u64, &*ctx.thread, &mut bytes)?,
+                None => to.file.write(&*ctx.thread, &mut bytes)?,
             };
             taken.pages.advance(count);
             Ok(count)
@@ -243,8 +242,7 @@ pub async fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize
     let mut buffers = UserBuffers::new(vectors(ctx, array, count).await?);
     let patience = patience(&file, flags);
     if file.flags().writable() {
-        let credentials = ctx.thread.identity().for_files();
-        poll::write(ctx, &file, patience, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
+        poll::write(ctx, &file, patience, &mut buffers, &mut |buffers| file.write(&*ctx.thread, buffers))
             .await
     } else {
         poll::read(ctx, &file, patience, &mut buffers, &mut |buffers| file.read(buffers)).await

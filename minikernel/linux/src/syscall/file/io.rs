@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use isopod_fs::file::{FileOps, OpenFile, Whence};
+use isopod_fs::file::{OpenFile, Whence};
 use isopod_fs::{Buffer, Bytes, Errno, FileType};
 use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
@@ -96,11 +96,11 @@ async fn write_from(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, target
         Target::Position | Target::End { .. } => None,
     };
     buffers.cut(size::room(ctx, file, offset, buffers.length()).await?);
-    let credentials = ctx.thread.identity().for_files();
+    let thread = &*ctx.thread;
     poll::write(ctx, file, poll::patience(file, true), &mut buffers, &mut |buffers| match target {
-        Target::Position => file.write(&credentials, buffers),
-        Target::Offset(offset) => file.write_at(offset + buffers.position() as u64, &credentials, buffers),
-        Target::End { moving } => file.append(moving, &credentials, buffers),
+        Target::Position => file.write(thread, buffers),
+        Target::Offset(offset) => file.write_at(offset + buffers.position() as u64, thread, buffers),
+        Target::End { moving } => file.append(moving, thread, buffers),
     })
     .await
 }
@@ -123,7 +123,8 @@ pub async fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> SysR
 pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
-    poll::at_once(ctx, &file, file.ops().is_none(), &mut buffers, &mut |buffers| file.read(buffers))
+    let (step, whole) = (poll::step_of(&file), file.ops().is_none());
+    poll::at_once(&mut ctx.moved, step, whole, &mut buffers, &mut |buffers| file.read(buffers))
 }
 
 /// write(2) for which there is room.
@@ -133,9 +134,11 @@ pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Op
     if size::is_limited(ctx, &file) {
         return None;
     }
-    let credentials = ctx.thread.identity().for_files();
-    let whole = file.ops().is_none_or(FileOps::writes_stream);
-    poll::at_once(ctx, &file, whole, &mut buffers, &mut |buffers| file.write(&credentials, buffers))
+    let step = poll::step_of(&file);
+    // What is no stream takes a message or nothing.
+    let whole = step < usize::MAX;
+    let thread = &*ctx.thread;
+    poll::at_once(&mut ctx.moved, step, whole, &mut buffers, &mut |buffers| file.write(thread, buffers))
 }
 
 /// write(2)
@@ -339,7 +342,6 @@ async fn copy(
     count: usize,
 ) -> SysResult {
     const CHUNK: usize = 64 << 10;
-    let credentials = ctx.thread.identity().for_files();
     let mut chunk = Vec::new();
     chunk.try_reserve_exact(CHUNK.min(count)).map_err(|_| Errno::ENOMEM)?;
     chunk.resize(CHUNK.min(count), 0);
@@ -364,8 +366,8 @@ async fn copy(
         let write = poll::until_ready(&ctx.thread, output, patience, || {
             let mut bytes = Bytes::new(&chunk[..there]);
             match to {
-                Some(offset) => output.write_at(offset + done as u64, &credentials, &mut bytes),
-                None => output.write(&credentials, &mut bytes),
+                Some(offset) => output.write_at(offset + done as u64, &*ctx.thread, &mut bytes),
+                None => output.write(&*ctx.thread, &mut bytes),
             }
         })
         .await;
