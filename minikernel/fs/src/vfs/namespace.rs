@@ -14,9 +14,10 @@ use crate::detached::Detached;
 use crate::inode::{FileSystem, Inode};
 use crate::{Errno, Result};
 
-/// How many names are remembered, at least and at most. Between them a cache of one name for 16 frames of RAM.
-const NAMES: core::ops::RangeInclusive<usize> = 512..=65_536;
-const FRAMES_PER_NAME: usize = 16;
+/// How many names are remembered, at least and at most. Between them it is one for 4 frames of RAM: with the inode that it keeps a name takes up
+/// to a kilobyte, and gives it back when memory is short.
+const NAMES: core::ops::RangeInclusive<usize> = 512..=1 << 20;
+const FRAMES_PER_NAME: usize = 4;
 
 /// The tree of files.
 #[derive(Debug)]
