@@ -19,6 +19,7 @@ pub mod generated;
 mod inode;
 mod inode_state;
 mod metadata;
+mod name_map;
 pub mod pages;
 pub mod tmpfs;
 mod transfer;

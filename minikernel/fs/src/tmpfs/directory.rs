@@ -5,6 +5,7 @@ use alloc::sync::Arc;
 
 use super::node::Node;
 use crate::inode::FIRST_COOKIE;
+use crate::name_map::NameMap;
 
 /// The first cookie of names over a lower directory, whose own cookies are below.
 const OVER_LOWER: u64 = 1 << 56;
@@ -23,7 +24,7 @@ pub(super) struct Entry {
 /// while other names come and go.
 #[derive(Debug)]
 pub(super) struct Directory {
-    entries: BTreeMap<Arc<[u8]>, Arc<Entry>>,
+    entries: NameMap<Arc<Entry>>,
     /// Those that are no whiteouts.
     order: BTreeMap<u64, Arc<Entry>>,
     next_cookie: u64,
@@ -32,7 +33,7 @@ pub(super) struct Directory {
 impl Directory {
     pub(super) fn new(over_lower: bool) -> Self {
         let next_cookie = if over_lower { OVER_LOWER } else { FIRST_COOKIE };
-        Self { entries: BTreeMap::new(), order: BTreeMap::new(), next_cookie }
+        Self { entries: NameMap::default(), order: BTreeMap::new(), next_cookie }
     }
 
     pub(super) fn get(&self, name: &[u8]) -> Option<&Entry> {

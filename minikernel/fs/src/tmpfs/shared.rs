@@ -144,7 +144,8 @@ impl Shared {
     /// Forgets a node that is dropped, unless another one has taken its place.
     pub(super) fn forget(&self, number: u64) {
         let mut over = self.over.lock();
-        if matches!(over.get(&number).map(|over| &**over), Some(Over::Unchanged(node)) if node.strong_count() == 0) {
+        if matches!(over.get(&number).map(|over| &**over), Some(Over::Unchanged(node)) if node.strong_count() == 0)
+        {
             over.remove(&number);
         }
     }

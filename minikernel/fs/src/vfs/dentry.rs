@@ -13,6 +13,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use isopod_hal::sync::SpinLock;
 
 use crate::inode::Inode;
+use crate::name_map::NameMap;
 use crate::watch;
 
 /// A name in the tree of a file system, and the inode it stands for.
@@ -37,7 +38,7 @@ struct Place {
 /// What is known of the names in a directory.
 #[derive(Default)]
 pub(super) struct Names {
-    known: BTreeMap<Arc<[u8]>, Box<Name>>,
+    known: NameMap<Name>,
     /// The directory has been removed: nothing can be created in it.
     pub(super) dead: bool,
 }
@@ -147,16 +148,16 @@ impl Drop for Dentry {
 impl Names {
     /// What is known of `name`.
     pub(super) fn get(&self, name: &[u8]) -> Option<Name> {
-        let known = Name::clone(self.known.get(name)?);
-        if let Name::Present(dentry) = &known {
+        let known = self.known.get(name)?;
+        if let Name::Present(dentry) = known {
             dentry.used.store(true, Ordering::Relaxed);
         }
-        Some(known)
+        Some(known.clone())
     }
 
     /// Whether it is known that nothing is called `name`.
     pub(super) fn lacks(&self, name: &[u8]) -> bool {
-        matches!(self.known.get(name).map(|known| &**known), Some(Name::Absent))
+        matches!(self.known.get(name), Some(Name::Absent))
     }
 
     /// Forgets `name`.
@@ -166,7 +167,7 @@ impl Names {
 
     /// Whether `name` stands for `dentry`.
     pub(super) fn holds(&self, name: &[u8], dentry: &Arc<Dentry>) -> bool {
-        matches!(self.known.get(name).map(|known| &**known), Some(Name::Present(known)) if Arc::ptr_eq(known, dentry))
+        matches!(self.known.get(name), Some(Name::Present(known)) if Arc::ptr_eq(known, dentry))
     }
 }
 
@@ -229,7 +230,7 @@ impl DentryCache {
     }
 
     fn put_name(&self, directory: &Arc<Dentry>, names: &mut Names, key: Arc<[u8]>, name: Name) {
-        let known = names.known.insert(key.clone(), Box::new(name));
+        let known = names.known.insert(key.clone(), name);
         if known.is_none() {
             self.queue.lock().push(Arc::downgrade(directory), key);
         }
@@ -265,7 +266,7 @@ impl DentryCache {
     /// Forgets `name` in `parent` unless it is in use; then gives it back.
     fn forget_unused(parent: &Arc<Dentry>, name: &Arc<[u8]>) -> Option<Arc<[u8]>> {
         let mut names = parent.names.lock();
-        let unused = match &**names.known.get(name)? {
+        let unused = match names.known.get(name)? {
             Name::Absent => true,
             // Only the directory's own reference is left, and it can be cloned only under its lock.
             Name::Present(dentry) => {

@@ -132,7 +132,13 @@ const USER_SS: u16 = 0x2b;
 const CLEARED_FLAGS: u64 = 1 << 8 | 1 << 10 | 1 << 16;
 
 /// Pushes the frame of `signal` and sets the registers to enter the handler.
-pub(super) fn push(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, handler: usize) -> Attempt<()> {
+pub(super) fn push(
+    ctx: &mut Ctx,
+    signal: Signal,
+    info: &SigInfo,
+    action: Action,
+    handler: usize,
+) -> Attempt<()> {
     let (stack, mask) = {
         let signals = ctx.thread.signals.lock();
         (signals.stack, signals.saved_mask.unwrap_or(signals.mask))
