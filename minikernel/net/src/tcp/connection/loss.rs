@@ -94,7 +94,7 @@ impl Connection {
         }
         self.find_losses(now);
         match self.recovery.phase {
-            Phase::Open if self.sent.lost() > 0 => self.begin_fast_recovery(),
+            Phase::Open if self.sent.lost() > 0 => self.begin_fast_recovery(delivery.delivered),
             Phase::Fast => self.reduce_rate(delivery.delivered),
             _ => {}
         }
@@ -145,13 +145,13 @@ impl Connection {
         }
     }
 
-    fn begin_fast_recovery(&mut self) {
+    fn begin_fast_recovery(&mut self, delivered: u32) {
         let flight = self.snd.nxt - self.snd.una;
         self.remember(flight);
         self.recovery.phase = Phase::Fast;
         self.congestion.lost(flight, self.full_segment());
         self.counts.recoveries += 1;
-        self.reduce_rate(0);
+        self.reduce_rate(delivered);
     }
 
     /// Keeps what a mistake would have to restore.

@@ -382,3 +382,14 @@ pub fn next(random: &mut u64) -> u64 {
     *random ^= *random << 17;
     *random
 }
+
+/// A device that sends nothing.
+pub struct Sink;
+
+impl Output for Sink {
+    fn segment(&mut self, _: &Flow, _: &SegmentHeader, _: Chunks) {}
+
+    fn path(&self, _: &Flow) -> Path {
+        Path { mss: 1460, burst: 0 }
+    }
+}
