@@ -99,16 +99,14 @@ impl<T> Handover<T> {
         self.state.lock().0.take()
     }
 
-    /// Sleeps until it is handed over.
-    pub fn given(&self) -> impl Future<Output = T> {
-        poll_fn(|context| {
-            let mut state = self.state.lock();
-            let value = state.0.take();
-            if value.is_none() {
-                state.1 = Some(context.waker().clone());
-            }
-            value.map_or(Poll::Pending, Poll::Ready)
-        })
+    /// What was handed over; if nothing has been yet, the task will be told.
+    pub fn poll(&self, context: &Context<'_>) -> Option<T> {
+        let mut state = self.state.lock();
+        let value = state.0.take();
+        if value.is_none() {
+            state.1 = Some(context.waker().clone());
+        }
+        value
     }
 }
 

@@ -261,9 +261,9 @@ impl Queue {
     }
 
     /// As long as the value lives, somebody waits for a message.
-    pub fn expect(&self) -> impl Drop + Send + '_ {
+    pub fn expect(self: &Arc<Self>) -> Expecting {
         self.contents.lock().receivers += 1;
-        Expecting(self)
+        Expecting(Arc::clone(self))
     }
 
     /// `mq_notify(2)`: has `process` told of the next message that comes to the empty queue. `EBUSY` if another is.
@@ -284,9 +284,11 @@ impl Queue {
     }
 }
 
-struct Expecting<'a>(&'a Queue);
+/// Somebody waits for a message of this queue.
+#[derive(Debug)]
+pub struct Expecting(Arc<Queue>);
 
-impl Drop for Expecting<'_> {
+impl Drop for Expecting {
     fn drop(&mut self) {
         self.0.contents.lock().receivers -= 1;
     }

@@ -20,8 +20,9 @@ use isopod_fs as fs;
 use isopod_fs::Errno;
 use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::clock;
+use isopod_hal::sync::wait::WaitQueue;
 
-use crate::fail::{Fail, Interrupted, Restart};
+use crate::fail::{Fail, Interrupted, Restart, errno};
 use crate::process::Thread;
 use crate::sched;
 use crate::wait::{interruptible, retry};
@@ -100,12 +101,11 @@ fn wait<'a>(
     })
 }
 
-/// Waits for what open(2) waits for, such as the other end of a FIFO, unless the file is open with `O_NONBLOCK`.
-pub async fn finish_open(thread: &Thread, file: &Arc<OpenFile>) -> Result<(), Fail> {
-    match file.ops() {
-        Some(ops) if patience(file, false) == FOREVER => {
-            until_ready(thread, file, FOREVER, || ops.finish_open(file)).await
-        }
-        _ => Ok(()),
+/// What open(2) waits for before `file` is the program's, such as the other end of a FIFO, unless it is open with `O_NONBLOCK`.
+pub fn opens_later(file: &Arc<OpenFile>) -> Result<Option<Arc<WaitQueue>>, Errno> {
+    let Some(ops) = file.ops().filter(|_| patience(file, false) == FOREVER) else { return Ok(None) };
+    match ops.finish_open(file).map_err(errno) {
+        Err(Errno::EAGAIN) => file.wait_queue().ok_or(Errno::EAGAIN).map(Some),
+        outcome => outcome.map(|()| None),
     }
 }

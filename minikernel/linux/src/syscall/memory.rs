@@ -1,5 +1,7 @@
 //! mmap(2) and its family.
 
+use alloc::sync::Arc;
+use core::ops::Range;
 use core::sync::atomic::Ordering;
 
 use bitflags::bitflags;
@@ -9,14 +11,13 @@ use isopod_fs::{Errno, Seals};
 use isopod_hal::paging::Access;
 
 use super::argument::{Fd, Flags};
-use crate::fail::{Attempt, Stop, SysResult};
+use crate::fail::{Attempt, Rest, Stop, SysResult};
 use crate::kernel;
 use crate::mm::{
     Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, READ_IMPLIES_EXEC, UserPtr,
     VmaFlags, page_up,
 };
 use crate::process::{Ctx, Resource};
-use crate::wait::retry;
 
 bitflags! {
     /// `prot`
@@ -72,7 +73,7 @@ fn reads_execute(ctx: &Ctx, prot: Protection) -> bool {
 }
 
 /// mmap(2)
-pub async fn mmap(
+pub fn mmap(
     ctx: &mut Ctx,
     address: usize,
     length: usize,
@@ -80,7 +81,7 @@ pub async fn mmap(
     flags: Flags,
     fd: Fd,
     offset: u64,
-) -> SysResult {
+) -> Attempt {
     let prot = Protection::from_bits_truncate(prot.0);
     let flags = MapFlags::from_bits_retain(flags.0);
     if !offset.is_multiple_of(isopod_hal::PAGE_SIZE as u64) {
@@ -122,7 +123,7 @@ pub async fn mmap(
             }
             let pages = page_up(length).ok_or(Errno::ENOMEM)? as u64;
             offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
-            match retry(|| file.mapping()).await? {
+            match file.mapping()? {
                 Mapping::Inode(inode) => Backing::File(FileBacking::new(&ctx.memory, file, inode, offset)?),
                 Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
                 Mapping::Anonymous => Backing::Anonymous,
@@ -141,9 +142,27 @@ pub async fn mmap(
     if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) && !wanted.is_empty() {
         let kind = if wanted.contains(Access::WRITE) && !shared { FaultKind::Write } else { FaultKind::Read };
         // What cannot be had now is had, or fails, when it is touched.
-        let _ = ctx.memory.fault_in(start..start + length, kind).await;
+        return provide(ctx, start..start + length, kind, start, None);
     }
     Ok(start)
+}
+
+/// Provides all pages of a range now. If that cannot be, it may be a failure.
+fn provide(
+    ctx: &Ctx,
+    range: Range<usize>,
+    kind: FaultKind,
+    result: usize,
+    failure: Option<Errno>,
+) -> Attempt {
+    let memory = Arc::clone(&ctx.memory);
+    Err(Stop::Rest(Rest::new(async move {
+        let outcome = memory.fault_in(range, kind).await;
+        match failure {
+            Some(errno) if outcome.is_err() => Err(errno.into()),
+            _ => Ok(result),
+        }
+    })))
 }
 
 /// What a mapping of `file` may ever be allowed to do. A file must be readable to be mapped at all; a shared mapping can be written only if
@@ -253,13 +272,13 @@ pub fn mincore(ctx: &mut Ctx, address: usize, length: usize, vector: UserPtr<u8>
 }
 
 /// madvise(2)
-pub async fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> SysResult {
+pub fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> Attempt {
     const POPULATE_READ: i32 = 22;
     const POPULATE_WRITE: i32 = 23;
     let kind = match advice {
         POPULATE_READ | POPULATE_WRITE => {
             let kind = if advice == POPULATE_READ { FaultKind::Read } else { FaultKind::Write };
-            return populate(ctx, address, length, kind).await;
+            return populate(ctx, address, length, kind);
         }
         // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE, UNMERGEABLE; HUGEPAGE, NOHUGEPAGE; DONTDUMP, DODUMP; COLD, PAGEOUT; COLLAPSE
         0..=3 | 12..=17 | 20 | 21 | 25 => Advice::Hint,
@@ -276,23 +295,22 @@ pub async fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) 
 }
 
 /// Provides all pages of a range now.
-async fn populate(ctx: &Ctx, address: usize, length: usize, kind: FaultKind) -> SysResult {
+fn populate(ctx: &Ctx, address: usize, length: usize, kind: FaultKind) -> Attempt {
     let length = page_up(length).ok_or(Errno::EINVAL)?;
     let end = address.checked_add(length).ok_or(Errno::EINVAL)?;
     if !ctx.memory.is_mapped(address, length) {
         return Err(Errno::ENOMEM.into());
     }
-    ctx.memory.fault_in(address..end, kind).await.map_err(|_| Errno::EFAULT)?;
-    Ok(0)
+    provide(ctx, address..end, kind, 0, Some(Errno::EFAULT))
 }
 
 /// mlock(2). There is no swap: to be in memory is all that can be asked for.
-pub async fn mlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
-    mlock2(ctx, address, length, Flags(0)).await
+pub fn mlock(ctx: &mut Ctx, address: usize, length: usize) -> Attempt {
+    mlock2(ctx, address, length, Flags(0))
 }
 
 /// mlock2(2)
-pub async fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysResult {
+pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Attempt {
     const ON_FAULT: u32 = 1;
     if flags.0 & !ON_FAULT != 0 {
         return Err(Errno::EINVAL.into());
@@ -302,7 +320,7 @@ pub async fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) 
     ctx.memory.advise(start, length, Advice::Set(VmaFlags::LOCKED))?;
     if flags.0 & ON_FAULT == 0 {
         // Areas without any right cannot be touched; Linux reports those pages as ENOMEM.
-        ctx.memory.fault_in(start..start + length, FaultKind::Read).await.map_err(|_| Errno::ENOMEM)?;
+        return provide(ctx, start..start + length, FaultKind::Read, 0, Some(Errno::ENOMEM));
     }
     Ok(0)
 }

@@ -59,6 +59,7 @@ mod unfinished;
 mod unknown;
 mod wait;
 pub(crate) mod watch;
+mod when;
 
 pub(crate) use argument::put;
 pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};

@@ -1,7 +1,7 @@
 //! `mq_open(2)`, `mq_unlink(2)`, `mq_timedsend(2)`, `mq_timedreceive(2)`, `mq_notify(2)`, `mq_getsetattr(2)`.
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use alloc::vec;
 
 use isopod_fs::Errno;
 use isopod_fs::file::{OpenFile, OpenFlags};
@@ -10,17 +10,16 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::{Fd, Flags, InBytes, Mode, OutBytes, UserPath};
 use super::file::open::install;
-use super::poll::optional;
 use super::timers::SigEvent;
-use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult, errno};
+use super::unfinished::Reply;
+use super::when::when;
+use crate::fail::{Attempt, Fail, Later, Restart, errno};
 use crate::ipc::mqueue::{self, Message, Notify, PRIORITIES, Queue};
 use crate::mm::UserPtr;
-use crate::poll::{NEVER, patience};
+use crate::poll::{FOREVER, NEVER, patience};
 use crate::process::{Ctx, Resource};
-use crate::sched;
 use crate::signal::Signal;
 use crate::time::Timespec;
-use crate::wait::interruptible;
 
 /// `struct mq_attr`
 #[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable)]
@@ -70,45 +69,28 @@ fn queue(ctx: &Ctx, fd: Fd) -> Result<(Arc<OpenFile>, Arc<Queue>), Errno> {
     Ok((file, queue))
 }
 
-/// Until when a call waits that was given `timeout`, a time of `CLOCK_REALTIME`.
-async fn deadline(ctx: &Ctx, timeout: UserPtr<Timespec>) -> Result<Option<u64>, Errno> {
-    let Some(time) = optional(ctx, timeout).await? else { return Ok(None) };
-    let left = time.to_ns()?.saturating_sub(clock::realtime_ns());
-    Ok(Some(clock::monotonic_ns().saturating_add(left)))
-}
-
-/// Tries until the queue is as the attempt needs it, at most until the deadline.
-async fn until<T: Send>(
-    ctx: &Ctx,
-    (file, queue): (&OpenFile, &Queue),
-    deadline: Option<u64>,
-    mut attempt: impl FnMut() -> isopod_fs::Result<T> + Send,
-) -> Result<T, Fail> {
-    match attempt().map_err(errno) {
-        Err(Errno::EAGAIN) if patience(file, false) != NEVER => {}
-        outcome => return Ok(outcome?),
-    }
-    let settled = queue.changed().until(|| match attempt().map_err(errno) {
-        Err(Errno::EAGAIN) => None,
-        outcome => Some(outcome),
+/// The wait of a call that was given `timeout`, a time of `CLOCK_REALTIME`, until the queue changes.
+fn change_of(queue: &Queue, timeout: Option<u64>) -> Later {
+    let deadline = timeout.map_or(FOREVER, |time| {
+        clock::monotonic_ns().saturating_add(time.saturating_sub(clock::realtime_ns()))
     });
-    match interruptible(&ctx.thread, sched::timeout_at(deadline.unwrap_or(u64::MAX), settled)).await {
-        Ok(Some(outcome)) => Ok(outcome?),
-        Ok(None) => Err(Errno::ETIMEDOUT.into()),
-        Err(Interrupted) => Err(Fail::Restart(Restart::UnlessHandled)),
+    Later {
+        late: Errno::ETIMEDOUT.into(),
+        interrupted: Restart::UnlessHandled.into(),
+        ..Later::new(Arc::clone(queue.changed()) as _, deadline)
     }
 }
 
 /// `mq_timedsend(2)`
-pub async fn mq_timedsend(
+pub fn mq_timedsend(
     ctx: &mut Ctx,
     fd: Fd,
     message: InBytes,
     size: usize,
     priority: u32,
     timeout: UserPtr<Timespec>,
-) -> SysResult {
-    let deadline = deadline(ctx, timeout).await?;
+) -> Attempt {
+    let timeout = timeout.get_optional()?.map(Timespec::to_ns).transpose()?;
     if priority >= PRIORITIES {
         return Err(Errno::EINVAL.into());
     }
@@ -119,26 +101,28 @@ pub async fn mq_timedsend(
     if size > queue.size_max {
         return Err(Errno::EMSGSIZE.into());
     }
-    let mut text = Vec::new();
-    text.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    text.resize(size, 0);
-    ctx.memory.read_bytes(message.0.address(), &mut text).await?;
+    let text = message.0.get_array(size)?;
     let mut message = Some(Message { priority, text });
     let (sender, pid) = (ctx.thread.identity(), ctx.thread.process().pid);
-    until(ctx, (&file, &queue), deadline, || queue.send(&sender, pid, &mut message)).await?;
-    Ok(0)
+    let patient = patience(&file, false) != NEVER;
+    when(ctx, change_of(&queue, timeout), move || {
+        match queue.send(&sender, pid, &mut message).map_err(errno) {
+            Err(Errno::EAGAIN) if patient => None,
+            outcome => Some(Ok(Reply::from(outcome.map(|()| 0).map_err(Fail::Errno)))),
+        }
+    })
 }
 
 /// `mq_timedreceive(2)`. A message that cannot be copied to the program is lost, as on Linux.
-pub async fn mq_timedreceive(
+pub fn mq_timedreceive(
     ctx: &mut Ctx,
     fd: Fd,
     buffer: OutBytes,
     size: usize,
     priority: UserPtr<u32>,
     timeout: UserPtr<Timespec>,
-) -> SysResult {
-    let deadline = deadline(ctx, timeout).await?;
+) -> Attempt {
+    let timeout = timeout.get_optional()?.map(Timespec::to_ns).transpose()?;
     let (file, queue) = queue(ctx, fd)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF.into());
@@ -146,15 +130,22 @@ pub async fn mq_timedreceive(
     if size < queue.size_max {
         return Err(Errno::EMSGSIZE.into());
     }
-    let message = {
-        let _waiting = queue.expect();
-        until(ctx, (&file, &queue), deadline, || queue.receive()).await?
-    };
-    if let Some(place) = priority.non_null() {
-        ctx.memory.write(place, &message.priority).await?;
-    }
-    ctx.memory.write_bytes(buffer.0.address(), &message.text).await?;
-    Ok(message.text.len())
+    let patient = patience(&file, false) != NEVER;
+    let mut waiting = Some(queue.expect());
+    when(ctx, change_of(&queue, timeout), move || {
+        let message = match queue.receive().map_err(errno) {
+            Err(Errno::EAGAIN) if patient => return None,
+            Err(errno) => return Some(Err(errno.into())),
+            Ok(message) => message,
+        };
+        drop(waiting.take());
+        let result = Ok(message.text.len());
+        let mut parts = vec![(buffer.0.address(), message.text)];
+        if let Some(place) = priority.non_null() {
+            parts.insert(0, (place.address(), message.priority.to_le_bytes().to_vec()));
+        }
+        Some(Ok(Reply { parts, result }))
+    })
 }
 
 /// `mq_notify(2)`

@@ -9,7 +9,7 @@ use zerocopy::{FromBytes, FromZeros, Immutable, IntoBytes};
 
 use super::argument::Flags;
 use super::process::named_thread;
-use crate::fail::{Attempt, SysResult};
+use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::scheduling::{BATCH, DEADLINE, FIFO, IDLE, OTHER, ROUND_ROBIN, Scheduling};
 use crate::process::{Ctx, Resource, Thread};
@@ -84,17 +84,12 @@ const ATTR_UTILIZATION: u64 = 0x60;
 const ATTR_ALL: u64 = 0x7f;
 
 /// `sched_setattr(2)`
-pub async fn sched_setattr(
-    ctx: &mut Ctx,
-    pid: u32,
-    attributes: UserPtr<Attributes>,
-    flags: Flags,
-) -> SysResult {
+pub fn sched_setattr(ctx: &mut Ctx, pid: u32, attributes: UserPtr<Attributes>, flags: Flags) -> Attempt {
     valid_pid(pid)?;
     if attributes.is_null() || flags.0 != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let wanted = read_attributes(ctx, attributes).await?;
+    let wanted = read_attributes(attributes)?;
     if (wanted.policy as i32) < 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -123,23 +118,24 @@ pub async fn sched_setattr(
 }
 
 /// The attributes in any version's size. `E2BIG`, and the size that is known, for one that says more.
-async fn read_attributes(ctx: &Ctx, from: UserPtr<Attributes>) -> Result<Attributes, Errno> {
+fn read_attributes(from: UserPtr<Attributes>) -> Attempt<Attributes> {
     let known = size_of::<Attributes>() as u32;
-    let size = match ctx.memory.read(from.cast::<u32>()).await? {
+    let size = match from.cast::<u32>().get()? {
         0 => FIRST_SIZE,
         size => size,
     };
+    let bytes = from.cast::<u8>();
     let outcome = if (FIRST_SIZE..=PAGE_SIZE as u32).contains(&size) {
-        ctx.memory.check_zero_tail(from.address(), known.min(size) as usize, size as usize).await
+        bytes.has_zero_tail(known.min(size) as usize, size as usize)
     } else {
-        Err(Errno::E2BIG)
+        Err(Errno::E2BIG.into())
     };
-    if outcome == Err(Errno::E2BIG) {
-        ctx.memory.write(from.cast::<u32>(), &known).await?;
+    if matches!(outcome, Err(Stop::Fail(_))) {
+        from.cast::<u32>().put(&known)?;
     }
     outcome?;
     let mut attributes = Attributes::new_zeroed();
-    ctx.memory.read_bytes(from.address(), &mut attributes.as_mut_bytes()[..size.min(known) as usize]).await?;
+    bytes.get_bytes(&mut attributes.as_mut_bytes()[..size.min(known) as usize])?;
     Ok(attributes)
 }
 

@@ -7,13 +7,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::SignalNumber;
 use super::unfinished::reply;
-use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Attempt, Fail, Rest, Restart, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Process, Thread};
-use crate::sched;
 use crate::signal::{self, Action, ActionFlags, Disposition, SigInfo, SigSet, Signal, StackDescription};
 use crate::time::Timespec;
-use crate::wait::interruptible;
+use crate::wait::{Until, Waited};
 
 /// Bytes of a signal set; every call that takes one checks it.
 const SET_SIZE: usize = 8;
@@ -141,60 +140,66 @@ pub fn rt_sigpending(ctx: &mut Ctx, set: UserPtr<u64>, size: usize) -> Attempt {
 }
 
 /// Waits until a signal arrives that is not blocked.
-async fn wait_for_signal(ctx: &Ctx) -> Fail {
-    // Only a signal ends this wait.
-    let Err(Interrupted) =
-        interruptible(&ctx.thread, core::future::pending::<core::convert::Infallible>()).await;
-    Fail::Restart(Restart::WithoutHandler)
+fn wait_for_signal(ctx: &Ctx) -> Stop {
+    let thread = Arc::clone(&ctx.thread);
+    Stop::Rest(Rest::new(async move {
+        // Only a signal ends this wait.
+        Until::new(&thread, u64::MAX, &mut |_| false).await;
+        Err(Restart::WithoutHandler.into())
+    }))
 }
 
 /// pause(2)
-pub async fn pause(ctx: &mut Ctx) -> SysResult {
-    Err(wait_for_signal(ctx).await)
+pub fn pause(ctx: &mut Ctx) -> Attempt {
+    Err(wait_for_signal(ctx))
 }
 
 /// `rt_sigsuspend(2)`
-pub async fn rt_sigsuspend(ctx: &mut Ctx, mask: UserPtr<u64>, size: usize) -> SysResult {
+pub fn rt_sigsuspend(ctx: &mut Ctx, mask: UserPtr<u64>, size: usize) -> Attempt {
     check_size(size)?;
-    let mask = SigSet::from_bits(ctx.memory.read(mask).await?);
-    ctx.replace_mask(mask);
-    Err(wait_for_signal(ctx).await)
+    ctx.replace_mask(SigSet::from_bits(mask.get()?));
+    Err(wait_for_signal(ctx))
 }
 
 /// `rt_sigtimedwait(2)`
-pub async fn rt_sigtimedwait(
+pub fn rt_sigtimedwait(
     ctx: &mut Ctx,
     set: UserPtr<u64>,
     info: UserPtr<SigInfo>,
     timeout: UserPtr<Timespec>,
     size: usize,
-) -> SysResult {
+) -> Attempt {
     check_size(size)?;
-    let wanted = SigSet::from_bits(ctx.memory.read(set).await?).difference(SigSet::UNSTOPPABLE);
-    let deadline = match timeout.non_null() {
-        Some(timeout) => ctx.memory.read(timeout).await?.deadline_from_now()?,
+    let wanted = SigSet::from_bits(set.get()?).difference(SigSet::UNSTOPPABLE);
+    let deadline = match timeout.get_optional()? {
+        Some(timeout) => timeout.deadline_from_now()?,
         None => u64::MAX,
     };
-    let thread = Arc::clone(&ctx.thread);
-    let take = || signal::take(&thread, wanted);
-    // The sender of a blocked signal wakes nobody unless the thread says that it waits for it.
-    thread.signals.lock().awaited = wanted;
-    let poll = core::future::poll_fn(|_| take().map_or(core::task::Poll::Pending, core::task::Poll::Ready));
-    let outcome = interruptible(&thread, sched::timeout_at(deadline, poll)).await;
-    // What came for the whole process and was not taken is for others again.
-    let awaited = core::mem::take(&mut thread.signals.lock().awaited);
-    signal::retarget(&thread, awaited);
-    match outcome {
-        Ok(Some((signal, found))) => {
-            if let Some(info) = info.non_null() {
-                ctx.memory.write(info, &found.shown()).await?;
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    Err(Stop::Rest(Rest::new(async move {
+        // The sender of a blocked signal wakes nobody unless the thread says that it waits for it.
+        thread.signals.lock().awaited = wanted;
+        let mut taken = None;
+        let waited = Until::new(&thread, deadline, &mut |_| {
+            taken = signal::take(&thread, wanted);
+            taken.is_some()
+        })
+        .await;
+        // What came for the whole process and was not taken is for others again.
+        let awaited = core::mem::take(&mut thread.signals.lock().awaited);
+        signal::retarget(&thread, awaited);
+        match taken {
+            Some((signal, found)) => {
+                if let Some(info) = info.non_null() {
+                    memory.write(info, &found.shown()).await?;
+                }
+                Ok(usize::from(signal.number()))
             }
-            Ok(usize::from(signal.number()))
+            None if waited == Waited::TimedOut => Err(Errno::EAGAIN.into()),
+            // Never made again (signal(7)).
+            None => Err(Errno::EINTR.into()),
         }
-        Ok(None) => Err(Errno::EAGAIN.into()),
-        // Never made again (signal(7)).
-        Err(Interrupted) => Err(Errno::EINTR.into()),
-    }
+    })))
 }
 
 /// sigaltstack(2)

@@ -1,17 +1,17 @@
 //! Clocks and sleeping.
 
+use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::clock;
 
 use super::argument::Flags;
-use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Attempt, Rest, Restart, Stop, SysResult};
 use crate::mm::UserPtr;
-use crate::process::{Ctx, Thread};
-use crate::sched;
+use crate::process::Ctx;
 use crate::time::{self, Clock, Timespec, Timeval};
-use crate::wait::interruptible;
+use crate::wait::{Until, Waited};
 
 /// The program's time zone, which the kernel only keeps: minutes west of Greenwich, then the kind of daylight saving time.
 static TIME_ZONE: AtomicU64 = AtomicU64::new(0);
@@ -97,18 +97,18 @@ pub fn time(_: &mut Ctx, to: UserPtr<i64>) -> Attempt {
 }
 
 /// nanosleep(2)
-pub async fn nanosleep(ctx: &mut Ctx, request: UserPtr<Timespec>, rest: UserPtr<Timespec>) -> SysResult {
-    sleep_for(ctx, &Clock::Monotonic, request, rest).await
+pub fn nanosleep(ctx: &mut Ctx, request: UserPtr<Timespec>, rest: UserPtr<Timespec>) -> Attempt {
+    sleep_for(ctx, Clock::Monotonic, request, rest)
 }
 
 /// `clock_nanosleep(2)`
-pub async fn clock_nanosleep(
+pub fn clock_nanosleep(
     ctx: &mut Ctx,
     id: i32,
     flags: Flags,
     request: UserPtr<Timespec>,
     rest: UserPtr<Timespec>,
-) -> SysResult {
+) -> Attempt {
     const ABSOLUTE: u32 = 1;
     const OWN_THREAD: i32 = 3;
     let clock = Clock::from_id(id, &ctx.thread)?;
@@ -122,44 +122,40 @@ pub async fn clock_nanosleep(
     if flags.0 & ABSOLUTE == 0 {
         // A duration does not change when the wall clock is set.
         let clock = if clock.is_wall() { Clock::Monotonic } else { clock };
-        return sleep_for(ctx, &clock, request, rest).await;
+        return sleep_for(ctx, clock, request, rest);
     }
-    let until = ctx.memory.read(request).await?.to_ns()?;
-    let slept = sleep_until(&ctx.thread, &clock, until).await;
-    slept.map_err(|Interrupted| Fail::Restart(Restart::WithoutHandler))?;
-    Ok(0)
+    let until = request.get()?.to_ns()?;
+    Err(sleep(ctx, clock, until, None))
 }
 
 /// Sleeps for a duration. What is left when a signal comes is told; a call made again sleeps only until then.
-async fn sleep_for(
-    ctx: &mut Ctx,
-    clock: &Clock,
-    request: UserPtr<Timespec>,
-    rest: UserPtr<Timespec>,
-) -> SysResult {
-    let duration = ctx.memory.read(request).await?.to_ns()?;
+fn sleep_for(ctx: &mut Ctx, clock: Clock, request: UserPtr<Timespec>, rest: UserPtr<Timespec>) -> Attempt {
+    let duration = request.get()?.to_ns()?;
     let until = ctx.resume_until.take().unwrap_or_else(|| clock.now().saturating_add(duration));
-    if sleep_until(&ctx.thread, clock, until).await.is_ok() {
-        return Ok(0);
-    }
-    if let Some(rest) = rest.non_null() {
-        let left = until.saturating_sub(clock.now());
-        ctx.memory.write(rest, &Timespec::from_ns(left)).await?;
-    }
-    Err(Fail::Restart(Restart::Until(until)))
+    Err(sleep(ctx, clock, until, Some(rest)))
 }
 
-/// Sleeps until `clock` shows `time`, even if it is set meanwhile.
-async fn sleep_until(thread: &Thread, clock: &Clock, time: u64) -> Result<(), Interrupted> {
-    while clock.now() < time {
-        let earliest = clock.earliest(time);
-        if clock.is_wall() {
-            let seen = time::steps();
-            let step = time::stepped().until(|| (time::steps() != seen).then_some(()));
-            interruptible(thread, sched::timeout_at(earliest, step)).await?;
-        } else {
-            interruptible(thread, sched::sleep_until(earliest)).await?;
+/// Sleeps until `clock` shows `until`, even if it is set meanwhile. `rest` is where the program is told what is left, if it sleeps for a duration.
+fn sleep(ctx: &Ctx, clock: Clock, until: u64, rest: Option<UserPtr<Timespec>>) -> Stop {
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    Stop::Rest(Rest::new(async move {
+        while clock.now() < until {
+            let (seen, mut listener) = (time::steps(), None);
+            let waited = Until::new(&thread, clock.earliest(until), &mut |context| {
+                listener = clock.is_wall().then(|| time::stepped().listen(context.waker()));
+                listener.is_some() && time::steps() != seen
+            })
+            .await;
+            if waited != Waited::Interrupted {
+                continue;
+            }
+            let Some(rest) = rest else { return Err(Restart::WithoutHandler.into()) };
+            if let Some(rest) = rest.non_null() {
+                let left = until.saturating_sub(clock.now());
+                memory.write(rest, &Timespec::from_ns(left)).await?;
+            }
+            return Err(Restart::Until(until).into());
         }
-    }
-    Ok(())
+        Ok(0)
+    }))
 }

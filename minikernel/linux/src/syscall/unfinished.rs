@@ -14,7 +14,7 @@ use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::uaccess;
 
 use crate::fail::{Attempt, Later, Stop, SysResult};
-use crate::mm::UserPtr;
+use crate::mm::{AddressSpace, UserPtr};
 use crate::poll::patience;
 use crate::process::Ctx;
 use crate::socket::{Address, Incoming};
@@ -33,11 +33,26 @@ pub enum Unfinished {
 #[derive(Debug)]
 pub struct Reply {
     /// Which bytes go where.
-    parts: Vec<(usize, Vec<u8>)>,
-    result: SysResult,
+    pub parts: Vec<(usize, Vec<u8>)>,
+    /// What the call returns then.
+    pub result: SysResult,
+}
+
+impl From<SysResult> for Reply {
+    fn from(result: SysResult) -> Self {
+        Self { parts: Vec::new(), result }
+    }
 }
 
 impl Reply {
+    /// Tells it, from a future.
+    pub async fn deliver(&self, memory: &AddressSpace) -> SysResult {
+        for (place, bytes) in &self.parts {
+            memory.write_bytes(*place, bytes).await?;
+        }
+        self.result
+    }
+
     fn new(result: SysResult, parts: &[(usize, &[u8])]) -> Result<Self, TryReserveError> {
         let mut kept = Vec::new();
         kept.try_reserve_exact(parts.len())?;
@@ -72,6 +87,15 @@ pub fn reply(ctx: &mut Ctx, result: SysResult, parts: &[(usize, &[u8])]) -> Atte
         }
     }
     Ok(result?)
+}
+
+/// As [`reply`], for what is kept already; null is a place as any other.
+pub fn tell(ctx: &mut Ctx, reply: Reply) -> Attempt {
+    let outcome = reply.write();
+    if matches!(outcome, Err(Stop::Fault(_))) {
+        ctx.unfinished = Some(Unfinished::Reply(Box::new(reply)));
+    }
+    outcome
 }
 
 /// Goes on with what a call that is done has to tell, if there is such a one.

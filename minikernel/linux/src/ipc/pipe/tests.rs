@@ -149,14 +149,15 @@ fn open(name: &[u8], flags: OpenFlags) -> core::result::Result<Arc<OpenFile>, Er
 
 #[test]
 fn the_ends_of_a_fifo_wait_for_each_other() {
-    let thread = testing::thread();
     let reader = open(b"meet", OpenFlags::empty()).unwrap();
-    let mut opening = Task::new(poll::finish_open(&thread, &reader));
+    let queue = poll::opens_later(&reader).unwrap().unwrap();
+    let met = || poll::opens_later(&reader).unwrap().is_none().then_some(());
+    let mut opening = Task::new(queue.until(met));
     assert_eq!(opening.poll(), Poll::Pending);
     // Even a writer that leaves at once is met.
     drop(open(b"meet", OpenFlags::WRONLY).unwrap());
     assert!(opening.wakes() > 0);
-    assert_eq!(opening.poll(), Poll::Ready(Ok(())));
+    assert_eq!(opening.poll(), Poll::Ready(()));
     assert_eq!(reader.ready(), Ready::HANG_UP);
 }
 

@@ -13,11 +13,9 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::registry::OBJECTS_MAX;
 use super::{Object, Registry, now};
-use crate::fail::Interrupted;
 use crate::process::{Identity, Thread};
-use crate::sched;
 use crate::tunable::Tunable;
-use crate::wait::{Handover, interruptible};
+use crate::wait::{Handover, Until, Waited};
 
 /// The highest value of a semaphore (`SEMVMX`), and what can be undone of it (`SEMAEM`).
 pub const VALUE_MAX: i32 = 32_767;
@@ -120,24 +118,49 @@ pub fn total() -> Result<usize, Errno> {
     Ok(SETS.all()?.iter().map(|object| object.lock().body.semaphores.len()).sum())
 }
 
-/// semtimedop(2): does the operations, or waits for that until `deadline`. `EAGAIN` once it has passed.
-pub async fn operate(
-    thread: &Thread,
-    id: i32,
-    operations: Vec<Operation>,
-    deadline: u64,
-) -> Result<(), Errno> {
+/// semtimedop(2): does the operations, or begins to wait for that.
+pub fn operate(thread: &Thread, id: i32, operations: Vec<Operation>) -> Result<Option<Waiting>, Errno> {
     let object = SETS.get(id)?;
-    let Some(waiter) = begin(thread, &object, operations)? else { return Ok(()) };
-    let outcome = interruptible(thread, sched::timeout_at(deadline, waiter.outcome.given())).await;
-    let late = match outcome {
-        Ok(Some(outcome)) => return outcome,
-        Ok(None) => Errno::EAGAIN,
-        Err(Interrupted) => Errno::EINTR,
-    };
-    object.lock().body.queue.retain(|other| !Arc::ptr_eq(other, &waiter));
-    // What was done meanwhile stays done.
-    waiter.outcome.take().unwrap_or(Err(late))
+    let waiter = begin(thread, &object, operations)?;
+    Ok(waiter.map(|waiter| Waiting { object, waiter }))
+}
+
+/// The wait of somebody whose operations cannot be done yet.
+#[derive(Debug)]
+pub struct Waiting {
+    object: Arc<Object<Set>>,
+    waiter: Arc<Waiter>,
+}
+
+impl Waiting {
+    /// Waits until `deadline`. `EAGAIN` once it has passed.
+    pub async fn end(self, thread: Arc<Thread>, deadline: u64) -> Result<(), Errno> {
+        let given = &self.waiter.outcome;
+        let mut outcome = None;
+        let waited = Until::new(&thread, deadline, &mut |context| {
+            outcome = given.poll(context);
+            outcome.is_some()
+        })
+        .await;
+        let late = match waited {
+            Waited::TimedOut => Errno::EAGAIN,
+            Waited::Interrupted | Waited::Woken => Errno::EINTR,
+        };
+        // What was done meanwhile stays done.
+        outcome.or_else(|| self.give_up()).unwrap_or(Err(late))
+    }
+
+    fn give_up(&self) -> Option<Result<(), Errno>> {
+        self.object.lock().body.queue.retain(|other| !Arc::ptr_eq(other, &self.waiter));
+        self.waiter.outcome.take()
+    }
+}
+
+impl Drop for Waiting {
+    /// Nobody does operations for one who has gone.
+    fn drop(&mut self) {
+        self.give_up();
+    }
 }
 
 /// Does the operations, or puts their maker into the queue.
@@ -355,10 +378,15 @@ mod tests {
     }
 
     fn now_done(thread: &Thread, id: i32, operations: &[Operation]) -> Result<(), Errno> {
-        match Task::new(operate(thread, id, operations.to_vec(), u64::MAX)).poll() {
-            Poll::Ready(outcome) => outcome,
-            Poll::Pending => Err(Errno::EAGAIN),
+        match operate(thread, id, operations.to_vec())? {
+            None => Ok(()),
+            Some(_) => Err(Errno::EAGAIN),
         }
+    }
+
+    fn waiting(thread: &Arc<Thread>, id: i32, change: i16) -> Task<'static, Result<(), Errno>> {
+        let begun = operate(thread, id, alloc::vec![operation(0, change, 0)]).unwrap();
+        Task::new(begun.unwrap().end(Arc::clone(thread), u64::MAX))
     }
 
     #[test]
@@ -377,7 +405,7 @@ mod tests {
     #[test]
     fn waits_end_in_the_order_in_which_they_can() {
         let (thread, id) = (testing::thread(), set(1));
-        let wait = |change| Task::new(operate(&thread, id, alloc::vec![operation(0, change, 0)], u64::MAX));
+        let wait = |change| waiting(&thread, id, change);
         let (mut two, mut one, mut other) = (wait(-2), wait(-1), wait(-1));
         assert!([&mut two, &mut one, &mut other].into_iter().all(|task| task.poll().is_pending()));
         assert_eq!(SETS.get(id).unwrap().lock().body.waiting(0, false), 3);
@@ -393,7 +421,7 @@ mod tests {
     fn the_end_of_a_process_undoes_and_wakes() {
         let (first, second, id) = (testing::thread(), testing::thread(), set(1));
         now_done(&first, id, &[operation(0, 3, UNDO)]).unwrap();
-        let mut zero = Task::new(operate(&second, id, alloc::vec![operation(0, 0, 0)], u64::MAX));
+        let mut zero = waiting(&second, id, 0);
         assert!(zero.poll().is_pending());
         undo_all(first.process().pid);
         assert_eq!((values(id), zero.poll()), (alloc::vec![0], Poll::Ready(Ok(()))));

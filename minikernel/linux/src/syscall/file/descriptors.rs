@@ -12,7 +12,6 @@ use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::syscall::argument::{Fd, Flags};
-use crate::wait::retry;
 
 /// close(2)
 pub fn close(ctx: &mut Ctx, fd: Fd) -> SysResult {
@@ -82,7 +81,7 @@ fn replace(ctx: &Ctx, old: Fd, new: Fd, close_on_exec: bool) -> SysResult {
 }
 
 /// fcntl(2); its lock commands are in [`locks`](super::locks).
-pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysResult {
+pub fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> Attempt {
     const DUPFD: i32 = 0;
     const GETFD: i32 = 1;
     const SETFD: i32 = 2;
@@ -121,33 +120,33 @@ pub async fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> SysRes
         SETFL => {
             let credentials = ctx.thread.identity().for_files();
             let flags = OpenFlags::from_bits_truncate(argument as u32);
-            retry(|| file.set_flags(flags, &credentials)).await?;
+            file.set_flags(flags, &credentials)?;
             Ok(0)
         }
         // Nobody is told by signals, which is what owner 0 means.
         GETOWN | GETSIG => Ok(0),
         SETOWN | SETSIG if argument == 0 => Ok(0),
-        ADD_SEALS | GET_SEALS => seal(&file, command == ADD_SEALS, argument).await,
+        ADD_SEALS | GET_SEALS => seal(&file, command == ADD_SEALS, argument),
         GETPIPE_SZ => Ok(Pipe::of(&file).ok_or(Errno::EBADF)?.capacity()),
         SETPIPE_SZ => {
             let pipe = Pipe::of(&file).ok_or(Errno::EBADF)?;
             let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
-            Ok(retry(|| pipe.set_capacity(argument as u32, privileged)).await?)
+            Ok(pipe.set_capacity(argument as u32, privileged)?)
         }
-        _ => super::locks::fcntl(ctx, fd, &file, command, argument).await,
+        _ => super::locks::fcntl(ctx, fd, &file, command, argument),
     }
 }
 
 /// `F_ADD_SEALS` and `F_GET_SEALS`. EPERM to who cannot write.
-async fn seal(file: &OpenFile, add: bool, argument: u64) -> SysResult {
+fn seal(file: &OpenFile, add: bool, argument: u64) -> Attempt {
     if !add {
-        return Ok(retry(|| file.inode().seals()).await?.bits() as usize);
+        return Ok(file.inode().seals()?.bits() as usize);
     }
     if !file.flags().writable() {
         return Err(Errno::EPERM.into());
     }
     let seals = u32::try_from(argument).ok().and_then(Seals::from_bits).ok_or(Errno::EINVAL)?;
-    retry(|| file.inode().add_seals(seals)).await?;
+    file.inode().add_seals(seals)?;
     Ok(0)
 }
 

@@ -1,16 +1,17 @@
 //! Directories: chdir(2), getcwd(2), getdents64(2), chroot(2).
 
+use alloc::vec;
 use alloc::vec::Vec;
 
 use isopod_fs::vfs::{Path, Resolve};
 use isopod_fs::{Capabilities, DirEntry, Errno};
 
 use super::with;
-use crate::fail::{Attempt, SysResult};
+use crate::fail::Attempt;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, OutBytes, UserPath};
 use crate::syscall::path;
-use crate::wait::retry;
+use crate::syscall::unfinished::{Reply, tell};
 
 /// The directory that `name` names, which the caller may enter.
 fn directory(ctx: &Ctx, name: UserPath) -> Attempt<Path> {
@@ -96,36 +97,33 @@ fn push_entry(entries: &mut Vec<u8>, room: usize, layout: Layout, entry: &DirEnt
 }
 
 /// getdents64(2)
-pub async fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
-    read_entries(ctx, fd, buffer, size, Layout::WithType).await
+pub fn getdents64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> Attempt {
+    read_entries(ctx, fd, buffer, size, Layout::WithType)
 }
 
 /// getdents(2)
-pub async fn getdents(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> SysResult {
-    read_entries(ctx, fd, buffer, size, Layout::TypeLast).await
+pub fn getdents(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32) -> Attempt {
+    read_entries(ctx, fd, buffer, size, Layout::TypeLast)
 }
 
-async fn read_entries(ctx: &Ctx, fd: Fd, buffer: OutBytes, size: u32, layout: Layout) -> SysResult {
+fn read_entries(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, size: u32, layout: Layout) -> Attempt {
     let file = ctx.thread.files().get(fd.0)?;
     let room = (size as usize).min(BATCH);
     let mut entries = Vec::new();
     entries.try_reserve(room).map_err(|_| Errno::ENOMEM)?;
     let mut refused = false;
-    retry(|| {
-        entries.clear();
-        file.read_dir(&mut |entry| {
-            let fits = push_entry(&mut entries, room, layout, entry);
-            refused |= !fits;
-            fits
-        })
-    })
-    .await?;
+    file.read_dir(&mut |entry| {
+        let fits = push_entry(&mut entries, room, layout, entry);
+        refused |= !fits;
+        fits
+    })?;
     if entries.is_empty() && refused {
         // Not even one entry fits.
         return Err(Errno::EINVAL.into());
     }
-    ctx.memory.write_bytes(buffer.0.address(), &entries).await?;
-    Ok(entries.len())
+    // The next call goes on behind them.
+    let result = Ok(entries.len());
+    tell(ctx, Reply { parts: vec![(buffer.0.address(), entries)], result })
 }
 
 #[cfg(test)]

@@ -6,14 +6,15 @@ use isopod_fs::file::{Conflict, LockKind, LockOwner, LockRange, LockWait, OpenFi
 use isopod_fs::{Errno, Error};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
-use crate::fail::{SysResult, errno};
+use crate::fail::{Attempt, Fail, Later, errno};
 use crate::mm::UserPtr;
+use crate::poll::FOREVER;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, Flags};
-use crate::wait::interruptible;
+use crate::syscall::when::when;
 
 /// The lock commands of fcntl(2); EINVAL for any other.
-pub(super) async fn fcntl(ctx: &Ctx, fd: Fd, file: &Arc<OpenFile>, command: i32, argument: u64) -> SysResult {
+pub(super) fn fcntl(ctx: &mut Ctx, fd: Fd, file: &Arc<OpenFile>, command: i32, argument: u64) -> Attempt {
     const GETLK: i32 = 5;
     const SETLK: i32 = 6;
     const SETLKW: i32 = 7;
@@ -23,27 +24,18 @@ pub(super) async fn fcntl(ctx: &Ctx, fd: Fd, file: &Arc<OpenFile>, command: i32,
     let lock = UserPtr::<Flock>::new(argument as usize);
     let process = LockOwner::process(ctx.thread.process().pid);
     match command {
-        GETLK => get_lock(ctx, file, process, lock).await,
-        SETLK | SETLKW => {
-            let outcome = set_lock(ctx, file, process, lock, command == SETLKW).await?;
-            // Another thread may have closed the descriptor, and with it all locks, just before: nothing would ever end this one
-            // (`fcntl_setlk`).
-            if !ctx.thread.file(fd.0).is_ok_and(|now| Arc::ptr_eq(&now, file)) {
-                file.inode().state().locks.release(process);
-                return Err(Errno::EBADF.into());
-            }
-            Ok(outcome)
-        }
-        OFD_GETLK => get_lock(ctx, file, description(ctx, file, lock).await?, lock).await,
+        GETLK => get_lock(file, process, lock),
+        SETLK | SETLKW => set_lock(ctx, file, process, lock, command == SETLKW, Some(fd)),
+        OFD_GETLK => get_lock(file, description(file, lock)?, lock),
         OFD_SETLK | OFD_SETLKW => {
-            set_lock(ctx, file, description(ctx, file, lock).await?, lock, command == OFD_SETLKW).await
+            set_lock(ctx, file, description(file, lock)?, lock, command == OFD_SETLKW, None)
         }
         _ => Err(Errno::EINVAL.into()),
     }
 }
 
 /// flock(2)
-pub async fn flock(ctx: &mut Ctx, fd: Fd, operation: Flags) -> SysResult {
+pub fn flock(ctx: &mut Ctx, fd: Fd, operation: Flags) -> Attempt {
     const SHARED: u32 = 1;
     const EXCLUSIVE: u32 = 2;
     const NONBLOCK: u32 = 4;
@@ -56,8 +48,11 @@ pub async fn flock(ctx: &mut Ctx, fd: Fd, operation: Flags) -> SysResult {
         UNLOCK => None,
         _ => return Err(Errno::EINVAL.into()),
     };
-    let (owner, locks) = (file.lock_owner(), &file.inode().state().locks);
-    lock_when_free(ctx, &file, operation.0 & NONBLOCK == 0, || locks.flock(owner, kind)).await
+    let patient = operation.0 & NONBLOCK == 0;
+    when(ctx, release_of(&file), move || {
+        let locked = file.inode().state().locks.flock(file.lock_owner(), kind);
+        settled(locked, patient).map(|outcome| outcome.map(|()| Ok(0).into()))
+    })
 }
 
 /// `struct flock`
@@ -115,30 +110,32 @@ impl Flock {
 }
 
 /// The description as the owner of a lock; EINVAL unless `l_pid` is 0.
-async fn description(ctx: &Ctx, file: &Arc<OpenFile>, lock: UserPtr<Flock>) -> Result<LockOwner, Errno> {
-    if ctx.memory.read(lock).await?.pid == 0 { Ok(file.lock_owner()) } else { Err(Errno::EINVAL) }
+fn description(file: &Arc<OpenFile>, lock: UserPtr<Flock>) -> Attempt<LockOwner> {
+    if lock.get()?.pid == 0 { Ok(file.lock_owner()) } else { Err(Errno::EINVAL.into()) }
 }
 
-async fn get_lock(ctx: &Ctx, file: &OpenFile, owner: LockOwner, lock: UserPtr<Flock>) -> SysResult {
-    let mut wanted = ctx.memory.read(lock).await?;
+fn get_lock(file: &OpenFile, owner: LockOwner, lock: UserPtr<Flock>) -> Attempt {
+    let mut wanted = lock.get()?;
     let (kind, range) = wanted.decode(file)?;
     let kind = kind.ok_or(Errno::EINVAL)?;
     match file.inode().state().locks.conflict(owner, kind, range) {
         Some(conflict) => wanted = Flock::show(&conflict),
         None => wanted.kind = F_UNLCK,
     }
-    ctx.memory.write(lock, &wanted).await?;
+    lock.put(&wanted)?;
     Ok(0)
 }
 
-async fn set_lock(
-    ctx: &Ctx,
-    file: &OpenFile,
+/// Locks, or releases what is locked; a process's lock needs its descriptor.
+fn set_lock(
+    ctx: &mut Ctx,
+    file: &Arc<OpenFile>,
     owner: LockOwner,
     lock: UserPtr<Flock>,
     wait: bool,
-) -> SysResult {
-    let (kind, range) = ctx.memory.read(lock).await?.decode(file)?;
+    fd: Option<Fd>,
+) -> Attempt {
+    let (kind, range) = lock.get()?.decode(file)?;
     let flags = file.flags();
     let allowed = match kind {
         Some(LockKind::Read) => flags.readable(),
@@ -148,39 +145,39 @@ async fn set_lock(
     if !allowed {
         return Err(Errno::EBADF.into());
     }
-    let locks = &file.inode().state().locks;
+    let (thread, file) = (Arc::clone(&ctx.thread), Arc::clone(file));
     let waiting = LockWait::new();
-    let lock = || match (locks.set(owner, kind, range), kind, owner.process_id()) {
-        // Who waits for whom is known of processes only; a description has nobody who could wait.
-        (Err(Error::Errno(Errno::EAGAIN)), Some(kind), Some(_)) if wait => {
-            if let Some(conflict) = locks.conflict(owner, kind, range) {
-                waiting.wait_for(owner, conflict.owner)?;
-            }
-            Err(Errno::EAGAIN.into())
+    when(ctx, release_of(&file), move || {
+        let locks = &file.inode().state().locks;
+        let locked = match (locks.set(owner, kind, range), kind, owner.process_id()) {
+            // Who waits for whom is known of processes only; a description has nobody who could wait.
+            (Err(Error::Errno(Errno::EAGAIN)), Some(kind), Some(_)) if wait => locks
+                .conflict(owner, kind, range)
+                .map_or(Ok(()), |conflict| waiting.wait_for(owner, conflict.owner))
+                .and(Err(Errno::EAGAIN.into())),
+            (outcome, ..) => outcome,
+        };
+        let outcome = settled(locked, wait)?;
+        // Another thread may have closed the descriptor, and with it all locks, just before: nothing would ever end this one
+        // (`fcntl_setlk`).
+        let is_open = |fd: Fd| thread.file(fd.0).is_ok_and(|now| Arc::ptr_eq(&now, &file));
+        if outcome.is_ok() && !fd.is_none_or(is_open) {
+            locks.release(owner);
+            return Some(Err(Errno::EBADF.into()));
         }
-        (outcome, ..) => outcome,
-    };
-    lock_when_free(ctx, file, wait, lock).await
+        Some(outcome.map(|()| Ok(0).into()))
+    })
 }
 
-/// Does `lock`, and while another lock stands in the way again at each release, if `wait`.
-async fn lock_when_free(
-    ctx: &Ctx,
-    file: &OpenFile,
-    wait: bool,
-    mut lock: impl FnMut() -> isopod_fs::Result<()>,
-) -> SysResult {
-    let outcome = match lock() {
-        Err(Error::Errno(Errno::EAGAIN)) if wait => {
-            let released = file.inode().state().locks.released();
-            let locked = released.until(|| match lock() {
-                Err(Error::Errno(Errno::EAGAIN)) => None,
-                outcome => Some(outcome),
-            });
-            interruptible(&ctx.thread, locked).await?
-        }
-        outcome => outcome,
-    };
-    outcome.map_err(errno)?;
-    Ok(0)
+/// What came of a lock: nothing yet if another stands in the way of one who waits.
+fn settled(locked: isopod_fs::Result<()>, wait: bool) -> Option<Result<(), Fail>> {
+    match locked {
+        Err(Error::Errno(Errno::EAGAIN)) if wait => None,
+        outcome => Some(outcome.map_err(|error| Fail::from(errno(error)))),
+    }
+}
+
+/// A wait for a lock of `file` to be released.
+fn release_of(file: &OpenFile) -> Later {
+    Later::new(file.inode().state().locks.released(), FOREVER)
 }

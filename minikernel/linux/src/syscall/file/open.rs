@@ -8,29 +8,29 @@ use isopod_fs::vfs::{OpenHow, Resolve};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::with;
-use crate::fail::SysResult;
+use crate::fail::{Attempt, Later, SysResult};
 use crate::mm::UserPtr;
-use crate::poll;
-use crate::process::{Ctx, Resource};
+use crate::poll::{self, FOREVER};
+use crate::process::{Ctx, Resource, Thread};
 use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
 use crate::syscall::path;
-use crate::wait::again;
+use crate::syscall::when::when;
 
 /// open(2)
-pub async fn open(ctx: &mut Ctx, name: UserPath, flags: Flags, mode: Mode) -> SysResult {
-    openat(ctx, Fd::WORKING_DIR, name, flags, mode).await
+pub fn open(ctx: &mut Ctx, name: UserPath, flags: Flags, mode: Mode) -> Attempt {
+    openat(ctx, Fd::WORKING_DIR, name, flags, mode)
 }
 
 /// creat(2)
-pub async fn creat(ctx: &mut Ctx, name: UserPath, mode: Mode) -> SysResult {
+pub fn creat(ctx: &mut Ctx, name: UserPath, mode: Mode) -> Attempt {
     let flags = OpenFlags::CREAT | OpenFlags::WRONLY | OpenFlags::TRUNC;
-    openat(ctx, Fd::WORKING_DIR, name, Flags(flags.bits()), mode).await
+    openat(ctx, Fd::WORKING_DIR, name, Flags(flags.bits()), mode)
 }
 
 /// openat(2). Unknown flags are ignored.
-pub async fn openat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, flags: Flags, mode: Mode) -> SysResult {
+pub fn openat(ctx: &mut Ctx, dirfd: Fd, name: UserPath, flags: Flags, mode: Mode) -> Attempt {
     let how = OpenHow::new(OpenFlags::from_bits_truncate(flags.0), mode.0 as u16 & 0o7777);
-    open_with(ctx, dirfd, name, &how).await
+    open_with(ctx, dirfd, name, &how)
 }
 
 /// `struct open_how`
@@ -43,13 +43,7 @@ pub struct UserOpenHow {
 }
 
 /// openat2(2). Unknown flags are errors.
-pub async fn openat2(
-    ctx: &mut Ctx,
-    dirfd: Fd,
-    name: UserPath,
-    how: UserPtr<UserOpenHow>,
-    size: usize,
-) -> SysResult {
+pub fn openat2(ctx: &mut Ctx, dirfd: Fd, name: UserPath, how: UserPtr<UserOpenHow>, size: usize) -> Attempt {
     const NO_XDEV: u64 = 1;
     const NO_MAGICLINKS: u64 = 2;
     const NO_SYMLINKS: u64 = 4;
@@ -60,8 +54,8 @@ pub async fn openat2(
     if size < size_of::<UserOpenHow>() {
         return Err(Errno::EINVAL.into());
     }
-    ctx.memory.check_zero_tail(how.address(), size_of::<UserOpenHow>(), size).await?;
-    let user = ctx.memory.read(how).await?;
+    how.cast::<u8>().has_zero_tail(size_of::<UserOpenHow>(), size)?;
+    let user = how.get()?;
     let flags = u32::try_from(user.flags).ok().and_then(OpenFlags::from_bits).ok_or(Errno::EINVAL)?;
     let creates = flags.intersects(OpenFlags::CREAT | OpenFlags::TMPFILE);
     let known = NO_XDEV | NO_MAGICLINKS | NO_SYMLINKS | BENEATH | IN_ROOT | CACHED;
@@ -85,22 +79,34 @@ pub async fn openat2(
     ] {
         request.resolve.set(meaning, user.resolve & bit != 0);
     }
-    open_with(ctx, dirfd, name, &request).await
+    open_with(ctx, dirfd, name, &request)
 }
 
-async fn open_with(ctx: &Ctx, dirfd: Fd, name: UserPath, how: &OpenHow) -> SysResult {
-    let open = || {
-        let name = path::read(name)?;
-        let start = path::at_name(ctx, dirfd, &name)?;
-        Ok(with(ctx, |view| view.open(&start, &name, how))?)
-    };
-    let file = again(&ctx.memory, open).await?;
-    poll::finish_open(&ctx.thread, &file).await?;
-    install(ctx, file, how.flags.contains(OpenFlags::CLOEXEC))
+fn open_with(ctx: &mut Ctx, dirfd: Fd, name: UserPath, how: &OpenHow) -> Attempt {
+    let name = path::read(name)?;
+    let start = path::at_name(ctx, dirfd, &name)?;
+    let file = with(ctx, |view| view.open(&start, &name, how))?;
+    let close_on_exec = how.flags.contains(OpenFlags::CLOEXEC);
+    match poll::opens_later(&file)? {
+        None => Ok(install(ctx, file, close_on_exec)?),
+        // open(2) waits for something, such as the other end of a FIFO.
+        Some(queue) => {
+            let thread = Arc::clone(&ctx.thread);
+            when(ctx, Later::new(queue, FOREVER), move || match poll::opens_later(&file) {
+                Ok(Some(_)) => None,
+                Ok(None) => Some(Ok(install_for(&thread, Arc::clone(&file), close_on_exec).into())),
+                Err(errno) => Some(Err(errno.into())),
+            })
+        }
+    }
 }
 
 /// Gives an open file the lowest free descriptor.
 pub fn install(ctx: &Ctx, file: Arc<OpenFile>, close_on_exec: bool) -> SysResult {
-    let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
-    Ok(ctx.thread.files().insert(file, close_on_exec, 0, limit)? as usize)
+    install_for(&ctx.thread, file, close_on_exec)
+}
+
+fn install_for(thread: &Thread, file: Arc<OpenFile>, close_on_exec: bool) -> SysResult {
+    let limit = thread.process().limits.lock().get(Resource::OpenFiles).soft;
+    Ok(thread.files().insert(file, close_on_exec, 0, limit)? as usize)
 }

@@ -1,21 +1,24 @@
 //! msgget(2), msgsnd(2), msgrcv(2), msgctl(2).
 
-use alloc::vec::Vec;
+use alloc::sync::Arc;
+use alloc::vec;
 
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::sync::wait::WaitQueue;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{By, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, object};
-use crate::fail::{Attempt, Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Attempt, Fail, Later, Restart, SysResult};
 use crate::ipc::sysv::messages::{
     Message, QUEUE_MAX, QUEUES, QUEUES_MAX, SIZE_MAX, Wanted, get, receive, remove, send,
 };
 use crate::ipc::sysv::{UserPermission, now};
 use crate::mm::UserPtr;
-use crate::process::{Ctx, Thread};
+use crate::poll::FOREVER;
+use crate::process::Ctx;
 use crate::syscall::argument::{Flags, InBytes, OutBytes};
-use crate::wait::interruptible;
+use crate::syscall::unfinished::Reply;
+use crate::syscall::when::when;
 
 /// `IPC_NOWAIT`
 const NO_WAIT: u32 = 0o4000;
@@ -25,50 +28,30 @@ pub fn msgget(ctx: &mut Ctx, key: i32, flags: Flags) -> SysResult {
     Ok(get(&ctx.thread.identity(), key, flags.0)? as usize)
 }
 
-/// Tries until the outcome is not `later`, after each change that `queue` tells of.
-async fn until<T>(
-    thread: &Thread,
-    queue: &WaitQueue,
-    (later, patient): (Errno, bool),
-    mut attempt: impl FnMut() -> Result<T, Errno>,
-) -> Result<T, Fail> {
-    let mut settled = || match attempt() {
-        Err(errno) if errno == later && patient => None,
-        outcome => Some(outcome),
-    };
-    match interruptible(thread, queue.until(&mut settled)).await {
-        Ok(outcome) => Ok(outcome?),
-        Err(Interrupted) => Err(Fail::Restart(Restart::WithoutHandler)),
-    }
+/// A wait for a change of a queue.
+fn change_of(queue: Arc<WaitQueue>) -> Later {
+    Later { interrupted: Fail::Restart(Restart::WithoutHandler), ..Later::new(queue, FOREVER) }
 }
 
 /// msgsnd(2)
-pub async fn msgsnd(ctx: &mut Ctx, id: i32, message: InBytes, size: usize, flags: Flags) -> SysResult {
-    let kind = ctx.memory.read(message.0.cast::<i64>()).await?;
+pub fn msgsnd(ctx: &mut Ctx, id: i32, message: InBytes, size: usize, flags: Flags) -> Attempt {
+    let kind = message.0.cast::<i64>().get()?;
     if size as u64 > SIZE_MAX.get() || id < 0 || kind < 1 {
         return Err(Errno::EINVAL.into());
     }
-    let mut text = Vec::new();
-    text.try_reserve_exact(size).map_err(|_| Errno::ENOMEM)?;
-    text.resize(size, 0);
-    ctx.memory.read_bytes(message.0.address().wrapping_add(size_of::<i64>()), &mut text).await?;
+    let text = UserPtr::<u8>::new(message.0.address().wrapping_add(size_of::<i64>())).get_array(size)?;
     let object = QUEUES.get(id)?;
     let (_, writable) = object.get()?.body.waits();
     let mut message = Some(Message { kind, text });
-    let patience = (Errno::EAGAIN, flags.0 & NO_WAIT == 0);
-    until(&ctx.thread, &writable, patience, || send(&ctx.thread, &object, &mut message)).await?;
-    Ok(0)
+    let (thread, patient) = (Arc::clone(&ctx.thread), flags.0 & NO_WAIT == 0);
+    when(ctx, change_of(writable), move || match send(&thread, &object, &mut message) {
+        Err(Errno::EAGAIN) if patient => None,
+        outcome => Some(Ok(Reply::from(outcome.map(|()| 0).map_err(Fail::Errno)))),
+    })
 }
 
 /// msgrcv(2). A message that cannot be copied to the program is lost, as on Linux.
-pub async fn msgrcv(
-    ctx: &mut Ctx,
-    id: i32,
-    buffer: OutBytes,
-    size: usize,
-    kind: i64,
-    flags: Flags,
-) -> SysResult {
+pub fn msgrcv(ctx: &mut Ctx, id: i32, buffer: OutBytes, size: usize, kind: i64, flags: Flags) -> Attempt {
     const NO_ERROR: u32 = 0o10_000;
     const EXCEPT: u32 = 0o20_000;
     const COPY: u32 = 0o40_000;
@@ -89,13 +72,20 @@ pub async fn msgrcv(
     };
     let object = QUEUES.get(id)?;
     let (readable, _) = object.get()?.body.waits();
-    let patience = (Errno::ENOMSG, flags.0 & NO_WAIT == 0);
-    let take = || receive(&ctx.thread, &object, wanted, size, flags.0 & NO_ERROR != 0);
-    let message = until(&ctx.thread, &readable, patience, take).await?;
-    ctx.memory.write(buffer.0.cast(), &message.kind).await?;
-    let text = &message.text[..message.text.len().min(size)];
-    ctx.memory.write_bytes(buffer.0.address().wrapping_add(size_of::<i64>()), text).await?;
-    Ok(text.len())
+    let (thread, patient) = (Arc::clone(&ctx.thread), flags.0 & NO_WAIT == 0);
+    when(ctx, change_of(readable), move || {
+        let Message { kind, mut text } =
+            match receive(&thread, &object, wanted, size, flags.0 & NO_ERROR != 0) {
+                Err(Errno::ENOMSG) if patient => return None,
+                Err(errno) => return Some(Err(errno.into())),
+                Ok(message) => message,
+            };
+        text.truncate(size);
+        let result = Ok(text.len());
+        let behind = buffer.0.address().wrapping_add(size_of::<i64>());
+        let parts = vec![(buffer.0.address(), kind.to_le_bytes().to_vec()), (behind, text)];
+        Some(Ok(Reply { parts, result }))
+    })
 }
 
 /// `struct msqid64_ds`

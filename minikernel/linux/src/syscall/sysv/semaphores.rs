@@ -1,12 +1,13 @@
 //! semget(2), semop(2), semctl(2).
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{By, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, object};
-use crate::fail::{Attempt, SysResult};
+use crate::fail::{Attempt, Rest, Stop, SysResult};
 use crate::ipc::sysv::semaphores::{
     OPERATIONS, Operation, PER_SET, SETS, SETS_MAX, TOTAL, VALUE_MAX, get, operate, remove, total,
 };
@@ -22,35 +23,36 @@ pub fn semget(ctx: &mut Ctx, key: i32, count: i32, flags: Flags) -> SysResult {
 }
 
 /// semop(2)
-pub async fn semop(ctx: &mut Ctx, id: i32, operations: UserPtr<Operation>, count: u32) -> SysResult {
-    semtimedop(ctx, id, operations, count, UserPtr::new(0)).await
+pub fn semop(ctx: &mut Ctx, id: i32, operations: UserPtr<Operation>, count: u32) -> Attempt {
+    semtimedop(ctx, id, operations, count, UserPtr::new(0))
 }
 
 /// semtimedop(2)
-pub async fn semtimedop(
+pub fn semtimedop(
     ctx: &mut Ctx,
     id: i32,
     operations: UserPtr<Operation>,
     count: u32,
     timeout: UserPtr<Timespec>,
-) -> SysResult {
-    let timeout = match timeout.non_null() {
-        Some(timeout) => Some(ctx.memory.read(timeout).await?),
-        None => None,
-    };
+) -> Attempt {
+    let timeout = timeout.get_optional()?;
     if u64::from(count) > OPERATIONS.get() {
         return Err(Errno::E2BIG.into());
     }
     if count == 0 {
         return Err(Errno::EINVAL.into());
     }
-    let operations = ctx.memory.read_array(operations, count as usize).await?;
+    let operations = operations.get_array(count as usize)?;
     if id < 0 {
         return Err(Errno::EINVAL.into());
     }
     let deadline = timeout.map_or(Ok(u64::MAX), Timespec::deadline_from_now)?;
-    operate(&ctx.thread, id, operations, deadline).await?;
-    Ok(0)
+    let Some(waiting) = operate(&ctx.thread, id, operations)? else { return Ok(0) };
+    let thread = Arc::clone(&ctx.thread);
+    Err(Stop::Rest(Rest::new(async move {
+        waiting.end(thread, deadline).await?;
+        Ok(0)
+    })))
 }
 
 /// `struct semid64_ds`
