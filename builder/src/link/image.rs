@@ -218,10 +218,10 @@ struct Moved {
 }
 
 impl Moved {
-    /// Takes the next place in the file that is congruent to the segment's old one: offset and address stay equal modulo a page.
+    /// Takes the next place in the file that equals the segment's address modulo a page.
     fn reserve(writer: &mut Writer<'_>, segment: &ProgramHeader) -> Self {
         let start = writer.reserve(0, PAGE);
-        writer.reserve_until(start + segment.p_offset % PAGE);
+        writer.reserve_until(start + segment.p_vaddr % PAGE);
         let to = writer.reserve(segment.p_filesz, 1);
         Self { from: segment.p_offset, to, length: segment.p_filesz }
     }

@@ -54,23 +54,22 @@ pub fn put(image: &mut [u8], at: usize, bytes: &[u8]) {
     image[at..at + bytes.len()].copy_from_slice(bytes);
 }
 
-/// Adds a segment with `bytes` at the physical address `at`. The table of segments has room for it, since the first
-/// one begins at a page.
+/// Adds a segment with `bytes` at the physical address `at`. The table of segments goes to the end of the file, where there is room for one more.
 pub fn add_segment(image: &mut Vec<u8>, at: u64, bytes: &[u8]) {
     const HEADER: usize = 56;
+    let (table, count) = (u64_at(image, 32) as usize, u16_at(image, 56));
+    let mut headers = image[table..table + usize::from(count) * HEADER].to_vec();
     image.resize(image.len().next_multiple_of(4096), 0);
-    let count = u16_at(image, 56);
-    let header = 64 + usize::from(count) * HEADER;
-    assert!(header + HEADER <= 0x1000, "no room for another segment");
     let (offset, len) = (image.len() as u64, bytes.len() as u64);
     // PT_LOAD, readable; offset, both addresses, both lengths, alignment.
-    put(image, header, &1u32.to_le_bytes());
-    put(image, header + 4, &4u32.to_le_bytes());
-    for (index, word) in [offset, at, at, len, len, 4096].into_iter().enumerate() {
-        put(image, header + 8 + index * 8, &word.to_le_bytes());
-    }
-    put(image, 56, &(count + 1).to_le_bytes());
+    headers.extend([1u32.to_le_bytes(), 4u32.to_le_bytes()].concat());
+    headers.extend([offset, at, at, len, len, 4096].into_iter().flat_map(u64::to_le_bytes));
     image.extend(bytes);
+    image.resize(image.len().next_multiple_of(8), 0);
+    let table = image.len() as u64;
+    put(image, 32, &table.to_le_bytes());
+    put(image, 56, &(count + 1).to_le_bytes());
+    image.extend(headers);
 }
 
 /// The image with its own symbols linked to it, as the builder does.

@@ -21,11 +21,77 @@ pub struct Call {
 
 /// A type that an argument register can hold.
 pub trait Argument: Sized {
+    /// How a trace shows it.
+    const SHOWN: Shown;
+
     /// Takes the argument from its register. It cannot fail: values that make no sense are the handler's to refuse, in the order of its man page.
     fn from_register(register: u64) -> Self;
+}
 
-    /// Writes the argument, register number `index` of `call`, as strace shows it. What points to memory is shown only as far as that is present.
-    fn show(call: &Call, index: usize, out: &mut String);
+/// How a trace shows an argument, as strace does. What points to memory is shown only as far as that is present.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum Shown {
+    /// There is none.
+    Nothing,
+    /// As a number of 32 bits.
+    I32,
+    /// The same, without a sign.
+    U32,
+    /// As a number of 64 bits.
+    I64,
+    /// The same, without a sign.
+    U64,
+    /// See [`Fd`].
+    Fd,
+    /// See [`Flags`].
+    Flags,
+    /// See [`Mode`].
+    Mode,
+    /// See [`SignalNumber`].
+    Signal,
+    /// See [`UserPtr`].
+    Pointer,
+    /// See [`UserPath`].
+    Path,
+    /// See [`InBytes`].
+    InBytes,
+    /// See [`OutBytes`].
+    OutBytes,
+}
+
+impl Shown {
+    /// Writes the argument, register number `index` of `call`.
+    pub fn show(self, call: &Call, index: usize, out: &mut String) {
+        let register = call.registers.get(index).copied().unwrap_or(0);
+        match self {
+            Self::Nothing => {}
+            Self::I32 => put!(out, "{}", register as i32),
+            Self::U32 => put!(out, "{}", register as u32),
+            Self::I64 => put!(out, "{}", register as i64),
+            Self::U64 => put!(out, "{register}"),
+            Self::Fd => match Fd::from_register(register) {
+                Fd::WORKING_DIR => out.push_str("AT_FDCWD"),
+                Fd(fd) => put!(out, "{fd}"),
+            },
+            Self::Flags => put!(out, "{:#x}", register as u32),
+            Self::Mode => put!(out, "{:#03o}", register as u32),
+            Self::Signal => match u32::try_from(register as i32).ok().and_then(Signal::new) {
+                Some(signal) => put!(out, "{signal}"),
+                None => put!(out, "{}", register as i32),
+            },
+            Self::Pointer => show_pointer(register, out),
+            Self::Path => show_path(register, out),
+            Self::InBytes => {
+                let length = call.registers.get(index + 1).copied().unwrap_or(0) as usize;
+                show_bytes(register, length, out);
+            }
+            Self::OutBytes => match usize::try_from(call.result) {
+                Ok(length) => show_bytes(register, length, out),
+                Err(_) => show_pointer(register, out),
+            },
+        }
+    }
 }
 
 /// Writing to a `String` cannot fail.
@@ -37,25 +103,23 @@ macro_rules! put {
 pub(crate) use put;
 
 macro_rules! plain {
-    ($($type:ty => $format:literal),* $(,)?) => {$(
+    ($($type:ty => $shown:ident),* $(,)?) => {$(
         impl Argument for $type {
+            const SHOWN: Shown = Shown::$shown;
+
             fn from_register(register: u64) -> Self {
                 register as Self
-            }
-
-            fn show(call: &Call, index: usize, out: &mut String) {
-                put!(out, $format, call.registers[index] as Self);
             }
         }
     )*};
 }
 
 plain! {
-    i32 => "{}",
-    u32 => "{}",
-    i64 => "{}",
-    u64 => "{}",
-    usize => "{}",
+    i32 => I32,
+    u32 => U32,
+    i64 => I64,
+    u64 => U64,
+    usize => U64,
 }
 
 /// A file descriptor, or `AT_FDCWD`.
@@ -68,15 +132,10 @@ impl Fd {
 }
 
 impl Argument for Fd {
+    const SHOWN: Shown = Shown::Fd;
+
     fn from_register(register: u64) -> Self {
         Self(register as i32)
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        match Self::from_register(call.registers[index]) {
-            Self::WORKING_DIR => out.push_str("AT_FDCWD"),
-            Self(fd) => put!(out, "{fd}"),
-        }
     }
 }
 
@@ -85,12 +144,10 @@ impl Argument for Fd {
 pub struct Flags(pub u32);
 
 impl Argument for Flags {
+    const SHOWN: Shown = Shown::Flags;
+
     fn from_register(register: u64) -> Self {
         Self(register as u32)
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        put!(out, "{:#x}", call.registers[index] as u32);
     }
 }
 
@@ -99,12 +156,10 @@ impl Argument for Flags {
 pub struct Mode(pub u32);
 
 impl Argument for Mode {
+    const SHOWN: Shown = Shown::Mode;
+
     fn from_register(register: u64) -> Self {
         Self(register as u32)
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        put!(out, "{:#03o}", call.registers[index] as u32);
     }
 }
 
@@ -113,26 +168,18 @@ impl Argument for Mode {
 pub struct SignalNumber(pub i32);
 
 impl Argument for SignalNumber {
+    const SHOWN: Shown = Shown::Signal;
+
     fn from_register(register: u64) -> Self {
         Self(register as i32)
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        let number = call.registers[index] as i32;
-        match u32::try_from(number).ok().and_then(Signal::new) {
-            Some(signal) => put!(out, "{signal}"),
-            None => put!(out, "{number}"),
-        }
     }
 }
 
 impl<T> Argument for UserPtr<T> {
+    const SHOWN: Shown = Shown::Pointer;
+
     fn from_register(register: u64) -> Self {
         Self::new(register as usize)
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        show_pointer(call.registers[index], out);
     }
 }
 
@@ -148,18 +195,10 @@ fn show_pointer(address: u64, out: &mut String) {
 pub struct UserPath(pub UserPtr<u8>);
 
 impl Argument for UserPath {
+    const SHOWN: Shown = Shown::Path;
+
     fn from_register(register: u64) -> Self {
         Self(UserPtr::from_register(register))
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        let address = call.registers[index];
-        let mut bytes = [0; 256];
-        let present = present_bytes(address, &mut bytes);
-        match bytes[..present].iter().position(|&byte| byte == 0) {
-            Some(end) => quote(&bytes[..end], end, out),
-            None => show_pointer(address, out),
-        }
     }
 }
 
@@ -168,13 +207,10 @@ impl Argument for UserPath {
 pub struct InBytes(pub UserPtr<u8>);
 
 impl Argument for InBytes {
+    const SHOWN: Shown = Shown::InBytes;
+
     fn from_register(register: u64) -> Self {
         Self(UserPtr::from_register(register))
-    }
-
-    fn show(call: &Call, index: usize, out: &mut String) {
-        let length = call.registers.get(index + 1).copied().unwrap_or(0) as usize;
-        show_bytes(call.registers[index], length, out);
     }
 }
 
@@ -183,15 +219,19 @@ impl Argument for InBytes {
 pub struct OutBytes(pub UserPtr<u8>);
 
 impl Argument for OutBytes {
+    const SHOWN: Shown = Shown::OutBytes;
+
     fn from_register(register: u64) -> Self {
         Self(UserPtr::from_register(register))
     }
+}
 
-    fn show(call: &Call, index: usize, out: &mut String) {
-        match usize::try_from(call.result) {
-            Ok(length) => show_bytes(call.registers[index], length, out),
-            Err(_) => show_pointer(call.registers[index], out),
-        }
+fn show_path(address: u64, out: &mut String) {
+    let mut bytes = [0; 256];
+    let present = present_bytes(address, &mut bytes);
+    match bytes[..present].iter().position(|&byte| byte == 0) {
+        Some(end) => quote(&bytes[..end], end, out),
+        None => show_pointer(address, out),
     }
 }
 

@@ -102,7 +102,7 @@ fn every_way(call: &CallInfo) {
                     arguments[index] = argument(parameter.kind, index, choice, fd);
                 }
                 let exhausted: Exhausted = exhaust(RESERVE);
-                make(&mut ctx, call.number, arguments);
+                make(&mut ctx, call.number.into(), arguments);
                 drop(exhausted);
                 // A process that has not ended keeps its memory.
                 drop(thread.process().replace_memory(AddressSpace::none().unwrap()));

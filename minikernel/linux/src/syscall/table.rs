@@ -8,7 +8,7 @@ use alloc::string::String;
 
 use isopod_fs::Errno;
 
-use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
+use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, Shown, SignalNumber, UserPath};
 use super::{
     adjtime, epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace,
     numa, pidfd, pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp, signalfd,
@@ -22,24 +22,24 @@ use crate::process::Ctx;
 #[derive(Debug)]
 pub struct CallInfo {
     /// Its number.
-    pub number: u64,
+    pub number: u16,
     /// Its name.
     pub name: &'static str,
     /// Its parameters, for the documents and the tests.
     #[cfg(not(isopod_bare))]
     pub parameters: &'static [Parameter],
-    /// What writes its arguments as strace does, one after the other.
-    shows: &'static [fn(&Call, usize, &mut String)],
+    /// How its arguments are shown, one after the other.
+    shown: [Shown; 6],
 }
 
 impl CallInfo {
     /// Writes the arguments as strace does.
     pub fn show(&self, call: &Call, out: &mut String) {
-        for (index, show) in self.shows.iter().enumerate() {
+        for (index, shown) in self.shown.iter().enumerate().filter(|(_, shown)| **shown != Shown::Nothing) {
             if index > 0 {
                 out.push_str(", ");
             }
-            show(call, index, out);
+            shown.show(call, index, out);
         }
     }
 }
@@ -74,7 +74,7 @@ macro_rules! system_calls {
             name: stringify!($name),
             #[cfg(not(isopod_bare))]
             parameters: &[$(Parameter { name: stringify!($parameter), kind: stringify!($type) }),*],
-            shows: &[$(<$type>::show),*],
+            shown: shown(&[$(<$type>::SHOWN),*]),
         }),*];
 
         /// Calls the handler of call `number` if it is one that never waits, or that is made again.
@@ -101,6 +101,14 @@ macro_rules! system_calls {
     };
 }
 
+/// How a call with these parameters is shown.
+const fn shown(parameters: &[Shown]) -> [Shown; 6] {
+    let mut all = [Shown::Nothing; 6];
+    let (known, _) = all.split_at_mut(parameters.len());
+    known.copy_from_slice(parameters);
+    all
+}
+
 /// The arguments of the system call that the registers ask for.
 #[inline]
 pub(super) fn arguments(ctx: &Ctx) -> [u64; 6] {
@@ -110,7 +118,7 @@ pub(super) fn arguments(ctx: &Ctx) -> [u64; 6] {
 
 /// The entry of call `number`.
 pub(crate) fn find(number: u64) -> Option<&'static CallInfo> {
-    CALLS.binary_search_by_key(&number, |call| call.number).ok().map(|index| &CALLS[index])
+    CALLS.binary_search_by_key(&number, |call| call.number.into()).ok().map(|index| &CALLS[index])
 }
 
 system_calls! {
@@ -423,7 +431,7 @@ mod tests {
     fn a_trace_shows_arguments_as_strace_does() {
         let call = Call { registers: [-100i64 as u64, 0, 0, 0, 0, 0], result: 0 };
         let mut out = String::new();
-        Fd::show(&call, 0, &mut out);
+        Fd::SHOWN.show(&call, 0, &mut out);
         out.push(' ');
         find(62).unwrap().show(&Call { registers: [1, 15, 0, 0, 0, 0], result: 0 }, &mut out);
         assert_eq!(out, "AT_FDCWD 1, SIGTERM");
