@@ -2,45 +2,38 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::future::poll_fn;
-use core::task::{Poll, Waker};
+use core::task::Waker;
 
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFile;
 use isopod_hal::sync::wait::{Listener, WaitQueue};
 
-use super::NEVER;
-use crate::fail::{Fail, Interrupted, Restart, SysResult};
+use crate::fail::{Fail, Restart, SysResult};
 use crate::process::Thread;
-use crate::sched;
-use crate::wait::interruptible;
+use crate::wait::{Until, Waited};
+
+/// Files, but for descriptors that only name a place.
+pub type Files = Vec<Option<Arc<OpenFile>>>;
 
 /// Waits until `look` counts something, at most until `deadline` (nanoseconds since boot), and returns its last count. `look` is asked at
 /// first and after each change of one of `files`. A call that a signal ends is made again only if no handler ran. `ENOMEM`.
 pub async fn wait_for_any(
     thread: &Thread,
-    files: &[Option<Arc<OpenFile>>],
+    files: &Files,
     deadline: u64,
-    mut look: impl FnMut() -> usize,
+    look: &mut (dyn FnMut() -> usize + Send),
 ) -> SysResult {
-    let count = look();
-    if count > 0 || deadline == NEVER {
-        return Ok(count);
-    }
     let mut ears = Ears::default();
-    let found = poll_fn(|context| {
+    let mut found = Ok(0);
+    let waited = Until::new(thread, deadline, &mut |context| {
         // First listen, then look, so that no change falls between.
-        if let Err(errno) = ears.listen(files, context.waker()) {
-            return Poll::Ready(Err(errno));
-        }
-        match look() {
-            0 => Poll::Pending,
-            count => Poll::Ready(Ok(count)),
-        }
-    });
-    match interruptible(thread, sched::timeout_at(deadline, found)).await {
-        Ok(found) => Ok(found.unwrap_or(Ok(0))?),
-        Err(Interrupted) => Err(Fail::Restart(Restart::WithoutHandler)),
+        found = ears.listen(files, context.waker()).map(|()| look());
+        found != Ok(0)
+    })
+    .await;
+    match waited {
+        Waited::Interrupted => Err(Fail::Restart(Restart::WithoutHandler)),
+        Waited::Woken | Waited::TimedOut => Ok(found?),
     }
 }
 
@@ -53,7 +46,7 @@ struct Ears {
 
 impl Ears {
     /// Has `waker` woken when one of `files` changes.
-    fn listen(&mut self, files: &[Option<Arc<OpenFile>>], waker: &Waker) -> Result<(), Errno> {
+    fn listen(&mut self, files: &Files, waker: &Waker) -> Result<(), Errno> {
         if self.waker.as_ref().is_some_and(|known| known.will_wake(waker)) {
             return Ok(());
         }
@@ -73,6 +66,7 @@ mod tests {
     use crate::ipc::eventfd::new_eventfd;
     use crate::poll::FOREVER;
     use crate::testing::{self, Task};
+    use core::task::Poll;
     use isopod_fs::Bytes;
     use isopod_fs::file::{OpenFlags, Ready};
 
@@ -81,8 +75,8 @@ mod tests {
         let thread = testing::thread();
         let files: Vec<_> =
             (0..3).map(|_| Some(new_eventfd(0, false, OpenFlags::empty()).unwrap())).collect();
-        let look = || files.iter().flatten().filter(|file| file.ready().contains(Ready::READ)).count();
-        let mut task = Task::new(wait_for_any(&thread, &files, FOREVER, look));
+        let mut look = || files.iter().flatten().filter(|file| file.ready().contains(Ready::READ)).count();
+        let mut task = Task::new(wait_for_any(&thread, &files, FOREVER, &mut look));
         assert!(task.poll().is_pending());
         let credentials = thread.identity().for_files();
         files[1].as_ref().unwrap().write(&credentials, &mut Bytes::new(&1u64.to_le_bytes())).unwrap();
@@ -93,7 +87,8 @@ mod tests {
     fn a_deadline_ends_it_with_nothing() {
         let thread = testing::thread();
         let deadline = isopod_hal::clock::monotonic_ns() + 1000;
-        let mut task = Task::new(wait_for_any(&thread, &[], deadline, || 0));
+        let (files, mut look) = (Files::new(), || 0);
+        let mut task = Task::new(wait_for_any(&thread, &files, deadline, &mut look));
         let outcome = loop {
             if let Poll::Ready(outcome) = task.poll() {
                 break outcome;

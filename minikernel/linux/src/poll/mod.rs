@@ -14,7 +14,7 @@ mod blocking;
 mod epoll;
 mod transfer;
 
-pub use any::wait_for_any;
+pub use any::{Files, wait_for_any};
 pub use blocking::{FOREVER, NEVER, opens_later, patience, until_ready};
 pub use epoll::{Epoll, Interest, Told, new_epoll};
 pub use transfer::{at_once, broken_pipe, read, step_of, told, write};

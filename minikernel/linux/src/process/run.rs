@@ -80,12 +80,14 @@ impl Ctx {
         // The old one must be put back, whether or not a signal comes.
         self.thread.set_work();
     }
+}
 
-    /// Takes back [`replace_mask`](Self::replace_mask) if no handler took the mask over.
+impl Thread {
+    /// Takes back [`Ctx::replace_mask`] if no handler took the mask over.
     pub fn restore_mask(&self) {
-        let saved = self.thread.signals.lock().saved_mask.take();
+        let saved = self.signals.lock().saved_mask.take();
         if let Some(mask) = saved {
-            self.thread.set_mask(mask);
+            self.set_mask(mask);
         }
     }
 }

@@ -62,7 +62,7 @@ async fn deliver(ctx: &mut Ctx) {
     }
     settle_interrupted(ctx, None);
     // A mask that a call set only while it waited ends with the call, unless a handler took it over.
-    ctx.restore_mask();
+    ctx.thread.restore_mask();
 }
 
 /// Takes the next signal for this thread.

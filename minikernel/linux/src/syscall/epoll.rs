@@ -138,7 +138,7 @@ pub async fn epoll_pwait2(
 /// The mask goes back at once unless a signal ended the wait.
 fn finish(ctx: &Ctx, outcome: SysResult) -> SysResult {
     if outcome != Err(Fail::Errno(Errno::EINTR)) {
-        ctx.restore_mask();
+        ctx.thread.restore_mask();
     }
     outcome
 }

@@ -1,19 +1,21 @@
 //! poll(2), ppoll(2), select(2), pselect6(2).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
-use isopod_fs::file::{OpenFile, Ready};
+use isopod_fs::file::Ready;
 use isopod_hal::clock;
+use isopod_hal::uaccess::Fault;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::signals::check_size;
-use crate::fail::{Fail, Restart, SysResult};
-use crate::mm::UserPtr;
+use crate::fail::{Attempt, Fail, Rest, Restart, Stop, SysResult};
+use crate::mm::{AddressSpace, UserPtr};
 use crate::poll::bitmap::{self, DescriptorSet, Sets};
-use crate::poll::{FOREVER, NEVER, wait_for_any};
-use crate::process::{Ctx, FileTable, Resource};
+use crate::poll::{FOREVER, Files, NEVER, wait_for_any};
+use crate::process::{Ctx, FileTable, Resource, Thread};
 use crate::signal::SigSet;
 use crate::time::{Timespec, Timeval};
 
@@ -58,6 +60,14 @@ pub(super) async fn optional<T: FromBytes + IntoBytes>(
     }
 }
 
+/// Reads the mask of a wait, if there is one.
+pub(super) fn get_mask(mask: UserPtr<u64>, size: usize) -> Attempt<Option<SigSet>> {
+    if !mask.is_null() {
+        check_size(size)?;
+    }
+    Ok(mask.get_optional()?.map(SigSet::from_bits))
+}
+
 /// Blocks `mask`, if there is one, for the length of a wait.
 pub(super) async fn replace_mask(ctx: &Ctx, mask: UserPtr<u64>, size: usize) -> Result<(), Errno> {
     if let Some(mask) = mask.non_null() {
@@ -67,62 +77,116 @@ pub(super) async fn replace_mask(ctx: &Ctx, mask: UserPtr<u64>, size: usize) -> 
     Ok(())
 }
 
-/// poll(2)
-pub async fn poll(ctx: &mut Ctx, fds: UserPtr<PollFd>, count: usize, timeout: i32) -> SysResult {
-    let deadline = ctx.resume_until.take().unwrap_or_else(|| deadline_in_ms(timeout));
-    match poll_until(ctx, fds, count, deadline).await {
-        Err(Fail::Restart(_)) => Err(Fail::Restart(Restart::Until(deadline))),
-        outcome => outcome,
+/// What a call asks of files: which of them are ready.
+trait Watch: Send {
+    /// Looks at the files; how many count.
+    fn look(&mut self, files: &Files) -> usize;
+
+    /// Tells the program what was seen. It can be told twice.
+    fn put(&self) -> Result<(), Fault>;
+
+    /// Whether it is told also when a signal has ended the wait.
+    fn tells_always(&self) -> bool;
+}
+
+/// How a call waits.
+struct Patience {
+    deadline: u64,
+    /// What is blocked meanwhile instead of what is blocked.
+    mask: Option<SigSet>,
+    /// Where the program is told how much of its time is left. If it is not, a call that is made again waits until the same point of time.
+    left: Option<Left>,
+}
+
+/// The place of what is left of a time-out, in which it is told.
+#[derive(Clone, Copy)]
+enum Left {
+    Timespec(UserPtr<Timespec>),
+    Timeval(UserPtr<Timeval>),
+}
+
+impl Patience {
+    /// What is left, and where that is told, if it is.
+    fn left(&self) -> Option<(UserPtr<[i64; 2]>, [i64; 2])> {
+        if self.deadline == FOREVER || self.deadline == NEVER {
+            return None;
+        }
+        let Timespec { seconds, nanoseconds } =
+            Timespec::from_ns(self.deadline.saturating_sub(clock::monotonic_ns()));
+        Some(match self.left? {
+            Left::Timespec(place) => (place.cast(), [seconds, nanoseconds]),
+            Left::Timeval(place) => (place.cast(), [seconds, nanoseconds / 1000]),
+        })
     }
 }
 
-/// ppoll(2)
-pub async fn ppoll(
-    ctx: &mut Ctx,
-    fds: UserPtr<PollFd>,
-    count: usize,
-    timeout: UserPtr<Timespec>,
-    mask: UserPtr<u64>,
-    size: usize,
-) -> SysResult {
-    let deadline = deadline_in(optional(ctx, timeout).await?)?;
-    replace_mask(ctx, mask, size).await?;
-    let outcome = poll_until(ctx, fds, count, deadline).await;
-    finish(ctx, outcome, deadline, async |ctx, rest| ctx.memory.write(timeout, &rest).await).await
+/// Looks at the files until there is something to tell.
+fn watch(ctx: &mut Ctx, files: Files, mut what: impl Watch + 'static, patience: Patience) -> Attempt {
+    let count = what.look(&files);
+    if count == 0 && patience.deadline != NEVER {
+        if let Some(mask) = patience.mask {
+            ctx.replace_mask(mask);
+        }
+        let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+        return Err(Stop::Rest(Rest::new(wait(thread, memory, files, Box::new(what), patience))));
+    }
+    what.put()?;
+    if let Some((place, left)) = patience.left()
+        && place.put(&left).is_err()
+    {
+        let memory = Arc::clone(&ctx.memory);
+        return Err(Stop::Rest(Rest::new(async move {
+            let _ = memory.write(place, &left).await;
+            Ok(count)
+        })));
+    }
+    Ok(count)
 }
 
-/// What follows a wait that may have had a mask of its own: the mask goes back unless a signal ended the wait, and the program is told what
-/// is left of its time-out. If it cannot be told, the call cannot be made again (`poll_select_finish()` of Linux).
-async fn finish(
-    ctx: &Ctx,
-    outcome: SysResult,
-    deadline: u64,
-    tell: impl AsyncFnOnce(&Ctx, Timespec) -> Result<(), Errno>,
+/// The wait itself. The mask goes back unless a signal ended it, and the program is told what is left of its time-out. If it cannot be told, the
+/// call cannot be made again (`poll_select_finish()` of Linux).
+async fn wait(
+    thread: Arc<Thread>,
+    memory: Arc<AddressSpace>,
+    files: Files,
+    mut what: Box<dyn Watch>,
+    patience: Patience,
 ) -> SysResult {
+    let mut outcome = wait_for_any(&thread, &files, patience.deadline, &mut || what.look(&files)).await;
+    let interrupted = matches!(outcome, Err(Fail::Restart(_)));
+    while outcome.is_ok() || interrupted && what.tells_always() {
+        let Err(fault) = what.put() else { break };
+        if let Err(errno) = memory.resolve(fault).await {
+            outcome = Err(errno.into());
+            break;
+        }
+    }
     let interrupted = matches!(outcome, Err(Fail::Restart(_)));
     if !interrupted {
-        ctx.restore_mask();
+        thread.restore_mask();
     }
-    if deadline == FOREVER || deadline == NEVER {
-        return outcome;
+    if let Some((place, left)) = patience.left()
+        && memory.write(place, &left).await.is_err()
+        && interrupted
+    {
+        return Err(Errno::EINTR.into());
     }
-    let rest = Timespec::from_ns(deadline.saturating_sub(clock::monotonic_ns()));
-    match tell(ctx, rest).await {
-        Err(_) if interrupted => Err(Errno::EINTR.into()),
+    match patience.left {
+        None if interrupted => Err(Restart::Until(patience.deadline).into()),
         _ => outcome,
     }
 }
 
-async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64) -> SysResult {
-    let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
-    if count as u64 > limit {
-        return Err(Errno::EINVAL.into());
-    }
-    let mut entries = ctx.memory.read_array(fds, count).await?;
-    let table = ctx.thread.files();
-    let files = watched(&table, entries.iter().map(|entry| entry.fd))?;
-    let outcome = wait_for_any(&ctx.thread, &files, deadline, || {
-        for (entry, file) in entries.iter_mut().zip(&files) {
+/// What poll(2) asks.
+struct Polled {
+    fds: UserPtr<PollFd>,
+    entries: Vec<PollFd>,
+}
+
+impl Watch for Polled {
+    fn look(&mut self, files: &Files) -> usize {
+        let mut count = 0;
+        for (entry, file) in self.entries.iter_mut().zip(files) {
             entry.revents = match file {
                 Some(file) => {
                     let asked = Ready::from_bits_truncate(entry.events.into());
@@ -131,38 +195,105 @@ async fn poll_until(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize, deadline: u64
                 None if entry.fd < 0 => 0,
                 None => INVALID,
             };
+            count += usize::from(entry.revents != 0);
         }
-        entries.iter().filter(|entry| entry.revents != 0).count()
-    })
-    .await;
-    for (index, entry) in entries.iter().enumerate() {
-        let revents = fds.element(index).address() + core::mem::offset_of!(PollFd, revents);
-        ctx.memory.write(UserPtr::new(revents), &entry.revents).await?;
+        count
     }
-    outcome
+
+    fn put(&self) -> Result<(), Fault> {
+        for (index, entry) in self.entries.iter().enumerate() {
+            let revents = self.fds.element(index).address() + core::mem::offset_of!(PollFd, revents);
+            UserPtr::new(revents).put(&entry.revents)?;
+        }
+        Ok(())
+    }
+
+    fn tells_always(&self) -> bool {
+        true
+    }
+}
+
+/// poll(2)
+pub fn poll(ctx: &mut Ctx, fds: UserPtr<PollFd>, count: usize, timeout: i32) -> Attempt {
+    let polled = polled(ctx, fds, count)?;
+    let deadline = ctx.resume_until.take().unwrap_or_else(|| deadline_in_ms(timeout));
+    watch_polled(ctx, polled, Patience { deadline, mask: None, left: None })
+}
+
+/// ppoll(2)
+pub fn ppoll(
+    ctx: &mut Ctx,
+    fds: UserPtr<PollFd>,
+    count: usize,
+    timeout: UserPtr<Timespec>,
+    mask: UserPtr<u64>,
+    size: usize,
+) -> Attempt {
+    let deadline = deadline_in(timeout.get_optional()?)?;
+    let mask = get_mask(mask, size)?;
+    let polled = polled(ctx, fds, count)?;
+    watch_polled(ctx, polled, Patience { deadline, mask, left: Some(Left::Timespec(timeout)) })
+}
+
+fn polled(ctx: &Ctx, fds: UserPtr<PollFd>, count: usize) -> Attempt<Polled> {
+    let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
+    if count as u64 > limit {
+        return Err(Errno::EINVAL.into());
+    }
+    Ok(Polled { fds, entries: fds.get_array(count)? })
+}
+
+fn watch_polled(ctx: &mut Ctx, polled: Polled, patience: Patience) -> Attempt {
+    let files = watched(&ctx.thread.files(), polled.entries.iter().map(|entry| entry.fd))?;
+    watch(ctx, files, polled, patience)
 }
 
 /// The files behind as many descriptors as a program says, but for those that only name a place.
-fn watched(
-    table: &FileTable,
-    descriptors: impl ExactSizeIterator<Item = i32>,
-) -> Result<Vec<Option<Arc<OpenFile>>>, Errno> {
+fn watched(table: &FileTable, descriptors: impl ExactSizeIterator<Item = i32>) -> Result<Files, Errno> {
     let mut watched = Vec::new();
     watched.try_reserve_exact(descriptors.len()).map_err(|_| Errno::ENOMEM)?;
     table.get_each(descriptors, &mut watched);
     Ok(watched)
 }
 
+/// What select(2) asks.
+struct Selected {
+    pointers: [UserPtr<u64>; 3],
+    sets: Sets,
+    descriptors: Vec<i32>,
+    found: Sets,
+}
+
+impl Watch for Selected {
+    fn look(&mut self, files: &Files) -> usize {
+        let ready = files.iter().flatten().map(|file| file.ready());
+        bitmap::ready(&self.sets, self.descriptors.iter().copied().zip(ready), &mut self.found)
+    }
+
+    fn put(&self) -> Result<(), Fault> {
+        for (set, pointer) in self.found.iter().zip(self.pointers) {
+            if let Some(set) = set {
+                pointer.cast::<u8>().put_bytes(set.as_words().as_bytes())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn tells_always(&self) -> bool {
+        false
+    }
+}
+
 /// select(2)
-pub async fn select(
+pub fn select(
     ctx: &mut Ctx,
     count: i32,
     read: UserPtr<u64>,
     write: UserPtr<u64>,
     except: UserPtr<u64>,
     timeout: UserPtr<Timeval>,
-) -> SysResult {
-    let duration = match optional(ctx, timeout).await? {
+) -> Attempt {
+    let duration = match timeout.get_optional()? {
         // More than a million microseconds are taken for what they are.
         Some(Timeval { seconds, microseconds }) => {
             let seconds = seconds.checked_add(microseconds / 1_000_000).ok_or(Errno::EINVAL)?;
@@ -171,16 +302,12 @@ pub async fn select(
         None => None,
     };
     let deadline = deadline_in(duration)?;
-    let outcome = select_until(ctx, count, [read, write, except], deadline).await;
-    let tell = async |ctx: &Ctx, rest: Timespec| {
-        let rest = Timeval { seconds: rest.seconds, microseconds: rest.nanoseconds / 1000 };
-        ctx.memory.write(timeout, &rest).await
-    };
-    finish(ctx, outcome, deadline, tell).await
+    let patience = Patience { deadline, mask: None, left: Some(Left::Timeval(timeout)) };
+    watch_selected(ctx, count, [read, write, except], patience)
 }
 
 /// pselect6(2). The last argument points to a mask's address and its size.
-pub async fn pselect6(
+pub fn pselect6(
     ctx: &mut Ctx,
     count: i32,
     read: UserPtr<u64>,
@@ -188,21 +315,21 @@ pub async fn pselect6(
     except: UserPtr<u64>,
     timeout: UserPtr<Timespec>,
     mask: UserPtr<[u64; 2]>,
-) -> SysResult {
-    let [mask, size] = optional(ctx, mask).await?.unwrap_or_default();
-    let deadline = deadline_in(optional(ctx, timeout).await?)?;
-    replace_mask(ctx, UserPtr::new(mask as usize), size as usize).await?;
-    let outcome = select_until(ctx, count, [read, write, except], deadline).await;
-    finish(ctx, outcome, deadline, async |ctx, rest| ctx.memory.write(timeout, &rest).await).await
+) -> Attempt {
+    let [mask, size] = mask.get_optional()?.unwrap_or_default();
+    let deadline = deadline_in(timeout.get_optional()?)?;
+    let mask = get_mask(UserPtr::new(mask as usize), size as usize)?;
+    let patience = Patience { deadline, mask, left: Some(Left::Timespec(timeout)) };
+    watch_selected(ctx, count, [read, write, except], patience)
 }
 
-async fn select_until(ctx: &Ctx, count: i32, pointers: [UserPtr<u64>; 3], deadline: u64) -> SysResult {
+fn watch_selected(ctx: &mut Ctx, count: i32, pointers: [UserPtr<u64>; 3], patience: Patience) -> Attempt {
     let table = ctx.thread.files();
     let count = usize::try_from(count).map_err(|_| Errno::EINVAL)?.min(table_size(&table));
     let mut sets: Sets = [None, None, None];
     for (set, pointer) in sets.iter_mut().zip(pointers) {
         if let Some(pointer) = pointer.non_null() {
-            let words = ctx.memory.read_array(pointer, DescriptorSet::words(count)).await?;
+            let words = pointer.get_array(DescriptorSet::words(count))?;
             *set = Some(DescriptorSet::new(words, count));
         }
     }
@@ -215,17 +342,7 @@ async fn select_until(ctx: &Ctx, count: i32, pointers: [UserPtr<u64>; 3], deadli
     for (found, set) in found.iter_mut().zip(&sets) {
         *found = set.as_ref().map(DescriptorSet::cleared).transpose()?;
     }
-    let count = wait_for_any(&ctx.thread, &files, deadline, || {
-        let ready = files.iter().flatten().map(|file| file.ready());
-        bitmap::ready(&sets, descriptors.iter().copied().zip(ready), &mut found)
-    })
-    .await?;
-    for (set, pointer) in found.iter().zip(pointers) {
-        if let Some(set) = set {
-            ctx.memory.write_bytes(pointer.address(), set.as_words().as_bytes()).await?;
-        }
-    }
-    Ok(count)
+    watch(ctx, files, Selected { pointers, sets, descriptors, found }, patience)
 }
 
 /// How many descriptors Linux's table would have room for: those beyond are not looked at, whatever the program says.

@@ -129,7 +129,7 @@ system_calls! {
     4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::stat;
     5 fstat(fd: Fd, statbuf: UserPtr<file::stat::Stat>) => again file::stat::fstat;
     6 lstat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::lstat;
-    7 poll(fds: UserPtr<poll::PollFd>, nfds: usize, timeout: i32) => wait poll::poll;
+    7 poll(fds: UserPtr<poll::PollFd>, nfds: usize, timeout: i32) => again poll::poll;
     8 lseek(fd: Fd, offset: i64, whence: u32) => again file::io::lseek;
     9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => again memory::mmap;
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
@@ -145,7 +145,7 @@ system_calls! {
     20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::writev;
     21 access(pathname: UserPath, mode: Flags) => again file::stat::access;
     22 pipe(pipefd: UserPtr<[i32; 2]>) => again pipe::pipe;
-    23 select(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timeval>) => wait poll::select;
+    23 select(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timeval>) => again poll::select;
     24 sched_yield() => wait process::sched_yield;
     25 mremap(old_address: usize, old_size: usize, new_size: usize, flags: Flags, new_address: usize) => now memory::mremap;
     26 msync(addr: usize, length: usize, flags: Flags) => now memory::msync;
@@ -352,8 +352,8 @@ system_calls! {
     267 readlinkat(dirfd: Fd, pathname: UserPath, buf: OutBytes, bufsiz: i32) => again file::stat::readlinkat;
     268 fchmodat(dirfd: Fd, pathname: UserPath, mode: Mode) => again file::attributes::fchmodat;
     269 faccessat(dirfd: Fd, pathname: UserPath, mode: Flags) => again file::stat::faccessat;
-    270 pselect6(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<[u64; 2]>) => wait poll::pselect6;
-    271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait poll::ppoll;
+    270 pselect6(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<[u64; 2]>) => again poll::pselect6;
+    271 ppoll(fds: UserPtr<poll::PollFd>, nfds: usize, tmo_p: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => again poll::ppoll;
     272 unshare(flags: u64) => now namespace::unshare;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => again futex::get_robust_list;
