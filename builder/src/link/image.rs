@@ -227,12 +227,13 @@ impl Moved {
     }
 }
 
-/// Where the kernel's byte at `offset` is in the new file. The end of a segment counts as its own: sections without bytes lie there.
+/// Where the kernel's byte at `offset` is in the new file. The end of a segment counts as its own if no other begins there: sections without
+/// bytes lie there.
 fn relocate(moved: &[Moved], offset: u64) -> Option<u64> {
-    moved
-        .iter()
-        .find(|segment| offset >= segment.from && offset - segment.from <= segment.length)
-        .map(|segment| segment.to + (offset - segment.from))
+    let holds = |segment: &&Moved| offset >= segment.from && offset - segment.from < segment.length;
+    let ends = |segment: &&Moved| offset == segment.from + segment.length;
+    let segment = moved.iter().find(holds).or_else(|| moved.iter().find(ends))?;
+    Some(segment.to + (offset - segment.from))
 }
 
 /// Writes a kernel segment, with the boot directory filled in where the segment holds it.

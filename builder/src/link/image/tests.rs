@@ -189,3 +189,11 @@ proptest! {
         let _ = write(&bytes, Some(&payload), &tempfile::tempfile().unwrap());
     }
 }
+
+#[test]
+fn a_segment_that_begins_where_another_ends_keeps_its_bytes() {
+    let moved =
+        [(0x100, 0x1000, 0x50), (0x150, 0x2000, 0x10)].map(|(from, to, length)| Moved { from, to, length });
+    let places = [0x14f, 0x150, 0x160, 0x161].map(|offset| relocate(&moved, offset));
+    assert_eq!(places, [Some(0x104f), Some(0x2000), Some(0x2010), None]);
+}
