@@ -7,7 +7,9 @@ use crate::error::Error;
 use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
+use crate::segments::of_tcp;
 use crate::stack::{HOP_LIMIT, Stack};
+use crate::tcp;
 
 /// Bytes of a message's fixed part.
 pub const HEADER: usize = 8;
@@ -177,12 +179,12 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
             endpoint.deliver(header, (0, identifier), message.into());
         }
     } else if version.errors.contains(&kind) {
-        error(stack, header, &message);
+        error(stack, header, &message, out.now);
     }
 }
 
 /// Somebody says that a packet of this machine's did not arrive.
-fn error(stack: &Stack, header: &IpHeader, message: &Chunk) {
+fn error(stack: &Stack, header: &IpHeader, message: &Chunk, now: u64) {
     let quoted = &message[HEADER..];
     let Some((about, protocol, payload)) = ip::parse(quoted, header.interface) else { return };
     let (kind, code) = (message[0], message[1]);
@@ -215,6 +217,22 @@ fn error(stack: &Stack, header: &IpHeader, message: &Chunk) {
             if let Some(endpoint) = stack.udp.find(&from, &to, header.interface, 0) {
                 endpoint.fail(report(destination, UdpHeader::LEN, data));
             }
+        }
+        protocol::TCP if data.len() >= 8 => {
+            let place = |address, port| tcp::Endpoint::new(of_tcp(&address), port);
+            let flow = tcp::Flow {
+                local: place(about.source, source),
+                remote: place(about.destination, destination),
+            };
+            let quoted = tcp::Seq(u32::from_be_bytes([data[4], data[5], data[6], data[7]]));
+            let error = match error {
+                Error::NetworkUnreachable => tcp::Error::NetworkUnreachable,
+                Error::Refused | Error::ProtocolUnreachable => tcp::Error::Refused,
+                // The path's own affair: there is none but loopback.
+                Error::TooLong => return,
+                _ => tcp::Error::HostUnreachable,
+            };
+            stack.tcp.unreachable(now, &flow, quoted, error);
         }
         _ => {}
     }

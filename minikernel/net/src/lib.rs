@@ -21,6 +21,7 @@ mod ip;
 pub mod packet;
 mod ports;
 pub mod route;
+pub mod segments;
 pub mod stack;
 pub mod tcp;
 pub mod udp;

@@ -17,7 +17,8 @@ use crate::ip;
 use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
 use crate::route::{Kind, Path, Route, Routes};
-use crate::{icmp, udp};
+use crate::tcp::Tcp;
+use crate::{icmp, segments, udp};
 
 /// All on the link.
 const BROADCAST: Address = v4(255, 255, 255, 255);
@@ -42,6 +43,8 @@ pub struct Counters {
 pub struct Stack {
     /// The routes.
     pub routes: Routes,
+    /// Connections and who listens for them.
+    pub tcp: Tcp,
     /// The endpoints of UDP.
     pub udp: Ports,
     /// Those that wait for answers to echoes.
@@ -78,6 +81,7 @@ impl Stack {
         ];
         Self {
             routes: Routes::of(routes),
+            tcp: Tcp::new(core::array::from_fn(|_| random())),
             udp: Ports::new(),
             pings: Ports::new(),
             groups: Groups::new(),
@@ -146,6 +150,8 @@ impl Stack {
             return;
         }
         match &packet.payload {
+            Payload::Tcp(..) if is_multicast(&header.destination) => {}
+            Payload::Tcp(..) => segments::input(self, packet, out),
             Payload::Udp(..) => udp::input(self, packet, out),
             Payload::Other(protocol::ICMP, data) if is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);
@@ -153,7 +159,7 @@ impl Stack {
             Payload::Other(protocol::ICMPV6, data) if !is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);
             }
-            _ => icmp::refuse(self, &packet, icmp::Unreachable::Protocol, out),
+            Payload::Other(..) => icmp::refuse(self, &packet, icmp::Unreachable::Protocol, out),
         }
     }
 

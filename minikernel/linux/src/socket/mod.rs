@@ -144,6 +144,16 @@ pub trait Socket: Any + Send + Sync {
     /// An option that all sockets have was set.
     fn option_was_set(&self, _name: u32) {}
 
+    /// The sizes of its buffers, to send and to receive, where they are not those of its options.
+    fn buffer_sizes(&self) -> Option<(u32, u32)> {
+        None
+    }
+
+    /// ioctl(2), but what all sockets know: `ENOTTY` for an unknown request.
+    fn ioctl(&self, _request: u32, _argument: usize, _memory: &mut dyn UserMemory) -> fs::Result<usize> {
+        Err(Errno::ENOTTY.into())
+    }
+
     /// Who is at the other end, for options that are about that.
     fn peer(&self) -> Option<credentials::Peer> {
         None
@@ -234,7 +244,7 @@ impl FileOps for SocketFile {
         let count = match request {
             FIONREAD => self.socket.readable_bytes()?,
             SIOCOUTQ => self.socket.unsent_bytes()?,
-            _ => return Err(Errno::ENOTTY.into()),
+            _ => return self.socket.ioctl(request, argument, memory),
         };
         memory.write(argument, &(count as u32).to_le_bytes())?;
         Ok(0)

@@ -21,7 +21,12 @@ const TYPE: u32 = 3;
 const ERROR: u32 = 4;
 /// `SO_BROADCAST`
 pub const BROADCAST: u32 = 6;
-const SEND_BUFFER: u32 = 7;
+/// `SO_SNDBUF`
+pub const SEND_BUFFER: u32 = 7;
+/// `SO_KEEPALIVE`
+pub const KEEP_ALIVE: u32 = 9;
+/// `SO_OOBINLINE`
+pub const URGENT_INLINE: u32 = 10;
 /// `SO_RCVBUF`
 pub const RECEIVE_BUFFER: u32 = 8;
 const PRIORITY: u32 = 12;
@@ -38,7 +43,8 @@ const RECEIVE_TIMEOUT: u32 = 20;
 const SEND_TIMEOUT: u32 = 21;
 const PEER_NAME: u32 = 28;
 const ACCEPTS: u32 = 30;
-const SEND_BUFFER_FORCE: u32 = 32;
+/// `SO_SNDBUFFORCE`
+pub const SEND_BUFFER_FORCE: u32 = 32;
 /// `SO_RCVBUFFORCE`
 pub const RECEIVE_BUFFER_FORCE: u32 = 33;
 const MARK: u32 = 36;
@@ -159,6 +165,36 @@ impl Options {
         if writing { &self.send_timeout } else { &self.receive_timeout }
     }
 
+    /// The same options for another socket.
+    #[must_use]
+    pub fn duplicate(&self) -> Self {
+        let copy = |number: &AtomicU32| AtomicU32::new(number.load(Ordering::Relaxed));
+        let copy_long = |number: &AtomicU64| AtomicU64::new(number.load(Ordering::Relaxed));
+        Self {
+            switches: copy(&self.switches),
+            send_buffer: copy(&self.send_buffer),
+            receive_buffer: copy(&self.receive_buffer),
+            send_timeout: copy_long(&self.send_timeout),
+            receive_timeout: copy_long(&self.receive_timeout),
+            low_water: copy(&self.low_water),
+            priority: copy(&self.priority),
+            mark: copy(&self.mark),
+            linger: [copy(&self.linger[0]), copy(&self.linger[1])],
+            cookie: AtomicU64::new(0),
+        }
+    }
+
+    /// With how many bytes a read is content that waits (`SO_RCVLOWAT`).
+    pub fn receive_low_water(&self) -> usize {
+        self.low_water.load(Ordering::Relaxed) as usize
+    }
+
+    /// For how many seconds a connection that is closed may be kept from ending (`SO_LINGER`), if that is said.
+    pub fn linger(&self) -> Option<u32> {
+        let [on, seconds] = &self.linger;
+        (on.load(Ordering::Relaxed) != 0).then(|| seconds.load(Ordering::Relaxed))
+    }
+
     fn cookie(&self) -> u64 {
         static NEXT: AtomicU64 = AtomicU64::new(1);
         if self.cookie.load(Ordering::Relaxed) == 0 {
@@ -181,8 +217,11 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
         PROTOCOL => Ok(value_of(common.protocol)),
         ERROR => Ok(value_of(socket.take_error().map_or(0, |errno| errno.number().into()))),
         ACCEPTS => Ok(value_of(socket.listens().into())),
-        SEND_BUFFER => load(&options.send_buffer),
-        RECEIVE_BUFFER => load(&options.receive_buffer),
+        SEND_BUFFER | RECEIVE_BUFFER => {
+            let sizes = || (options.send_buffer() as u32, options.receive_buffer() as u32);
+            let (send, receive) = socket.buffer_sizes().unwrap_or_else(sizes);
+            Ok(value_of(if name == SEND_BUFFER { send } else { receive }))
+        }
         PRIORITY => load(&options.priority),
         MARK => load(&options.mark),
         RECEIVE_LOW_WATER => load(&options.low_water),
@@ -198,6 +237,7 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
             Ok([seconds.to_le_bytes(), microseconds.to_le_bytes()].concat())
         }
         COOKIE => Ok(options.cookie().to_le_bytes().to_vec()),
+        PASS_CREDENTIALS if is_inet(common.family) => Err(Errno::EOPNOTSUPP),
         PEER_NAME => match socket.peer_name() {
             Ok(address) => Ok(address.bytes().to_vec()),
             Err(_) => Err(Errno::ENOTCONN),

@@ -59,8 +59,7 @@ fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Optio
 impl DatagramSocket {
     /// A new one.
     pub fn new(caller: &Thread, family: u16) -> Arc<Self> {
-        const UDP: u32 = 17;
-        let common = Common::new(family, Kind::Datagram, UDP);
+        let common = Common::new(family, Kind::Datagram, super::UDP.cast_unsigned());
         let any = if family == AF_INET { ANY_V4 } else { ANY };
         let room = common.options.receive_buffer();
         let owner = caller.identity().users.file;

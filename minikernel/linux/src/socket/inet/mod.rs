@@ -8,6 +8,9 @@ mod control;
 mod datagram;
 pub mod limits;
 mod options;
+mod stream;
+mod tcp_options;
+mod timers;
 
 use alloc::sync::Arc;
 
@@ -23,12 +26,17 @@ use crate::kernel;
 use crate::process::Thread;
 pub use control::{IpControl, understand};
 use datagram::DatagramSocket;
+use stream::StreamSocket;
 
 /// `AF_INET`
 pub const AF_INET: u16 = 2;
 /// `AF_INET6`
 pub const AF_INET6: u16 = 10;
 
+/// `IPPROTO_TCP`
+const TCP: i32 = 6;
+/// `IPPROTO_UDP`
+const UDP: i32 = 17;
 /// The protocols that can be asked for (`IPPROTO_MAX`).
 pub const PROTOCOLS: core::ops::Range<i32> = 0..263;
 
@@ -48,6 +56,7 @@ fn with_stack<T>(work: impl FnOnce(&'static Stack, &mut Outbox) -> T) -> T {
     let (stack, mut out) = (stack(), Outbox::new(clock::monotonic_ns()));
     let outcome = work(stack, &mut out);
     stack.deliver(&mut out);
+    timers::look(stack);
     outcome
 }
 
@@ -86,8 +95,8 @@ fn check_port(caller: &Thread, port: u16) -> Result<(), Errno> {
 
 /// A new socket of one of these families (`inet_create`).
 pub fn new(caller: &Thread, family: u16, kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
-    const UDP: i32 = 17;
     match (kind, protocol) {
+        (Kind::Stream, 0 | TCP) => Ok(StreamSocket::new(caller, family)),
         (Kind::Datagram, 0 | UDP) => Ok(DatagramSocket::new(caller, family)),
         (Kind::Sequence, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),

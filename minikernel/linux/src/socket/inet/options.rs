@@ -172,6 +172,11 @@ pub fn number_or_byte(value: &[u8]) -> i32 {
 }
 
 impl IpOptions {
+    /// The same for another socket.
+    pub fn duplicate(&self) -> Self {
+        Self(core::array::from_fn(|index| AtomicI32::new(self.0[index].load(Ordering::Relaxed))))
+    }
+
     /// A number as it was set; 0 of what is none.
     pub fn get(&self, name: Name) -> i32 {
         place(name).map_or(0, |place| self.0[place].load(Ordering::Relaxed))

@@ -18,7 +18,7 @@ use super::argument::{Fd, Flags};
 use super::file::io::IoVec;
 use super::file::open::install;
 use super::unfinished::{Delivery, Transfer, attempt};
-use crate::fail::{Attempt, Stop, SysResult};
+use crate::fail::{Attempt, Later, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::socket::inet::{self, is_inet};
@@ -212,9 +212,17 @@ pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Atte
     attempt(ctx, fd, |_| Ok(()), &mut |ctx, call| {
         let address = Address::read(address, length)?;
         let waiting = !call.file.flags().contains(OpenFlags::NONBLOCK);
-        match socket_of(&call.file)?.connect(&ctx.thread, &address, waiting) {
+        let socket = Arc::clone(socket_of(&call.file)?);
+        let family = socket.common().family;
+        match socket.connect(&ctx.thread, &address, waiting) {
             Ok(()) => Ok(0),
-            Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true),
+            Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true).map_err(|stop| match stop {
+                // The connection goes on being made when nobody waits for it any more.
+                Stop::Later(later) if is_inet(family) => {
+                    Stop::Later(Later { late: Errno::EINPROGRESS.into(), ..later })
+                }
+                stop => stop,
+            }),
             Err(error) => Err(error.into()),
         }
     })

@@ -5,7 +5,8 @@ use crate::chunk::Chunks;
 use crate::tcp::{Output, Seq};
 
 impl Connection {
-    /// Closes one direction or both, as shutdown(2) does: a FIN follows what was written; what comes from now on is dropped.
+    /// Closes one direction or both, as shutdown(2) does: a FIN follows what was written. Who has closed the other reads what comes all the same, but does
+    /// not wait for it.
     pub fn shut_down(&mut self, now: u64, read: bool, write: bool, out: &mut dyn Output) {
         if read {
             self.deaf = true;

@@ -122,6 +122,11 @@ impl Timers {
         self.acknowledge <= now
     }
 
+    /// Whether an acknowledgment waits that no answer is likely to carry.
+    pub fn owes_prompt_acknowledgment(&self) -> bool {
+        self.acknowledge != NEVER && !self.interactive
+    }
+
     pub fn owes_acknowledgment(&self) -> bool {
         self.acknowledge != NEVER
     }

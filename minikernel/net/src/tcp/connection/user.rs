@@ -61,7 +61,9 @@ impl Connection {
         self.received.release();
         if self.state.may_receive() {
             self.tune_receive(taken, now);
-            if self.window_update_due() {
+            // Who has read all may wait for more that is held back until this is acknowledged (`tcp_cleanup_rbuf` in Linux).
+            let awaited = self.received.is_empty() && self.timers.owes_prompt_acknowledgment();
+            if awaited || self.window_update_due() {
                 self.emit_acknowledgment(now, out);
             }
         }

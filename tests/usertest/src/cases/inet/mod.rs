@@ -6,6 +6,8 @@ mod groups;
 mod helpers;
 mod names;
 mod options;
+mod streams;
+mod tcp_options;
 
 use libc::{SIG_IGN, SIGPIPE, signal};
 
@@ -20,4 +22,6 @@ pub fn run(t: &mut Report) {
     failures::run(t);
     groups::run(t);
     options::run(t);
+    streams::run(t);
+    tcp_options::run(t);
 }

@@ -9,7 +9,7 @@ use super::helpers::{
 use crate::cases::helpers::{close, status_of};
 use crate::report::Report;
 
-const KINDS: [i32; 1] = [SOCK_DGRAM];
+const KINDS: [i32; 2] = [SOCK_DGRAM, SOCK_STREAM];
 
 pub fn run(t: &mut Report) {
     making(t);
@@ -21,7 +21,7 @@ pub fn run(t: &mut Report) {
 
 fn making(t: &mut Report) {
     for (family, word) in [(AF_INET, "inet"), (AF_INET6, "inet6")] {
-        for kind in [SOCK_DGRAM, SOCK_RDM, SOCK_SEQPACKET, 6, 11] {
+        for kind in [SOCK_STREAM, SOCK_DGRAM, SOCK_RDM, SOCK_SEQPACKET, 6, 11] {
             for protocol in [0, 6, 17, 255, 263, -1] {
                 let case = format!("socket_{word}_{kind}_{protocol}");
                 match try_socket(family, kind, protocol) {

@@ -1,0 +1,91 @@
+//! Segments on their way between TCP and IP.
+
+use core::net::IpAddr;
+
+use crate::address::{Address, is_v4};
+use crate::chunk::Chunks;
+use crate::error::Result;
+use crate::ip;
+use crate::packet::{IpHeader, Outbox, Packet, Payload};
+use crate::route;
+use crate::stack::{HOP_LIMIT, Stack};
+use crate::tcp::{Endpoint, Flow, Output, Path, SegmentHeader};
+
+/// The payload that loopback takes at once.
+const LOOPBACK_BURST: u32 = 0xffff;
+/// No packet is longer, whatever an interface takes.
+const PACKET_MAX: u32 = 0xffff;
+
+/// What TCP sends by.
+#[derive(Debug)]
+pub struct Below<'a> {
+    /// The network.
+    pub stack: &'a Stack,
+    /// Where its packets go.
+    pub out: &'a mut Outbox,
+}
+
+/// An address as TCP has it.
+pub fn of_tcp(address: &Address) -> IpAddr {
+    address.to_canonical()
+}
+
+/// An address of TCP's as packets have it.
+pub fn to_packets(address: IpAddr) -> Address {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped(),
+        IpAddr::V6(address) => address,
+    }
+}
+
+fn way(stack: &Stack, flow: &Flow) -> Result<(route::Path, Address, Address)> {
+    let (source, destination) = (to_packets(flow.local.address), to_packets(flow.remote.address));
+    Ok((stack.routes.find(&destination, &source, 0)?, source, destination))
+}
+
+impl Output for Below<'_> {
+    fn segment(&mut self, flow: &Flow, header: &SegmentHeader, payload: Chunks) {
+        // What cannot be sent is lost, and sent again if that matters.
+        let Ok((path, source, destination)) = way(self.stack, flow) else { return };
+        let ip = IpHeader {
+            source,
+            destination,
+            hop_limit: HOP_LIMIT,
+            traffic_class: 0,
+            whole: true,
+            interface: path.interface,
+        };
+        let packet = Packet { header: ip, payload: Payload::Tcp(header.clone(), payload) };
+        let _ = self.stack.output(&path, packet, self.out);
+    }
+
+    fn path(&self, flow: &Flow) -> Path {
+        let destination = to_packets(flow.remote.address);
+        let mtu = self.stack.mtu_to(&destination).unwrap_or(PACKET_MAX).min(PACKET_MAX);
+        let headers = if is_v4(&destination) { ip::V4_HEADER } else { ip::V6_HEADER } + SegmentHeader::LEN;
+        let burst = if mtu == PACKET_MAX { LOOPBACK_BURST } else { 0 };
+        Path { mss: mtu.saturating_sub(headers as u32) as u16, burst }
+    }
+}
+
+/// Takes in a segment.
+pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
+    let Packet { header, payload: Payload::Tcp(segment, data) } = packet else { return };
+    let flow = Flow {
+        local: Endpoint::new(of_tcp(&header.destination), segment.destination),
+        remote: Endpoint::new(of_tcp(&header.source), segment.source),
+    };
+    let now = out.now;
+    stack.tcp.receive(now, &flow, &segment, data, &mut Below { stack, out });
+}
+
+impl Stack {
+    /// Does what TCP's timers want done, in steps: false when some of it is left.
+    pub fn expire(&self, out: &mut Outbox) -> bool {
+        let now = out.now;
+        self.tcp.expire(now, &mut Below { stack: self, out })
+    }
+}
+
+#[cfg(test)]
+mod tests;
