@@ -29,6 +29,9 @@ pub const CRITICAL: usize = 8;
 const FLAGS: usize = 16;
 const NODE: usize = 20;
 
+/// No CPU has been told.
+const UNTOLD: u32 = u32::MAX;
+
 /// What a thread has registered. Only itself changes it.
 #[derive(Debug, Default)]
 pub struct Rseq {
@@ -36,7 +39,7 @@ pub struct Rseq {
     address: AtomicUsize,
     length: AtomicU32,
     signature: AtomicU32,
-    /// The CPU that was told last.
+    /// The CPU that was told last, if any was.
     cpu: AtomicU32,
     /// It has been given a CPU since it last left user code but for a call.
     switched: AtomicBool,
@@ -55,6 +58,7 @@ impl Rseq {
         self.address.store(address, Relaxed);
         self.length.store(length, Relaxed);
         self.signature.store(signature, Relaxed);
+        self.cpu.store(UNTOLD, Relaxed);
         self.due.store(address != 0, Relaxed);
     }
 
@@ -119,8 +123,10 @@ pub fn settle(ctx: &mut Ctx) -> Attempt<()> {
         }
     }
     let cpu = cpu::id() as u32;
-    tell(address, [cpu, cpu], cpu)?;
-    ctx.thread.rseq.cpu.store(cpu, Relaxed);
+    if ctx.thread.rseq.cpu.load(Relaxed) != cpu {
+        tell(address, [cpu, cpu], cpu)?;
+        ctx.thread.rseq.cpu.store(cpu, Relaxed);
+    }
     Ok(())
 }
 
