@@ -42,13 +42,23 @@ fn main() {
     for (name, _) in env::vars_os().filter(|(name, _)| is_for_the_outer_build(name)) {
         cargo.env_remove(name);
     }
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", FLAGS.lines().collect::<Vec<_>>().join("\x1f"));
+    let flags: Vec<String> = FLAGS.lines().map(str::to_owned).chain(crates_anywhere()).collect();
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
     let status = cargo.status().expect("cargo, which runs this script, can be run");
     assert!(status.success(), "the guest kernel does not build: see cargo's messages above");
 
     let kernel = target_dir.join(TARGET).join("kernel/isopod-kernel");
     println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel));
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
+}
+
+/// Options that call the sources of other crates the same on every machine: panics name them, and the same kernel has the same bytes.
+fn crates_anywhere() -> impl Iterator<Item = String> {
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| env::home_dir().map(|home| home.join(".cargo")));
+    let folders = home.and_then(|home| fs::read_dir(home.join("registry/src")).ok());
+    let folders = folders.into_iter().flatten().flatten();
+    folders.map(|folder| format!("--remap-path-prefix={}=crates", folder.path().display()))
 }
 
 /// Stands for the kernel and for the code that links it: another of either gives another file.
