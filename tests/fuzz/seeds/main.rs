@@ -13,7 +13,7 @@ use isopod_manifest::{Manifest, Port, Protocol, channel};
 /// A target, and how far its seeds get at the least.
 type Target = (&'static str, fn(&[u8]) -> usize, usize);
 
-const TARGETS: [Target; 7] = [
+const TARGETS: [Target; 8] = [
     ("acpi", isopod_fuzz::acpi::run, 5),
     ("channel", isopod_fuzz::channel::run, 5),
     ("elf", isopod_fuzz::elf::run, 1),
@@ -21,6 +21,7 @@ const TARGETS: [Target; 7] = [
     ("manifest", isopod_fuzz::manifest::run, 1),
     ("program", isopod_fuzz::program::run, 1),
     ("tar", isopod_fuzz::tar::run, 3),
+    ("tcp", isopod_fuzz::tcp::run, 5),
 ];
 
 libfuzzer_sys::fuzz_target!(
@@ -77,6 +78,7 @@ fn write(corpus: &Path) {
     put("erofs", "ours", &fs::read(scratch.join("root")).expect("what was written"));
     fs::remove_dir_all(&scratch).expect("what was written");
     put("program", "script", b"#! /interpreter argument\n");
+    put("tcp", "accepted", &accepted());
 }
 
 fn manifest() -> Manifest {
@@ -92,6 +94,28 @@ fn manifest() -> Manifest {
 
 fn frame(kind: channel::Kind, payload: &[u8]) -> Vec<u8> {
     [&channel::header(kind, payload.len())[..], payload].concat()
+}
+
+/// A connection that the peer opens, with data both ways and a gap, and closes.
+fn accepted() -> Vec<u8> {
+    const OPTIONS: [u8; 20] = [2, 4, 5, 180, 4, 2, 8, 10, 0, 0, 0, 1, 0, 0, 0, 0, 1, 3, 3, 7];
+    const SYN: u8 = 2;
+    const ACK: u8 = 16;
+    // What, flags, sequence, acknowledgment, window, length, words of options, scale.
+    let mut steps = [&[0, SYN, 0, 0, 255, 0, 5, 0][..], &OPTIONS].concat();
+    let rest: [[u8; 8]; 9] = [
+        [0, ACK, 0, 0, 255, 9, 0, 0],
+        [7, 0, 0, 0, 0, 100, 0, 0],
+        [7, 0, 0, 0, 4, 100, 0, 2],
+        [0, ACK, 9, 0, 255, 9, 0, 0],
+        [0, ACK, 0, 0, 255, 9, 0, 0],
+        [7, 0, 0, 0, 0, 100, 0, 0],
+        [4, 0, 0, 0, 0, 255, 0, 2],
+        [0, ACK | 1, 0, 0, 255, 0, 0, 0],
+        [7, 0, 0, 0, 0, 1, 0, 7],
+    ];
+    steps.extend(rest.concat());
+    steps
 }
 
 /// Everything that a guest can say.

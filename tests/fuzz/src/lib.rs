@@ -8,3 +8,4 @@ pub mod erofs;
 pub mod manifest;
 pub mod program;
 pub mod tar;
+pub mod tcp;

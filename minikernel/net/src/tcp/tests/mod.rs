@@ -6,6 +6,7 @@ mod handshake;
 mod loss;
 mod network;
 mod receiving;
+mod scale;
 mod script;
 mod sending;
 mod transfer;

@@ -70,7 +70,7 @@ impl Default for Peer {
 }
 
 pub struct Script {
-    pub tcp: Tcp,
+    pub tcp: Arc<Tcp>,
     pub now: u64,
     pub peer: Peer,
     out: Outbox,
@@ -83,7 +83,11 @@ pub struct Script {
 
 impl Script {
     pub fn new(peer: Peer) -> Self {
-        let tcp = Tcp::new(core::array::from_fn(|index| 0x1234_5678_9abc_def1 * (index as u64 + 1)));
+        let random = core::array::from_fn(|index| 0x1234_5678_9abc_def1 * (index as u64 + 1));
+        Self::on(Arc::new(Tcp::new(random)), peer)
+    }
+
+    pub fn on(tcp: Arc<Tcp>, peer: Peer) -> Self {
         let out = Outbox { sent: VecDeque::new(), mss: 1460, burst: 0 };
         Self { tcp, now: 1_000_000 * MILLISECOND, peer, out, iss: None, clock: 0, port: 80, peer_port: 5000 }
     }
@@ -113,9 +117,14 @@ impl Script {
         self.open();
         let stream = listener.accept().unwrap();
         self.nothing();
+        self.stop(&listener);
+        stream
+    }
+
+    /// Nobody listens any more.
+    pub fn stop(&mut self, listener: &Listener) {
         let Self { tcp, now, out, .. } = self;
         listener.close(tcp, *now, out);
-        stream
     }
 
     /// The peer's handshake with a listener.
