@@ -3,8 +3,9 @@
 
 use alloc::boxed::Box;
 use core::fmt;
+use core::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{PhysAddr, machine, sync::SpinLock, timer};
+use crate::{PhysAddr, cpu, machine, sync::SpinLock, timer};
 
 /// First vector for devices; the 32 below are exceptions, and the old interrupt controller's come next.
 const FIRST: u8 = 0x30;
@@ -13,7 +14,6 @@ const END: u8 = 0xf0;
 /// The timer of a CPU.
 pub(crate) const TIMER_VECTOR: u8 = 0xf0;
 /// From another CPU: there is something to do.
-#[cfg_attr(not(isopod_bare), expect(dead_code, reason = "hosted, there are no other CPUs"))]
 pub(crate) const KICK_VECTOR: u8 = 0xf1;
 /// What the local APIC delivers when an interrupt went away before it was taken; needs no end-of-interrupt.
 pub(crate) const SPURIOUS_VECTOR: u8 = 0xff;
@@ -27,6 +27,21 @@ struct Handlers {
     used: u8,
     /// Leaked when a vector is allocated, since vectors are never given back; so a handler runs without the lock.
     table: [Option<&'static Handler>; (END - FIRST) as usize],
+}
+
+/// What interrupts, as it is counted: the timer, another CPU, and devices by their number, the last of which stands for all beyond.
+pub const SOURCES: usize = 16;
+/// The timer's number there.
+pub const TIMER: usize = SOURCES - 2;
+/// The number there of calls from other CPUs.
+pub const CALL: usize = SOURCES - 1;
+
+static COUNTS: [[AtomicU64; SOURCES]; cpu::MOST] =
+    [const { [const { AtomicU64::new(0) }; SOURCES] }; cpu::MOST];
+
+/// How often a source has interrupted a CPU.
+pub fn count(cpu: usize, source: usize) -> u64 {
+    COUNTS[cpu][source].load(Ordering::Relaxed)
 }
 
 /// A vector that belongs to a device.
@@ -122,16 +137,19 @@ pub fn configure_ioapics(ioapics: &[IoApicInfo]) {
 
 /// Runs the handler of a vector that interrupted, and tells the local APIC that it is done.
 pub fn dispatch(vector: u8) {
-    match vector {
+    let source = match vector {
         SPURIOUS_VECTOR => return,
-        TIMER_VECTOR => timer::fired(),
-        _ => {
-            let index = usize::from(vector.wrapping_sub(FIRST));
-            let handler = HANDLERS.lock().table.get(index).copied().flatten();
-            if let Some(handler) = handler {
-                handler();
-            }
-        }
+        TIMER_VECTOR => TIMER,
+        KICK_VECTOR => CALL,
+        device => usize::from(device.wrapping_sub(FIRST)).min(TIMER - 1),
+    };
+    COUNTS[cpu::id()][source].fetch_add(1, Ordering::Relaxed);
+    let index = usize::from(vector.wrapping_sub(FIRST));
+    let handler = HANDLERS.lock().table.get(index).copied().flatten();
+    if vector == TIMER_VECTOR {
+        timer::fired();
+    } else if let Some(handler) = handler {
+        handler();
     }
     machine::end_of_interrupt();
 }

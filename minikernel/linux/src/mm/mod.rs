@@ -21,7 +21,7 @@ pub use fault::{FaultError, FaultKind};
 pub use layout::{LOWEST, Layout};
 pub use map::{MapRequest, Placement};
 pub use remap::Move;
-pub use report::{MemoryReport, describe};
+pub use report::{MemoryReport, Resident, describe};
 pub use space::{AddressSpace, Start};
 pub use user::{UserBuffers, UserPtr};
 pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};

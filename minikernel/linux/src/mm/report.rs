@@ -3,7 +3,6 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::fmt::Write;
-use core::ops::Range;
 
 use isopod_fs::Errno;
 use isopod_hal::paging::Access;
@@ -35,7 +34,45 @@ pub struct MemoryReport {
     pub text: usize,
 }
 
+/// What of some areas is in memory, in bytes.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Resident {
+    /// All of it.
+    pub all: usize,
+    /// The same, each page divided by how many have it mapped.
+    pub proportional: usize,
+    /// Mapped elsewhere too, or not; unchanged, or changed: `[shared][changed]`.
+    pub kinds: [[usize; 2]; 2],
+    /// Touched lately, as far as the processor has said.
+    pub referenced: usize,
+    /// No file's pages.
+    pub anonymous: usize,
+    /// In areas whose pages are to stay.
+    pub locked: usize,
+}
+
 impl AddressSpace {
+    /// Adds what of an area is in memory.
+    pub fn add_resident(&self, vma: &Vma, sum: &mut Resident) {
+        let file = !matches!(vma.backing, Backing::Anonymous);
+        self.inner.lock().table.for_each(vma.range(), &mut |_, mapped| {
+            // What a private mapping has written is its own; see `observer`.
+            let own = !file || vma.is_private() && (mapped.dirty || mapped.access.contains(Access::WRITE));
+            // A file holds its pages too. Of those that nobody counts there is no telling.
+            let mappings = match mapped.frame.owners() {
+                u32::MAX => 1,
+                owners => owners.saturating_sub(u32::from(!own)).max(1) as usize,
+            };
+            let page = isopod_hal::PAGE_SIZE;
+            sum.all += page;
+            sum.proportional += page / mappings;
+            sum.kinds[usize::from(mappings > 1)][usize::from(own || mapped.dirty)] += page;
+            sum.referenced += if mapped.accessed { page } else { 0 };
+            sum.anonymous += if own { page } else { 0 };
+            sum.locked += if vma.flags.contains(VmaFlags::LOCKED) { page } else { 0 };
+        });
+    }
+
     /// The sizes now.
     pub fn report(&self) -> MemoryReport {
         let inner = self.inner.lock();
@@ -51,13 +88,6 @@ impl AddressSpace {
             stack: sum(is_stack),
             text: sum(|vma| vma.access.contains(Access::EXEC)),
         }
-    }
-
-    /// How many pages of `range` are in memory.
-    pub fn resident_in(&self, range: Range<usize>) -> usize {
-        let mut pages = 0;
-        self.inner.lock().table.for_each(range, &mut |_, _| pages += 1);
-        pages
     }
 
     /// How many pages of files' areas are in memory.

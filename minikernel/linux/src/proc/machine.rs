@@ -1,7 +1,9 @@
 //! What `/proc` tells of the machine as a whole.
 
+use alloc::vec::Vec;
+
 use isopod_fs::pages;
-use isopod_hal::{PAGE_SIZE, clock, cpu, memory_stats};
+use isopod_hal::{PAGE_SIZE, clock, cpu, irq, memory_stats};
 
 use super::status::NS_PER_TICK;
 use super::table::put;
@@ -139,17 +141,57 @@ pub(super) fn stat(text: &mut Text) {
         line(alloc::format!("cpu{number}").as_bytes(), time, up.saturating_sub(time.total()));
     }
     let boot = clock::realtime_ns().saturating_sub(up) / 1_000_000_000;
-    put!(
-        text,
-        "btime {boot}\nprocesses {}\nprocs_running {}\nprocs_blocked 0\n",
-        process::last_pid(),
-        running()
-    );
+    let each: Vec<u64> = (0..irq::SOURCES).map(|source| interrupts(source).sum()).collect();
+    put!(text, "intr {}", each.iter().sum::<u64>());
+    text.put_numbers(&each);
+    put!(text, "\nctxt {}\nbtime {boot}\nprocesses {}\n", process::switches(), process::last_pid());
+    // Nothing is put off to an interrupt's end.
+    put!(text, "procs_running {}\nprocs_blocked 0\nsoftirq 0", running());
+    text.put_numbers(&[0; 10]);
+    text.put(b"\n");
 }
 
-/// Threads that have a CPU.
+/// How often a source has interrupted each CPU.
+fn interrupts(source: usize) -> impl Iterator<Item = u64> {
+    (0..cpu::count()).map(move |cpu| irq::count(cpu, source))
+}
+
+/// `proc_interrupts(5)`
+pub(super) fn interrupt_table(text: &mut Text) {
+    put!(text, "    ");
+    for number in 0..cpu::count() {
+        put!(text, "       CPU{number:<1}");
+    }
+    for source in 0..irq::SOURCES {
+        let name = match source {
+            irq::TIMER => "LOC",
+            irq::CALL => "RES",
+            _ => "",
+        };
+        let counts: Vec<u64> = interrupts(source).collect();
+        if name.is_empty() && counts.iter().all(|count| *count == 0) {
+            continue;
+        }
+        if name.is_empty() {
+            put!(text, "\n{source:>3}:");
+        } else {
+            put!(text, "\n{name}:");
+        }
+        for count in counts {
+            put!(text, " {count:>10}");
+        }
+        text.put(match source {
+            irq::TIMER => b"   Local timer interrupts",
+            irq::CALL => b"   Rescheduling interrupts",
+            _ => b"   device",
+        });
+    }
+    text.put(b"\n");
+}
+
+/// Threads that have a CPU, or wait for one.
 fn running() -> usize {
-    threads().filter(|thread| thread.has_cpu()).count()
+    threads().filter(|thread| thread.is_ready()).count()
 }
 
 /// All threads that have not ended.
@@ -165,7 +207,12 @@ pub(super) fn uptime(text: &mut Text) {
     put!(text, "{up}.{up_part:02} {idle}.{idle_part:02}\n");
 }
 
-/// `proc_loadavg(5)`. The averages stay 0, as in sysinfo(2): no timer wakes the machine to take samples.
+/// `proc_loadavg(5)`
 pub(super) fn loadavg(text: &mut Text) {
-    put!(text, "0.00 0.00 0.00 {}/{} {}\n", running(), threads().count(), process::last_pid());
+    for average in process::load::averages() {
+        // Rounded to hundredths.
+        let hundredths = (average * 100 + (1 << 15)) >> 16;
+        put!(text, "{}.{:02} ", hundredths / 100, hundredths % 100);
+    }
+    put!(text, "{}/{} {}\n", running(), threads().count(), process::last_pid());
 }

@@ -8,7 +8,7 @@ use isopod_hal::PAGE_SIZE;
 use super::subject::Subject;
 use super::table::put;
 use super::text::Text;
-use crate::mm::{AddressSpace, FaultError, FaultKind, Vma, VmaFlags, describe};
+use crate::mm::{AddressSpace, FaultError, FaultKind, Resident, Vma, describe};
 
 /// Where the program's code is: the area in which it began to run.
 pub(super) fn text_range(memory: &AddressSpace) -> Range<usize> {
@@ -104,17 +104,26 @@ pub(super) fn smaps_rollup(subject: &Subject, text: &mut Text) -> Result<()> {
 }
 
 fn resident(memory: &AddressSpace, areas: &[Vma], text: &mut Text) {
-    let (mut all, mut locked) = (0, 0);
+    let mut sum = Resident::default();
     for vma in areas {
-        let bytes = memory.resident_in(vma.range()) * PAGE_SIZE;
-        all += bytes;
-        if vma.flags.contains(VmaFlags::LOCKED) {
-            locked += bytes;
-        }
+        memory.add_resident(vma, &mut sum);
     }
-    size(text, "Rss", all);
-    size(text, "Swap", 0);
-    size(text, "Locked", locked);
+    let [private, shared] = sum.kinds;
+    for (name, bytes) in [
+        ("Rss", sum.all),
+        ("Pss", sum.proportional),
+        ("Shared_Clean", shared[0]),
+        ("Shared_Dirty", shared[1]),
+        ("Private_Clean", private[0]),
+        ("Private_Dirty", private[1]),
+        ("Referenced", sum.referenced),
+        ("Anonymous", sum.anonymous),
+        ("Swap", 0),
+        ("SwapPss", 0),
+        ("Locked", sum.locked),
+    ] {
+        size(text, name, bytes);
+    }
 }
 
 fn size(text: &mut Text, name: &str, bytes: usize) {

@@ -14,7 +14,7 @@ use super::sysvipc::SYSVIPC;
 use super::table::{Folder, Numbers, Row};
 use crate::process::{self, Process};
 
-static ROOT: [Row; 19] = [
+static ROOT: [Row; 20] = [
     Row::machine("cmdline", machine::command_line),
     Row::machine("cpuinfo", machine::cpuinfo),
     Row::constant("devices", DEVICES),
@@ -25,6 +25,7 @@ static ROOT: [Row; 19] = [
         "filesystems",
         "nodev\tsysfs\nnodev\ttmpfs\nnodev\tproc\nnodev\tdevpts\nnodev\tcgroup2\nnodev\toverlay\n\terofs\n",
     ),
+    Row::machine("interrupts", machine::interrupt_table),
     Row::machine("loadavg", machine::loadavg),
     Row::machine("meminfo", machine::meminfo),
     Row::link("mounts", |_, _| Ok(Target::Text(b"self/mounts".to_vec()))),

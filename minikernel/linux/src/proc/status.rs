@@ -18,13 +18,13 @@ use crate::tty;
 /// Nanoseconds in a tick of `sysconf(_SC_CLK_TCK)`.
 pub(super) const NS_PER_TICK: u64 = 1_000_000_000 / TICKS_PER_SECOND;
 
-/// Letter and word for what the thread does. Who waits for the CPU counts as sleeping.
+/// Letter and word for what the thread does.
 fn state(process: &Process, thread: Option<&Thread>) -> (char, &'static str) {
     match thread {
         None => ('Z', "zombie"),
         Some(thread) if thread.trace.is_stopped() => ('t', "tracing stop"),
         Some(thread) if process.job.is_stopped() && !thread.trace.is_traced() => ('T', "stopped"),
-        Some(thread) if thread.has_cpu() => ('R', "running"),
+        Some(thread) if thread.is_ready() => ('R', "running"),
         Some(_) => ('S', "sleeping"),
     }
 }
@@ -115,6 +115,8 @@ pub(super) fn status(subject: &Subject, text: &mut Text) -> Result<()> {
     put!(text, "Cpus_allowed:\t{cpus:x}\nCpus_allowed_list:\t");
     super::machine::list(cpus, text);
     fields(&[("Mems_allowed", 1), ("Mems_allowed_list", 0)], text);
+    let (given_up, preempted) = thread.switches();
+    put!(text, "voluntary_ctxt_switches:\t{given_up}\nnonvoluntary_ctxt_switches:\t{preempted}\n");
     Ok(())
 }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use isopod_hal::sync::SpinLock;
 use isopod_hal::{clock, cpu};
 
-use super::Thread;
+use super::{Thread, load};
 
 /// What a CPU does, and has done.
 struct Work {
@@ -17,6 +17,8 @@ struct Work {
     /// Ticks for threads that have given the CPU up since, and how many of these in user code.
     run_ticks: AtomicU64,
     user_ticks: AtomicU64,
+    /// How often it has been given a thread.
+    switches: AtomicU64,
 }
 
 static WORK: [Work; cpu::MOST] = [const {
@@ -26,6 +28,7 @@ static WORK: [Work; cpu::MOST] = [const {
         user_before: AtomicU64::new(0),
         run_ticks: AtomicU64::new(0),
         user_ticks: AtomicU64::new(0),
+        switches: AtomicU64::new(0),
     }
 }; cpu::MOST];
 
@@ -48,10 +51,23 @@ pub fn work_of(cpu: usize) -> (u64, u64) {
     (run, user)
 }
 
+/// How often the CPUs have been given a thread since boot.
+pub fn switches() -> u64 {
+    WORK.iter().map(|work| work.switches.load(Ordering::Relaxed)).sum()
+}
+
+/// Counts one more; nobody else counts there at the same time.
+fn count(counter: &AtomicU64) {
+    counter.store(counter.load(Ordering::Relaxed).wrapping_add(1), Ordering::Relaxed);
+}
+
 /// Makes `thread` the current one, and counts its time, until the guard goes.
 pub(super) fn enter(thread: &Arc<Thread>) -> Entered {
     let work = &WORK[cpu::id()];
     let now = clock::tsc();
+    load::note(now);
+    count(&work.switches);
+    count(&thread.switches);
     thread.running_since.store(now, Ordering::Relaxed);
     let mut slot = work.thread.lock();
     work.since.store(now, Ordering::Relaxed);

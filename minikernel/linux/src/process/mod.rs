@@ -19,6 +19,7 @@ mod init;
 mod inspect;
 mod job;
 mod limits;
+pub mod load;
 mod pids;
 #[expect(clippy::module_inception, reason = "the process is what this room is about")]
 mod process;
@@ -34,7 +35,7 @@ pub use context::FsContext;
 pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureBits};
 #[cfg(test)]
 pub use current::in_thread;
-pub use current::{current, work_of};
+pub use current::{current, switches, work_of};
 pub use exit::{exit_group, kill_process};
 pub(crate) use family::{hold as hold_families, report_job, tell_of_child};
 pub use files::{Descriptor, FileTable};

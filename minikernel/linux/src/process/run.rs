@@ -13,7 +13,7 @@ use isopod_hal::paging::Access;
 use isopod_hal::user::{self, Trap, UserContext};
 use isopod_hal::{clock, irq};
 
-use super::{Thread, current, exit, first, pids};
+use super::{Thread, current, exit, first, load, pids};
 use crate::exec::{self, Program};
 use crate::fail::{Restart, Stop};
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
@@ -223,6 +223,8 @@ async fn serve(ctx: &mut Ctx, trap: Trap) {
         Trap::Interrupt(vector) => {
             irq::dispatch(vector);
             if sched::is_due() {
+                ctx.thread.note_preemption();
+                load::note_end_of_slice();
                 sched::yield_now().await;
             }
         }

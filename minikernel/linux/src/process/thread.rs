@@ -90,6 +90,9 @@ pub struct Thread {
     pub(crate) trace: Trace,
     /// Who watches its calls: bits of [`crate::syscall::watch`].
     pub(crate) watched: AtomicU8,
+    /// How often it has been given a CPU, and how often it had to give one back while it had something to do.
+    pub(super) switches: AtomicU64,
+    pub(super) preemptions: AtomicU64,
     pub(super) run_ticks: AtomicU64,
     pub(super) user_ticks: AtomicU64,
     /// The time-stamp counter when it was given the CPU; 0 while it has none.
@@ -147,6 +150,8 @@ impl Thread {
             seccomp: SpinLock::default(),
             trace: Trace::default(),
             watched: AtomicU8::new(0),
+            switches: AtomicU64::new(0),
+            preemptions: AtomicU64::new(0),
             run_ticks: AtomicU64::new(0),
             user_ticks: AtomicU64::new(0),
             running_since: AtomicU64::new(0),
@@ -260,6 +265,24 @@ impl Thread {
     #[inline]
     pub(super) fn add_user_ticks(&self, ticks: u64) {
         self.user_ticks.store(self.user_ticks.load(Ordering::Relaxed).wrapping_add(ticks), Ordering::Relaxed);
+    }
+
+    /// It gives the CPU to others, though it has something to do.
+    pub fn note_preemption(&self) {
+        self.preemptions.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How often it has given up the CPU by itself, and how often it had to.
+    pub fn switches(&self) -> (u64, u64) {
+        let preemptions = self.preemptions.load(Ordering::Relaxed);
+        // Having it now is no giving up.
+        let given_up = self.switches.load(Ordering::Relaxed).saturating_sub(1);
+        (given_up.saturating_sub(preemptions), preemptions)
+    }
+
+    /// True while it has a CPU, or waits for one.
+    pub fn is_ready(&self) -> bool {
+        self.has_cpu() || self.task.get().is_some_and(TaskRef::is_ready)
     }
 
     /// True while it has a CPU.

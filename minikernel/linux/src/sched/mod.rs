@@ -12,7 +12,7 @@ mod timers;
 mod yielding;
 
 pub use executor::{run, spawn, task};
-pub use preempt::{before_user, give_way, is_due};
+pub use preempt::{before_user, give_way, is_due, waited};
 pub use processor::{cpus, present};
 pub use task::TaskRef;
 pub use timers::{Sleep, expire, sleep_until, timeout_at, timer_interrupt};

@@ -43,6 +43,13 @@ fn deadline(processor: &Processor) -> Option<u64> {
     }
 }
 
+/// For how long others have waited in the slice that is over, all together, in nanoseconds.
+pub fn waited() -> u64 {
+    let processor = processor::this();
+    let begin = deadline(processor).map_or(u64::MAX, |end| end - SLICE_NS);
+    clock::monotonic_ns().saturating_sub(begin) * processor.waiting() as u64
+}
+
 /// True when the running task must give way: its slice is over and somebody waits, or it may not stay on this CPU.
 pub fn is_due() -> bool {
     let processor = processor::this();

@@ -195,6 +195,11 @@ impl Processor {
         task
     }
 
+    /// How many tasks wait for this CPU.
+    pub(super) fn waiting(&self) -> usize {
+        self.waiting.load(Ordering::Relaxed)
+    }
+
     /// True when a task waits for this CPU.
     pub(super) fn has_ready(&self) -> bool {
         self.waiting.load(Ordering::Relaxed) != 0

@@ -132,6 +132,11 @@ impl TaskRef {
         processor::move_away(&self.0, self.0.place.load(Ordering::Relaxed));
     }
 
+    /// True while it runs, or waits for a CPU.
+    pub fn is_ready(&self) -> bool {
+        self.0.state.load(Ordering::Relaxed) & BUSY != 0
+    }
+
     /// The CPU that it runs on, or ran on last.
     pub fn cpu(&self) -> usize {
         self.0.last_cpu()

@@ -330,7 +330,8 @@ pub fn setsid(ctx: &mut Ctx) -> SysResult {
 }
 
 /// `sched_yield(2)`
-pub async fn sched_yield(_: &mut Ctx) -> SysResult {
+pub async fn sched_yield(ctx: &mut Ctx) -> SysResult {
+    ctx.thread.note_preemption();
     sched::yield_now().await;
     Ok(0)
 }

@@ -288,6 +288,7 @@ pub fn sysinfo(_: &mut Ctx, buffer: UserPtr<SysInfo>) -> Attempt {
     let threads: usize = process::processes().iter().map(|process| process.thread_count()).sum();
     let info = SysInfo {
         uptime: (clock::monotonic_ns() / 1_000_000_000) as i64,
+        loads: process::load::averages(),
         total_ram: (memory.total_frames * isopod_hal::PAGE_SIZE) as u64,
         free_ram: (memory.free_frames * isopod_hal::PAGE_SIZE) as u64,
         processes: threads.min(usize::from(u16::MAX)) as u16,

@@ -8,6 +8,8 @@ use crate::sys;
 
 /// Runs the group.
 pub fn run(t: &mut Report) {
+    residence(t);
+    activity(t);
     own_process(t);
     own_memory(t);
     own_descriptors(t);
@@ -240,4 +242,105 @@ fn sysfs(t: &mut Report) {
             || std::path::Path::new("/sys/kernel").is_dir(),
     );
     t.is("fs_cgroup", std::path::Path::new("/sys/fs").is_dir());
+}
+
+/// What `smaps` counts of 8 pages that are written, then shared with a child.
+fn residence(t: &mut Report) {
+    const LENGTH: usize = 8 * 4096;
+    let flags = MAP_PRIVATE | MAP_ANONYMOUS;
+    let at = sys!(SYS_mmap, 0, LENGTH + 8192, PROT_NONE, flags, -1, 0).expect("room") + 4096;
+    // A page without rights on both sides keeps it an area of its own.
+    sys!(SYS_mprotect, at, LENGTH, PROT_READ | PROT_WRITE).expect("it is there");
+    let counted = |path: &str| {
+        let text = get(path);
+        let mut lines = text.lines().skip_while(|line| !line.starts_with(&format!("{at:08x}-")));
+        lines.next();
+        let own: Vec<_> = lines.take_while(|line| !line.contains('-')).collect();
+        [
+            "Size",
+            "Rss",
+            "Pss",
+            "Shared_Clean",
+            "Shared_Dirty",
+            "Private_Clean",
+            "Private_Dirty",
+            "Anonymous",
+            "Swap",
+        ]
+        .map(|name| {
+            let line = own.iter().find(|line| line.starts_with(&format!("{name}:")));
+            line.and_then(|line| line.split_whitespace().nth(1)).unwrap_or("none").to_owned()
+        })
+        .join(" ")
+    };
+    t.show("smaps_untouched", counted("/proc/self/smaps"));
+    for page in 0..8 {
+        // SAFETY: the pages are there and nobody else's.
+        unsafe { ((at + page * 4096) as *mut u8).write_volatile(1) };
+    }
+    t.show("smaps_written", counted("/proc/self/smaps"));
+    let ends = super::helpers::pipe();
+    let pid = super::helpers::child(|| {
+        let mut byte = [0u8];
+        let _ = sys!(SYS_read, ends[0], &mut byte, 1);
+        0
+    });
+    t.show("smaps_with_a_child", counted("/proc/self/smaps"));
+    t.show("smaps_of_the_child", counted(&format!("/proc/{pid}/smaps")));
+    let _ = sys!(SYS_write, ends[1], c"x", 1);
+    let _ = super::helpers::wait_for(pid);
+    for end in ends {
+        close(end);
+    }
+    t.show("smaps_alone_again", counted("/proc/self/smaps"));
+    let rollup = get("/proc/self/smaps_rollup");
+    let kib = |name: &str| {
+        let line = rollup.lines().find(|line| line.starts_with(&format!("{name}:")));
+        line.and_then(|line| line.split_whitespace().nth(1)?.parse::<u64>().ok()).unwrap_or(u64::MAX)
+    };
+    t.is("rollup_proportional", kib("Pss") <= kib("Rss"));
+    let kinds = ["Shared_Clean", "Shared_Dirty", "Private_Clean", "Private_Dirty"].map(kib);
+    t.is("rollup_sums_up", kinds.iter().sum::<u64>() == kib("Rss"));
+    sys!(SYS_munmap, at - 4096, LENGTH + 8192).expect("it is there");
+}
+
+/// What threads and the machine have done.
+fn activity(t: &mut Report) {
+    let pid = super::helpers::child(|| {
+        loop {
+            std::hint::spin_loop();
+        }
+    });
+    super::helpers::sleep_ms(20);
+    // On one CPU it has none now.
+    t.show("state_of_a_spinner", field(&get(&format!("/proc/{pid}/status")), "State"));
+    let _ = sys!(SYS_kill, pid, SIGKILL);
+    let _ = super::helpers::wait_for(pid);
+    let given_up = || field(&get("/proc/self/status"), "voluntary_ctxt_switches").parse().unwrap_or(0u64);
+    let before = given_up();
+    for _ in 0..3 {
+        super::helpers::sleep_ms(1);
+    }
+    t.is("voluntary_switches", given_up() >= before + 3);
+    t.is(
+        "involuntary_switches",
+        field(&get("/proc/self/status"), "nonvoluntary_ctxt_switches").parse::<u64>().is_ok(),
+    );
+    let number = |line: &str| {
+        let text = get("/proc/stat");
+        let found =
+            text.lines().find_map(|found| found.strip_prefix(line)?.split_whitespace().next()?.parse().ok());
+        found.unwrap_or(0u64)
+    };
+    let before = (number("ctxt"), number("intr"));
+    super::helpers::sleep_ms(20);
+    t.is("stat_switches", number("ctxt") > before.0);
+    t.is("stat_interrupts", number("intr") > before.1);
+    t.is("stat_softirq", get("/proc/stat").lines().any(|line| line.starts_with("softirq ")));
+    let interrupts = get("/proc/interrupts");
+    t.is("interrupts_columns", interrupts.lines().next().is_some_and(|line| line.trim().starts_with("CPU0")));
+    t.is("interrupts_timer", interrupts.lines().any(|line| line.trim_start().starts_with("LOC:")));
+    let load = get("/proc/loadavg");
+    let averages: Vec<_> = load.split(' ').take(3).map(|average| average.parse::<f64>().is_ok()).collect();
+    t.show("loadavg", format!("{averages:?}"));
 }
