@@ -42,6 +42,7 @@ impl Connection {
         if acknowledgment < self.snd.una {
             return true;
         }
+        let had_room = self.has_room();
         let window_moved = self.update_window(header);
         let nothing_new = acknowledgment == self.snd.una;
         if nothing_new && self.sent.is_empty() {
@@ -72,7 +73,7 @@ impl Connection {
             });
             self.buffers.grow_send(&self.options, self.congestion.window);
         }
-        if delivery.acknowledged > 0 && self.has_room() {
+        if !had_room && self.has_room() {
             self.events |= Events::WRITABLE;
         }
         self.close_if_acknowledged(now);

@@ -8,6 +8,8 @@ mod info;
 mod input;
 mod loss;
 mod output;
+mod patience;
+mod probe;
 mod segment;
 mod state;
 mod timers;

@@ -1,8 +1,7 @@
 //! The timers of a connection: one for the retransmission queue, one for a delayed acknowledgment, one for silence.
 
 use super::{Connection, State};
-use crate::chunk::Chunks;
-use crate::tcp::{Error, Flags, MILLISECOND, Output, SocketOptions};
+use crate::tcp::{MILLISECOND, Output, SocketOptions};
 
 /// A deadline that does not come.
 pub(super) const NEVER: u64 = u64::MAX;
@@ -10,12 +9,6 @@ pub(super) const NEVER: u64 = u64::MAX;
 const ACK_DELAY: u64 = 40 * MILLISECOND;
 /// Segments at the beginning that are acknowledged at once, for the peer's slow start (Linux' `TCP_MAX_QUICKACKS`).
 const QUICK_ACKS: u8 = 16;
-/// How long a cork holds (tcp(7)), and with it any short segment that nothing else would release.
-const CORK: u64 = 200 * MILLISECOND;
-/// When an established connection is given up: `tcp_retries2` = 15 doublings of 200 ms (R2 of RFC 9293, section 3.8.3).
-const GIVE_UP: u64 = 924_600 * MILLISECOND;
-/// The same for one that nobody has open: `tcp_orphan_retries` = 8.
-const GIVE_UP_ORPHAN: u64 = 102_200 * MILLISECOND;
 
 /// What the timer of the retransmission queue is for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -40,7 +33,7 @@ pub(super) struct Timers {
     /// Since when the retransmission timer runs.
     pub started: u64,
     /// When the first of the timeouts in a row happened, or the first of the probes.
-    failing_since: Option<u64>,
+    pub failing_since: Option<u64>,
     /// Timeouts in a row, and probes that were not answered: of a closed window or of a silent peer.
     pub attempts: u8,
     pub probes: u8,
@@ -189,111 +182,10 @@ impl Connection {
         (self.timers.purpose, self.timers.transmit) = (purpose, deadline);
     }
 
-    fn persist_interval(&self) -> u64 {
-        // Held back by cork or Nagle, not by the peer.
-        let fits = (self.snd.una + self.snd.wnd).since(self.snd.nxt) as usize
-            >= self.unsent.len().min(self.full_segment() as usize);
-        if fits && self.snd.wnd > 0 { CORK } else { self.rtt.timeout() }
-    }
-
     fn look_again(&mut self, now: u64, out: &mut dyn Output) {
         self.recovery.reorder_at = None;
         self.examine_loss(now, &super::acknowledge::Delivery::default());
         self.transmit(now, out);
-    }
-
-    /// Since when nothing is answered; the first time it is asked, since now.
-    fn failing_since(&mut self, now: u64) -> u64 {
-        *self.timers.failing_since.get_or_insert(now)
-    }
-
-    fn retransmission_due(&mut self, now: u64, out: &mut dyn Output) {
-        self.timers.attempts = self.timers.attempts.saturating_add(1);
-        let handshake = matches!(self.state, State::SynSent | State::SynReceived);
-        let since = self.failing_since(now);
-        let hopeless = if handshake {
-            self.timers.attempts > self.options.syn_retries
-        } else {
-            now - since >= self.patience()
-        };
-        if hopeless || self.user_timeout_passed(now) {
-            self.give_up(now, out);
-        } else {
-            self.time_out(now, out);
-        }
-    }
-
-    /// How long to try.
-    fn patience(&self) -> u64 {
-        if self.orphan { GIVE_UP_ORPHAN } else { GIVE_UP }
-    }
-
-    /// Whether what was sent has been waiting for longer than the program allows (RFC 5482, `TCP_USER_TIMEOUT`).
-    fn user_timeout_passed(&self, now: u64) -> bool {
-        let waiting =
-            self.timers.failing_since.map_or(0, |since| now.saturating_sub(since.min(self.snd.last)));
-        self.options.user_timeout != 0 && waiting >= self.options.user_timeout
-    }
-
-    fn give_up(&mut self, now: u64, out: &mut dyn Output) {
-        if self.state.is_synchronized() {
-            self.emit_reset(now, out);
-        }
-        let error = self.recovery.soft_error.unwrap_or(Error::TimedOut);
-        self.finish(Some(error));
-    }
-
-    /// The window has been too small for too long (RFC 9293, section 3.8.6.1): sends what fits, or asks.
-    fn persist(&mut self, now: u64, out: &mut dyn Output) {
-        if self.unsent.is_empty() {
-            self.transmit(now, out);
-            return;
-        }
-        if self.send_regardless(now, out) {
-            self.arm(now);
-            return;
-        }
-        let since = self.failing_since(now);
-        if self.timers.probes > 0 && (now - since >= self.patience() || self.user_timeout_passed(now)) {
-            self.give_up(now, out);
-            return;
-        }
-        self.timers.probes = self.timers.probes.saturating_add(1);
-        self.rtt.backoff = self.rtt.backoff.saturating_add(1);
-        self.emit(now, Flags::ACK, self.snd.una - 1, Chunks::new(), out);
-        self.arm(now);
-    }
-
-    /// The peer was silent for as long as the program allows: asks whether it is there (RFC 9293, section 3.8.4), or gives it up.
-    fn silence(&mut self, now: u64, out: &mut dyn Output) {
-        if self.state == State::FinWait2 && self.orphan {
-            self.finish(None);
-            return;
-        }
-        if !self.options.keep_alive || !self.state.is_synchronized() {
-            return;
-        }
-        let silent = now.saturating_sub(self.rcv.last);
-        let busy = !self.sent.is_empty() || !self.unsent.is_empty();
-        if busy || silent < self.options.keep_alive_idle {
-            let rest = if busy { 0 } else { silent };
-            self.timers.probes = 0;
-            self.timers.idle = now + self.options.keep_alive_idle - rest;
-            return;
-        }
-        let limit = self.options.user_timeout;
-        let hopeless = if limit == 0 {
-            self.timers.probes >= self.options.keep_alive_count
-        } else {
-            self.timers.probes > 0 && silent >= limit
-        };
-        if hopeless {
-            self.give_up(now, out);
-            return;
-        }
-        self.timers.probes += 1;
-        self.emit(now, Flags::ACK, self.snd.una - 1, Chunks::new(), out);
-        self.timers.idle = now + self.options.keep_alive_interval;
     }
 
     /// The options have changed: those that concern a timer or hold data back take effect.

@@ -27,8 +27,8 @@ pub(super) struct Buffers {
 
 impl Buffers {
     pub fn new(options: &SocketOptions, mss: u16, now: u64) -> Self {
-        let mut buffers =
-            Self { send: 0, receive: RECEIVE_INITIAL, best: 10 * u32::from(mss), read: 0, began: now };
+        let best = (10 * u32::from(mss)).min(RECEIVE_INITIAL);
+        let mut buffers = Self { send: 0, receive: RECEIVE_INITIAL, best, read: 0, began: now };
         buffers.options_changed(options);
         buffers.connected(u32::from(mss));
         buffers
@@ -74,7 +74,8 @@ impl Buffers {
         if now.saturating_sub(self.began) < round_trip {
             return;
         }
-        if self.read > self.best {
+        // As much as the best is enough: it may be the window that kept it from being more.
+        if self.read >= self.best {
             self.best = self.read;
             let clamp = if options.window_clamp == 0 { RECEIVE_MAX } else { options.window_clamp };
             if options.receive_buffer.is_none() {

@@ -1,23 +1,21 @@
-//! All of TCP on this machine: where segments come in and connections begin.
+//! All of TCP on this machine: its ports, listeners and connections, and what is due among them.
+
+mod input;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use super::cookie;
 use super::deadlines::{Deadlines, Entry};
 use super::flows::{Flows, Shard, Target};
-use super::listen::Admission;
 use super::listeners::Listeners;
 use super::ports::Ports;
-use super::request::{self, Request};
 use super::secrets::Secrets;
-use super::time_wait::{self, TimeWait};
+use super::time_wait::TimeWait;
 use super::{
-    Binding, Claim, Connection, Endpoint, Error, Flags, Flow, Handshake, Listener, MILLISECOND, Observer,
-    Options, Output, Scope, SegmentHeader, Seq, SocketOptions, Stream, reset_for,
+    Binding, Claim, Connection, Endpoint, Error, Flow, Listener, Observer, Output, Scope, Seq, SocketOptions,
+    Stream,
 };
-use crate::chunk::Chunks;
 
 /// TIME-WAIT is skipped beyond this many (`tcp_max_tw_buckets`).
 const MAX_TIME_WAITS: usize = 8192;
@@ -79,8 +77,13 @@ impl Tcp {
     ) -> Result<Arc<Listener>, Error> {
         binding.listen()?;
         let listener = Arc::new(Listener::new(scope, binding, backlog, options, observer));
-        self.listeners.add(listener.clone())?;
-        Ok(listener)
+        match self.listeners.add(listener.clone()) {
+            Ok(()) => Ok(listener),
+            Err(short) => {
+                listener.shut();
+                Err(short.into())
+            }
+        }
     }
 
     /// Begins a connection (connect(2)) from a bound port, or from one that is chosen where `flow.local.port` is zero. It is established, or
@@ -101,8 +104,10 @@ impl Tcp {
             None => self.begin_anywhere(flow, options, now, out)?,
         };
         stream.observe(Some(observer));
-        stream.with(self, now, |connection| connection.open(now, out))?;
-        Ok(stream)
+        let opened = stream.with(self, now, |connection| {
+            connection.open(now, out).inspect_err(|_| connection.abort(now, out))
+        });
+        opened.map(|()| stream)
     }
 
     fn begin_anywhere(
@@ -148,202 +153,6 @@ impl Tcp {
         let stream = Arc::new(Stream::new(self.next_id(), hash, connection, Some(binding)));
         shard.insert(hash, Target::Stream(stream.clone()))?;
         Ok(Some(stream))
-    }
-
-    /// Takes a segment from `flow.remote` to `flow.local`, whose checksum was verified.
-    pub fn receive(
-        &self,
-        now: u64,
-        flow: &Flow,
-        header: &SegmentHeader,
-        payload: Chunks,
-        out: &mut dyn Output,
-    ) {
-        let hash = self.secrets.spread.spread(flow);
-        let mut shard = self.flows.shard(hash);
-        let stream = match shard.find(hash, flow) {
-            Some(Target::Stream(stream)) => Some(stream.clone()),
-            Some(Target::Request(request)) => {
-                let (id, verdict) = (request.id, request.receive(now, header, payload.len(), out));
-                match verdict {
-                    request::Verdict::Stays => return,
-                    request::Verdict::Ends => {
-                        self.forget(&mut shard, hash, id);
-                        return;
-                    }
-                    request::Verdict::Completes if !request.listener.has_room() => return,
-                    request::Verdict::Completes => {
-                        let (listener, handshake) = (request.listener.clone(), request.handshake.clone());
-                        self.forget(&mut shard, hash, id);
-                        drop(shard);
-                        return self.establish(now, hash, &listener, &handshake, header, payload, out);
-                    }
-                }
-            }
-            Some(Target::TimeWait(wait)) => {
-                let id = wait.id;
-                match wait.receive(now, header, payload.len(), out) {
-                    time_wait::Verdict::Stays => return,
-                    time_wait::Verdict::Ends => {
-                        self.forget(&mut shard, hash, id);
-                        return;
-                    }
-                    time_wait::Verdict::Reopens => {
-                        let after = wait.snd_nxt + 65535 + 2;
-                        self.forget(&mut shard, hash, id);
-                        drop(shard);
-                        return self.begun_by_peer(now, hash, flow, header, payload.len(), Some(after), out);
-                    }
-                }
-            }
-            None => None,
-        };
-        drop(shard);
-        match stream {
-            Some(stream) => {
-                stream.with(self, now, |connection| connection.receive(now, header, payload, out));
-            }
-            None if header.flags & (Flags::SYN | Flags::ACK | Flags::RST | Flags::FIN) == Flags::SYN => {
-                self.begun_by_peer(now, hash, flow, header, payload.len(), None, out);
-            }
-            None => self.unexpected(now, hash, flow, header, payload, out),
-        }
-    }
-
-    /// A SYN for a flow that is not known.
-    #[expect(clippy::too_many_arguments, reason = "a segment and its circumstances")]
-    fn begun_by_peer(
-        &self,
-        now: u64,
-        hash: u32,
-        flow: &Flow,
-        header: &SegmentHeader,
-        payload: usize,
-        sequence: Option<Seq>,
-        out: &mut dyn Output,
-    ) {
-        let Some(listener) = self.listeners.find(flow, hash) else {
-            return reset_for(flow, header, payload, out);
-        };
-        let mut secret = self.secrets.begin(flow, now);
-        secret.sequence = sequence.unwrap_or(secret.sequence);
-        let offered = Options { sack: [None; 3], ..header.options.clone() };
-        let mut handshake = Handshake {
-            flow: *flow,
-            path: out.path(flow),
-            secret,
-            irs: header.sequence,
-            offered,
-            answered: None,
-        };
-        match listener.admit(now) {
-            Admission::Refused => {}
-            Admission::Cookie => {
-                let clock = (now / MILLISECOND) as u32;
-                let Handshake { secret, offered, irs, .. } = &mut handshake;
-                secret.sequence = cookie::sequence(self.secrets.cookie, flow, *irs, offered, now);
-                if offered.timestamps.is_none() {
-                    // There is nowhere to keep them.
-                    (offered.window_scale, offered.sack_permitted) = (None, false);
-                }
-                secret.timestamp_offset = cookie::timestamp_offset(secret.timestamp_offset, clock, offered);
-                let answer = handshake.answer(now);
-                out.segment(flow, &answer, Chunks::new());
-            }
-            Admission::Request => {
-                let id = self.next_id();
-                let mut request = Box::new(Request {
-                    id,
-                    handshake,
-                    listener: listener.clone(),
-                    created: now,
-                    due: 0,
-                    answers: 0,
-                });
-                request.answer(now, out);
-                let due = request.due;
-                let mut shard = self.flows.shard(hash);
-                let known = shard.find(hash, flow).is_some();
-                if known || shard.insert(hash, Target::Request(request)).is_err() {
-                    listener.forget_request();
-                } else {
-                    self.deadlines.add(Entry { at: due, hash, id });
-                }
-            }
-        }
-    }
-
-    /// A segment for a flow that is not known, and no SYN: the end of a handshake by cookie, or a mistake.
-    fn unexpected(
-        &self,
-        now: u64,
-        hash: u32,
-        flow: &Flow,
-        header: &SegmentHeader,
-        payload: Chunks,
-        out: &mut dyn Output,
-    ) {
-        let opened = self.open_cookie(now, hash, flow, header, out);
-        match opened {
-            Some((listener, handshake)) if listener.has_room() => {
-                self.establish(now, hash, &listener, &handshake, header, payload, out);
-            }
-            // The peer tries again.
-            Some(_) => {}
-            None => reset_for(flow, header, payload.len(), out),
-        }
-    }
-
-    fn open_cookie(
-        &self,
-        now: u64,
-        hash: u32,
-        flow: &Flow,
-        header: &SegmentHeader,
-        out: &mut dyn Output,
-    ) -> Option<(Arc<Listener>, Handshake)> {
-        if header.flags & (Flags::SYN | Flags::ACK | Flags::RST) != Flags::ACK {
-            return None;
-        }
-        let listener = self
-            .listeners
-            .find(flow, hash)
-            .filter(|listener| listener.expects_cookies(now, cookie::LIFETIME))?;
-        let offset = self.secrets.timestamp_offset(flow);
-        let (secret, offered) = cookie::open(self.secrets.cookie, flow, header, now, offset)?;
-        let irs = header.sequence - 1;
-        Some((
-            listener,
-            Handshake { flow: *flow, path: out.path(flow), secret, irs, offered, answered: None },
-        ))
-    }
-
-    /// A handshake is complete: its connection begins with the segment that completed it.
-    #[expect(clippy::too_many_arguments, reason = "a segment and its circumstances")]
-    fn establish(
-        &self,
-        now: u64,
-        hash: u32,
-        listener: &Arc<Listener>,
-        handshake: &Handshake,
-        header: &SegmentHeader,
-        payload: Chunks,
-        out: &mut dyn Output,
-    ) {
-        let connection = Connection::accept(handshake, listener.options(), now);
-        let stream = Arc::new(Stream::new(self.next_id(), hash, connection, Some(listener.binding.clone())));
-        let mut shard = self.flows.shard(hash);
-        let known = shard.find(hash, &handshake.flow).is_some();
-        if known || shard.insert(hash, Target::Stream(stream.clone())).is_err() {
-            return;
-        }
-        drop(shard);
-        stream.with(self, now, |connection| connection.receive(now, header, payload, out));
-        if listener.offer(stream.clone()) {
-            listener.tell();
-        } else {
-            stream.with(self, now, |connection| connection.abort(now, out));
-        }
     }
 
     /// An ICMP message about a segment of ours says that its destination cannot be reached.
