@@ -5,6 +5,8 @@
 
 mod cgroup;
 mod descriptors;
+mod inet;
+mod interface;
 mod machine;
 mod mem;
 mod memory;

@@ -2,13 +2,26 @@
 
 use isopod_fs::Result;
 
+use super::inet;
 use super::subject::Subject;
 use super::table::{Row, put};
 use super::text::Text;
 use crate::socket::unix::table::for_each;
 
 /// The names in `/proc/PID/net`, which are the same for all: there is one network namespace.
-pub(super) static NET: [Row; 1] = [Row::thread("unix", unix)];
+pub(super) static NET: [Row; 11] = [
+    Row::thread("dev", inet::dev),
+    Row::thread("if_inet6", inet::if_inet6),
+    Row::thread("route", inet::route),
+    Row::thread("snmp", inet::snmp),
+    Row::thread("sockstat", inet::sockstat),
+    Row::thread("sockstat6", inet::sockstat6),
+    Row::thread("tcp", inet::tcp),
+    Row::thread("tcp6", inet::tcp6),
+    Row::thread("udp", inet::udp),
+    Row::thread("udp6", inet::udp6),
+    Row::thread("unix", unix),
+];
 
 /// Addresses in the kernel are nobody's business. An abstract name's NULs are shown as `@`.
 fn unix(_: &Subject, text: &mut Text) -> Result<()> {

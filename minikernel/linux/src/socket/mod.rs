@@ -10,6 +10,7 @@ pub mod credentials;
 pub mod inet;
 pub mod limits;
 mod message;
+pub mod netlink;
 pub mod options;
 mod ring;
 pub mod unix;
@@ -244,7 +245,14 @@ impl FileOps for SocketFile {
         let count = match request {
             FIONREAD => self.socket.readable_bytes()?,
             SIOCOUTQ => self.socket.unsent_bytes()?,
-            _ => return self.socket.ioctl(request, argument, memory),
+            _ => {
+                return match self.socket.ioctl(request, argument, memory) {
+                    Err(fs::Error::Errno(Errno::ENOTTY)) => {
+                        inet::ioctl(self.socket.common().family, request, argument, memory)
+                    }
+                    outcome => outcome,
+                };
+            }
         };
         memory.write(argument, &(count as u32).to_le_bytes())?;
         Ok(0)

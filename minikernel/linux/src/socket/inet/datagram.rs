@@ -13,7 +13,7 @@ use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
-use super::{AF_INET, AF_INET6, check_port, control, errno, limits, stack, with_stack};
+use super::{AF_INET, AF_INET6, check_port, control, errno, limits, stack, table, with_stack};
 use crate::process::Thread;
 use crate::socket::options::{self, OptionValue};
 use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
@@ -68,7 +68,13 @@ impl DatagramSocket {
         if limits::ONLY_V6.get() != 0 && family == AF_INET6 {
             socket.endpoint.set(Switches::ONLY_V6, true);
         }
-        Arc::new(socket)
+        let socket = Arc::new(socket);
+        table::DATAGRAMS.enter(&socket);
+        socket
+    }
+
+    fn any(&self) -> IpAddress {
+        if self.common.family == AF_INET { ANY_V4 } else { ANY }
     }
 
     fn only_v6(&self) -> bool {
@@ -169,6 +175,29 @@ impl DatagramSocket {
 fn interface_with(address: &IpAddress) -> u32 {
     let interfaces = stack().interfaces().unwrap_or_default();
     interfaces.iter().find(|interface| interface.has(address)).map_or(0, |interface| interface.index)
+}
+
+impl table::Listed for DatagramSocket {
+    fn shown(&self) -> Option<table::Shown> {
+        /// `TCP_ESTABLISHED`
+        const CONNECTED: u8 = 1;
+        let names = self.endpoint.names();
+        let (receiving, dropped) = {
+            let inbox = self.endpoint.inbox();
+            (inbox.messages.iter().map(|message| message.data.len()).sum(), inbox.dropped)
+        };
+        (names.local.port != 0).then(|| table::Shown {
+            family: self.common.family,
+            local: names.local,
+            remote: names.peer.unwrap_or(SocketAddress { address: self.any(), port: 0 }),
+            state: if names.peer.is_some() { CONNECTED } else { super::tcp_options::CLOSED },
+            sending: 0,
+            receiving,
+            owner: self.endpoint.owner,
+            inode: self.common.inode.load(Ordering::Relaxed),
+            dropped,
+        })
+    }
 }
 
 impl Socket for DatagramSocket {

@@ -6,9 +6,11 @@
 mod address;
 mod control;
 mod datagram;
+mod interfaces;
 pub mod limits;
 mod options;
 mod stream;
+pub mod table;
 mod tcp_options;
 mod timers;
 
@@ -19,13 +21,14 @@ use isopod_hal::clock;
 use isopod_hal::sync::Once;
 use isopod_net::error::Error;
 use isopod_net::packet::Outbox;
-use isopod_net::stack::Stack;
+use isopod_net::stack::{Counters, Stack};
 
 use super::{Kind, Socket};
 use crate::kernel;
 use crate::process::Thread;
 pub use control::{IpControl, understand};
 use datagram::DatagramSocket;
+pub use interfaces::{interfaces, ioctl, loopback_flags, routes};
 use stream::StreamSocket;
 
 /// `AF_INET`
@@ -49,6 +52,11 @@ pub fn is_inet(family: u16) -> bool {
 fn stack() -> &'static Stack {
     static STACK: Once<Stack> = Once::new();
     STACK.get_or_init(|| Stack::new(kernel::random_u64))
+}
+
+/// What the network counts.
+pub fn counters() -> &'static Counters {
+    &stack().counters
 }
 
 /// Does something that may send packets, and takes in what it has sent to this machine itself.

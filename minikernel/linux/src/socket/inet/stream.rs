@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use isopod_fs::file::{Ready, UserMemory};
 use isopod_fs::{self as fs, Errno, Sink, Source};
@@ -22,7 +23,7 @@ use isopod_net::tcp::{
 use super::address::{self, Given, shown};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
 use super::tcp_options::Noted;
-use super::{AF_INET, AF_INET6, check_port, errno, limits, stack, tcp_options, with_stack};
+use super::{AF_INET, AF_INET6, check_port, errno, limits, stack, table, tcp_options, with_stack};
 use crate::kernel;
 use crate::process::Thread;
 use crate::socket::options::{self, OptionValue};
@@ -121,7 +122,9 @@ fn place(at: &Endpoint) -> SocketAddress {
 impl StreamSocket {
     fn with_parts(common: Common, ip: IpOptions, owner: u32, state: State) -> Arc<Self> {
         let observer = Arc::new(Wakes(Arc::clone(&common.changed)));
-        Arc::new(Self { common, ip, owner, observer, state: SpinLock::new(state) })
+        let socket = Arc::new(Self { common, ip, owner, observer, state: SpinLock::new(state) });
+        table::STREAMS.enter(&socket);
+        socket
     }
 
     /// A new one.
@@ -355,6 +358,44 @@ fn take(source: &mut dyn Source, most: usize) -> Result<Chunk, Errno> {
     let taken = source.take(&mut bytes);
     bytes.truncate(taken);
     Ok(Chunk::from(bytes))
+}
+
+impl table::Listed for StreamSocket {
+    fn shown(&self) -> Option<table::Shown> {
+        let state = self.state.lock();
+        let (phase, local) = (state.phase.clone(), state.local);
+        drop(state);
+        let mut shown = table::Shown {
+            family: self.common.family,
+            local,
+            remote: SocketAddress { address: self.any(), port: 0 },
+            state: tcp_options::CLOSED,
+            sending: 0,
+            receiving: 0,
+            owner: self.owner,
+            inode: self.common.inode.load(Ordering::Relaxed),
+            dropped: 0,
+        };
+        match phase {
+            // One that is bound is in no table (`tcp_seq_next`).
+            Phase::Idle => return None,
+            Phase::Listening(listener) => {
+                shown.state = tcp_options::LISTENS;
+                shown.receiving = listener.waiting().0;
+            }
+            Phase::Connecting(stream) | Phase::Connected(stream) => {
+                shown.remote = place(&stream.flow().remote);
+                let (stage, sending, receiving) = stream
+                    .look(|connection| (connection.state(), connection.queued(), connection.readable()));
+                if stage == Stage::Closed {
+                    return None;
+                }
+                (shown.state, shown.sending, shown.receiving) =
+                    (tcp_options::number_of(stage), sending, receiving);
+            }
+        }
+        Some(shown)
+    }
 }
 
 impl Socket for StreamSocket {

@@ -22,6 +22,7 @@ use crate::fail::{Attempt, Later, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::socket::inet::{self, is_inet};
+use crate::socket::netlink::{self, AF_NETLINK};
 use crate::socket::unix::{self, UnixSocket};
 use crate::socket::{AF_UNIX, Address, Kind, Shutdown, Socket, new_file, socket_of};
 
@@ -132,10 +133,11 @@ fn requested(family: u32, kind: u32, protocol: i32) -> Result<(OpenFlags, Kind),
         return Err(Errno::EINVAL);
     }
     let inet = u16::try_from(family).is_ok_and(is_inet);
-    if family != AF_UNIX.into() && !inet {
+    let netlink = family == AF_NETLINK.into();
+    if family != AF_UNIX.into() && !inet && !netlink {
         return Err(Errno::EAFNOSUPPORT);
     }
-    if !inet && protocol != 0 && protocol != AF_UNIX.into() {
+    if !inet && !netlink && protocol != 0 && protocol != AF_UNIX.into() {
         return Err(Errno::EPROTONOSUPPORT);
     }
     if inet && !inet::PROTOCOLS.contains(&protocol) {
@@ -156,6 +158,8 @@ pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult
     let (flags, kind) = requested(family, kind, protocol)?;
     let socket: Arc<dyn Socket> = if family == AF_UNIX.into() {
         UnixSocket::new(kind)
+    } else if family == AF_NETLINK.into() {
+        netlink::new(kind, protocol)?
     } else {
         inet::new(&ctx.thread, family as u16, kind, protocol)?
     };

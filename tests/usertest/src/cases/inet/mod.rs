@@ -7,6 +7,7 @@ mod helpers;
 mod names;
 mod options;
 mod streams;
+mod tables;
 mod tcp_options;
 
 use libc::{SIG_IGN, SIGPIPE, signal};
@@ -24,4 +25,5 @@ pub fn run(t: &mut Report) {
     options::run(t);
     streams::run(t);
     tcp_options::run(t);
+    tables::run(t);
 }

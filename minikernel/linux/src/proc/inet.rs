@@ -1,0 +1,225 @@
+//! What `/proc/net` tells of the Internet: `proc_pid_net(5)`.
+
+use core::sync::atomic::Ordering;
+
+use isopod_fs::{Errno, Result};
+use isopod_net::address::{Address, V4_PREFIX, is_v4};
+
+use super::subject::Subject;
+use super::table::put;
+use super::text::Text;
+use crate::socket::inet::{
+    AF_INET, AF_INET6, counters, interfaces, routes,
+    table::{DATAGRAMS, STREAMS, Shown, of_nobody},
+};
+
+/// `TCP_TIME_WAIT`
+const TIME_WAIT: u8 = 6;
+/// Each line of a table of IPv4 is so long.
+const LINE: usize = 149;
+/// The same of UDP.
+const LINE_UDP: usize = 127;
+
+/// An address as words in the machine's order, and a port.
+fn put_place(text: &mut Text, family: u16, address: &Address, port: u16) {
+    let octets = address.octets();
+    let words = octets.as_chunks::<4>().0;
+    let words = if family == AF_INET { &words[3..] } else { words };
+    for word in words {
+        put!(text, "{:08X}", u32::from_ne_bytes(*word));
+    }
+    put!(text, ":{port:04X}");
+}
+
+fn put_socket(text: &mut Text, slot: usize, shown: &Shown, tail: &str, width: usize) {
+    let begin = text.bytes().len();
+    put!(text, "{slot:width$}: ");
+    put_place(text, shown.family, &shown.local.address, shown.local.port);
+    text.put(b" ");
+    put_place(text, shown.family, &shown.remote.address, shown.remote.port);
+    put!(
+        text,
+        " {:02X} {:08X}:{:08X} 00:00000000 00000000 {:5}        0 {} {tail}",
+        shown.state,
+        shown.sending,
+        shown.receiving,
+        shown.owner,
+        shown.inode
+    );
+    let length = match (shown.family, width) {
+        (AF_INET, 4) => LINE,
+        (AF_INET, _) => LINE_UDP,
+        _ => 0,
+    };
+    while text.bytes().len() - begin < length {
+        text.put(b" ");
+    }
+    text.put(b"\n");
+}
+
+fn put_heading(text: &mut Text, family: u16, udp: bool) {
+    let (first, tail) = if udp { ("   sl", " ref pointer drops") } else { ("  sl", "") };
+    let places = if family == AF_INET {
+        "local_address rem_address  "
+    } else {
+        "local_address                         remote_address                       "
+    };
+    let first = if family == AF_INET { first } else { "  sl" };
+    let begin = text.bytes().len();
+    put!(text, "{first}  {places} st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode{tail}");
+    let length = match (family, udp) {
+        (AF_INET, false) => LINE,
+        (AF_INET, true) => LINE_UDP,
+        _ => 0,
+    };
+    while text.bytes().len() - begin < length {
+        text.put(b" ");
+    }
+    text.put(b"\n");
+}
+
+fn streams(family: u16, text: &mut Text) -> Result<()> {
+    put_heading(text, family, false);
+    let all = STREAMS.shown(family)?.into_iter().chain(of_nobody(family)?);
+    for (slot, shown) in all.enumerate() {
+        let tail =
+            if shown.state == TIME_WAIT { "3 0000000000000000" } else { "1 0000000000000000 100 0 0 10 0" };
+        put_socket(text, slot, &shown, tail, 4);
+    }
+    Ok(())
+}
+
+fn datagrams(family: u16, text: &mut Text) -> Result<()> {
+    put_heading(text, family, true);
+    for (slot, shown) in DATAGRAMS.shown(family)?.iter().enumerate() {
+        let mut tail = Text::default();
+        put!(&mut tail, "2 0000000000000000 {}", shown.dropped);
+        let tail = tail.finish()?;
+        let tail = core::str::from_utf8(&tail).map_err(|_| Errno::EIO)?;
+        put_socket(text, slot, shown, tail, 5);
+    }
+    Ok(())
+}
+
+/// `/proc/net/tcp`
+pub(super) fn tcp(_: &Subject, text: &mut Text) -> Result<()> {
+    streams(AF_INET, text)
+}
+
+/// `/proc/net/tcp6`
+pub(super) fn tcp6(_: &Subject, text: &mut Text) -> Result<()> {
+    streams(AF_INET6, text)
+}
+
+/// `/proc/net/udp`
+pub(super) fn udp(_: &Subject, text: &mut Text) -> Result<()> {
+    datagrams(AF_INET, text)
+}
+
+/// `/proc/net/udp6`
+pub(super) fn udp6(_: &Subject, text: &mut Text) -> Result<()> {
+    datagrams(AF_INET6, text)
+}
+
+/// `/proc/net/dev`
+pub(super) fn dev(_: &Subject, text: &mut Text) -> Result<()> {
+    text.put(b"Inter-|   Receive                                                |  Transmit\n");
+    text.put(b" face |bytes    packets errs drop fifo frame compressed multicast|bytes    packets errs drop fifo colls carrier compressed\n");
+    for interface in interfaces()? {
+        let [received, sent] = [&interface.received, &interface.sent]
+            .map(|traffic| [&traffic.bytes, &traffic.packets].map(|number| number.load(Ordering::Relaxed)));
+        put!(text, "{:>6}: {:7} {:7} ", interface.name, received[0], received[1]);
+        put!(text, "{:4} {:4} {:4} {:5} {:10} {:9} ", 0, 0, 0, 0, 0, 0);
+        put!(text, "{:8} {:7} {:4} {:4} {:4} {:5} {:7} {:10}\n", sent[0], sent[1], 0, 0, 0, 0, 0, 0);
+    }
+    Ok(())
+}
+
+/// `/proc/net/route`: what leads to others, by IPv4.
+pub(super) fn route(_: &Subject, text: &mut Text) -> Result<()> {
+    const LINE: usize = 127;
+    let mut line = Text::default();
+    put!(&mut line, "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT");
+    let mut end = |mut line: Text| -> Result<()> {
+        while line.bytes().len() < LINE {
+            line.put(b" ");
+        }
+        text.put_line(&line.finish()?);
+        Ok(())
+    };
+    end(line)?;
+    let interfaces = interfaces()?;
+    let all = routes()?;
+    let others = all
+        .iter()
+        .filter(|route| route.kind == isopod_net::route::Kind::Unicast && is_v4(&route.destination));
+    for route in others {
+        let word = |address: &Address| u32::from_ne_bytes(*address.octets().last_chunk().unwrap_or(&[0; 4]));
+        let name =
+            interfaces.iter().find(|known| known.index == route.interface).map_or("*", |known| known.name);
+        let gateway = route.gateway.as_ref().map_or(0, word);
+        let flags = 1 | if route.gateway.is_some() { 2 } else { 0 };
+        let mask = u32::MAX.checked_shl(32 - u32::from(route.prefix - V4_PREFIX)).unwrap_or(0).swap_bytes();
+        let mut line = Text::default();
+        put!(
+            &mut line,
+            "{name}\t{:08X}\t{gateway:08X}\t{flags:04X}\t0\t0\t{}\t{mask:08X}\t0\t0\t0",
+            word(&route.destination),
+            route.metric
+        );
+        end(line)?;
+    }
+    Ok(())
+}
+
+/// `/proc/net/if_inet6`
+pub(super) fn if_inet6(_: &Subject, text: &mut Text) -> Result<()> {
+    /// `IPV6_ADDR_LOOPBACK`
+    const SCOPE: u8 = 0x10;
+    /// `IFA_F_PERMANENT`
+    const PERMANENT: u8 = 0x80;
+    for interface in interfaces()? {
+        let addresses = interface.addresses().map_err(|_| Errno::ENOMEM)?;
+        for known in addresses.iter().filter(|known| !is_v4(&known.address)) {
+            put!(
+                text,
+                "{:032x} {:02x} {:02x} {SCOPE:02x} {PERMANENT:02x} {:>8}\n",
+                known.address.to_bits(),
+                interface.index,
+                known.prefix,
+                interface.name
+            );
+        }
+    }
+    Ok(())
+}
+
+/// `/proc/net/sockstat`
+pub(super) fn sockstat(_: &Subject, text: &mut Text) -> Result<()> {
+    let (streams, datagrams) = (STREAMS.shown(AF_INET)?.len(), DATAGRAMS.shown(AF_INET)?.len());
+    let waits = of_nobody(AF_INET)?.iter().filter(|shown| shown.state == TIME_WAIT).count();
+    put!(text, "sockets: used {}\n", streams + datagrams);
+    put!(text, "TCP: inuse {streams} orphan 0 tw {waits} alloc {streams} mem 0\n");
+    put!(text, "UDP: inuse {datagrams} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n");
+    Ok(())
+}
+
+/// `/proc/net/sockstat6`
+pub(super) fn sockstat6(_: &Subject, text: &mut Text) -> Result<()> {
+    let (streams, datagrams) = (STREAMS.shown(AF_INET6)?.len(), DATAGRAMS.shown(AF_INET6)?.len());
+    put!(text, "TCP6: inuse {streams}\nUDP6: inuse {datagrams}\nUDPLITE6: inuse 0\nRAW6: inuse 0\n");
+    put!(text, "FRAG6: inuse 0 memory 0\n");
+    Ok(())
+}
+
+/// `/proc/net/snmp`: what is counted; the rest of Linux's counters are not kept.
+#[expect(clippy::unnecessary_wraps, reason = "it is a row of a table")]
+pub(super) fn snmp(_: &Subject, text: &mut Text) -> Result<()> {
+    let counters = counters();
+    let [received, refused, sent, dropped] =
+        [&counters.udp_received, &counters.udp_refused, &counters.udp_sent, &counters.udp_dropped]
+            .map(|number| number.load(Ordering::Relaxed));
+    text.put(b"Udp: InDatagrams NoPorts InErrors OutDatagrams RcvbufErrors SndbufErrors InCsumErrors IgnoredMulti MemErrors\n");
+    put!(text, "Udp: {received} {refused} {dropped} {sent} {dropped} 0 0 0 0\n");
+    Ok(())
+}

@@ -1,0 +1,271 @@
+//! Sockets that talk to the kernel: netlink(7). Of its families there is the one about the network, rtnetlink(7).
+
+mod message;
+pub mod route;
+
+use alloc::collections::VecDeque;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use isopod_fs::file::Ready;
+use isopod_fs::{self as fs, Capabilities, Errno, Sink, Source};
+use isopod_hal::sync::SpinLock;
+
+use super::options::OptionValue;
+use super::{Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
+use crate::process::{Thread, current};
+use message::{ACKNOWLEDGE, Answer, DONE, ERROR, MULTI, Request};
+
+/// `AF_NETLINK`
+pub const AF_NETLINK: u16 = 16;
+/// `NETLINK_ROUTE`
+const ROUTE: i32 = 0;
+/// `NLMSG_MIN_TYPE`: what is below speaks of messages.
+const KIND_MIN: u16 = 16;
+/// The longest request, and how much may wait to be received.
+const ROOM: usize = 212_992;
+/// `SOL_NETLINK`
+const SOL_NETLINK: u32 = 270;
+
+/// A socket of netlink.
+#[derive(Debug)]
+pub struct NetlinkSocket {
+    common: Common,
+    state: SpinLock<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    /// Its address; 0 before it has one.
+    port: u32,
+    /// What it wants to hear of.
+    groups: u32,
+    answers: VecDeque<Vec<u8>>,
+    error: Option<Errno>,
+}
+
+/// A new socket. ESOCKTNOSUPPORT, EPROTONOSUPPORT
+pub fn new(kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
+    if !matches!(kind, Kind::Raw | Kind::Datagram) {
+        return Err(Errno::ESOCKTNOSUPPORT);
+    }
+    if protocol != ROUTE {
+        return Err(Errno::EPROTONOSUPPORT);
+    }
+    let common = Common::new(AF_NETLINK, kind, protocol.cast_unsigned());
+    Ok(Arc::new(NetlinkSocket { common, state: SpinLock::default() }))
+}
+
+/// `struct sockaddr_nl`: its port and its groups.
+fn parse(address: &Address) -> Result<(u32, u32), Errno> {
+    let rest = address.rest();
+    let (Some(port), Some(groups)) = (message::word(rest, 2), message::word(rest, 6)) else {
+        return Err(Errno::EINVAL);
+    };
+    if address.family() == Some(AF_NETLINK) { Ok((port, groups)) } else { Err(Errno::EINVAL) }
+}
+
+fn shown(port: u32, groups: u32) -> Address {
+    let mut rest = [0; 10];
+    rest[2..6].copy_from_slice(&port.to_ne_bytes());
+    rest[6..].copy_from_slice(&groups.to_ne_bytes());
+    Address::new(AF_NETLINK, &rest)
+}
+
+/// A port for one who does not name any: the process's number first, and others that are no process's (`netlink_autobind`).
+fn free_port(caller: &Thread) -> u32 {
+    static FIRST: AtomicU32 = AtomicU32::new(0);
+    static NEXT: AtomicU32 = AtomicU32::new(u32::MAX - 4096);
+    let pid = caller.process().pid;
+    if FIRST.swap(pid, Ordering::Relaxed) == pid { NEXT.fetch_sub(1, Ordering::Relaxed) } else { pid }
+}
+
+impl NetlinkSocket {
+    /// Answers one request: in one message or in several, with an end or with an error.
+    fn answer(&self, request: &Request<'_>, privileged: bool) {
+        let port = self.state.lock().port;
+        let mut answer = Answer::new(request.sequence, port);
+        let outcome = route::answer(request, privileged, &mut answer);
+        let mut answers = Vec::new();
+        if outcome.is_ok() {
+            answers.push(answer.finish());
+        }
+        let mut last = Answer::new(request.sequence, port);
+        match outcome {
+            Ok(true) => last.message(DONE, MULTI, &[0; 4]),
+            Ok(false) if request.flags & ACKNOWLEDGE == 0 => {}
+            outcome => {
+                let number = outcome.err().map_or(0, |errno| -i32::from(errno.number()));
+                last.message(ERROR, 0, &[&number.to_ne_bytes()[..], request.whole].concat());
+            }
+        }
+        answers.push(last.finish());
+        let mut state = self.state.lock();
+        let waiting: usize = state.answers.iter().map(Vec::len).sum();
+        for answer in answers.into_iter().filter(|answer| !answer.is_empty()) {
+            if waiting + answer.len() > ROOM || state.answers.try_reserve(1).is_err() {
+                state.error = Some(Errno::ENOBUFS);
+                break;
+            }
+            state.answers.push_back(answer);
+        }
+    }
+}
+
+impl Socket for NetlinkSocket {
+    fn common(&self) -> &Common {
+        &self.common
+    }
+
+    fn bind(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
+        let (port, groups) = parse(address)?;
+        let mut state = self.state.lock();
+        if state.port != 0 && port != 0 && port != state.port {
+            return Err(Errno::EINVAL.into());
+        }
+        if state.port == 0 {
+            state.port = if port == 0 { free_port(caller) } else { port };
+        }
+        state.groups = groups;
+        Ok(())
+    }
+
+    fn listen(&self, _: &Thread, _: u32) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn accept(&self, _: bool) -> Result<Arc<dyn Socket>, Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    /// To the kernel, which is the only one to talk to.
+    fn connect(&self, caller: &Thread, address: &Address, _: bool) -> fs::Result<()> {
+        let (port, groups) = parse(address)?;
+        if port != 0 || groups != 0 {
+            return Err(Errno::EPERM.into());
+        }
+        let mut state = self.state.lock();
+        if state.port == 0 {
+            state.port = free_port(caller);
+        }
+        Ok(())
+    }
+
+    fn name(&self) -> Result<Address, Errno> {
+        let state = self.state.lock();
+        Ok(shown(state.port, state.groups))
+    }
+
+    fn peer_name(&self) -> Result<Address, Errno> {
+        Ok(shown(0, 0))
+    }
+
+    fn shut_down(&self, _: Shutdown) -> Result<(), Errno> {
+        Err(Errno::EOPNOTSUPP)
+    }
+
+    fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
+        if message.flags.contains(MessageFlags::OUT_OF_BAND) {
+            return Err(Errno::EOPNOTSUPP.into());
+        }
+        let length = source.remaining();
+        if let Some(to) = &message.to {
+            let (port, groups) = parse(to)?;
+            if groups != 0 {
+                return Err(Errno::EPERM.into());
+            }
+            if port != 0 {
+                return Err(Errno::ECONNREFUSED.into());
+            }
+        }
+        if length > ROOM {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        let mut bytes = Vec::new();
+        bytes.try_reserve_exact(length)?;
+        bytes.resize(length, 0);
+        if source.take(&mut bytes) < length {
+            return Ok(0);
+        }
+        let caller = current().ok_or(Errno::ECONNREFUSED)?;
+        {
+            let mut state = self.state.lock();
+            if state.port == 0 {
+                state.port = free_port(&caller);
+            }
+        }
+        let privileged = caller.identity().capable(Capabilities::NET_ADMIN);
+        let mut rest = &bytes[..];
+        while let Some((request, behind)) = message::next(rest) {
+            if request.kind >= KIND_MIN {
+                self.answer(&request, privileged);
+            }
+            rest = behind;
+        }
+        self.common.changed.wake_all();
+        Ok(length)
+    }
+
+    fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        if message.flags.contains(MessageFlags::OUT_OF_BAND) {
+            return Err(Errno::EOPNOTSUPP);
+        }
+        let mut state = self.state.lock();
+        if let Some(error) = state.error.take() {
+            return Err(error);
+        }
+        let first = state.answers.front().ok_or(Errno::EAGAIN)?;
+        let (whole, wanted) = (first.len(), first.len().min(sink.remaining()));
+        if sink.put(&first[..wanted]) < wanted {
+            return Ok(0);
+        }
+        if !message.peeks() {
+            let gone = state.answers.pop_front();
+            drop(state);
+            drop(gone);
+        }
+        message.from = Some(shown(0, 0));
+        message.found.set(MessageFlags::CUT, wanted < whole);
+        Ok(if message.flags.contains(MessageFlags::CUT) { whole } else { wanted })
+    }
+
+    fn ready(&self) -> Ready {
+        let state = self.state.lock();
+        let mut ready = Ready::WRITABLE | Ready::WRITE_BAND;
+        ready.set(Ready::READABLE, !state.answers.is_empty());
+        ready.set(Ready::ERROR, state.error.is_some());
+        ready
+    }
+
+    fn readable_bytes(&self) -> Result<usize, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn unsent_bytes(&self) -> Result<usize, Errno> {
+        Err(Errno::ENOTTY)
+    }
+
+    fn take_error(&self) -> Option<Errno> {
+        self.state.lock().error.take()
+    }
+
+    fn listens(&self) -> bool {
+        false
+    }
+
+    fn option(&self, _: u32, _: u32) -> Result<OptionValue, Errno> {
+        Err(Errno::ENOPROTOOPT)
+    }
+
+    /// What they would change about answers is only what they say of errors, and what is heard of changes, of which there are none.
+    fn set_option(&self, level: u32, name: u32, _: &[u8]) -> Result<(), Errno> {
+        const KNOWN: [u32; 9] = [1, 2, 3, 4, 5, 8, 10, 11, 12];
+        if level == SOL_NETLINK && KNOWN.contains(&name) { Ok(()) } else { Err(Errno::ENOPROTOOPT) }
+    }
+
+    fn close(&self) {
+        let gone = core::mem::take(&mut self.state.lock().answers);
+        drop(gone);
+    }
+}

@@ -1,0 +1,196 @@
+//! What a program can ask about interfaces, addresses and routes: rtnetlink(7).
+
+use core::sync::atomic::Ordering;
+
+use isopod_fs::Errno;
+use isopod_net::address::{Address, V4_PREFIX, is_v4};
+use isopod_net::interface::Interface;
+use isopod_net::route::{Kind, Route};
+
+use super::message::{Answer, DUMP, MULTI, Request, attribute, word};
+use crate::socket::inet::{AF_INET, AF_INET6, interfaces, loopback_flags, routes};
+
+const NEW_LINK: u16 = 16;
+const GET_LINK: u16 = 18;
+const NEW_ADDRESS: u16 = 20;
+const GET_ADDRESS: u16 = 22;
+const NEW_ROUTE: u16 = 24;
+const GET_ROUTE: u16 = 26;
+/// `RTM_MAX`, and the last bits of types that ask.
+const KINDS: core::ops::RangeInclusive<u16> = 16..=123;
+const GET: u16 = 2;
+
+/// `IFA_F_PERMANENT`
+const PERMANENT: u32 = 0x80;
+/// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`
+const TABLES: [u8; 2] = [255, 254];
+/// `ARPHRD_LOOPBACK`
+pub const LOOPBACK_TYPE: u16 = 772;
+/// Packets that may wait to be sent.
+pub const QUEUE_LENGTH: u32 = 1000;
+
+/// Bytes of an address, the family's as many as it has.
+fn octets(address: &Address) -> ([u8; 16], core::ops::Range<usize>) {
+    (address.octets(), if is_v4(address) { 12..16 } else { 0..16 })
+}
+
+fn family_of(address: &Address) -> u8 {
+    if is_v4(address) { AF_INET as u8 } else { AF_INET6 as u8 }
+}
+
+fn prefix_of(address: &Address, prefix: u8) -> u8 {
+    if is_v4(address) { prefix - V4_PREFIX } else { prefix }
+}
+
+fn put_address(answer: &mut Answer, kind: u16, address: &Address) {
+    let (bytes, range) = octets(address);
+    answer.attribute(kind, &bytes[range]);
+}
+
+/// Answers a request; how it could not be done. True if it asked for all there is, so that an end is to be told.
+pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> Result<bool, Errno> {
+    let dumps = request.flags & DUMP != 0;
+    let family = request.body.first().copied().unwrap_or(0);
+    let wanted = |found: u8| family == 0 || family == found;
+    if !KINDS.contains(&request.kind) {
+        return Err(Errno::EOPNOTSUPP);
+    }
+    if request.kind & 3 != GET && !privileged {
+        return Err(Errno::EPERM);
+    }
+    match request.kind {
+        GET_LINK if dumps => {
+            for interface in interfaces()? {
+                link(&interface, MULTI, answer);
+            }
+        }
+        GET_LINK => {
+            /// `IFLA_IFNAME`, and `struct ifinfomsg`
+            const NAME: u16 = 3;
+            const INFO: usize = 16;
+            let index = word(request.body, 4).ok_or(Errno::EINVAL)?;
+            let name = request.body.get(INFO..).and_then(|rest| attribute(rest, NAME));
+            let name = name.and_then(|name| name.split(|byte| *byte == 0).next());
+            if index == 0 && name.is_none() {
+                return Err(Errno::EINVAL);
+            }
+            let found = interfaces()?.into_iter().find(|interface| {
+                interface.index == index || index == 0 && name == Some(interface.name.as_bytes())
+            });
+            link(&*found.ok_or(Errno::ENODEV)?, 0, answer);
+        }
+        GET_ADDRESS if dumps => {
+            for v4 in [true, false] {
+                for interface in interfaces()? {
+                    addresses(&interface, v4, &wanted, answer)?;
+                }
+            }
+        }
+        GET_ROUTE if dumps => {
+            for v4 in [true, false] {
+                let all = routes()?;
+                let fits =
+                    |route: &&Route| is_v4(&route.destination) == v4 && wanted(family_of(&route.destination));
+                all.iter().filter(fits).for_each(|found| route(found, answer));
+            }
+        }
+        // There are neither neighbours nor rules to tell of.
+        kind if dumps && kind & 3 == GET => {}
+        _ => return Err(Errno::EOPNOTSUPP),
+    }
+    Ok(dumps)
+}
+
+fn link(interface: &Interface, flags: u16, answer: &mut Answer) {
+    let mut fixed = [0; 16];
+    fixed[2..4].copy_from_slice(&LOOPBACK_TYPE.to_ne_bytes());
+    fixed[4..8].copy_from_slice(&interface.index.to_ne_bytes());
+    fixed[8..12].copy_from_slice(&loopback_flags(true).to_ne_bytes());
+    answer.message(NEW_LINK, flags, &fixed);
+    let mut name = interface.name.as_bytes().to_vec();
+    name.push(0);
+    answer.attribute(3, &name);
+    answer.number(13, QUEUE_LENGTH);
+    answer.attribute(16, &[0]);
+    answer.attribute(17, &[0]);
+    answer.number(4, interface.mtu.load(Ordering::Relaxed));
+    for (kind, value) in [(27, 0), (30, 0), (31, 1), (32, 1)] {
+        answer.number(kind, value);
+    }
+    answer.attribute(33, &[1]);
+    let hardware = interface.hardware_address().unwrap_or_default();
+    answer.attribute(1, &hardware);
+    answer.attribute(2, &hardware);
+    let traffic = [
+        &interface.received.packets,
+        &interface.sent.packets,
+        &interface.received.bytes,
+        &interface.sent.bytes,
+    ];
+    let traffic = traffic.map(|number| number.load(Ordering::Relaxed));
+    let (mut long, mut short) = ([0; 25 * 8], [0; 24 * 4]);
+    for (index, number) in traffic.iter().enumerate() {
+        long[index * 8..][..8].copy_from_slice(&number.to_ne_bytes());
+        short[index * 4..][..4].copy_from_slice(&(*number as u32).to_ne_bytes());
+    }
+    answer.attribute(23, &long);
+    answer.attribute(7, &short);
+    answer.attribute(6, b"noqueue\0");
+}
+
+fn addresses(
+    interface: &Interface,
+    v4: bool,
+    wanted: &dyn Fn(u8) -> bool,
+    answer: &mut Answer,
+) -> Result<(), Errno> {
+    let all = interface.addresses().map_err(|_| Errno::ENOMEM)?;
+    for found in all.iter().filter(|found| is_v4(&found.address) == v4 && wanted(family_of(&found.address))) {
+        let family = family_of(&found.address);
+        let mut fixed =
+            [family, prefix_of(&found.address, found.prefix), PERMANENT as u8, found.scope, 0, 0, 0, 0];
+        fixed[4..].copy_from_slice(&interface.index.to_ne_bytes());
+        answer.message(NEW_ADDRESS, MULTI, &fixed);
+        put_address(answer, 1, &found.address);
+        if v4 {
+            put_address(answer, 2, &found.address);
+            let mut label = interface.name.as_bytes().to_vec();
+            label.push(0);
+            answer.attribute(3, &label);
+        }
+        answer.number(8, PERMANENT);
+        // For ever, and since the start.
+        let mut cache = [0xff; 16];
+        cache[8..].fill(0);
+        answer.attribute(6, &cache);
+    }
+    Ok(())
+}
+
+fn route(found: &Route, answer: &mut Answer) {
+    let v4 = is_v4(&found.destination);
+    // `RTN_*`, and `RT_SCOPE_*` of IPv4.
+    let (kind, table, scope) = match found.kind {
+        Kind::Unicast => (1, TABLES[1], if found.gateway.is_some() { 0 } else { 253 }),
+        Kind::Local => (2, TABLES[0], 254),
+        Kind::Broadcast => (3, TABLES[0], 253),
+    };
+    let scope = if v4 { scope } else { 0 };
+    let length = prefix_of(&found.destination, found.prefix);
+    let family = family_of(&found.destination);
+    answer.message(NEW_ROUTE, MULTI, &[family, length, 0, 0, table, found.origin, scope, kind, 0, 0, 0, 0]);
+    answer.number(15, table.into());
+    if length > 0 {
+        put_address(answer, 1, &found.destination);
+    }
+    if let Some(source) = found.source.filter(|_| v4) {
+        put_address(answer, 7, &source);
+    }
+    if let Some(gateway) = &found.gateway {
+        put_address(answer, 5, gateway);
+    }
+    if !v4 {
+        answer.number(6, found.metric);
+    }
+    answer.number(4, found.interface);
+}
