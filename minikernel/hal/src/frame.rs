@@ -173,7 +173,8 @@ impl Frame {
     }
 
     /// Pointer to `len` bytes at `offset`, for which the page has room.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of every copy")]
+    #[inline(always)]
     pub(crate) fn at(&self, offset: usize, len: usize) -> *mut u8 {
         let end = offset.checked_add(len).expect("a range within a page");
         assert!(end <= PAGE_SIZE, "a range within a page");

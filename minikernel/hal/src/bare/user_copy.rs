@@ -139,7 +139,8 @@ pub(crate) unsafe fn user_cmpxchg_u32(address: usize, old: u32, new: u32) -> Opt
 struct Open;
 
 impl Open {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of every copy")]
+    #[inline(always)]
     fn new() -> Self {
         if shootdown::several_run() {
             shootdown::begin(PerCpu::get());
@@ -153,7 +154,8 @@ impl Open {
 }
 
 impl Drop for Open {
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of every copy")]
+    #[inline(always)]
     fn drop(&mut self) {
         if features().smap {
             // SAFETY: as above.

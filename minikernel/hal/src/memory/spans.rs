@@ -110,7 +110,8 @@ impl Spans {
     }
 
     /// The record of a managed frame.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "part of each count of a page's owners")]
+    #[inline(always)]
     pub(crate) fn record(&self, frame: u32) -> *mut Record {
         let span = self.iter().find(|span| span.first <= frame && frame < span.end);
         span.expect("a managed frame lies in a span").record(frame)

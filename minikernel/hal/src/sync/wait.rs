@@ -78,17 +78,18 @@ impl WaitQueue {
     /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.
     fn take_next(&self, from: u64, end: u64, waiters_too: bool) -> Option<(u64, Waker, bool)> {
         let mut inner = self.inner.lock();
-        let start = inner.entries.partition_point(|entry| entry.id < from);
-        let offset = inner.entries.range(start..).position(|entry| entry.listener || waiters_too)?;
-        let entry = &inner.entries[start + offset];
-        if entry.id >= end {
-            return None;
+        let mut index = inner.place_of(from);
+        loop {
+            let entry = inner.entries.get(index).filter(|entry| entry.id < end)?;
+            if entry.listener {
+                return Some((entry.id, entry.waker.clone(), true));
+            }
+            if waiters_too {
+                let entry = inner.entries.remove(index)?;
+                return Some((entry.id, entry.waker, false));
+            }
+            index += 1;
         }
-        if entry.listener {
-            return Some((entry.id, entry.waker.clone(), true));
-        }
-        let entry = inner.entries.remove(start + offset)?;
-        Some((entry.id, entry.waker, false))
     }
 
     /// Sleeps until `ready` gives a value. It is asked before the first sleep and after each wake-up.
@@ -136,15 +137,29 @@ impl WaitQueue {
     /// Takes an entry out. False when it was no longer there: it has been woken.
     fn remove(&self, id: u64) -> bool {
         let mut inner = self.inner.lock();
-        // Identifiers rise along the queue: entries are only ever appended.
-        match inner.entries.binary_search_by_key(&id, |entry| entry.id) {
-            Ok(position) => inner.entries.remove(position).is_some(),
-            Err(_) => false,
-        }
+        let index = inner.place_of(id);
+        inner.holds(index, id) && inner.entries.remove(index).is_some()
     }
 
     fn contains(&self, id: u64) -> bool {
-        self.inner.lock().entries.binary_search_by_key(&id, |entry| entry.id).is_ok()
+        let inner = self.inner.lock();
+        inner.holds(inner.place_of(id), id)
+    }
+}
+
+impl Inner {
+    /// Where entry `id` stands, or the next behind it: identifiers rise along the queue, as entries are only ever appended.
+    fn place_of(&self, id: u64) -> usize {
+        let (mut low, mut high) = (0, self.entries.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.entries[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        low
+    }
+
+    fn holds(&self, index: usize, id: u64) -> bool {
+        self.entries.get(index).is_some_and(|entry| entry.id == id)
     }
 }
 

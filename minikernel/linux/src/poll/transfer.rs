@@ -97,6 +97,8 @@ pub fn step_of(file: &OpenFile) -> usize {
 /// Does `operation` on `file` once: how many bytes it moved, if that is all that there is to do, or why it cannot be done. If not, the call is to be made
 /// by [`read`] or [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it. It need not move all that
 /// there is unless `whole`.
+#[expect(clippy::inline_always, reason = "the calls made most often, each with one operation")]
+#[inline(always)]
 pub fn at_once(
     moved: &mut usize,
     step: usize,
