@@ -97,6 +97,11 @@ impl WaitQueue {
         if let Some(value) = ready() {
             return value;
         }
+        self.until_changed(ready).await
+    }
+
+    /// As [`WaitQueue::until`], for one who has just asked in vain.
+    pub async fn until_changed<T>(&self, mut ready: impl FnMut() -> Option<T>) -> T {
         let mut place = Place { queue: self, id: None };
         poll_fn(|context| {
             place.enter(context.waker());

@@ -12,9 +12,7 @@
 //!   that have done something already return that instead.
 //! * Waits for a disk are not ended by signals and know no deadline, as on Linux.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
-use core::pin::Pin;
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
@@ -24,8 +22,8 @@ use isopod_hal::sync::wait::WaitQueue;
 
 use crate::fail::{Fail, Interrupted, Restart, errno};
 use crate::process::Thread;
-use crate::sched;
-use crate::wait::{interruptible, retry};
+use crate::wait::interruptible;
+use crate::{memory_pressure, sched};
 
 /// The deadline of who does not wait at all.
 pub const NEVER: u64 = 0;
@@ -50,55 +48,54 @@ pub async fn until_ready<T: Send>(
     deadline: u64,
     mut operation: impl FnMut() -> fs::Result<T> + Send,
 ) -> Result<T, Fail> {
-    match operation() {
-        Ok(value) => Ok(value),
-        // What has failed may have left something behind, such as an error that is told once.
-        Err(fs::Error::Errno(errno)) if !matches!(errno, Errno::EAGAIN | Errno::ENOMEM) => Err(errno.into()),
-        Err(fs::Error::Errno(Errno::EAGAIN)) if deadline == NEVER => Err(Errno::EAGAIN.into()),
-        Err(_) => {
-            let mut found = None;
-            wait(thread, file, deadline, &mut || {
-                found = Some(operation()?);
-                Ok(())
-            })
-            .await?;
-            found.ok_or(Fail::Errno(Errno::EIO))
-        }
-    }
+    let mut found = None;
+    ready(thread, file, deadline, &mut || {
+        found = Some(operation()?);
+        Ok(())
+    })
+    .await?;
+    found.ok_or(Fail::Errno(Errno::EIO))
 }
 
-/// What [`wait`] returns.
-type Waiting<'a> = Pin<Box<dyn Future<Output = Result<(), Fail>> + Send + 'a>>;
-
-/// The rest of [`until_ready`] once the operation could not be done at first, the same for every operation.
-fn wait<'a>(
-    thread: &'a Thread,
-    file: &'a OpenFile,
+/// As [`until_ready`], the same for every operation.
+pub async fn ready(
+    thread: &Thread,
+    file: &OpenFile,
     deadline: u64,
-    operation: &'a mut (dyn FnMut() -> fs::Result<()> + Send),
-) -> Waiting<'a> {
-    Box::pin(async move {
-        loop {
-            match retry(&mut *operation).await {
-                Err(Errno::EAGAIN) if deadline != NEVER => {}
-                outcome => return Ok(outcome?),
+    operation: &mut (dyn FnMut() -> fs::Result<()> + Send),
+) -> Result<(), Fail> {
+    // What was waited for is kept until the next try, so that it still finds the page.
+    let mut _waited;
+    let mut outcome = operation();
+    loop {
+        outcome = match outcome {
+            Ok(()) => return Ok(()),
+            Err(fs::Error::Errno(Errno::EAGAIN)) if deadline != NEVER => {
+                let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN.into()) };
+                let changed = queue.until_changed(|| match operation() {
+                    Err(fs::Error::Errno(Errno::EAGAIN)) => None,
+                    outcome => Some(outcome),
+                });
+                match interruptible(thread, sched::timeout_at(deadline, changed)).await {
+                    Ok(Some(outcome)) => outcome,
+                    Ok(None) => return Err(Errno::EAGAIN.into()),
+                    Err(Interrupted) if deadline == FOREVER => {
+                        return Err(Fail::Restart(Restart::UnlessHandled));
+                    }
+                    Err(Interrupted) => return Err(Errno::EINTR.into()),
+                }
             }
-            let Some(queue) = file.wait_queue() else { return Err(Errno::EAGAIN.into()) };
-            let changed = queue.until(|| match operation() {
-                Err(fs::Error::Errno(Errno::EAGAIN)) => None,
-                outcome => Some(outcome),
-            });
-            match interruptible(thread, sched::timeout_at(deadline, changed)).await {
-                Ok(Some(Ok(()))) => return Ok(()),
-                Ok(Some(Err(fs::Error::Errno(errno)))) => return Err(errno.into()),
-                // Data is on its way from a disk: the operation is made again once it is there.
-                Ok(Some(Err(fs::Error::Wait(wait)))) => wait.await,
-                Ok(None) => return Err(Errno::EAGAIN.into()),
-                Err(Interrupted) if deadline == FOREVER => return Err(Fail::Restart(Restart::UnlessHandled)),
-                Err(Interrupted) => return Err(Errno::EINTR.into()),
+            Err(fs::Error::Errno(Errno::ENOMEM)) if memory_pressure::reclaim() => operation(),
+            // What has failed may have left something behind, such as an error that is told once.
+            Err(fs::Error::Errno(errno)) => return Err(errno.into()),
+            // Data is on its way from a disk: the operation is made again once it is there.
+            Err(fs::Error::Wait(mut wait)) => {
+                (&mut wait).await;
+                _waited = wait;
+                operation()
             }
-        }
-    })
+        };
+    }
 }
 
 /// What open(2) waits for before `file` is the program's, such as the other end of a FIFO, unless it is open with `O_NONBLOCK`.

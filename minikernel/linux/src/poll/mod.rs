@@ -4,7 +4,7 @@
 //! ([`FileOps`](isopod_fs::file::FileOps)). On this stand
 //!
 //! * [`until_ready`]: an operation made blocking, with `O_NONBLOCK`, time-outs and signals;
-//! * [`read`] and [`write`]: the same with a program's buffers, partial counts and page faults;
+//! * [`Transfer`]: the same with a program's buffers, partial counts and page faults;
 //! * [`wait_for_any`]: poll(2) and select(2);
 //! * [`Epoll`] with epoll(7).
 
@@ -15,6 +15,6 @@ mod epoll;
 mod transfer;
 
 pub use any::{Files, wait_for_any};
-pub use blocking::{FOREVER, NEVER, opens_later, patience, until_ready};
+pub use blocking::{FOREVER, NEVER, opens_later, patience, ready, until_ready};
 pub use epoll::{Epoll, Interest, Told, new_epoll};
-pub use transfer::{at_once, broken_pipe, read, step_of, told, write};
+pub use transfer::{Deed, Transfer, at_once, broken_pipe, step_of, told};

@@ -9,20 +9,18 @@
 //!
 //! * Much is moved in steps, between which others get their turn and the caller can be killed.
 //!
-//! Operations are closures, so that one loop serves `read`, `preadv` and `recvmsg` alike:
-//!
-//! ```text
-//! poll::read(ctx, &file, poll::patience(&file, false), &mut buffers, &mut |buffers| file.read(buffers)).await
-//! ```
+//! One loop serves `read`, `preadv` and their kin: [`Transfer::make`] does at once what can be, and the rest as a future.
+
+use alloc::sync::Arc;
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
 use isopod_fs::file::{FileOps, OpenFile};
 use isopod_hal::clock;
 
-use super::blocking::{NEVER, until_ready};
-use crate::fail::{Fail, SysResult};
-use crate::mm::UserBuffers;
+use super::blocking::{NEVER, ready};
+use crate::fail::{Attempt, Fail, Rest, Stop, SysResult};
+use crate::mm::{AddressSpace, UserBuffers};
 use crate::process::{Ctx, Thread};
 use crate::sched;
 use crate::signal::{self, SigInfo, Signal};
@@ -33,20 +31,128 @@ const STEP: usize = 1 << 20;
 /// What fills or drains a program's buffers; it returns how many bytes.
 pub type Operation<'a> = &'a mut (dyn FnMut(&mut UserBuffers) -> fs::Result<usize> + Send);
 
-/// Fills `buffers` by `operation` on `file`, waiting until `deadline` for the first bytes; see the [module](self). Returns how many came.
+/// What is done to a file.
+#[derive(Debug, Clone, Copy)]
+pub enum Deed {
+    /// Reading, at the file's position, which moves.
+    Read,
+    /// Reading from this offset on.
+    ReadAt(u64),
+    /// Writing, at the file's position, which moves.
+    Write,
+    /// Writing from this offset on.
+    WriteAt(u64),
+    /// Writing to the end (`RWF_APPEND`); the position follows if it is said.
+    Append {
+        /// Whether it does.
+        moving: bool,
+    },
+}
+
+impl Deed {
+    /// Whether it writes.
+    pub fn writes(self) -> bool {
+        matches!(self, Self::Write | Self::WriteAt(_) | Self::Append { .. })
+    }
+}
+
+/// A transfer between a file and a program's buffers.
 ///
-/// A regular file is read until the buffers are full or it ends, everything else until it has given something.
-pub async fn read(
-    ctx: &Ctx,
-    file: &OpenFile,
-    deadline: u64,
-    buffers: &mut UserBuffers,
-    operation: Operation<'_>,
-) -> SysResult {
-    let (deadline, timed) = end_of_read(file, deadline);
-    match transfer(ctx, file, deadline, buffers, file.ops().is_none(), operation).await.0 {
-        Err(Fail::Errno(Errno::EAGAIN)) if timed => Ok(0),
-        outcome => outcome,
+/// A regular file is read until the buffers are full or it ends, everything else until it has given something. To a stream or a regular file
+/// everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
+#[derive(Debug)]
+pub struct Transfer {
+    /// The file.
+    pub file: Arc<OpenFile>,
+    /// The buffers.
+    pub buffers: UserBuffers,
+    /// What is done.
+    pub deed: Deed,
+    /// Until when it waits, to read for the first bytes, to write for room.
+    pub deadline: u64,
+}
+
+impl Transfer {
+    /// Makes the call; what cannot be done at once is the [rest](Self::rest) of it.
+    pub fn make(mut self, ctx: &mut Ctx) -> Attempt {
+        let (step, whole) = (step_of(&self.file), self.is_whole());
+        let (file, deed) = (&self.file, self.deed);
+        let act = &mut |buffers: &mut UserBuffers| act(&ctx.thread, file, deed, buffers);
+        match at_once(&mut ctx.moved, step, whole, &mut self.buffers, act) {
+            Some(done) => Ok(done?),
+            None => Err(self.rest(ctx)),
+        }
+    }
+
+    /// The rest of the call, behind what [has been moved](Ctx::moved).
+    pub fn rest(mut self, ctx: &Ctx) -> Stop {
+        self.buffers.rewind(ctx.moved);
+        Stop::Rest(Rest::new(self.finish(Arc::clone(&ctx.thread), Arc::clone(&ctx.memory))))
+    }
+
+    /// True if it is not over before all is moved.
+    fn is_whole(&self) -> bool {
+        match self.file.ops() {
+            Some(ops) => self.deed.writes() && ops.writes_stream(),
+            None => true,
+        }
+    }
+
+    async fn finish(mut self, thread: Arc<Thread>, memory: Arc<AddressSpace>) -> SysResult {
+        let (file, deed, whole) = (&*self.file, self.deed, self.is_whole());
+        let (deadline, timed) = match deed.writes() {
+            false => end_of_read(file, self.deadline),
+            true => (self.deadline, false),
+        };
+        let buffers = &mut self.buffers;
+        let mut done = buffers.position();
+        let most = step_of(file);
+        let fail = loop {
+            let start = buffers.position();
+            let step = buffers.allow(most);
+            // One who reads waits only for the first bytes, one who writes to the end.
+            let deadline = if whole || done == 0 { deadline } else { NEVER };
+            let mut count = 0;
+            let outcome = ready(&thread, file, deadline, &mut || {
+                buffers.rewind(start);
+                count = act(&thread, file, deed, buffers)?;
+                Ok(())
+            })
+            .await;
+            if let Err(fail) = outcome {
+                break fail;
+            }
+            done += count;
+            if let Some(fault) = buffers.take_fault() {
+                buffers.rewind(start + count);
+                if let Err(errno) = memory.resolve(fault).await {
+                    break errno.into();
+                }
+            } else if count == 0 || buffers.is_used_up() || !whole && count < step {
+                return Ok(done);
+            }
+            sched::give_way().await;
+            // A file is moved as far as it is asked for unless the caller dies; what a device has made so far is enough for a signal.
+            let enough = if file.ops().is_none() { thread.must_end() } else { thread.is_interrupted() };
+            if enough && done > 0 {
+                return Ok(done);
+            }
+        };
+        if deed.writes() {
+            told(&thread, file, done, fail)?;
+        }
+        if done > 0 || timed && fail == Fail::Errno(Errno::EAGAIN) { Ok(done) } else { Err(fail) }
+    }
+}
+
+/// Does it once.
+fn act(thread: &Thread, file: &OpenFile, deed: Deed, buffers: &mut UserBuffers) -> fs::Result<usize> {
+    match deed {
+        Deed::Read => file.read(buffers),
+        Deed::ReadAt(start) => file.read_at(start + buffers.position() as u64, buffers),
+        Deed::Write => file.write(thread, buffers),
+        Deed::WriteAt(start) => file.write_at(start + buffers.position() as u64, thread, buffers),
+        Deed::Append { moving } => file.append(moving, thread, buffers),
     }
 }
 
@@ -57,24 +163,6 @@ fn end_of_read(file: &OpenFile, deadline: u64) -> (u64, bool) {
         Some(timeout) => (deadline.min(clock::monotonic_ns().saturating_add(timeout)), true),
         None => (deadline, false),
     }
-}
-
-/// Drains `buffers` by `operation` on `file`, waiting until `deadline` for room; see the [module](self). Returns how many bytes were taken.
-///
-/// To a stream or a regular file everything is written, however often that has to wait. `EPIPE` comes with SIGPIPE.
-pub async fn write(
-    ctx: &Ctx,
-    file: &OpenFile,
-    deadline: u64,
-    buffers: &mut UserBuffers,
-    operation: Operation<'_>,
-) -> SysResult {
-    let whole = file.ops().is_none_or(FileOps::writes_stream);
-    let (result, stopped_by) = transfer(ctx, file, deadline, buffers, whole, operation).await;
-    if let Some(fail) = stopped_by {
-        told(&ctx.thread, file, result.unwrap_or(0), fail)?;
-    }
-    result
 }
 
 /// One who has written `done` bytes to `file` and then failed is told by SIGPIPE, too, if it was with `EPIPE`.
@@ -94,8 +182,8 @@ pub fn step_of(file: &OpenFile) -> usize {
     if file.ops().is_none_or(FileOps::writes_stream) { STEP } else { usize::MAX }
 }
 
-/// Does `operation` on `file` once: how many bytes it moved, if that is all that there is to do, or why it cannot be done. If not, the call is to be made
-/// by [`read`] or [`write`], which begin behind what has been moved ([`Ctx::moved`]) and meet again what kept the rest from it. It need not move all that
+/// Does `operation` on `file` once: how many bytes it moved, if that is all that there is to do, or why it cannot be done. If not, the call goes
+/// on as a [`Transfer`], which begins behind what has been moved ([`Ctx::moved`]) and meets again what kept the rest from it. It need not move all that
 /// there is unless `whole`.
 #[expect(clippy::inline_always, reason = "the calls made most often, each with one operation")]
 #[inline(always)]
@@ -120,53 +208,4 @@ pub fn at_once(
     }
     *moved = count;
     None
-}
-
-/// The result of the call, and what stopped it early, if something did.
-async fn transfer(
-    ctx: &Ctx,
-    file: &OpenFile,
-    deadline: u64,
-    buffers: &mut UserBuffers,
-    whole: bool,
-    operation: Operation<'_>,
-) -> (SysResult, Option<Fail>) {
-    let mut done = buffers.position();
-    let most = step_of(file);
-    loop {
-        let start = buffers.position();
-        let step = buffers.allow(most);
-        // One who reads waits only for the first bytes, one who writes to the end.
-        let deadline = if whole || done == 0 { deadline } else { NEVER };
-        let outcome = until_ready(&ctx.thread, file, deadline, || {
-            buffers.rewind(start);
-            let count = operation(buffers)?;
-            Ok((count, buffers.take_fault()))
-        })
-        .await;
-        let stop = match outcome {
-            Ok((count, fault)) => {
-                done += count;
-                match fault {
-                    Some(fault) => {
-                        buffers.rewind(start + count);
-                        ctx.memory.resolve(fault).await.err().map(Fail::Errno)
-                    }
-                    None if count == 0 || buffers.is_used_up() => return (Ok(done), None),
-                    None if !whole && count < step => return (Ok(done), None),
-                    None => None,
-                }
-            }
-            Err(fail) => Some(fail),
-        };
-        if let Some(fail) = stop {
-            return (if done > 0 { Ok(done) } else { Err(fail) }, Some(fail));
-        }
-        sched::give_way().await;
-        // A file is moved as far as it is asked for unless the caller dies; what a device has made so far is enough for a signal.
-        let enough = if file.ops().is_none() { ctx.thread.must_end() } else { ctx.thread.is_interrupted() };
-        if enough && done > 0 {
-            return (Ok(done), None);
-        }
-    }
 }

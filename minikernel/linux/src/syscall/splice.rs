@@ -9,13 +9,12 @@ use isopod_fs::{Errno, Error};
 use isopod_hal::PAGE_SIZE;
 
 use super::argument::{Fd, Flags};
-use super::file::io::{IoVec, position, vectors};
-use super::poll::optional;
-use crate::fail::{Fail, SysResult};
+use super::file::io::{IoVec, get_vectors, position};
+use crate::fail::{Attempt, Fail, Rest, Stop, SysResult};
 use crate::ipc::pipe::{Pages, Pipe};
 use crate::mm::{UserBuffers, UserPtr};
-use crate::poll::{self, NEVER, until_ready};
-use crate::process::Ctx;
+use crate::poll::{self, Deed, NEVER, Transfer, until_ready};
+use crate::process::{Ctx, Thread};
 use crate::sched;
 
 /// `SPLICE_F_NONBLOCK`; the other three flags are hints.
@@ -38,7 +37,7 @@ struct Place<'a> {
 }
 
 /// splice(2)
-pub async fn splice(
+pub fn splice(
     ctx: &mut Ctx,
     in_fd: Fd,
     in_offset: UserPtr<i64>,
@@ -46,7 +45,7 @@ pub async fn splice(
     out_offset: UserPtr<i64>,
     length: usize,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     if length == 0 {
         return Ok(0);
     }
@@ -55,46 +54,50 @@ pub async fn splice(
     }
     let files = ctx.thread.files();
     let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
-    let pipes = (Pipe::of(&input), Pipe::of(&output));
-    if pipes.0.is_some() && !in_offset.is_null() || pipes.1.is_some() && !out_offset.is_null() {
+    let pipes = (Pipe::of(&input).is_some(), Pipe::of(&output).is_some());
+    if pipes.0 && !in_offset.is_null() || pipes.1 && !out_offset.is_null() {
         return Err(Errno::ESPIPE.into());
     }
-    let from = Place { file: &input, offset: offset(ctx, in_offset).await? };
-    let to = Place { file: &output, offset: offset(ctx, out_offset).await? };
+    let offsets = [offset(in_offset)?, offset(out_offset)?];
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    let done = match pipes {
-        (Some(source), Some(target)) => {
-            between_pipes(ctx, (&input, source), (&output, target), length, flags, false).await
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    Err(Stop::Rest(Rest::new(async move {
+        let from = Place { file: &input, offset: offsets[0] };
+        let to = Place { file: &output, offset: offsets[1] };
+        let done = match (Pipe::of(&input), Pipe::of(&output)) {
+            (Some(source), Some(target)) => {
+                between_pipes(&thread, (&input, source), (&output, target), length, flags, false).await
+            }
+            (Some(source), None) => from_pipe(&thread, (&input, source), to, length, flags).await,
+            (None, Some(target)) => to_pipe(&thread, from, (&output, target), length, flags).await,
+            (None, None) => Err(Errno::EINVAL.into()),
+        };
+        let done = told(&thread, done)?;
+        for (pointer, offset) in [in_offset, out_offset].into_iter().zip(offsets) {
+            if let Some(offset) = offset {
+                memory.write(pointer, &((offset + done as u64) as i64)).await?;
+            }
         }
-        (Some(source), None) => from_pipe(ctx, (&input, source), to, length, flags).await,
-        (None, Some(target)) => to_pipe(ctx, from, (&output, target), length, flags).await,
-        (None, None) => Err(Errno::EINVAL.into()),
-    };
-    let done = told(ctx, done)?;
-    for (pointer, place) in [(in_offset, from), (out_offset, to)] {
-        if let (Some(pointer), Some(offset)) = (pointer.non_null(), place.offset) {
-            ctx.memory.write(pointer, &((offset + done as u64) as i64)).await?;
-        }
-    }
-    Ok(done)
+        Ok(done)
+    })))
 }
 
-async fn offset(ctx: &Ctx, pointer: UserPtr<i64>) -> Result<Option<u64>, Errno> {
-    optional(ctx, pointer).await?.map_or(Ok(None), position)
+fn offset(pointer: UserPtr<i64>) -> Attempt<Option<u64>> {
+    Ok(pointer.get_optional()?.map_or(Ok(None), position)?)
 }
 
 /// `EPIPE` comes with SIGPIPE.
-fn told(ctx: &Ctx, outcome: SysResult) -> SysResult {
+fn told(thread: &Thread, outcome: SysResult) -> SysResult {
     if outcome == Err(Fail::Errno(Errno::EPIPE)) {
-        poll::broken_pipe(&ctx.thread)?;
+        poll::broken_pipe(thread)?;
     }
     outcome
 }
 
 /// tee(2)
-pub async fn tee(ctx: &mut Ctx, in_fd: Fd, out_fd: Fd, length: usize, flags: Flags) -> SysResult {
+pub fn tee(ctx: &mut Ctx, in_fd: Fd, out_fd: Fd, length: usize, flags: Flags) -> Attempt {
     if flags.0 & !ALL != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -106,16 +109,19 @@ pub async fn tee(ctx: &mut Ctx, in_fd: Fd, out_fd: Fd, length: usize, flags: Fla
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    let (Some(source), Some(target)) = (Pipe::of(&input), Pipe::of(&output)) else {
-        return Err(Errno::EINVAL.into());
-    };
-    let outcome = between_pipes(ctx, (&input, source), (&output, target), length, flags, true).await;
-    told(ctx, outcome)
+    let thread = Arc::clone(&ctx.thread);
+    Err(Stop::Rest(Rest::new(async move {
+        let (Some(source), Some(target)) = (Pipe::of(&input), Pipe::of(&output)) else {
+            return Err(Errno::EINVAL.into());
+        };
+        let moved = between_pipes(&thread, (&input, source), (&output, target), length, flags, true).await;
+        told(&thread, moved)
+    })))
 }
 
 /// Moves pages from one pipe to another, or with `keep` shares them.
 async fn between_pipes(
-    ctx: &Ctx,
+    thread: &Thread,
     (input, source): (&OpenFile, &Pipe),
     (output, target): (&OpenFile, &Pipe),
     length: usize,
@@ -127,8 +133,8 @@ async fn between_pipes(
     }
     let patience = patience(input, flags).min(patience(output, flags));
     loop {
-        until_ready(&ctx.thread, output, patience, || target.room()).await?;
-        let moved = until_ready(&ctx.thread, input, patience, || {
+        until_ready(thread, output, patience, || target.room()).await?;
+        let moved = until_ready(thread, input, patience, || {
             let Some(room) = room_left(target)? else { return Ok(None) };
             if keep {
                 let mut pages = source.peek(length, room)?;
@@ -158,7 +164,7 @@ fn room_left(pipe: &Pipe) -> isopod_fs::Result<Option<usize>> {
 
 /// Writes what a pipe holds to a file. What the file does not take stays.
 async fn from_pipe(
-    ctx: &Ctx,
+    thread: &Thread,
     (input, pipe): (&OpenFile, &Pipe),
     to: Place<'_>,
     length: usize,
@@ -169,11 +175,11 @@ async fn from_pipe(
     {
         return Err(Errno::EINVAL.into());
     }
-    until_ready(&ctx.thread, input, patience(input, flags), || pipe.peek(0, 0)).await?;
+    until_ready(thread, input, patience(input, flags), || pipe.peek(0, 0)).await?;
     let mut done = 0;
     let mut outcome = Ok(0);
     while done < length {
-        outcome = until_ready(&ctx.thread, to.file, poll::patience(to.file, true), || {
+        outcome = until_ready(thread, to.file, poll::patience(to.file, true), || {
             // Another reader may have been here.
             let mut taken = match pipe.take(length - done, PAGES) {
                 Ok(taken) if !taken.pages.is_empty() => taken,
@@ -182,8 +188,8 @@ async fn from_pipe(
             };
             let mut bytes = taken.pages.try_clone()?;
             let count = match to.offset {
-                Some(offset) => to.file.write_at(offset + done as u64, &*ctx.thread, &mut bytes)?,
-                None => to.file.write(&*ctx.thread, &mut bytes)?,
+                Some(offset) => to.file.write_at(offset + done as u64, thread, &mut bytes)?,
+                None => to.file.write(thread, &mut bytes)?,
             };
             taken.pages.advance(count);
             Ok(count)
@@ -200,7 +206,7 @@ async fn from_pipe(
 
 /// Fills a pipe from a file, as far as there is room.
 async fn to_pipe(
-    ctx: &Ctx,
+    thread: &Thread,
     from: Place<'_>,
     (output, pipe): (&OpenFile, &Pipe),
     length: usize,
@@ -210,8 +216,8 @@ async fn to_pipe(
         return Err(Errno::EINVAL.into());
     }
     loop {
-        until_ready(&ctx.thread, output, patience(output, flags), || pipe.room()).await?;
-        let moved = until_ready(&ctx.thread, from.file, poll::patience(from.file, false), || {
+        until_ready(thread, output, patience(output, flags), || pipe.room()).await?;
+        let moved = until_ready(thread, from.file, poll::patience(from.file, false), || {
             // All that can fail comes before the file gives its bytes.
             let Some(room) = room_left(pipe)? else { return Ok(None) };
             let mut pages = Pages::new(length.min(room.min(PAGES) * PAGE_SIZE))?;
@@ -231,7 +237,7 @@ async fn to_pipe(
 }
 
 /// vmsplice(2): as writev(2) or readv(2), for a pipe.
-pub async fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, flags: Flags) -> SysResult {
+pub fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, flags: Flags) -> Attempt {
     if flags.0 & !ALL != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -239,12 +245,8 @@ pub async fn vmsplice(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize
     if Pipe::of(&file).is_none() {
         return Err(Errno::EBADF.into());
     }
-    let mut buffers = UserBuffers::new(vectors(ctx, array, count).await?);
-    let patience = patience(&file, flags);
-    if file.flags().writable() {
-        poll::write(ctx, &file, patience, &mut buffers, &mut |buffers| file.write(&*ctx.thread, buffers))
-            .await
-    } else {
-        poll::read(ctx, &file, patience, &mut buffers, &mut |buffers| file.read(buffers)).await
-    }
+    let buffers = UserBuffers::new(get_vectors(array, count)?);
+    let deadline = patience(&file, flags);
+    let deed = if file.flags().writable() { Deed::Write } else { Deed::Read };
+    Transfer { file, buffers, deed, deadline }.make(ctx)
 }

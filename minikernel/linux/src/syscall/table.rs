@@ -122,8 +122,8 @@ pub(crate) fn find(number: u64) -> Option<&'static CallInfo> {
 }
 
 system_calls! {
-    0 read(fd: Fd, buf: OutBytes, count: usize) => wait file::io::read, first file::io::read_at_once;
-    1 write(fd: Fd, buf: InBytes, count: usize) => wait file::io::write, first file::io::write_at_once;
+    0 read(fd: Fd, buf: OutBytes, count: usize) => again file::io::read;
+    1 write(fd: Fd, buf: InBytes, count: usize) => again file::io::write;
     2 open(pathname: UserPath, flags: Flags, mode: Mode) => again file::open::open;
     3 close(fd: Fd) => now file::descriptors::close;
     4 stat(pathname: UserPath, statbuf: UserPtr<file::stat::Stat>) => again file::stat::stat;
@@ -139,10 +139,10 @@ system_calls! {
     14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => again signals::rt_sigprocmask;
     15 rt_sigreturn() => wait crate::signal::return_from_handler, first crate::signal::return_at_once;
     16 ioctl(fd: Fd, request: u32, argp: usize) => again file::descriptors::ioctl;
-    17 pread64(fd: Fd, buf: OutBytes, count: usize, offset: i64) => wait file::io::pread64;
-    18 pwrite64(fd: Fd, buf: InBytes, count: usize, offset: i64) => wait file::io::pwrite64;
-    19 readv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::readv;
-    20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => wait file::io::writev;
+    17 pread64(fd: Fd, buf: OutBytes, count: usize, offset: i64) => again file::io::pread64;
+    18 pwrite64(fd: Fd, buf: InBytes, count: usize, offset: i64) => again file::io::pwrite64;
+    19 readv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => again file::io::readv;
+    20 writev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => again file::io::writev;
     21 access(pathname: UserPath, mode: Flags) => again file::stat::access;
     22 pipe(pipefd: UserPtr<[i32; 2]>) => again pipe::pipe;
     23 select(nfds: i32, readfds: UserPtr<u64>, writefds: UserPtr<u64>, exceptfds: UserPtr<u64>, timeout: UserPtr<crate::time::Timeval>) => again poll::select;
@@ -162,7 +162,7 @@ system_calls! {
     37 alarm(seconds: u32) => now timers::alarm;
     38 setitimer(which: i32, new_value: UserPtr<timers::IntervalValue>, old_value: UserPtr<timers::IntervalValue>) => again timers::setitimer;
     39 getpid() => now process::getpid;
-    40 sendfile(out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) => wait file::io::sendfile;
+    40 sendfile(out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) => again file::io::sendfile;
     41 socket(domain: u32, kind: u32, protocol: i32) => now socket::socket;
     42 connect(sockfd: Fd, addr: UserPtr<u8>, addrlen: i32) => again socket::connect;
     43 accept(sockfd: Fd, addr: UserPtr<u8>, addrlen: UserPtr<i32>) => again socket::accept;
@@ -357,10 +357,10 @@ system_calls! {
     272 unshare(flags: u64) => now namespace::unshare;
     273 set_robust_list(head: usize, len: usize) => now futex::set_robust_list;
     274 get_robust_list(pid: u32, head_ptr: UserPtr<u64>, len_ptr: UserPtr<u64>) => again futex::get_robust_list;
-    275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => wait splice::splice;
-    276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => wait splice::tee;
+    275 splice(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, len: usize, flags: Flags) => again splice::splice;
+    276 tee(fd_in: Fd, fd_out: Fd, len: usize, flags: Flags) => again splice::tee;
     277 sync_file_range(fd: Fd, offset: i64, nbytes: i64, flags: Flags) => now file::io::sync_file_range;
-    278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => wait splice::vmsplice;
+    278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => again splice::vmsplice;
     279 move_pages(pid: u32, count: usize, pages: UserPtr<u64>, nodes: UserPtr<i32>, status: UserPtr<i32>, flags: Flags) => again numa::move_pages;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => again file::attributes::utimensat;
     281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
@@ -377,8 +377,8 @@ system_calls! {
     292 dup3(oldfd: Fd, newfd: Fd, flags: Flags) => now file::descriptors::dup3;
     293 pipe2(pipefd: UserPtr<[i32; 2]>, flags: Flags) => again pipe::pipe2;
     294 inotify_init1(flags: Flags) => now inotify::inotify_init1;
-    295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::preadv;
-    296 pwritev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => wait file::io::pwritev;
+    295 preadv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => again file::io::preadv;
+    296 pwritev(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64) => again file::io::pwritev;
     297 rt_tgsigqueueinfo(tgid: u32, tid: u32, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>) => again signals::rt_tgsigqueueinfo;
     299 recvmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags, timeout: UserPtr<crate::time::Timespec>) => again socket::recvmmsg;
     302 prlimit64(pid: u32, resource: u32, new_limit: UserPtr<system::UserLimit>, old_limit: UserPtr<system::UserLimit>) => again system::prlimit64;
@@ -387,8 +387,8 @@ system_calls! {
     307 sendmmsg(sockfd: Fd, msgvec: UserPtr<socket::MessageOfMany>, vlen: u32, flags: Flags) => again socket::sendmmsg;
     308 setns(fd: Fd, nstype: Flags) => now namespace::setns;
     309 getcpu(cpu: UserPtr<u32>, node: UserPtr<u32>) => again process::getcpu;
-    310 process_vm_readv(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => wait process_vm::process_vm_readv;
-    311 process_vm_writev(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => wait process_vm::process_vm_writev;
+    310 process_vm_readv(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => again process_vm::process_vm_readv;
+    311 process_vm_writev(pid: u32, local_iov: UserPtr<file::io::IoVec>, liovcnt: usize, remote_iov: UserPtr<file::io::IoVec>, riovcnt: usize, flags: u64) => again process_vm::process_vm_writev;
     312 kcmp(pid1: u32, pid2: u32, type_: i32, idx1: u64, idx2: u64) => again kcmp::kcmp;
     314 sched_setattr(pid: u32, attr: UserPtr<scheduling::Attributes>, flags: Flags) => again scheduling::sched_setattr;
     315 sched_getattr(pid: u32, attr: UserPtr<u8>, size: u32, flags: Flags) => again scheduling::sched_getattr;
@@ -399,9 +399,9 @@ system_calls! {
     322 execveat(dirfd: Fd, pathname: UserPath, argv: UserPtr<u64>, envp: UserPtr<u64>, flags: Flags) => wait process::execveat;
     324 membarrier(cmd: i32, flags: u32, cpu_id: i32) => now membarrier::membarrier;
     325 mlock2(addr: usize, len: usize, flags: Flags) => again memory::mlock2;
-    326 copy_file_range(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, size: usize, flags: Flags) => wait file::io::copy_file_range;
-    327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::preadv2;
-    328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => wait file::io::pwritev2;
+    326 copy_file_range(fd_in: Fd, off_in: UserPtr<i64>, fd_out: Fd, off_out: UserPtr<i64>, size: usize, flags: Flags) => again file::io::copy_file_range;
+    327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => again file::io::preadv2;
+    328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => again file::io::pwritev2;
     332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => again file::stat::statx;
     334 rseq(rseq: usize, rseq_len: u32, flags: Flags, sig: u32) => again rseq::rseq;
     424 pidfd_send_signal(pidfd: Fd, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>, flags: Flags) => again pidfd::pidfd_send_signal;

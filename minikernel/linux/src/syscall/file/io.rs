@@ -10,13 +10,12 @@ use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
-use crate::fail::{Attempt, Fail, SysResult};
+use crate::fail::{Attempt, Rest, Stop, SysResult, errno};
 use crate::mm::{UserBuffers, UserPtr};
-use crate::poll;
-use crate::process::Ctx;
+use crate::poll::{self, Deed, Transfer};
+use crate::process::{Ctx, Thread};
 use crate::sched;
 use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes};
-use crate::wait::{again, retry};
 
 /// The most bytes one call transfers (`MAX_RW_COUNT`).
 const COUNT_MAX: usize = 0x7fff_f000;
@@ -38,15 +37,6 @@ pub(in crate::syscall) fn single(base: usize, length: usize) -> Result<UserBuffe
 }
 
 /// The buffers of an array of `struct iovec`.
-pub(in crate::syscall) async fn vectors(
-    ctx: &Ctx,
-    array: UserPtr<IoVec>,
-    count: usize,
-) -> Result<Vec<Range<usize>>, Fail> {
-    again(&ctx.memory, || get_vectors(array, count)).await
-}
-
-/// As [`vectors`], for an attempt.
 pub(in crate::syscall) fn get_vectors(array: UserPtr<IoVec>, count: usize) -> Attempt<Vec<Range<usize>>> {
     if count > VECTORS_MAX {
         return Err(Errno::EINVAL.into());
@@ -67,42 +57,20 @@ pub(in crate::syscall) fn get_vectors(array: UserPtr<IoVec>, count: usize) -> At
     Ok(segments)
 }
 
-/// Reads at `offset`, or at the file's position.
-async fn read_into(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, offset: Option<u64>) -> SysResult {
-    buffers.rewind(ctx.moved);
-    poll::read(ctx, file, poll::patience(file, false), &mut buffers, &mut |buffers| match offset {
-        None => file.read(buffers),
-        Some(start) => file.read_at(start + buffers.position() as u64, buffers),
-    })
-    .await
+/// The transfer that a call asks for, of which what [has been moved](Ctx::moved) is done. Of a write it is as much as `RLIMIT_FSIZE` allows.
+fn transfer(ctx: &Ctx, file: Arc<OpenFile>, mut buffers: UserBuffers, deed: Deed) -> Attempt<Transfer> {
+    if deed.writes() {
+        let offset = if let Deed::WriteAt(offset) = deed { Some(offset) } else { None };
+        buffers.cut(size::room(ctx, &file, offset, buffers.length())?);
+    }
+    let deadline = poll::patience(&file, deed.writes());
+    Ok(Transfer { file, buffers, deed, deadline })
 }
 
-/// Where a write goes.
-#[derive(Clone, Copy)]
-enum Target {
-    /// To the file's position, which moves.
-    Position,
-    /// To this offset.
-    Offset(u64),
-    /// To the end (`RWF_APPEND`); the position follows if it is said.
-    End { moving: bool },
-}
-
-/// Writes to where `target` says.
-async fn write_from(ctx: &Ctx, file: &OpenFile, mut buffers: UserBuffers, target: Target) -> SysResult {
-    buffers.rewind(ctx.moved);
-    let offset = match target {
-        Target::Offset(offset) => Some(offset),
-        Target::Position | Target::End { .. } => None,
-    };
-    buffers.cut(size::room(ctx, file, offset, buffers.length()).await?);
-    let thread = &*ctx.thread;
-    poll::write(ctx, file, poll::patience(file, true), &mut buffers, &mut |buffers| match target {
-        Target::Position => file.write(thread, buffers),
-        Target::Offset(offset) => file.write_at(offset + buffers.position() as u64, thread, buffers),
-        Target::End { moving } => file.append(moving, thread, buffers),
-    })
-    .await
+/// Makes a call with several buffers.
+fn vectored(ctx: &mut Ctx, file: Arc<OpenFile>, array: UserPtr<IoVec>, count: usize, deed: Deed) -> Attempt {
+    let buffers = UserBuffers::new(get_vectors(array, count)?);
+    transfer(ctx, file, buffers, deed)?.make(ctx)
 }
 
 /// The offset of pread and its kin.
@@ -111,16 +79,25 @@ pub(in crate::syscall) fn position(offset: i64) -> Result<Option<u64>, Errno> {
 }
 
 /// read(2)
-pub async fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> SysResult {
-    let file = ctx.thread.files().get(fd.0)?;
+pub fn read(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Attempt {
+    match read_at_once(ctx, fd, buffer, count) {
+        Some(done) => Ok(done?),
+        None => read_or_wait(ctx, fd, buffer, count),
+    }
+}
+
+// Not inlined: most reads are done at once.
+#[inline(never)]
+fn read_or_wait(ctx: &Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Attempt {
+    let file = ctx.thread.file(fd.0)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF.into());
     }
-    read_into(ctx, &file, single(buffer.0.address(), count)?, None).await
+    Err(transfer(ctx, file, single(buffer.0.address(), count)?, Deed::Read)?.rest(ctx))
 }
 
 /// read(2) of what is there.
-pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<SysResult> {
+fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
     let (step, whole) = (poll::step_of(&file), file.ops().is_none());
@@ -128,7 +105,7 @@ pub fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Op
 }
 
 /// write(2) for which there is room.
-pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<SysResult> {
+fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
     if size::is_limited(ctx, &file) {
@@ -142,35 +119,44 @@ pub fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Op
 }
 
 /// write(2)
-pub async fn write(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> SysResult {
-    let file = ctx.thread.files().get(fd.0)?;
+pub fn write(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Attempt {
+    match write_at_once(ctx, fd, buffer, count) {
+        Some(done) => Ok(done?),
+        None => write_or_wait(ctx, fd, buffer, count),
+    }
+}
+
+// Not inlined: most writes are done at once.
+#[inline(never)]
+fn write_or_wait(ctx: &Ctx, fd: Fd, buffer: InBytes, count: usize) -> Attempt {
+    let file = ctx.thread.file(fd.0)?;
     if !file.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    write_from(ctx, &file, single(buffer.0.address(), count)?, Target::Position).await
+    Err(transfer(ctx, file, single(buffer.0.address(), count)?, Deed::Write)?.rest(ctx))
 }
 
 /// pread64(2)
-pub async fn pread64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize, offset: i64) -> SysResult {
-    let offset = position(offset)?;
-    let file = ctx.thread.files().get(fd.0)?;
-    read_into(ctx, &file, single(buffer.0.address(), count)?, offset).await
+pub fn pread64(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize, offset: i64) -> Attempt {
+    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    let file = ctx.thread.file(fd.0)?;
+    transfer(ctx, file, single(buffer.0.address(), count)?, Deed::ReadAt(offset))?.make(ctx)
 }
 
 /// pwrite64(2)
-pub async fn pwrite64(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize, offset: i64) -> SysResult {
+pub fn pwrite64(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize, offset: i64) -> Attempt {
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
-    let file = ctx.thread.files().get(fd.0)?;
-    write_from(ctx, &file, single(buffer.0.address(), count)?, Target::Offset(offset)).await
+    let file = ctx.thread.file(fd.0)?;
+    transfer(ctx, file, single(buffer.0.address(), count)?, Deed::WriteAt(offset))?.make(ctx)
 }
 
 /// readv(2)
-pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> SysResult {
-    let file = ctx.thread.files().get(fd.0)?;
+pub fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> Attempt {
+    let file = ctx.thread.file(fd.0)?;
     if !file.flags().readable() {
         return Err(Errno::EBADF.into());
     }
-    let segments = vectors(ctx, array, count).await?;
+    let segments = get_vectors(array, count)?;
     if file.ops().is_some_and(|ops| !ops.transfers()) {
         return Err(Errno::EINVAL.into());
     }
@@ -178,30 +164,30 @@ pub async fn readv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -
     if segments.iter().all(|segment| segment.start == segment.end) {
         return Ok(0);
     }
-    read_into(ctx, &file, UserBuffers::new(segments), None).await
+    transfer(ctx, file, UserBuffers::new(segments), Deed::Read)?.make(ctx)
 }
 
 /// writev(2)
-pub async fn writev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> SysResult {
-    let file = ctx.thread.files().get(fd.0)?;
+pub fn writev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize) -> Attempt {
+    let file = ctx.thread.file(fd.0)?;
     if !file.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    write_from(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), Target::Position).await
+    vectored(ctx, file, array, count, Deed::Write)
 }
 
 /// preadv(2)
-pub async fn preadv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
-    let offset = position(offset)?;
-    let file = ctx.thread.files().get(fd.0)?;
-    read_into(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), offset).await
+pub fn preadv(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> Attempt {
+    let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
+    let file = ctx.thread.file(fd.0)?;
+    vectored(ctx, file, array, count, Deed::ReadAt(offset))
 }
 
 /// pwritev(2)
-pub async fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> SysResult {
+pub fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offset: i64) -> Attempt {
     let offset = u64::try_from(offset).map_err(|_| Errno::EINVAL)?;
-    let file = ctx.thread.files().get(fd.0)?;
-    write_from(ctx, &file, UserBuffers::new(vectors(ctx, array, count).await?), Target::Offset(offset)).await
+    let file = ctx.thread.file(fd.0)?;
+    vectored(ctx, file, array, count, Deed::WriteAt(offset))
 }
 
 /// Flags of preadv2 and pwritev2 that ask for nothing but haste or safety, which files in memory have anyway
@@ -209,7 +195,7 @@ pub async fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize,
 const HARMLESS: u32 = 1 | 2 | 4;
 
 /// preadv2(2); the upper half of the offset is always zero on 64-bit machines.
-pub async fn preadv2(
+pub fn preadv2(
     ctx: &mut Ctx,
     fd: Fd,
     array: UserPtr<IoVec>,
@@ -217,16 +203,16 @@ pub async fn preadv2(
     offset: i64,
     _upper: u64,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     check_flags(flags)?;
     match offset {
-        -1 => readv(ctx, fd, array, count).await,
-        offset => preadv(ctx, fd, array, count, offset).await,
+        -1 => readv(ctx, fd, array, count),
+        offset => preadv(ctx, fd, array, count, offset),
     }
 }
 
 /// pwritev2(2)
-pub async fn pwritev2(
+pub fn pwritev2(
     ctx: &mut Ctx,
     fd: Fd,
     array: UserPtr<IoVec>,
@@ -234,20 +220,19 @@ pub async fn pwritev2(
     offset: i64,
     _upper: u64,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     const APPEND: u32 = 16;
     check_flags(Flags(flags.0 & !APPEND))?;
     if flags.0 & APPEND != 0 {
         if offset < -1 {
             return Err(Errno::EINVAL.into());
         }
-        let file = ctx.thread.files().get(fd.0)?;
-        let buffers = UserBuffers::new(vectors(ctx, array, count).await?);
-        return write_from(ctx, &file, buffers, Target::End { moving: offset == -1 }).await;
+        let file = ctx.thread.file(fd.0)?;
+        return vectored(ctx, file, array, count, Deed::Append { moving: offset == -1 });
     }
     match offset {
-        -1 => writev(ctx, fd, array, count).await,
-        offset => pwritev(ctx, fd, array, count, offset).await,
+        -1 => writev(ctx, fd, array, count),
+        offset => pwritev(ctx, fd, array, count, offset),
     }
 }
 
@@ -262,29 +247,36 @@ pub fn lseek(ctx: &mut Ctx, fd: Fd, offset: i64, whence: u32) -> Attempt {
     Ok(file.seek(offset, whence)? as usize)
 }
 
+/// One side of a copy: a file, where in it, and where the program is told how far it has come. Without an offset it is the file's position.
+struct End {
+    file: Arc<OpenFile>,
+    offset: Option<u64>,
+    place: UserPtr<i64>,
+}
+
+impl End {
+    fn new(file: Arc<OpenFile>, place: UserPtr<i64>) -> Attempt<Self> {
+        let offset = place.get_optional()?.map_or(Ok(None), position)?;
+        Ok(Self { file, offset, place })
+    }
+}
+
 /// sendfile(2)
-pub async fn sendfile(ctx: &mut Ctx, out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) -> SysResult {
+pub fn sendfile(ctx: &mut Ctx, out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, count: usize) -> Attempt {
     let files = ctx.thread.files();
     let (input, output) = (files.get(in_fd.0)?, files.get(out_fd.0)?);
     if !input.flags().readable() || !output.flags().writable() {
         return Err(Errno::EBADF.into());
     }
-    let start = match offset.non_null() {
-        Some(offset) => position(ctx.memory.read(offset).await?)?,
-        None => None,
-    };
-    if !matches!(input.kind(), FileType::Regular | FileType::BlockDevice) {
+    let from = End::new(input, offset)?;
+    if !matches!(from.file.kind(), FileType::Regular | FileType::BlockDevice) {
         return Err(Errno::EINVAL.into());
     }
-    let done = copy(ctx, (&input, start), (&output, None), count.min(COUNT_MAX)).await?;
-    if let (Some(offset), Some(start)) = (offset.non_null(), start) {
-        ctx.memory.write(offset, &((start + done as u64) as i64)).await?;
-    }
-    Ok(done)
+    Err(copy(ctx, from, End::new(output, UserPtr::new(0))?, count))
 }
 
 /// `copy_file_range(2)`
-pub async fn copy_file_range(
+pub fn copy_file_range(
     ctx: &mut Ctx,
     in_fd: Fd,
     in_offset: UserPtr<i64>,
@@ -292,7 +284,7 @@ pub async fn copy_file_range(
     out_offset: UserPtr<i64>,
     count: usize,
     flags: Flags,
-) -> SysResult {
+) -> Attempt {
     if flags.0 != 0 {
         return Err(Errno::EINVAL.into());
     }
@@ -309,83 +301,85 @@ pub async fn copy_file_range(
     if !input.flags().readable() || !output.flags().writable() || appends {
         return Err(Errno::EBADF.into());
     }
-    let mut starts = [None, None];
-    for (start, offset) in starts.iter_mut().zip([in_offset, out_offset]) {
-        if let Some(offset) = offset.non_null() {
-            *start = position(ctx.memory.read(offset).await?)?;
-        }
-    }
-    if Arc::ptr_eq(input.inode(), output.inode()) {
-        let from = starts[0].map_or_else(|| input.seek(0, Whence::Current), Ok);
-        let to = starts[1].map_or_else(|| output.seek(0, Whence::Current), Ok);
-        if let (Ok(from), Ok(to)) = (from, to)
+    let (from, to) = (End::new(input, in_offset)?, End::new(output, out_offset)?);
+    if Arc::ptr_eq(from.file.inode(), to.file.inode()) {
+        let start = |end: &End| end.offset.map_or_else(|| end.file.seek(0, Whence::Current), Ok);
+        if let (Ok(from), Ok(to)) = (start(&from), start(&to))
             && from.abs_diff(to) < count as u64
         {
             return Err(Errno::EINVAL.into());
         }
     }
-    let done = copy(ctx, (&input, starts[0]), (&output, starts[1]), count.min(COUNT_MAX)).await?;
-    for (start, offset) in starts.into_iter().zip([in_offset, out_offset]) {
-        if let (Some(start), Some(offset)) = (start, offset.non_null()) {
-            ctx.memory.write(offset, &((start + done as u64) as i64)).await?;
-        }
-    }
-    Ok(done)
+    Err(copy(ctx, from, to, count))
 }
 
-/// Copies up to `count` bytes from one file to another, each at an offset or at its position. The input's position moves only by what
-/// the output took.
-async fn copy(
-    ctx: &Ctx,
-    (input, from): (&Arc<OpenFile>, Option<u64>),
-    (output, to): (&Arc<OpenFile>, Option<u64>),
-    count: usize,
-) -> SysResult {
+/// Copies up to `count` bytes from one file to another, and tells the program how far that went.
+fn copy(ctx: &Ctx, from: End, to: End, count: usize) -> Stop {
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    Stop::Rest(Rest::new(async move {
+        let done = copy_bytes(&thread, &from, &to, count.min(COUNT_MAX)).await?;
+        for End { offset, place, .. } in [from, to] {
+            if let Some(start) = offset {
+                memory.write(place, &((start + done as u64) as i64)).await?;
+            }
+        }
+        Ok(done)
+    }))
+}
+
+/// Copies. The input's position moves only by what the output took.
+async fn copy_bytes(thread: &Thread, from: &End, to: &End, count: usize) -> SysResult {
     const CHUNK: usize = 64 << 10;
+    let (input, output) = (&from.file, &to.file);
     let mut chunk = Vec::new();
     chunk.try_reserve_exact(CHUNK.min(count)).map_err(|_| Errno::ENOMEM)?;
     chunk.resize(CHUNK.min(count), 0);
-    let begin = match from {
-        Some(offset) => offset,
-        None => retry(|| input.seek(0, Whence::Current)).await?,
-    };
+    let mut begin = from.offset.unwrap_or(0);
     let mut done = 0;
     let outcome = loop {
         if done == count {
             break Ok(());
         }
         let wanted = chunk.len().min(count - done);
-        let read = retry(|| input.read_at(begin + done as u64, &mut Buffer::new(&mut chunk[..wanted]))).await;
-        let there = match read {
-            Ok(0) => break Ok(()),
-            Ok(length) => length,
-            Err(errno) => break Err(errno.into()),
-        };
-        let mut written = 0;
-        let patience = if done == 0 { poll::patience(output, true) } else { poll::NEVER };
-        let write = poll::until_ready(&ctx.thread, output, patience, || {
-            let mut bytes = Bytes::new(&chunk[..there]);
-            match to {
-                Some(offset) => output.write_at(offset + done as u64, &*ctx.thread, &mut bytes),
-                None => output.write(&*ctx.thread, &mut bytes),
+        let mut there = 0;
+        // No regular file says EAGAIN.
+        let read = poll::ready(thread, input, poll::NEVER, &mut || {
+            if from.offset.is_none() && done == 0 {
+                begin = input.seek(0, Whence::Current)?;
             }
+            there = input.read_at(begin + done as u64, &mut Buffer::new(&mut chunk[..wanted]))?;
+            Ok(())
         })
         .await;
-        match write {
-            Ok(length) => written += length,
-            Err(fail) => {
-                poll::told(&ctx.thread, output, done, fail)?;
-                break Err(fail);
-            }
+        if let Err(fail) = read {
+            break Err(fail);
+        }
+        if there == 0 {
+            break Ok(());
+        }
+        let mut written = 0;
+        let patience = if done == 0 { poll::patience(output, true) } else { poll::NEVER };
+        let write = poll::ready(thread, output, patience, &mut || {
+            let mut bytes = Bytes::new(&chunk[..there]);
+            written = match to.offset {
+                Some(offset) => output.write_at(offset + done as u64, thread, &mut bytes),
+                None => output.write(thread, &mut bytes),
+            }?;
+            Ok(())
+        })
+        .await;
+        if let Err(fail) = write {
+            poll::told(thread, output, done, fail)?;
+            break Err(fail);
         }
         done += written;
-        if written < there || ctx.thread.must_end() {
+        if written < there || thread.must_end() {
             break Ok(());
         }
         sched::give_way().await;
     };
-    if from.is_none() && done > 0 {
-        retry(|| input.seek((begin + done as u64) as i64, Whence::Set)).await?;
+    if from.offset.is_none() && done > 0 {
+        input.seek((begin + done as u64) as i64, Whence::Set).map_err(errno)?;
     }
     match outcome {
         Err(fail) if done == 0 => Err(fail),

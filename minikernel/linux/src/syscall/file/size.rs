@@ -3,9 +3,9 @@
 use isopod_fs::file::{OpenFile, OpenFlags, Whence};
 use isopod_fs::{Errno, FileType};
 
+use crate::fail::Attempt;
 use crate::process::{Ctx, Resource};
 use crate::signal::{SigInfo, Signal, send_to_thread};
-use crate::wait::retry;
 
 fn limit(ctx: &Ctx) -> u64 {
     ctx.thread.process().limits.lock().get(Resource::FileSize).soft
@@ -29,22 +29,17 @@ pub(super) fn is_limited(ctx: &Ctx, file: &OpenFile) -> bool {
 }
 
 /// How much of a write at `offset`, or at the file's position, the limit allows; `EFBIG` and SIGXFSZ if nothing.
-pub(super) async fn room(
-    ctx: &Ctx,
-    file: &OpenFile,
-    offset: Option<u64>,
-    wanted: usize,
-) -> Result<usize, Errno> {
+pub(super) fn room(ctx: &Ctx, file: &OpenFile, offset: Option<u64>, wanted: usize) -> Attempt {
     if wanted == 0 || !is_limited(ctx, file) {
         return Ok(wanted);
     }
     let start = match offset {
-        _ if file.flags().contains(OpenFlags::APPEND) => retry(|| file.inode().metadata()).await?.size,
+        _ if file.flags().contains(OpenFlags::APPEND) => file.inode().metadata()?.size,
         Some(offset) => offset,
-        None => retry(|| file.seek(0, Whence::Current)).await?,
+        None => file.seek(0, Whence::Current)?,
     };
     match limit(ctx).checked_sub(start) {
-        None | Some(0) => Err(refuse(ctx)),
+        None | Some(0) => Err(refuse(ctx).into()),
         Some(room) => Ok(wanted.min(usize::try_from(room).unwrap_or(usize::MAX))),
     }
 }
