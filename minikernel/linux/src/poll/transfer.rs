@@ -100,10 +100,8 @@ impl Transfer {
 
     async fn finish(mut self, thread: Arc<Thread>, memory: Arc<AddressSpace>) -> SysResult {
         let (file, deed, whole) = (&*self.file, self.deed, self.is_whole());
-        let (deadline, timed) = match deed.writes() {
-            false => end_of_read(file, self.deadline),
-            true => (self.deadline, false),
-        };
+        let (deadline, timed) =
+            if deed.writes() { (self.deadline, false) } else { end_of_read(file, self.deadline) };
         let buffers = &mut self.buffers;
         let mut done = buffers.position();
         let most = step_of(file);
