@@ -114,6 +114,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
     if flags.contains(CloneFlags::SETTLS) && !user.set_fs_base(request.tls) {
         return Err(Errno::EPERM.into());
     }
+    fork::check_count(&ctx.thread)?;
     let tid = allocate_pid()?;
     let process = if flags.contains(CloneFlags::THREAD) {
         Arc::clone(ctx.thread.process())

@@ -20,7 +20,6 @@ pub(super) async fn process(
     exit_signal: Option<Signal>,
 ) -> Result<Arc<Process>, Errno> {
     let maker = ctx.thread.process();
-    check_count(&ctx.thread)?;
     // Its end must not fail for want of memory.
     AddressSpace::none().map_err(|_| Errno::ENOMEM)?;
     let memory = if flags.contains(CloneFlags::VM) {
@@ -45,7 +44,7 @@ pub(super) async fn process(
 }
 
 /// `EAGAIN` when the caller's user has as many threads as `RLIMIT_NPROC` lets him, unless he may go beyond (setrlimit(2)).
-fn check_count(thread: &Thread) -> Result<(), Errno> {
+pub(super) fn check_count(thread: &Thread) -> Result<(), Errno> {
     let limit = thread.process().limits.lock().get(Resource::Processes).soft;
     if limit == u64::MAX {
         return Ok(());
@@ -54,12 +53,15 @@ fn check_count(thread: &Thread) -> Result<(), Errno> {
     let user = identity.users.real;
     let privileged = identity.capable(isopod_fs::Capabilities::SYS_RESOURCE)
         || identity.capable(isopod_fs::Capabilities::SYS_ADMIN);
+    if user == 0 || privileged {
+        return Ok(());
+    }
     let count = processes()
         .iter()
         .flat_map(|process| process.threads())
         .filter(|thread| thread.identity().users.real == user)
         .count();
-    if user != 0 && !privileged && count as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+    if count as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
 }
 
 /// Opens a descriptor of `process` and writes its number to `place` (`CLONE_PIDFD`).

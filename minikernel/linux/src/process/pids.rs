@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Errno;
 use isopod_hal::memory_stats;
@@ -15,12 +16,25 @@ pub const PID_MAX: u32 = 4_194_304;
 
 struct Ids {
     last: u32,
+    /// All have been given out once.
+    reused: bool,
     threads: BTreeMap<u64, Weak<Thread>>,
     processes: BTreeMap<u64, Arc<Process>>,
 }
 
 static IDS: SpinLock<Ids> =
-    SpinLock::new(Ids { last: 0, threads: BTreeMap::new(), processes: BTreeMap::new() });
+    SpinLock::new(Ids { last: 0, reused: false, threads: BTreeMap::new(), processes: BTreeMap::new() });
+
+impl Ids {
+    /// A thread or a process has it, or it is a group's or session's whose first has ended.
+    fn is_used(&self, id: u32) -> bool {
+        let names =
+            |process: &Process| process.group.load(Relaxed) == id || process.session.load(Relaxed) == id;
+        self.threads.contains_key(&id.into())
+            || self.processes.contains_key(&id.into())
+            || self.reused && self.processes.values().any(|process| names(process))
+    }
+}
 
 /// How many threads there may be, ended ones that were not waited for included: as many as use up an eighth of memory with a kernel stack of
 /// 16 KiB each, as on Linux (`set_max_threads`). There are no such stacks here, but what else they need is of that size.
@@ -38,9 +52,10 @@ pub fn allocate_pid() -> Result<u32, Errno> {
     }
     for _ in 0..PID_MAX {
         // After the first round small numbers stay with long-lived processes, as on Linux (RESERVED_PIDS).
-        ids.last = if ids.last + 1 >= PID_MAX { 300 } else { ids.last + 1 };
-        let candidate = u64::from(ids.last);
-        if !ids.threads.contains_key(&candidate) && !ids.processes.contains_key(&candidate) {
+        let over = ids.last + 1 >= PID_MAX;
+        ids.last = if over { 300 } else { ids.last + 1 };
+        ids.reused |= over;
+        if !ids.is_used(ids.last) {
             return Ok(ids.last);
         }
     }
@@ -89,4 +104,26 @@ pub fn find_thread(tid: u32) -> Option<Arc<Thread>> {
 /// All processes, by rising id.
 pub fn processes() -> Vec<Arc<Process>> {
     IDS.lock().processes.values().cloned().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn the_id_of_a_group_comes_again_only_when_nobody_is_in_it() {
+        let thread = testing::thread();
+        register(&thread);
+        let process = thread.process();
+        IDS.lock().last = PID_MAX - 2;
+        assert_eq!(allocate_pid(), Ok(PID_MAX - 1));
+        process.group.store(300, Relaxed);
+        process.session.store(301, Relaxed);
+        assert_eq!(allocate_pid(), Ok(302));
+        process.group.store(process.pid, Relaxed);
+        IDS.lock().last = PID_MAX - 1;
+        assert_eq!(allocate_pid(), Ok(300));
+        assert_eq!(allocate_pid(), Ok(302));
+    }
 }

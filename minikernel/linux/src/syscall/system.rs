@@ -199,7 +199,13 @@ fn set_limit(ctx: &Ctx, process: &Arc<Process>, resource: u32, new: UserLimit) -
     let (stack, size) = (limits.get(Resource::Stack).soft, limits.get(Resource::AddressSpace).soft);
     let processor = limits.get(Resource::Cpu);
     drop(limits);
-    process.memory().set_limits(stack, size);
+    let memory = process.memory();
+    // Who has but borrowed it, as a child of vfork has, changes nothing for its owner.
+    let shares = |other: &Arc<Process>| other.pid != process.pid && Arc::ptr_eq(&other.memory(), &memory);
+    let borrowed = !process.has_executed.load(Ordering::Relaxed) && process::processes().iter().any(shares);
+    if !borrowed {
+        memory.set_limits(stack, size);
+    }
     if number == Resource::Cpu as usize {
         process.timers.limit(process, processor);
     }

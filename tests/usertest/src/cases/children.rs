@@ -10,6 +10,7 @@ use crate::sys;
 
 /// Runs the group.
 pub fn run(t: &mut Report) {
+    limits(t);
     identity(t);
     private_memory(t);
     shared_memory(t);
@@ -475,4 +476,34 @@ fn many(t: &mut Report) {
             }
         }),
     );
+}
+
+/// Limits of a child that are none of its parent's, and of threads.
+fn limits(t: &mut Report) {
+    let status = status_of(|| {
+        let few = rlimit { rlim_cur: 1 << 20, rlim_max: 1 << 40 };
+        // SAFETY: the parent sleeps until the child ends, which only makes calls.
+        match unsafe { syscall(SYS_clone, CLONE_VM | CLONE_VFORK | SIGCHLD, 0, 0, 0, 0) } {
+            0 => {
+                let done = sys!(SYS_prlimit64, 0, RLIMIT_AS, &few, 0).is_ok();
+                leave(i32::from(done))
+            }
+            pid => {
+                let (_, limited) = wait_for(pid as i32);
+                let room = sys!(SYS_mmap, 0, 64 << 20, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+                limited * 10 + i32::from(room.is_ok())
+            }
+        }
+    });
+    t.show("limit_of_a_vfork_child", status);
+    let status = status_of(|| {
+        let one = rlimit { rlim_cur: 1, rlim_max: 1 };
+        let _ = sys!(SYS_prlimit64, 0, RLIMIT_NPROC, &one, 0);
+        let _ = sys!(SYS_setuid, 61_234);
+        match std::thread::Builder::new().spawn(|| ()) {
+            Ok(_) => 0,
+            Err(error) => error.raw_os_error().unwrap_or(-1),
+        }
+    });
+    t.show("threads_beyond_the_limit", sys::Errno(status));
 }

@@ -16,6 +16,8 @@ pub(super) fn register_sets(t: &mut Report) {
     t.show("segments", format!("{:x?}", [general[17], general[20], general[23], general[24]]));
     let mut floating = [0u8; 512];
     t.call("floating", trace!(PTRACE_GETFPREGS, pid, 0, &mut floating));
+    // The flags of what has been calculated before are no part of it.
+    floating[24] &= !0x3f;
     t.show("floating_control", format!("{:x?}", [&floating[..2], &floating[24..28]]));
     floating[160..168].copy_from_slice(b"register");
     t.call("set_floating", trace!(PTRACE_SETFPREGS, pid, 0, &floating));

@@ -30,6 +30,10 @@ const EVENT_STOP: i32 = 128;
 
 /// Runs the group.
 pub fn run(t: &mut Report) {
+    for number in [SIGUSR1, SIGUSR2] {
+        // What other groups have caught is not caught here. SAFETY: the default action needs nothing.
+        unsafe { signal(number, SIG_DFL) };
+    }
     requests::requests(t);
     requests::attaching(t);
     calls::calls(t);
