@@ -12,10 +12,26 @@ fn compare(module: &str) -> Result<()> {
     if longer(0, 1) == 0 {
         return Ok(());
     }
-    let image = image::complete(&["python3", "libpython3.11-testsuite"])?.files(&[("cpython.py", SCRIPT)]);
+    let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost\n")];
+    let image = image::complete(&["python3", "libpython3.11-testsuite"])?.files(&files);
     linux::compare(&image.cached()?, &["-m", "1G"], &["/usr/bin/python3", "/cpython.py", module])?
         .expect_status(0);
     Ok(())
+}
+
+#[test]
+fn archives_are_written_and_read() -> Result<()> {
+    compare("test_zipfile")
+}
+
+#[test]
+fn children_share_queues_pools_and_memory() -> Result<()> {
+    compare("test_multiprocessing_fork")
+}
+
+#[test]
+fn files_are_locked_and_controlled() -> Result<()> {
+    compare("test_fcntl")
 }
 
 #[test]
@@ -29,8 +45,33 @@ fn files_are_selected() -> Result<()> {
 }
 
 #[test]
+fn many_files_are_waited_for_by_epoll() -> Result<()> {
+    compare("test_epoll")
+}
+
+#[test]
+fn many_files_are_waited_for_by_any_means() -> Result<()> {
+    compare("test_selectors")
+}
+
+#[test]
 fn processes_are_started_and_spoken_to() -> Result<()> {
     compare("test_subprocess")
+}
+
+#[test]
+fn signals_are_handled_and_waited_for() -> Result<()> {
+    compare("test_signal")
+}
+
+#[test]
+fn systems_are_asked_for_much() -> Result<()> {
+    compare("test_os")
+}
+
+#[test]
+fn systems_are_asked_for_what_posix_names() -> Result<()> {
+    compare("test_posix")
 }
 
 #[test]

@@ -1,13 +1,6 @@
 # Runs a module of CPython's own tests, and prints how each test ended, by name.
 import os, resource, sys, unittest
 
-# Some tests ask about each descriptor that a process could have.
-resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
-
-# What the tests themselves print, numbers of processes among it, goes to standard error.
-report = os.fdopen(os.dup(1), "w")
-os.dup2(2, 1)
-
 
 class Outcomes(unittest.TextTestResult):
     ends = {}
@@ -39,9 +32,20 @@ class Outcomes(unittest.TextTestResult):
             self.ends[test.id()] = "failed"
 
 
-tests = unittest.defaultTestLoader.loadTestsFromName(f"test.{sys.argv[1]}")
-result = unittest.TextTestRunner(resultclass=Outcomes).run(tests)
-for name, end in sorted(result.ends.items()):
-    print(f"{name}: {end}", file=report)
-report.close()
-sys.exit(not result.wasSuccessful())
+def main():
+    # Some tests ask about each descriptor that a process could have.
+    resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+    # What the tests themselves print, numbers of processes among it, goes to standard error.
+    report = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    tests = unittest.defaultTestLoader.loadTestsFromName(f"test.{sys.argv[1]}")
+    result = unittest.TextTestRunner(resultclass=Outcomes).run(tests)
+    for name, end in sorted(result.ends.items()):
+        print(f"{name}: {end}", file=report)
+    report.close()
+    sys.exit(not result.wasSuccessful())
+
+
+# Processes of multiprocessing read this file, too.
+if __name__ == "__main__":
+    main()
