@@ -65,6 +65,15 @@ fn python_has_processes_threads_loops_and_foreign_functions() -> Result<()> {
     compare("/usr/bin/python3", "python.py", &["python3", "procps"], "512M", 0)
 }
 
+#[test]
+fn processes_and_threads_share_databases() -> Result<()> {
+    // A minute.
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    compare("/usr/bin/python3", "sqlite.py", &["python3"], "512M", 0)
+}
+
 /// What `observers.sh` prints in a guest with two processors.
 const OBSERVED: &str = include_str!("../programs/scripts/observers.txt");
 

@@ -49,7 +49,7 @@ fn some_of_each_kind_for_a_second() -> Result<()> {
 fn processes_and_threads() -> Result<()> {
     all_of(
         "affinity, cap, chroot, clone, context, cpu, daemon, dynlib, env, exec, exit-group, fork, forkheavy, \
-         kcmp, kill, loadavg, nice, personality, prctl, priv-instr, pthread, ptrace, race-sched, resched, \
+         kcmp, kill, loadavg, nice, personality, pidfd, prctl, priv-instr, pthread, ptrace, race-sched, resched, \
          resources, rlimit, schedpolicy, seccomp, session, set, softlockup, spawn, switch, unshare, vfork, \
          vforkmany, wait, yield, zombie",
     )
@@ -84,6 +84,11 @@ fn pipes_queues_and_locks() -> Result<()> {
 }
 
 #[test]
+fn sockets_of_the_internet() -> Result<()> {
+    all_of("sock, sockabuse, sockmany, udp, udp-flood")
+}
+
+#[test]
 fn files() -> Result<()> {
     all_of(
         "access, aio, chattr, chdir, chmod, chown, close, copy-file, dentry, dir, dirdeep, dirmany, dup, \
@@ -96,5 +101,5 @@ fn files() -> Result<()> {
 
 #[test]
 fn calls_with_any_arguments() -> Result<()> {
-    all_of("enosys, getrandom, reboot, sysbadaddr, sysinfo, sysinval --pathological, syscall, urandom")
+    all_of("enosys, get, getrandom, reboot, sysbadaddr, sysinfo, sysinval --pathological, syscall, urandom")
 }
