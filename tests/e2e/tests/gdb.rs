@@ -31,7 +31,8 @@ fn debug(options: &[&str], program: &Path, commands: &[&str]) -> Result<(String,
     let hint = guest.line()?;
     let line =
         hint.strip_prefix("hint: in another terminal: gdb").with_context(|| format!("{said}\n{hint}"))?;
-    let commands: String = commands.iter().map(|command| format!(" -ex '{command}'")).collect();
+    let commands: Vec<_> = commands.iter().map(|command| format!(" -ex '{command}'")).collect();
+    let commands = commands.concat();
     let mut gdb = Command::new("sh");
     gdb.args(["-c", &format!("exec gdb -nx -batch -ex 'set width 0'{line}{commands} 2>&1")]);
     let finished = run_limited(&mut gdb, b"", Duration::from_mins(2))?;
