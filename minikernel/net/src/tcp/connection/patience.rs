@@ -10,6 +10,8 @@ const CORK: u64 = 200 * MILLISECOND;
 const GIVE_UP: u64 = 924_600 * MILLISECOND;
 /// The same for one that nobody has open: `tcp_orphan_retries` = 8.
 const GIVE_UP_ORPHAN: u64 = 102_200 * MILLISECOND;
+/// Probes of a closed window before a connection that nobody has open is given up, answered or not: its memory is needed.
+const ORPHAN_PROBES: u8 = 8;
 
 impl Connection {
     /// How long to wait where something is to be sent and nothing outstanding will ask for it.
@@ -33,7 +35,7 @@ impl Connection {
         let hopeless = if handshake {
             self.timers.attempts > self.options.syn_retries
         } else {
-            now - since >= self.patience()
+            now.saturating_sub(since) >= self.patience()
         };
         if hopeless || self.user_timeout_passed(now) {
             self.give_up(now, out);
@@ -73,7 +75,10 @@ impl Connection {
             return;
         }
         let since = self.failing_since(now);
-        if self.timers.probes > 0 && (now - since >= self.patience() || self.user_timeout_passed(now)) {
+        let forgotten = self.orphan && self.rtt.backoff >= ORPHAN_PROBES;
+        let unanswered = self.timers.probes > 0
+            && (now.saturating_sub(since) >= self.patience() || self.user_timeout_passed(now));
+        if forgotten || unanswered {
             self.give_up(now, out);
             return;
         }

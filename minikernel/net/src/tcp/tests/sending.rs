@@ -107,6 +107,29 @@ fn a_peer_that_stops_answering_probes_is_given_up() {
 }
 
 #[test]
+fn a_closed_connection_does_not_wait_for_good_for_a_peer_that_answers_and_never_reads() {
+    let (mut script, stream) = accepted(SocketOptions::default());
+    script.peer.window = 0;
+    script.says(ACK, 1, 1, 0);
+    script.write(&stream, 500);
+    let mut patient = 0;
+    for second in 0..1000 {
+        script.wait(1000);
+        while let Some(sent) = script.poll() {
+            if sent.flags == ACK {
+                script.says(ACK, 1, 1, 0);
+            }
+        }
+        if second == 300 {
+            assert_eq!(state(&stream), State::Established, "somebody has it open");
+            script.close(&stream);
+        }
+        patient += u32::from(script.flows() > 0);
+    }
+    assert!(patient < 800 && script.flows() == 0, "{patient}");
+}
+
+#[test]
 fn rfc_9293_3_8_3_what_is_never_acknowledged_is_sent_until_924_seconds_have_passed() {
     let (mut script, stream) = accepted(SocketOptions::default());
     script.write(&stream, 500);
