@@ -11,13 +11,13 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::sync::{Arc, Weak};
 use alloc::task::Wake;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use bitflags::bitflags;
 use isopod_fs::Errno;
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
 use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::atomic::{AtomicBool, Ordering};
 use isopod_hal::sync::wait::{Listener, WaitQueue};
 
 use crate::ipc::anonymous_file;
@@ -422,5 +422,8 @@ impl FileOps for EpollFile {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests;
