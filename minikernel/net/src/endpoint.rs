@@ -94,6 +94,8 @@ pub struct Endpoint {
     pub room: AtomicUsize,
     /// The only interface that it uses; 0 for any.
     pub interface: AtomicU32,
+    /// Its protocol: UDP, or ICMP of a version for echoes.
+    pub protocol: u8,
     /// Whose it is.
     pub owner: u32,
     /// Woken when readiness may have changed.
@@ -113,7 +115,7 @@ fn charge(length: usize) -> usize {
 
 impl Endpoint {
     /// One that is not bound, at any address of a version, which is the one of `any`.
-    pub fn new(any: Address, owner: u32, room: usize, changed: Arc<WaitQueue>) -> Arc<Self> {
+    pub fn new(protocol: u8, any: Address, owner: u32, room: usize, changed: Arc<WaitQueue>) -> Arc<Self> {
         let names = Names {
             local: SocketAddress { address: any, port: 0 },
             source: any,
@@ -126,6 +128,7 @@ impl Endpoint {
             switches: AtomicU32::new(Switches::ALL_GROUPS.bits()),
             room: AtomicUsize::new(room),
             interface: AtomicU32::new(0),
+            protocol,
             owner,
             changed,
             names: SpinLock::new(names),

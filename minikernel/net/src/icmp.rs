@@ -1,9 +1,11 @@
 //! ICMP (RFC 792) and ICMPv6 (RFC 4443): echoes, and errors both ways.
 
+use alloc::vec::Vec;
+
 use crate::address::{Address, SocketAddress, is_any, is_multicast, is_v4};
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
@@ -155,6 +157,23 @@ fn send(stack: &Stack, header: IpHeader, message: &mut [u8], out: &mut Outbox) {
     }
 }
 
+/// An echo request as a program gives it, with its own identifier. `Invalid` if it is none.
+pub(crate) fn echo(header: &IpHeader, identifier: u16, data: &Chunks) -> Result<Chunks> {
+    let message = flat(data).ok_or(Error::OutOfMemory)?;
+    let asks = message.len() >= HEADER && message[..2] == [version_of(&header.source).echo, 0];
+    if !asks {
+        return Err(Error::Invalid);
+    }
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(message.len()).map_err(|_| Error::OutOfMemory)?;
+    bytes.extend_from_slice(&message);
+    bytes[2..4].fill(0);
+    bytes[4..6].copy_from_slice(&identifier.to_be_bytes());
+    let checksum = sum(header, &bytes);
+    bytes[2..4].copy_from_slice(&checksum.to_be_bytes());
+    Ok(Chunk::from(bytes).into())
+}
+
 /// Takes in a message.
 pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) {
     let version = version_of(&header.source);
@@ -216,6 +235,13 @@ fn error(stack: &Stack, header: &IpHeader, message: &Chunk, now: u64) {
             let to = endpoint(about.source, source);
             if let Some(endpoint) = stack.udp.find(&from, &to, header.interface, 0) {
                 endpoint.fail(report(destination, UdpHeader::LEN, data));
+            }
+        }
+        protocol if protocol == version_of(&about.source).protocol && data.len() >= HEADER => {
+            let identifier = u16::from_be_bytes([data[4], data[5]]);
+            let (from, to) = (endpoint(about.destination, 0), endpoint(about.source, identifier));
+            if let Some(endpoint) = stack.pings.find(&from, &to, header.interface, 0) {
+                endpoint.fail(report(0, 0, data));
             }
         }
         protocol::TCP if data.len() >= 8 => {

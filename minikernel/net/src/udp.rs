@@ -1,4 +1,4 @@
-//! UDP (RFC 768).
+//! UDP (RFC 768), and echoes by ICMP, whose identifiers are ports of their own.
 
 use alloc::sync::Arc;
 use core::ops::RangeInclusive;
@@ -9,7 +9,8 @@ use crate::chunk::Chunks;
 use crate::endpoint::{Endpoint, Switches};
 use crate::error::{Error, Result};
 use crate::icmp::{self, Unreachable};
-use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader};
+use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::ports::Ports;
 use crate::route::{Kind, Path, by_interface};
 use crate::stack::Stack;
 
@@ -48,6 +49,11 @@ fn meant(address: &Address, local: &Address) -> Address {
 }
 
 impl Stack {
+    /// Where endpoints of the same protocol have their ports.
+    fn ports(&self, endpoint: &Endpoint) -> &Ports {
+        if endpoint.protocol == protocol::UDP { &self.udp } else { &self.pings }
+    }
+
     /// The way from an endpoint to an address.
     pub(crate) fn way(&self, endpoint: &Endpoint, to: &Address, how: &Manner) -> Result<Path> {
         let mut interface =
@@ -75,7 +81,7 @@ impl Stack {
     }
 
     /// Gives an endpoint an address and a port, or with 0 one of `automatic`. `Invalid` if it has one.
-    pub fn bind_udp(
+    pub fn bind(
         &self,
         endpoint: &Arc<Endpoint>,
         to: SocketAddress,
@@ -85,23 +91,24 @@ impl Stack {
         if names.local.port != 0 {
             return Err(Error::Invalid);
         }
-        self.udp.bind(endpoint, &mut names, (to.address, to.port), (automatic, (self.random)()))
+        let ports = self.ports(endpoint);
+        ports.bind(endpoint, &mut names, (to.address, to.port), (automatic, (self.random)()))
     }
 
     /// Gives it a port if it has none.
-    pub fn bind_udp_to_any(&self, endpoint: &Arc<Endpoint>, automatic: RangeInclusive<u16>) -> Result<()> {
+    pub fn bind_to_any(&self, endpoint: &Arc<Endpoint>, automatic: RangeInclusive<u16>) -> Result<()> {
         let mut names = endpoint.lock_names();
         if names.local.port != 0 {
             return Ok(());
         }
         let address = names.local.address;
-        self.udp
+        self.ports(endpoint)
             .bind(endpoint, &mut names, (address, 0), (automatic, (self.random)()))
             .map_err(|_| Error::NoPort)
     }
 
     /// Connects an endpoint that has a port: it receives only from there.
-    pub fn connect_udp(&self, endpoint: &Arc<Endpoint>, to: SocketAddress, how: &Manner) -> Result<()> {
+    pub fn connect(&self, endpoint: &Arc<Endpoint>, to: SocketAddress, how: &Manner) -> Result<()> {
         let mut names = endpoint.lock_names();
         let address = meant(&to.address, &names.local.address);
         let how = Manner { source: names.source, ..*how };
@@ -112,24 +119,25 @@ impl Stack {
         if is_any(&names.local.address) {
             names.local.address = path.source;
         }
-        names.peer = Some(SocketAddress { address, port: to.port });
-        self.udp.update(endpoint, &names);
+        let port = if endpoint.protocol == protocol::UDP { to.port } else { 0 };
+        names.peer = Some(SocketAddress { address, port });
+        self.ports(endpoint).update(endpoint, &names);
         Ok(())
     }
 
     /// It is connected to nobody any more, and loses what it got by that.
-    pub fn disconnect_udp(&self, endpoint: &Arc<Endpoint>) {
+    pub fn disconnect(&self, endpoint: &Arc<Endpoint>) {
         let mut names = endpoint.lock_names();
         if names.disconnect() {
-            self.udp.remove(endpoint, &names);
+            self.ports(endpoint).remove(endpoint, &names);
             names.local.port = 0;
         } else {
-            self.udp.update(endpoint, &names);
+            self.ports(endpoint).update(endpoint, &names);
         }
     }
 
     /// Sends a datagram, to its peer if not `to` somebody.
-    pub fn send_udp(
+    pub fn send(
         &self,
         endpoint: &Arc<Endpoint>,
         to: Option<SocketAddress>,
@@ -154,15 +162,18 @@ impl Stack {
             whole: how.whole,
             interface: path.interface,
         };
-        let ports = UdpHeader { source: names.local.port, destination: to.port };
-        self.output(&path, Packet { header, payload: Payload::Udp(ports, data) }, out)
+        let payload = match endpoint.protocol {
+            protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),
+            protocol => Payload::Other(protocol, icmp::echo(&header, names.local.port, &data)?),
+        };
+        self.output(&path, Packet { header, payload }, out)
     }
 
     /// Nothing reaches an endpoint any more.
-    pub fn close_udp(&self, endpoint: &Arc<Endpoint>) {
+    pub fn close(&self, endpoint: &Arc<Endpoint>) {
         let mut names = endpoint.lock_names();
         if names.local.port != 0 {
-            self.udp.remove(endpoint, &names);
+            self.ports(endpoint).remove(endpoint, &names);
             names.local.port = 0;
         }
         drop(names);

@@ -28,14 +28,14 @@ impl Net {
 
     fn bound(&self, address: Address, port: u16) -> Arc<Endpoint> {
         let endpoint = fresh(address);
-        self.stack.bind_udp(&endpoint, SocketAddress { address, port }, AUTOMATIC).unwrap();
+        self.stack.bind(&endpoint, SocketAddress { address, port }, AUTOMATIC).unwrap();
         endpoint
     }
 
     fn send(&mut self, from: &Arc<Endpoint>, to: Option<SocketAddress>, text: &str) -> Result<()> {
-        self.stack.bind_udp_to_any(from, AUTOMATIC)?;
+        self.stack.bind_to_any(from, AUTOMATIC)?;
         let data = Chunk::copy_of(text.as_bytes()).unwrap();
-        let sent = self.stack.send_udp(from, to, &HOW, data.into(), &mut self.out);
+        let sent = self.stack.send(from, to, &HOW, data.into(), &mut self.out);
         self.stack.deliver(&mut self.out);
         sent
     }
@@ -43,7 +43,7 @@ impl Net {
 
 fn fresh(address: Address) -> Arc<Endpoint> {
     let any = crate::address::any_like(&address);
-    Endpoint::new(any, 0, 200_000, Arc::new(WaitQueue::new()))
+    Endpoint::new(protocol::UDP, any, 0, 200_000, Arc::new(WaitQueue::new()))
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "it is what `send` takes")]
@@ -90,7 +90,7 @@ fn who_is_connected_learns_that_nobody_listens() {
         let client = net.bound(address, 0);
         net.send(&client, at(address, 9), "unconnected").unwrap();
         assert_eq!(client.inbox().error, None);
-        net.stack.connect_udp(&client, at(address, 9).unwrap(), &HOW).unwrap();
+        net.stack.connect(&client, at(address, 9).unwrap(), &HOW).unwrap();
         net.send(&client, None, "connected").unwrap();
         assert_eq!(client.inbox().error.take(), Some(Error::Refused));
         client.set(if is_v4(&address) { Switches::REPORTS } else { Switches::REPORTS_V6 }, true);
@@ -107,7 +107,7 @@ fn the_most_particular_endpoint_receives() {
     let reusing = |address| {
         let endpoint = fresh(address);
         endpoint.set(Switches::REUSE_ADDRESS, true);
-        net.stack.bind_udp(&endpoint, at(address, 7).unwrap(), AUTOMATIC).unwrap();
+        net.stack.bind(&endpoint, at(address, 7).unwrap(), AUTOMATIC).unwrap();
         endpoint
     };
     let any = reusing(ANY);
@@ -115,14 +115,14 @@ fn the_most_particular_endpoint_receives() {
     let exact = reusing(LOOPBACK_V4);
     let connected = reusing(LOOPBACK_V4);
     let friend = net.bound(LOOPBACK_V4, 8);
-    net.stack.connect_udp(&connected, at(LOOPBACK_V4, 8).unwrap(), &HOW).unwrap();
+    net.stack.connect(&connected, at(LOOPBACK_V4, 8).unwrap(), &HOW).unwrap();
     net.send(&friend, at(LOOPBACK_V4, 7), "x").unwrap();
     assert!(received(&connected).is_some());
     let stranger = fresh(LOOPBACK_V4);
     for expected in [&exact, &any_v4, &any] {
         net.send(&stranger, at(LOOPBACK_V4, 7), "x").unwrap();
         assert!(received(expected).is_some());
-        net.stack.close_udp(expected);
+        net.stack.close(expected);
     }
 }
 
@@ -134,15 +134,15 @@ fn ports_are_taken_once_unless_both_agree() {
         let endpoint = fresh(LOOPBACK_V4);
         first.set(switch, true);
         endpoint.set(switch, true);
-        let outcome = net.stack.bind_udp(&endpoint, at(LOOPBACK_V4, 7).unwrap(), AUTOMATIC);
-        net.stack.close_udp(&endpoint);
+        let outcome = net.stack.bind(&endpoint, at(LOOPBACK_V4, 7).unwrap(), AUTOMATIC);
+        net.stack.close(&endpoint);
         first.set(switch, false);
         outcome
     };
     assert_eq!(try_bind(Switches::BROADCAST), Err(Error::AddressInUse));
     assert_eq!(try_bind(Switches::REUSE_ADDRESS), Ok(()));
     assert_eq!(try_bind(Switches::REUSE_PORT), Ok(()));
-    net.stack.close_udp(&first);
+    net.stack.close(&first);
     assert_eq!(try_bind(Switches::BROADCAST), Ok(()));
 }
 
@@ -172,7 +172,7 @@ fn members_receive_what_comes_to_their_group() {
     let how = Manner { group_interface: 1, ..HOW };
     let send = |out: &mut Outbox| {
         let data = Chunk::copy_of(b"x").unwrap();
-        net.stack.send_udp(&client, at(group, 7), &how, data.into(), out).unwrap();
+        net.stack.send(&client, at(group, 7), &how, data.into(), out).unwrap();
         net.stack.deliver(out);
     };
     let mut out = Outbox::new(0);
@@ -191,13 +191,42 @@ fn members_receive_what_comes_to_their_group() {
 fn a_lost_connection_gives_back_what_it_had_given() {
     let net = Net::new();
     let automatic = fresh(LOOPBACK_V4);
-    net.stack.bind_udp_to_any(&automatic, AUTOMATIC).unwrap();
-    net.stack.connect_udp(&automatic, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
+    net.stack.bind_to_any(&automatic, AUTOMATIC).unwrap();
+    net.stack.connect(&automatic, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
     assert_eq!(automatic.names().local.address, LOOPBACK_V4);
-    net.stack.disconnect_udp(&automatic);
+    net.stack.disconnect(&automatic);
     assert_eq!(automatic.names().local, at(crate::address::ANY_V4, 0).unwrap());
     let bound = net.bound(LOOPBACK_V4, 7);
-    net.stack.connect_udp(&bound, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
-    net.stack.disconnect_udp(&bound);
+    net.stack.connect(&bound, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
+    net.stack.disconnect(&bound);
     assert_eq!(bound.names().local, at(LOOPBACK_V4, 7).unwrap());
+}
+
+#[test]
+fn an_echo_comes_back_to_who_asked() {
+    for (address, protocol, request, reply) in
+        [(LOOPBACK_V4, protocol::ICMP, 8, 0), (LOOPBACK, protocol::ICMPV6, 128, 129)]
+    {
+        let mut net = Net::new();
+        let any = crate::address::any_like(&address);
+        let asks = || Endpoint::new(protocol, any, 0, 200_000, Arc::new(WaitQueue::new()));
+        let (one, other) = (asks(), asks());
+        net.stack.bind(&other, at(any, 99).unwrap(), AUTOMATIC).unwrap();
+        let message = [request, 0, 9, 9, 1, 2, 0, 7, b'x'];
+        net.stack.bind(&one, at(any, 77).unwrap(), AUTOMATIC).unwrap();
+        let data = Chunk::copy_of(&message).unwrap();
+        net.stack.send(&one, at(address, 0), &HOW, data.into(), &mut net.out).unwrap();
+        net.stack.deliver(&mut net.out);
+        assert!(received(&other).is_none());
+        let (answer, from) = received(&one).unwrap();
+        assert_eq!(
+            (answer[0], &answer[4..], from),
+            (reply, &[0, 77, 0, 7, b'x'][..], at(address, 0).unwrap())
+        );
+        let wrong = Chunk::copy_of(&[reply, 0, 0, 0, 0, 0, 0, 0]).unwrap();
+        assert_eq!(
+            net.stack.send(&one, at(address, 0), &HOW, wrong.into(), &mut net.out),
+            Err(Error::Invalid)
+        );
+    }
 }

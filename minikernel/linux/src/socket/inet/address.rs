@@ -88,7 +88,12 @@ pub fn to_connect(family: u16, only_v6: bool, address: &Address) -> Result<Given
 }
 
 /// The address that a message is sent to on a socket of `family`; none to its peer (`udp_sendmsg`, `udpv6_sendmsg`).
-pub fn to_send(family: u16, only_v6: bool, address: &Address) -> Result<Option<Given>, Errno> {
+pub fn to_send(
+    family: u16,
+    only_v6: bool,
+    address: &Address,
+    has_port: bool,
+) -> Result<Option<Given>, Errno> {
     let given = match (family, address.family().ok_or(Errno::EINVAL)?) {
         (AF_INET, found) => {
             let given = v4_of(address)?;
@@ -103,7 +108,7 @@ pub fn to_send(family: u16, only_v6: bool, address: &Address) -> Result<Option<G
         (_, AF_INET6) => v6_of(address)?,
         _ => return Err(Errno::EINVAL),
     };
-    if given.at.port == 0 {
+    if has_port && given.at.port == 0 {
         return Err(Errno::EINVAL);
     }
     if only_v6 && is_v4(&given.at.address) {

@@ -1,4 +1,4 @@
-//! Sockets of UDP: udp(7).
+//! Sockets of UDP, udp(7), and those that send echo requests, icmp(7).
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -21,7 +21,7 @@ use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Ou
 /// The longest message that is looked at: `EMSGSIZE` needs no copy.
 const LENGTH_MAX: usize = 0xffff;
 
-/// A socket of UDP.
+/// A socket of messages.
 #[derive(Debug)]
 pub struct DatagramSocket {
     common: Common,
@@ -39,7 +39,7 @@ pub(super) fn take_all(source: &mut dyn Source) -> Result<Option<Chunks>, Errno>
     Ok((taken == length).then(|| Chunk::from(bytes).into()))
 }
 
-/// Copies the first bytes out: how many there are to tell, none if the copy was cut.
+/// Copies the first bytes out: how many that are, none if the copy was cut.
 fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
     let (whole, room) = (data.len(), sink.remaining());
     let wanted = whole.min(room);
@@ -53,24 +53,30 @@ fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Optio
         return None;
     }
     message.found.set(MessageFlags::CUT, room < whole);
-    Some(if message.flags.contains(MessageFlags::CUT) { whole } else { wanted })
+    Some(wanted)
 }
 
 impl DatagramSocket {
     /// A new one.
-    pub fn new(caller: &Thread, family: u16) -> Arc<Self> {
-        let common = Common::new(family, Kind::Datagram, super::UDP.cast_unsigned());
+    pub fn new(caller: &Thread, family: u16, protocol: u8) -> Arc<Self> {
+        let common = Common::new(family, Kind::Datagram, protocol.into());
         let any = if family == AF_INET { ANY_V4 } else { ANY };
         let room = common.options.receive_buffer();
         let owner = caller.identity().users.file;
-        let endpoint = Endpoint::new(any, owner, room, Arc::clone(&common.changed));
+        let endpoint = Endpoint::new(protocol, any, owner, room, Arc::clone(&common.changed));
         let socket = Self { common, endpoint, ip: IpOptions::default() };
         if limits::ONLY_V6.get() != 0 && family == AF_INET6 {
             socket.endpoint.set(Switches::ONLY_V6, true);
         }
         let socket = Arc::new(socket);
-        table::DATAGRAMS.enter(&socket);
+        if socket.is_udp() {
+            table::DATAGRAMS.enter(&socket);
+        }
         socket
+    }
+
+    fn is_udp(&self) -> bool {
+        i32::from(self.endpoint.protocol) == super::UDP
     }
 
     fn any(&self) -> IpAddress {
@@ -221,7 +227,7 @@ impl Socket for DatagramSocket {
                 return Err(Errno::EADDRNOTAVAIL.into());
             }
         }
-        Ok(stack().bind_udp(&self.endpoint, at, limits::local_ports()).map_err(errno)?)
+        Ok(stack().bind(&self.endpoint, at, limits::local_ports()).map_err(errno)?)
     }
 
     fn listen(&self, _: &Thread, _: u32) -> Result<(), Errno> {
@@ -235,13 +241,13 @@ impl Socket for DatagramSocket {
     fn connect(&self, _: &Thread, address: &Address, _: bool) -> fs::Result<()> {
         let family = address.family().ok_or(Errno::EINVAL)?;
         if family == AF_UNSPEC {
-            stack().disconnect_udp(&self.endpoint);
+            stack().disconnect(&self.endpoint);
             return Ok(());
         }
-        stack().bind_udp_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
+        stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
         let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
         let how = self.manner(&at.address, scope, &Outgoing::default());
-        Ok(stack().connect_udp(&self.endpoint, at, &how).map_err(errno)?)
+        Ok(stack().connect(&self.endpoint, at, &how).map_err(errno)?)
     }
 
     fn name(&self) -> Result<Address, Errno> {
@@ -261,7 +267,7 @@ impl Socket for DatagramSocket {
     }
 
     fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
-        stack().bind_udp_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
+        stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
         if source.remaining() > LENGTH_MAX {
             return Err(Errno::EMSGSIZE.into());
         }
@@ -270,7 +276,7 @@ impl Socket for DatagramSocket {
             return Err(Errno::EOPNOTSUPP.into());
         }
         let to = match &message.to {
-            Some(to) => address::to_send(self.common.family, self.only_v6(), to)?,
+            Some(to) => address::to_send(self.common.family, self.only_v6(), to, self.is_udp())?,
             None => None,
         };
         let peer = self.endpoint.names().peer;
@@ -284,7 +290,7 @@ impl Socket for DatagramSocket {
         let how = self.manner(&target.address, to.map_or(0, |to| to.scope), message);
         let Some(data) = take_all(source)? else { return Ok(0) };
         let length = data.len();
-        with_stack(|stack, out| stack.send_udp(&self.endpoint, to.map(|to| to.at), &how, data, out))
+        with_stack(|stack, out| stack.send(&self.endpoint, to.map(|to| to.at), &how, data, out))
             .map_err(errno)?;
         Ok(length)
     }
@@ -301,7 +307,10 @@ impl Socket for DatagramSocket {
             let ended = inbox.ended && !message.flags.contains(MessageFlags::DONT_WAIT);
             return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
         };
-        let Some(count) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        let Some(copied) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        // Only UDP tells the whole length (`ping_recvmsg`).
+        let whole = message.flags.contains(MessageFlags::CUT) && self.is_udp();
+        let count = if whole { first.data.len() } else { copied };
         if message.peeks() {
             self.describe(first, message);
             return Ok(count);
@@ -399,6 +408,6 @@ impl Socket for DatagramSocket {
     }
 
     fn close(&self) {
-        stack().close_udp(&self.endpoint);
+        stack().close(&self.endpoint);
     }
 }

@@ -36,6 +36,10 @@ pub const AF_INET: u16 = 2;
 /// `AF_INET6`
 pub const AF_INET6: u16 = 10;
 
+/// `IPPROTO_ICMP`
+const ICMP: i32 = 1;
+/// `IPPROTO_ICMPV6`
+const ICMPV6: i32 = 58;
 /// `IPPROTO_TCP`
 const TCP: i32 = 6;
 /// `IPPROTO_UDP`
@@ -101,11 +105,25 @@ fn check_port(caller: &Thread, port: u16) -> Result<(), Errno> {
     Ok(())
 }
 
+/// A socket for echo requests: EACCES unless the caller's groups may have one (icmp(7)).
+fn ping(caller: &Thread, family: u16, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
+    let [first, last] = &limits::PING_GROUPS;
+    let allowed = first.get()..=last.get();
+    let identity = caller.identity();
+    let mut groups = identity.supplementary.iter().chain([&identity.groups.effective]);
+    if !groups.any(|group| allowed.contains(&u64::from(*group))) {
+        return Err(Errno::EACCES);
+    }
+    Ok(DatagramSocket::new(caller, family, protocol as u8))
+}
+
 /// A new socket of one of these families (`inet_create`).
 pub fn new(caller: &Thread, family: u16, kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
     match (kind, protocol) {
         (Kind::Stream, 0 | TCP) => Ok(StreamSocket::new(caller, family)),
-        (Kind::Datagram, 0 | UDP) => Ok(DatagramSocket::new(caller, family)),
+        (Kind::Datagram, 0 | UDP) => Ok(DatagramSocket::new(caller, family, UDP as u8)),
+        (Kind::Datagram, ICMP) if family == AF_INET => ping(caller, family, protocol),
+        (Kind::Datagram, ICMPV6) if family == AF_INET6 => ping(caller, family, protocol),
         (Kind::Sequence, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),
     }

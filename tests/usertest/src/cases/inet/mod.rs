@@ -6,6 +6,7 @@ mod groups;
 mod helpers;
 mod names;
 mod options;
+mod pings;
 mod streams;
 mod tables;
 mod tcp_options;
@@ -23,6 +24,7 @@ pub fn run(t: &mut Report) {
     failures::run(t);
     groups::run(t);
     options::run(t);
+    pings::run(t);
     streams::run(t);
     tcp_options::run(t);
     tables::run(t);
