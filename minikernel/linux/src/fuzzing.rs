@@ -41,7 +41,7 @@ impl Loader {
     pub fn load(&self, path: &[u8]) -> Result<u64, Errno> {
         let thread = self.thread();
         let life = async {
-            let file = exec::open_path(thread, path).await?;
+            let file = exec::open_path(thread, path).map_err(crate::fail::errno)?;
             let (path, arguments) = (path.to_vec(), vec![path.to_vec()]);
             exec::entry(thread, Program { file, path, arguments, environment: Vec::new() }).await
         };

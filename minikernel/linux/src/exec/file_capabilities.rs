@@ -1,10 +1,9 @@
 //! The capabilities that a file gives to whoever executes it: capabilities(7), "File capabilities".
 
 use isopod_fs::file::OpenFile;
-use isopod_fs::{Capabilities, Errno};
+use isopod_fs::{Capabilities, Errno, Error};
 
 use crate::process::ALL_CAPABILITIES;
-use crate::wait::retry;
 
 /// The extended attribute that holds them.
 const NAME: &[u8] = b"security.capability";
@@ -22,11 +21,11 @@ pub struct FileCapabilities {
 
 impl FileCapabilities {
     /// Those of `file`, if it has any.
-    pub async fn of(file: &OpenFile) -> Result<Option<Self>, Errno> {
-        match retry(|| file.inode().xattr(NAME)).await {
-            Ok(value) => Self::parse(&value),
-            Err(Errno::ENODATA | Errno::EOPNOTSUPP) => Ok(None),
-            Err(errno) => Err(errno),
+    pub fn of(file: &OpenFile) -> isopod_fs::Result<Option<Self>> {
+        match file.inode().xattr(NAME) {
+            Ok(value) => Ok(Self::parse(&value)?),
+            Err(Error::Errno(Errno::ENODATA | Errno::EOPNOTSUPP)) => Ok(None),
+            Err(error) => Err(error),
         }
     }
 

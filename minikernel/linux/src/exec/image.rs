@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use isopod_fs as fs;
 use isopod_fs::file::WriteDenied;
 use isopod_fs::{Buffer, Errno, Inode};
 use isopod_hal::PAGE_SIZE;
@@ -13,7 +14,6 @@ use super::elf::{self, Header, Layout, Segment};
 use crate::mm::{
     AddressSpace, Backing, FaultKind, FileBacking, MapRequest, Placement, VmaFlags, page_down, page_up,
 };
-use crate::wait::retry;
 
 /// An ELF file, read as far as loading needs.
 #[derive(Debug)]
@@ -39,12 +39,11 @@ pub struct Loaded {
 }
 
 /// Reads `length` bytes at `offset`; fewer at the end of the file.
-pub async fn read(inode: &Arc<dyn Inode>, offset: u64, length: usize) -> Result<Vec<u8>, Errno> {
+pub fn read(inode: &Arc<dyn Inode>, offset: u64, length: usize) -> fs::Result<Vec<u8>> {
     let mut bytes = vec![0; length];
     let mut filled = 0;
     while filled < length {
-        let count =
-            retry(|| inode.read_at(offset + filled as u64, &mut Buffer::new(&mut bytes[filled..]))).await?;
+        let count = inode.read_at(offset + filled as u64, &mut Buffer::new(&mut bytes[filled..]))?;
         if count == 0 {
             break;
         }
@@ -56,19 +55,19 @@ pub async fn read(inode: &Arc<dyn Inode>, offset: u64, length: usize) -> Result<
 
 impl ElfFile {
     /// Reads the headers of `file`, of which `start` is the beginning.
-    pub async fn parse(file: WriteDenied, start: &[u8]) -> Result<Self, Errno> {
+    pub fn parse(file: &WriteDenied, start: &[u8]) -> fs::Result<Self> {
         let header = elf::parse_header(start)?;
         let size = header.headers_size();
         let offset = usize::try_from(header.headers_offset).map_err(|_| Errno::ENOEXEC)?;
         let headers = match offset.checked_add(size).and_then(|end| start.get(offset..end)) {
             Some(there) => there.to_vec(),
-            None => read(file.inode(), header.headers_offset, size).await?,
+            None => read(file.inode(), header.headers_offset, size)?,
         };
         if headers.len() < size {
-            return Err(Errno::ENOEXEC);
+            return Err(Errno::ENOEXEC.into());
         }
         let layout = elf::parse_layout(&header, &headers)?;
-        Ok(Self { file, header, layout })
+        Ok(Self { file: file.clone(), header, layout })
     }
 
     /// The file itself.
@@ -87,20 +86,20 @@ impl ElfFile {
     }
 
     /// The path of the interpreter it asks for; errors are those of `load_elf_binary`.
-    pub async fn interpreter(&self) -> Result<Option<Vec<u8>>, Errno> {
+    pub fn interpreter(&self) -> fs::Result<Option<Vec<u8>>> {
         let Some((offset, length)) = self.layout.interpreter else { return Ok(None) };
         i64::try_from(offset).map_err(|_| Errno::EINVAL)?;
-        let mut path = read(self.file.inode(), offset, length).await?;
+        let mut path = read(self.file.inode(), offset, length)?;
         if path.len() != length {
-            return Err(Errno::EIO);
+            return Err(Errno::EIO.into());
         }
         // It must end with a NUL where the header says.
         if path.pop() != Some(0) {
-            return Err(Errno::ENOEXEC);
+            return Err(Errno::ENOEXEC.into());
         }
         path.truncate(path.iter().position(|&byte| byte == 0).unwrap_or(path.len()));
         // The kernel opens an empty name as the working directory, which is no program.
-        if path.is_empty() { Err(Errno::EACCES) } else { Ok(Some(path)) }
+        if path.is_empty() { Err(Errno::EACCES.into()) } else { Ok(Some(path)) }
     }
 
     /// Maps all segments into `space`. A program that can lie anywhere goes to `base`, or where mappings go.

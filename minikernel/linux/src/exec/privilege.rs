@@ -4,12 +4,11 @@ use alloc::sync::Arc;
 
 use isopod_fs::file::OpenFile;
 use isopod_fs::vfs::{Access, MountFlags};
-use isopod_fs::{Capabilities, Errno, S_ISGID, S_ISUID};
+use isopod_fs::{Capabilities, Errno, Error, S_ISGID, S_ISUID};
 
 use super::file_capabilities::FileCapabilities;
 use crate::process::{Identity, SecureBits, Thread, processes};
 use crate::syscall::with_view;
-use crate::wait::retry;
 
 /// What execve makes of its caller's rights.
 #[derive(Debug)]
@@ -24,14 +23,14 @@ pub struct Privilege {
 
 /// Who `file` runs as when `thread` executes it: set-id files change the effective ids, the capabilities of the file add to the caller's,
 /// user 0 has all (`bprm_creds_from_file`). `interpreter` is the ELF interpreter, which must be readable, too, for the memory to be.
-pub async fn of(
+pub fn of(
     thread: &Arc<Thread>,
     file: &OpenFile,
     interpreter: Option<&OpenFile>,
-) -> Result<Privilege, Errno> {
+) -> isopod_fs::Result<Privilege> {
     let old = thread.identity();
     let mut new = (*old).clone();
-    let about = retry(|| file.inode().metadata()).await?;
+    let about = file.inode().metadata()?;
     let trusted = !file.path().mount().flags().contains(MountFlags::NOSUID);
     let honoured = trusted && !old.no_new_privileges;
     if honoured && about.mode & S_ISUID != 0 {
@@ -41,7 +40,7 @@ pub async fn of(
     if honoured && about.mode & S_ISGID != 0 && about.mode & 0o010 != 0 {
         new.groups.effective = about.gid;
     }
-    let given = if trusted { FileCapabilities::of(file).await? } else { None };
+    let given = if trusted { FileCapabilities::of(file)? } else { None };
     let gives = given.is_some()
         || new.users.effective != old.users.effective
         || new.groups.effective != old.groups.effective;
@@ -52,14 +51,11 @@ pub async fn of(
     };
     let mut dumpable = alike(&old);
     for file in [Some(file), interpreter].into_iter().flatten() {
-        let readable = retry(|| {
-            // What may be executed and not read shall not be read as memory either (`would_dump`).
-            with_view(thread, |view| view.access(file.path(), Access::READ))
-        });
-        match readable.await {
+        // What may be executed and not read shall not be read as memory either (`would_dump`).
+        match with_view(thread, |view| view.access(file.path(), Access::READ)) {
             Ok(()) => {}
-            Err(Errno::EACCES) => dumpable = false,
-            Err(errno) => return Err(errno),
+            Err(Error::Errno(Errno::EACCES)) => dumpable = false,
+            Err(error) => return Err(error),
         }
     }
     Ok(Privilege { identity: new, secure, dumpable })

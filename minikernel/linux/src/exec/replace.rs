@@ -5,6 +5,7 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use isopod_fs as fs;
 use isopod_fs::Errno;
 use isopod_fs::file::WriteDenied;
 use isopod_hal::user::UserContext;
@@ -16,6 +17,7 @@ use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
 use crate::process::{Ctx, Resource, Thread, kill_process};
 use crate::signal::{AlternateStack, Signal};
+use crate::wait::retry;
 use crate::{futex, kernel, trace};
 
 /// How many interpreters may follow one another (`exec_binprm`: a script run by a script ... five times).
@@ -124,7 +126,7 @@ pub async fn entry(thread: &Arc<Thread>, program: Program) -> Result<u64, Errno>
 async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Errno> {
     let Program { mut file, path, mut arguments, environment } = program;
     let name = base_name(&path).to_vec();
-    let mut start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+    let mut start = retry(|| image::read(file.inode(), 0, script::LINE_MAX)).await?;
     let mut script_path = path.clone();
     let mut depth = 0;
     while let Some(found) = script::parse(&start) {
@@ -133,22 +135,23 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
         if depth > MAX_INTERPRETERS {
             return Err(Errno::ELOOP);
         }
-        file = open_path(thread, &interpreter.path).await?;
+        (file, start) = retry(|| open_program(thread, &interpreter.path)).await?;
         let mut list = vec![interpreter.path.clone()];
         list.extend(interpreter.argument);
         list.push(core::mem::replace(&mut script_path, interpreter.path));
         list.extend(arguments.into_iter().skip(1));
         arguments = list;
-        start = image::read(file.inode(), 0, script::LINE_MAX).await?;
     }
-    let elf = ElfFile::parse(file, &start).await?;
-    let interpreter = match elf.interpreter().await? {
-        Some(path) => Some(open_interpreter(thread, &path).await?),
-        None => None,
-    };
+    let (elf, interpreter, privilege) = retry(|| {
+        let elf = ElfFile::parse(&file, &start)?;
+        let interpreter = elf.interpreter()?.map(|path| open_interpreter(thread, &path)).transpose()?;
+        let privilege = privilege::of(thread, &file, interpreter.as_ref().map(|elf| &***elf.file()))?;
+        Ok((elf, interpreter, privilege))
+    })
+    .await?;
+    drop(file);
     let limits = thread.process().limits.lock().clone();
     let stack_limit = limits.get(Resource::Stack).soft;
-    let privilege = privilege::of(thread, elf.file(), interpreter.as_ref().map(|elf| &***elf.file())).await?;
     let mut personality = thread.personality.load(Ordering::Relaxed);
     if privilege.secure {
         personality &= !CLEARED_PERSONALITY;
@@ -184,15 +187,21 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     Ok(Prepared { memory, user, privilege, personality, executable: elf.into_file(), name })
 }
 
+/// Opens the program at `path`, and reads its beginning.
+fn open_program(thread: &Arc<Thread>, path: &[u8]) -> fs::Result<(WriteDenied, Vec<u8>)> {
+    let file = open_path(thread, path)?;
+    let start = image::read(file.inode(), 0, script::LINE_MAX)?;
+    Ok((file, start))
+}
+
 /// The ELF interpreter of a program. A file that is no ELF file is `ELIBBAD`, one that is too short for any `EIO`.
-async fn open_interpreter(thread: &Arc<Thread>, path: &[u8]) -> Result<ElfFile, Errno> {
-    let file = open_path(thread, path).await?;
-    let start = image::read(file.inode(), 0, script::LINE_MAX).await?;
+fn open_interpreter(thread: &Arc<Thread>, path: &[u8]) -> fs::Result<ElfFile> {
+    let (file, start) = open_program(thread, path)?;
     if start.len() < elf::HEADER_SIZE {
-        return Err(Errno::EIO);
+        return Err(Errno::EIO.into());
     }
-    ElfFile::parse(file, &start).await.map_err(|errno| match errno {
-        Errno::ENOEXEC => Errno::ELIBBAD,
+    ElfFile::parse(&file, &start).map_err(|error| match error {
+        fs::Error::Errno(Errno::ENOEXEC) => Errno::ELIBBAD.into(),
         other => other,
     })
 }

@@ -229,7 +229,7 @@ async fn find_command(
 ) -> Result<(WriteDenied, Vec<u8>), CommandError> {
     let name = manifest.args.first().map_or(&b""[..], Vec::as_slice);
     if name.contains(&b'/') {
-        let found = exec::open_path(thread, name)
+        let found = retry(|| exec::open_path(thread, name))
             .await
             .map_err(|errno| CommandError { errno, path_searched: false })?;
         return Ok((found, name.to_vec()));
@@ -241,7 +241,7 @@ async fn find_command(
             [] => name.to_vec(),
             directory => [directory, b"/", name].concat(),
         };
-        match exec::open_path(thread, &candidate).await {
+        match retry(|| exec::open_path(thread, &candidate)).await {
             Ok(file) => return Ok((file, candidate)),
             // A file that may not be executed is remembered; the search goes on.
             Err(Errno::EACCES) => outcome = Errno::EACCES,

@@ -17,6 +17,7 @@ use crate::mm::UserPtr;
 use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
 use crate::sched;
 use crate::signal::Signal;
+use crate::wait::retry;
 
 /// getpid(2)
 pub fn getpid(ctx: &mut Ctx) -> SysResult {
@@ -181,7 +182,7 @@ pub async fn execveat(
     }
     let start = at(ctx, dirfd, &name)?;
     let follow = if flags.0 & NO_FOLLOW != 0 { OpenFlags::NOFOLLOW } else { OpenFlags::empty() };
-    let file = exec::open(&ctx.thread, &start, &name, follow).await?;
+    let file = retry(|| exec::open(&ctx.thread, &start, &name, follow)).await?;
     // What a script's interpreter can open, as Linux names it.
     let shown = match (dirfd, name.first()) {
         (Fd::WORKING_DIR, _) | (_, Some(b'/')) => name,
