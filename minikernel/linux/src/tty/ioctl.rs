@@ -6,6 +6,7 @@ use isopod_fs::file::{OpenFile, UserMemory};
 use isopod_fs::{Capabilities, Errno, Result};
 use zerocopy::IntoBytes;
 
+use super::screen::news;
 use super::termios::Termios;
 use super::{Terminal, job};
 use crate::ipc::FIONREAD;
@@ -99,7 +100,7 @@ pub(super) fn terminal(
         TCXONC => match argument {
             0 | 1 => {
                 let mut state = terminal.lock();
-                state.line.screen.stopped = argument == 0;
+                state.line.screen.stop(argument == 0);
                 terminal.settle(state);
             }
             2 | 3 => {}
@@ -109,10 +110,17 @@ pub(super) fn terminal(
             0 | 2 => {
                 let mut state = terminal.lock();
                 state.line.flush();
+                if argument == 2 {
+                    state.line.screen.tell(news::FLUSH_WRITE, 0);
+                }
                 state.pump();
                 terminal.settle(state);
             }
-            1 => {}
+            1 => {
+                let mut state = terminal.lock();
+                state.line.screen.tell(news::FLUSH_WRITE, 0);
+                terminal.settle(state);
+            }
             _ => return Err(Errno::EINVAL.into()),
         },
         TIOCEXCL | TIOCNXCL => terminal.lock().exclusive = request == TIOCEXCL,

@@ -105,14 +105,23 @@ impl FileOps for Master {
     fn read(&self, _: &OpenFile, _: u64, sink: &mut dyn Sink) -> Result<usize> {
         let mut state = self.terminal.lock();
         let deserted = state.deserted;
-        let bytes = &mut state.line.screen.bytes;
+        let screen = &mut state.line.screen;
+        if screen.packets && screen.news != 0 && sink.remaining() > 0 {
+            let told = sink.put(&[screen.news]);
+            screen.news = if told == 1 { 0 } else { screen.news };
+            return Ok(told);
+        }
+        let packets = screen.packets;
+        let bytes = &mut screen.bytes;
         if bytes.is_empty() && sink.remaining() > 0 {
             // Nobody is left who could print.
             return Err(if deserted { Errno::EIO } else { Errno::EAGAIN }.into());
         }
+        // A packet of what was printed begins with 0.
+        let header = if packets { sink.put(&[0]) } else { 0 };
         let done = drain(bytes, sink);
         self.terminal.settle(state);
-        Ok(done)
+        Ok(header + done)
     }
 
     fn write(&self, _: &OpenFile, _: u64, source: &mut dyn Source) -> Result<usize> {
@@ -126,7 +135,10 @@ impl FileOps for Master {
         let writable = self.terminal.room() > 0;
         let state = self.terminal.lock();
         let mut ready = Ready::empty();
-        ready.set(Ready::READABLE, !state.line.screen.bytes.is_empty());
+        let screen = &state.line.screen;
+        let news = screen.packets && screen.news != 0;
+        ready.set(Ready::READABLE, news || !screen.bytes.is_empty());
+        ready.set(Ready::PRIORITY, news);
         ready.set(Ready::WRITABLE, writable);
         ready.set(Ready::HANG_UP, state.deserted);
         ready
@@ -143,12 +155,28 @@ impl FileOps for Master {
         argument: usize,
         memory: &mut dyn UserMemory,
     ) -> Result<usize> {
+        const TIOCPKT: u32 = 0x5420;
+        const TIOCGPKT: u32 = 0x8004_5438;
         const TIOCGPTN: u32 = 0x8004_5430;
         const TIOCSPTLCK: u32 = 0x4004_5431;
         const TIOCSIG: u32 = 0x4004_5436;
         const TIOCGPTLCK: u32 = 0x8004_5439;
         const TIOCGPTPEER: u32 = 0x5441;
         match request {
+            TIOCPKT => {
+                let wanted = ioctl::get(memory, argument)? != 0;
+                let mut state = self.terminal.lock();
+                let screen = &mut state.line.screen;
+                if wanted && !screen.packets {
+                    screen.news = 0;
+                }
+                screen.packets = wanted;
+                Ok(0)
+            }
+            TIOCGPKT => {
+                let packets = self.terminal.lock().line.screen.packets;
+                ioctl::put(memory, argument, u32::from(packets))
+            }
             TIOCGPTN => ioctl::put(memory, argument, self.number),
             TIOCSPTLCK => {
                 let locked = ioctl::get(memory, argument)? != 0;

@@ -15,7 +15,11 @@ pub(super) struct Screen {
     /// Bytes on their way.
     pub bytes: VecDeque<u8>,
     /// Held back by `VSTOP` or tcflow(3).
-    pub stopped: bool,
+    stopped: bool,
+    /// The master reads packets: a byte that says what follows, or what has happened (`TIOCPKT`).
+    pub packets: bool,
+    /// What has happened since: bits of [`news`].
+    pub news: u8,
     /// `ECHOPRT` shows erased characters between `\` and `/`.
     erasing: bool,
     column: usize,
@@ -23,7 +27,32 @@ pub(super) struct Screen {
     line_start: usize,
 }
 
+/// What a master that reads packets is told (`ioctl_tty(2)`, "Packet mode").
+pub(super) mod news {
+    pub const FLUSH_READ: u8 = 1;
+    pub const FLUSH_WRITE: u8 = 2;
+    pub const STOP: u8 = 4;
+    pub const START: u8 = 8;
+    pub const NO_STOP: u8 = 16;
+    pub const DO_STOP: u8 = 32;
+}
+
 impl Screen {
+    /// Holds back what is printed, or no more.
+    pub fn stop(&mut self, stopped: bool) {
+        if core::mem::replace(&mut self.stopped, stopped) != stopped {
+            let (now, before) = if stopped { (news::STOP, news::START) } else { (news::START, news::STOP) };
+            self.tell(now, before);
+        }
+    }
+
+    /// Tells a master that reads packets of something, in place of what was before.
+    pub fn tell(&mut self, now: u8, before: u8) {
+        if self.packets {
+            self.news = self.news & !before | now;
+        }
+    }
+
     /// How many bytes of a program's can be taken.
     pub fn room(&self) -> usize {
         if self.stopped { 0 } else { ROOM.saturating_sub(self.bytes.len()) / WIDEST }

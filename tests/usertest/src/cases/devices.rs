@@ -8,6 +8,7 @@ use crate::sys;
 
 /// Runs the group.
 pub fn run(t: &mut Report) {
+    packets(t);
     numbers(t);
     null_zero_full(t);
     random(t);
@@ -155,4 +156,60 @@ fn shared_memory(t: &mut Report) {
     t.call("shm_stat", sys!(SYS_stat, c"/dev/shm", &mut stat));
     t.show("shm_mode", format!("{:o}", stat.st_mode & 0o7777));
     t.show("dev_null_content", get("/dev/null").len());
+}
+
+/// The packet mode of a pseudo terminal's master.
+fn packets(t: &mut Report) {
+    const TIOCGPKT: u64 = 0x8004_5438;
+    let master = open(c"/dev/ptmx", O_RDWR | O_NOCTTY).expect("a pseudo terminal") as i32;
+    sys!(SYS_ioctl, master, TIOCSPTLCK, &0i32).expect("it is ours");
+    let slave = sys!(SYS_ioctl, master, 0x5441, O_RDWR | O_NOCTTY).expect("its other end") as i32;
+    let read = || {
+        let mut wanted = pollfd { fd: master, events: POLLIN | POLLPRI, revents: 0 };
+        let ready = sys!(SYS_poll, &raw mut wanted as usize, 1, 0);
+        let mut bytes = [0u8; 16];
+        match ready {
+            Ok(1) => {
+                let got = sys!(SYS_read, master, &mut bytes, 16).unwrap_or(0);
+                format!("{:#x} {:?}", wanted.revents, &bytes[..got])
+            }
+            other => format!("{other:?}"),
+        }
+    };
+    let mut mode = 7i32;
+    t.call("packet_on_the_slave", sys!(SYS_ioctl, slave, TIOCPKT, &1i32));
+    t.call("packet_fault", sys!(SYS_ioctl, master, TIOCPKT, 8));
+    t.call("packet_before", sys!(SYS_ioctl, master, TIOCGPKT, &mut mode));
+    t.show("packet_before_mode", mode);
+    t.call("packet_on", sys!(SYS_ioctl, master, TIOCPKT, &1i32));
+    t.call("packet_get", sys!(SYS_ioctl, master, TIOCGPKT, &mut mode));
+    t.show("packet_mode", mode);
+    t.show("packet_nothing", read());
+    let _ = sys!(SYS_write, slave, c"abc", 3);
+    t.show("packet_data", read());
+    for (name, queue) in [("in", 0), ("out", 1), ("both", 2)] {
+        let _ = sys!(SYS_ioctl, slave, TCFLSH, queue);
+        t.show(&format!("packet_flush_{name}"), read());
+    }
+    for (name, action) in [("stop", 0), ("stop_again", 0), ("start", 1), ("start_again", 1)] {
+        let _ = sys!(SYS_ioctl, slave, TCXONC, action);
+        t.show(&format!("packet_{name}"), read());
+    }
+    let mut settings = sys::zeroed::<termios>();
+    sys!(SYS_ioctl, slave, TCGETS, &mut settings).expect("its settings");
+    settings.c_iflag ^= IXON;
+    sys!(SYS_ioctl, slave, TCSETS, &settings).expect("they can be set");
+    t.show("packet_no_stop", read());
+    settings.c_iflag ^= IXON;
+    sys!(SYS_ioctl, slave, TCSETS, &settings).expect("they can be set");
+    t.show("packet_do_stop", read());
+    let _ = sys!(SYS_ioctl, slave, TCFLSH, 0);
+    let _ = sys!(SYS_write, slave, c"x", 1);
+    t.show("packet_news_first", read());
+    t.show("packet_data_behind", read());
+    t.call("packet_off", sys!(SYS_ioctl, master, TIOCPKT, &0i32));
+    let _ = sys!(SYS_write, slave, c"y", 1);
+    t.show("packet_none", read());
+    close(slave);
+    close(master);
 }

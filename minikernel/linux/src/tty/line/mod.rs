@@ -13,7 +13,7 @@ use alloc::collections::VecDeque;
 use isopod_fs::{Errno, Result};
 use isopod_hal::clock;
 
-use super::screen::Screen;
+use super::screen::{Screen, news};
 use super::termios::Special::{
     EndOfFile, EndOfLine, EndOfLine2, Erase, Interrupt, Kill, LiteralNext, Quit, Reprint, Start, Stop,
     Suspend, WordErase,
@@ -82,8 +82,17 @@ impl Line {
             }
             self.literal = false;
         }
+        // Whether who prints can be stopped and started by the usual keys.
+        let stops = |termios: &Termios| {
+            termios.input & input::IXON != 0 && termios.is(Stop, 0x13) && termios.is(Start, 0x11)
+        };
+        match (stops(&old), stops(&termios)) {
+            (false, true) => self.screen.tell(news::DO_STOP, news::NO_STOP),
+            (true, false) => self.screen.tell(news::NO_STOP, news::DO_STOP),
+            _ => {}
+        }
         if old.input & !termios.input & input::IXON != 0 {
-            self.screen.stopped = false;
+            self.screen.stop(false);
         }
     }
 
@@ -92,6 +101,7 @@ impl Line {
         self.typed.clear();
         self.committed = 0;
         self.literal = false;
+        self.screen.tell(news::FLUSH_READ, 0);
     }
 
     /// Takes typed bytes, as many as there is room for; returns how many. A line that grows too long loses its last bytes.
@@ -125,7 +135,7 @@ impl Line {
             return self.keep(byte, false);
         }
         if self.input(input::IXON) && (termios.is(Start, byte) || termios.is(Stop, byte)) {
-            self.screen.stopped = !termios.is(Start, byte);
+            self.screen.stop(!termios.is(Start, byte));
             return;
         }
         if self.local(local::ISIG) {
@@ -135,7 +145,7 @@ impl Line {
             }
         }
         if self.input(input::IXON) && self.input(input::IXANY) {
-            self.screen.stopped = false;
+            self.screen.stop(false);
         }
         let mut translated = false;
         match byte {
@@ -234,9 +244,10 @@ impl Line {
         self.signals.insert(signal);
         if !self.local(local::NOFLSH) {
             self.flush();
+            self.screen.tell(news::FLUSH_WRITE, 0);
         }
         if self.input(input::IXON) {
-            self.screen.stopped = false;
+            self.screen.stop(false);
         }
         if self.local(local::ECHO) {
             self.screen.echo(&self.termios, byte);
