@@ -240,8 +240,8 @@ mod tests {
     #[test]
     fn fields_of_a_newer_isopod_are_skipped() {
         let mut body = minicbor::to_vec(sample()).unwrap();
-        // An array of 15 becomes one of 17.
-        assert_eq!(body[0], 0x8f);
+        // An array of so many becomes one of two more: below 24 the count is in the first byte (RFC 8949, section 3).
+        assert!((0x80..0x80 + 22).contains(&body[0]));
         body[0] += 2;
         minicbor::Encoder::new(&mut body).str("new").unwrap().array(1).unwrap().u8(1).unwrap();
         let bytes = enveloped(|e| e.writer_mut().extend_from_slice(&body));
