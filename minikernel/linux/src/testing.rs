@@ -42,12 +42,17 @@ pub fn thread() -> Arc<Thread> {
 
 /// The only thread of a new child of `parent`.
 pub fn child(parent: Weak<Process>) -> Arc<Thread> {
+    // Never the first process, which ignores signals that it does not handle.
+    let pid = core::iter::repeat_with(|| process::allocate_pid().unwrap()).find(|&pid| pid != 1).unwrap();
+    numbered(pid, parent)
+}
+
+/// The only thread of a new process `pid`.
+pub fn numbered(pid: u32, parent: Weak<Process>) -> Arc<Thread> {
     install_kernel();
     let limits = Limits::new(1024);
     let memory =
         AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
-    // Never the first process, which ignores signals that it does not handle.
-    let pid = core::iter::repeat_with(|| process::allocate_pid().unwrap()).find(|&pid| pid != 1).unwrap();
     let process = Arc::new(Process::new(pid, parent, Arc::new(memory), limits));
     let thread = Thread::new(
         None,
@@ -79,6 +84,7 @@ pub fn sibling(thread: &Arc<Thread>) -> Arc<Thread> {
 }
 
 /// Maps so many pages at `address` in the memory of `thread`, and makes that memory the current one.
+#[cfg(not(loom))]
 pub fn map_pages(thread: &Thread, address: usize, pages: usize) -> Arc<AddressSpace> {
     let memory = thread.process().memory();
     let request = MapRequest {

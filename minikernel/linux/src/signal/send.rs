@@ -65,13 +65,13 @@ fn send(
         pending.mark(signal);
         Ok(())
     })?;
-    notice(process, thread, about, signal);
+    notice(process, thread, about, signal, &info);
     process.signalled.wake_all();
     Ok(())
 }
 
 /// Tells whoever is to take a signal that waits: `thread`, or else `first` or another thread of the process.
-fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Signal) {
+fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Signal, info: &SigInfo) {
     let another;
     let taker = match thread {
         Some(thread) => thread,
@@ -86,7 +86,7 @@ fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Si
             taker
         }
     };
-    if is_fatal(taker, signal) {
+    if is_fatal(taker, signal, info) {
         kill_process(process, signal);
     } else {
         taker.notice();
@@ -95,10 +95,11 @@ fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Si
 
 /// True when the signal ends the process as soon as it is sent, whatever `taker` does: also while it waits for nothing but the child that
 /// it made by vfork(2). One that dumps core is taken first, and so is one that a tracer is to see (`complete_signal`). SIGKILL is found by
-/// those who wait for it.
-fn is_fatal(taker: &Thread, signal: Signal) -> bool {
+/// those who wait for it. The first process has no default actions but for what the host sends, whichever of its threads takes the signal.
+fn is_fatal(taker: &Thread, signal: Signal, info: &SigInfo) -> bool {
     let process = taker.process();
     signal != Signal::KILL
+        && (process.pid != 1 || info.is_from_host())
         && signal.default_effect() == DefaultEffect::Terminate
         && taker.actions.lock().get(signal).disposition == Disposition::Default
         && !taker.signals.lock().mask.contains(signal)
@@ -211,7 +212,7 @@ mod tests {
     use super::*;
     use crate::process::{Limit, enlist};
     use crate::testing;
-    use alloc::sync::Arc;
+    use alloc::sync::{Arc, Weak};
 
     const USR1: SigSet = SigSet::only(Signal::USR1);
     const RT: Signal = Signal::RT_MIN;
@@ -234,6 +235,20 @@ mod tests {
         first.actions.lock().set(Signal::USR1, action);
         let second = settled(testing::sibling(&first));
         (first, second)
+    }
+
+    #[test]
+    fn the_first_process_is_ended_by_the_host_alone() {
+        let first = settled(testing::numbered(1, Weak::new()));
+        let second = settled(testing::sibling(&first));
+        // It waits for the one that blocks it, and the other one is not to end by it either.
+        first.set_mask(SigSet::only(Signal::TERM));
+        send_to_process(first.process(), Signal::TERM, SigInfo::user(Signal::TERM, SI_USER, 7, 0)).unwrap();
+        assert!(!first.must_end() && !second.must_end());
+        assert!(second.is_interrupted());
+        first.process().pending.lock().discard(Signal::TERM);
+        send_to_process(first.process(), Signal::TERM, SigInfo::host(Signal::TERM)).unwrap();
+        assert!(first.must_end() && second.must_end());
     }
 
     #[test]
