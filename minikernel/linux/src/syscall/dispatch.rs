@@ -42,7 +42,7 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
             return false;
         }
     };
-    ctx.passed = false;
+    (ctx.passed, ctx.resume_until) = (false, None);
     ctx.user.regs.rax = settle(ctx, result);
     true
 }
@@ -54,11 +54,14 @@ pub async fn handle(ctx: &mut Ctx) {
     if tried || stopped.is_some() {
         ctx.passed = false;
     } else if kernel::watching() && !watch::enter(ctx).await {
+        ctx.resume_until = None;
         return watch::leave(ctx).await;
     }
     let (number, arguments) = (ctx.call, table::arguments(ctx));
-    // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10).
-    let result = if memory_pressure::may_proceed(ctx, number) {
+    // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10). What has begun, and cannot be taken
+    // back, goes on.
+    let begun = matches!(stopped, Some(Stop::Rest(_))) || unfinished::is_done(ctx);
+    let result = if begun || memory_pressure::may_proceed(ctx, number) {
         let mut _waited;
         let mut attempt = match stopped {
             Some(stop) => Some(Err(stop)),

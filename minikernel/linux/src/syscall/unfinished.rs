@@ -98,6 +98,11 @@ pub fn tell(ctx: &mut Ctx, reply: Reply) -> Attempt {
     outcome
 }
 
+/// True of a call that is done, but for what the program is to be told.
+pub fn is_done(ctx: &Ctx) -> bool {
+    matches!(ctx.unfinished, Some(Unfinished::Reply(_)))
+}
+
 /// Goes on with what a call that is done has to tell, if there is such a one.
 pub fn go_on(ctx: &mut Ctx) -> Option<Attempt> {
     let Some(Unfinished::Reply(reply)) = &ctx.unfinished else { return None };
