@@ -61,7 +61,13 @@ pub(in crate::syscall) fn get_vectors(array: UserPtr<IoVec>, count: usize) -> At
 fn transfer(ctx: &Ctx, file: Arc<OpenFile>, mut buffers: UserBuffers, deed: Deed) -> Attempt<Transfer> {
     if deed.writes() {
         let offset = if let Deed::WriteAt(offset) = deed { Some(offset) } else { None };
-        buffers.cut(size::room(ctx, &file, offset, buffers.length())?);
+        let room = match size::room(ctx, &file, offset, buffers.length() - ctx.moved) {
+            Ok(room) => room,
+            // What has been written is the result.
+            Err(_) if ctx.moved > 0 => 0,
+            Err(stop) => return Err(stop),
+        };
+        buffers.cut(ctx.moved + room);
     }
     let deadline = poll::patience(&file, deed.writes());
     Ok(Transfer { file, buffers, deed, deadline })
@@ -129,10 +135,12 @@ pub fn write(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Attempt {
 // Not inlined: most writes are done at once.
 #[inline(never)]
 fn write_or_wait(ctx: &Ctx, fd: Fd, buffer: InBytes, count: usize) -> Attempt {
-    let file = ctx.thread.file(fd.0)?;
-    if !file.flags().writable() {
-        return Err(Errno::EBADF.into());
-    }
+    let file = match ctx.thread.file(fd.0) {
+        Ok(file) if file.flags().writable() => file,
+        // Closed, or another one by now, of which nothing more is written.
+        _ if ctx.moved > 0 => return Ok(ctx.moved),
+        _ => return Err(Errno::EBADF.into()),
+    };
     Err(transfer(ctx, file, single(buffer.0.address(), count)?, Deed::Write)?.rest(ctx))
 }
 
