@@ -207,6 +207,8 @@ pub fn recvmmsg(
             }
             Ok(clock::monotonic_ns() < until)
         })?;
+        // No more of them come if only the time has still to be told.
+        call.over = true;
         if let Some(timeout) = timeout.non_null() {
             timeout.put(&Timespec::from_ns(until.saturating_sub(clock::monotonic_ns())))?;
         }
