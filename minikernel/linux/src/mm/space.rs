@@ -102,7 +102,7 @@ impl AddressSpace {
     pub async fn release(self: Arc<Self>) {
         let Some(memory) = Arc::into_inner(self) else { return };
         let mut start = 0;
-        while memory.inner.lock().resident > STEP {
+        while start < USER_END && memory.inner.lock().resident > STEP {
             start = memory.inner.lock().evict_some(start..USER_END, STEP);
             sched::give_way().await;
         }
