@@ -35,6 +35,9 @@ bitflags::bitflags! {
     }
 }
 
+/// How many reports wait at the most: as many as a receive buffer of Linux' default size holds (212,992 bytes, 768 for one).
+const REPORTS_MAX: usize = 277;
+
 /// A message that waits.
 #[derive(Debug)]
 pub struct Datagram {
@@ -205,8 +208,8 @@ impl Endpoint {
         let reports = if report.is_v4() { Switches::REPORTS } else { Switches::REPORTS_V6 };
         let mut inbox = self.inbox.lock();
         if self.has(reports) {
-            if inbox.reports.try_reserve(1).is_ok() {
-                inbox.error = Some(report.error);
+            inbox.error = Some(report.error);
+            if inbox.reports.len() < REPORTS_MAX && inbox.reports.try_reserve(1).is_ok() {
                 inbox.reports.push_back(report);
             }
         } else if report.fatal && connected {

@@ -185,7 +185,12 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
     if kind == version.echo {
         // Broadcasts are not answered (`icmp_echo_ignore_broadcasts`).
         if !is_multicast(&header.destination) && stack.routes.kind_of(&header.destination) == Kind::Local {
-            let mut echo = message.to_vec();
+            let mut echo = Vec::new();
+            // It is lost where there is no memory for it.
+            if echo.try_reserve_exact(message.len()).is_err() {
+                return;
+            }
+            echo.extend_from_slice(&message);
             echo[0] = version.reply;
             send(stack, answer(header), &mut echo, out);
         }

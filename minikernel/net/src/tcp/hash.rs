@@ -56,7 +56,7 @@ impl Key {
 fn fold(a: u64, b: u64) -> u64 {
     // A zero factor would hide the other.
     let product = u128::from(a) * u128::from(b | 1);
-    product as u64 ^ (product >> 64) as u64
+    product as u64 ^ (product >> 64) as u64 ^ b
 }
 
 /// An address as two words; one of IPv4 in the second, as its mapped form has it.

@@ -69,16 +69,16 @@ impl Request {
             }
             return Verdict::Stays;
         }
+        let outside = header.sequence < expected || header.sequence > expected + u32::from(WINDOW);
         if let Some((seen, new)) = offered.timestamps.as_mut().zip(header.options.timestamps) {
             let older = (new.value.wrapping_sub(seen.value) as i32) < 0;
             if older && !header.flags.contains(Flags::RST) {
                 return Verdict::Stays;
             }
-            if header.sequence <= expected {
+            if header.sequence == expected {
                 seen.value = new.value;
             }
         }
-        let outside = header.sequence < expected || header.sequence > expected + u32::from(WINDOW);
         if header.flags.contains(Flags::RST) {
             return if header.sequence == expected { Verdict::Ends } else { Verdict::Stays };
         }

@@ -34,10 +34,6 @@ impl Connection {
                 self.refuse(now, header, length, out);
                 return false;
             }
-            // Section 4.3: the timestamp to echo is that of the segment at the left edge.
-            if header.sequence <= self.rcv.acknowledged {
-                (self.rcv.recent, self.rcv.recent_at) = (timestamps.value, now);
-            }
         }
         // First: the sequence number. As in Linux a segment may touch the window from either side.
         if header.sequence + length < self.rcv.nxt || header.sequence > self.rcv.edge {
@@ -54,6 +50,13 @@ impl Connection {
                 self.challenge(now, out);
             }
             return false;
+        }
+        // Section 4.3 of RFC 7323: the timestamp to echo is that of the segment at the left edge; of one that is acceptable, so that nobody who
+        // guesses makes honest ones look old.
+        if let Some(timestamps) = header.options.timestamps.filter(|_| self.snd.timestamps)
+            && header.sequence <= self.rcv.acknowledged
+        {
+            (self.rcv.recent, self.rcv.recent_at) = (timestamps.value, now);
         }
         // Fourth: SYN (RFC 5961, section 4.2). In SYN-RECEIVED it is the peer's SYN again, and our answer was lost.
         if header.flags.contains(Flags::SYN) {

@@ -31,7 +31,11 @@ impl StreamSocket {
                 Err(error) => return Err(tcp_errno(error).into()),
             };
             let wanted = source.remaining().min(room).min(PIECE);
-            let bytes = take(source, wanted)?;
+            let bytes = match take(source, wanted) {
+                // What has been sent is the result.
+                Err(_) if done > 0 => return Ok(done),
+                outcome => outcome?,
+            };
             let taken = bytes.len();
             let last = source.remaining() == 0;
             // The next piece finds room.
@@ -41,10 +45,12 @@ impl StreamSocket {
                 urgent: last && message.flags.contains(MessageFlags::OUT_OF_BAND),
             };
             if taken > 0 {
-                with(&stream, |connection, now, out| connection.send(now, bytes, how, out))
-                    .map_err(tcp_errno)?;
+                match with(&stream, |connection, now, out| connection.send(now, bytes, how, out)) {
+                    Ok(_) => done += taken,
+                    Err(_) if done > 0 => return Ok(done),
+                    Err(error) => return Err(tcp_errno(error).into()),
+                }
             }
-            done += taken;
             if taken < wanted || source.remaining() == 0 {
                 return Ok(done);
             }
