@@ -28,9 +28,11 @@ impl Tcp {
     ) {
         let hash = self.secrets.spread.spread(flow);
         let mut shard = self.flows.shard(hash);
-        let stream = match shard.find(hash, flow) {
+        let place = shard.find(hash, flow);
+        let stream = match place {
             Some(Target::Stream(stream)) => Some(stream.clone()),
-            Some(Target::Request(request)) => {
+            Some(place @ Target::Request(_)) => {
+                let Target::Request(request) = place else { return };
                 let (id, verdict) = (request.id, request.receive(now, header, payload.len(), out));
                 match verdict {
                     request::Verdict::Stays => return,
@@ -40,10 +42,13 @@ impl Tcp {
                     }
                     request::Verdict::Completes if !request.listener.has_room() => return,
                     request::Verdict::Completes => {
-                        let (listener, handshake) = (request.listener.clone(), request.handshake.clone());
-                        self.forget(&mut shard, hash, id);
+                        let listener = request.listener.clone();
+                        let stream = self.stream_of(now, hash, &listener, &request.handshake);
+                        // In its place, without a gap: another processor may have the next segment already.
+                        *place = Target::Stream(stream.clone());
                         drop(shard);
-                        return self.establish(now, hash, &listener, &handshake, header, payload, out);
+                        listener.forget_request();
+                        return self.establish(now, &listener, &stream, header, payload, out);
                     }
                 }
             }
@@ -153,7 +158,14 @@ impl Tcp {
         let opened = self.open_cookie(now, hash, flow, header, out);
         match opened {
             Some((listener, handshake)) if listener.has_room() => {
-                self.establish(now, hash, &listener, &handshake, header, payload, out);
+                let stream = self.stream_of(now, hash, &listener, &handshake);
+                let mut shard = self.flows.shard(hash);
+                let known = shard.find(hash, flow).is_some();
+                if known || shard.insert(hash, Target::Stream(stream.clone())).is_err() {
+                    return;
+                }
+                drop(shard);
+                self.establish(now, &listener, &stream, header, payload, out);
             }
             // The peer tries again.
             Some(_) => {}
@@ -185,26 +197,22 @@ impl Tcp {
         ))
     }
 
-    /// A handshake is complete: its connection begins with the segment that completed it.
-    #[expect(clippy::too_many_arguments, reason = "a segment and its circumstances")]
+    /// The connection that a complete handshake leads to.
+    fn stream_of(&self, now: u64, hash: u32, listener: &Listener, handshake: &Handshake) -> Arc<Stream> {
+        let connection = Connection::accept(handshake, listener.options(), now);
+        Arc::new(Stream::new(self.next_id(), hash, connection, Some(listener.binding.clone())))
+    }
+
+    /// A connection, which is in the table, begins with the segment that completed its handshake.
     fn establish(
         &self,
         now: u64,
-        hash: u32,
         listener: &Arc<Listener>,
-        handshake: &Handshake,
+        stream: &Arc<Stream>,
         header: &SegmentHeader,
         payload: Chunks,
         out: &mut dyn Output,
     ) {
-        let connection = Connection::accept(handshake, listener.options(), now);
-        let stream = Arc::new(Stream::new(self.next_id(), hash, connection, Some(listener.binding.clone())));
-        let mut shard = self.flows.shard(hash);
-        let known = shard.find(hash, &handshake.flow).is_some();
-        if known || shard.insert(hash, Target::Stream(stream.clone())).is_err() {
-            return;
-        }
-        drop(shard);
         stream.with(self, now, |connection| connection.receive(now, header, payload, out));
         if listener.offer(stream.clone()) {
             listener.tell();
