@@ -46,7 +46,7 @@ impl StreamSocket {
             };
             if taken > 0 {
                 match with(&stream, |connection, now, out| connection.send(now, bytes, how, out)) {
-                    Ok(_) => done += taken,
+                    Ok(()) => done += taken,
                     Err(_) if done > 0 => return Ok(done),
                     Err(error) => return Err(tcp_errno(error).into()),
                 }
