@@ -84,7 +84,6 @@ pub fn sibling(thread: &Arc<Thread>) -> Arc<Thread> {
 }
 
 /// Maps so many pages at `address` in the memory of `thread`, and makes that memory the current one.
-#[cfg(not(loom))]
 pub fn map_pages(thread: &Thread, address: usize, pages: usize) -> Arc<AddressSpace> {
     let memory = thread.process().memory();
     let request = MapRequest {
