@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 use isopod_e2e::image::{self, Image};
+use isopod_e2e::packages;
 use isopod_e2e::registry::Registry;
 
 use crate::{process, setup, workspace};
@@ -41,17 +42,6 @@ for thread in threads:
 print("  threads   ", " ".join(words))
 "#;
 
-/// The packages of that image.
-const PACKAGES: [&str; 7] = [
-    "python3.11-minimal",
-    "libpython3.11-minimal",
-    "libpython3.11-stdlib",
-    "libc6",
-    "zlib1g",
-    "libexpat1",
-    "libssl3",
-];
-
 /// Makes or takes an image, builds it, and runs it twice.
 pub fn run(arguments: &Arguments) -> Result<()> {
     setup::ensure()?;
@@ -75,7 +65,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn demo_image() -> Result<Image> {
-    let image = image::debian(&PACKAGES)?.files(&[("hello.py", SCRIPT.as_bytes())]);
+    let image = image::debian(&packages::PYTHON)?.files(&[("hello.py", SCRIPT.as_bytes())]);
     Ok(image.entrypoint(&["/usr/bin/python3.11", "/hello.py"]))
 }
 
