@@ -318,16 +318,7 @@ impl Network {
 
     /// Reads what there is, at most `limit` bytes.
     pub fn read(&mut self, host: usize, stream: &Stream, limit: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.with(host, stream, |connection, now, out| {
-            let mut sink = |part: &[u8]| {
-                let count = part.len().min(limit - bytes.len());
-                bytes.extend_from_slice(&part[..count]);
-                count
-            };
-            connection.read(now, &mut sink, out)
-        })?;
-        Ok(bytes)
+        self.with(host, stream, |connection, now, out| read(connection, now, limit, out))
     }
 
     pub fn shut_down(&mut self, host: usize, stream: &Stream) {
@@ -392,4 +383,21 @@ impl Output for Sink {
     fn path(&self, _: &Flow) -> Path {
         Path { mss: 1460, burst: 0 }
     }
+}
+
+/// Reads what there is, at most `limit` bytes.
+pub fn read(
+    connection: &mut Connection,
+    now: u64,
+    limit: usize,
+    out: &mut dyn Output,
+) -> Result<Vec<u8>, Error> {
+    let mut bytes = Vec::new();
+    let mut sink = |part: &[u8]| {
+        let count = part.len().min(limit - bytes.len());
+        bytes.extend_from_slice(&part[..count]);
+        count
+    };
+    connection.read(now, &mut sink, out)?;
+    Ok(bytes)
 }

@@ -6,7 +6,7 @@ use core::net::{IpAddr, Ipv4Addr};
 use std::collections::VecDeque;
 use std::vec::Vec;
 
-use super::network::Ignore;
+use super::network::{Ignore, read};
 use crate::chunk::{Chunk, Chunks};
 use crate::tcp::{
     Claim, Connection, Endpoint, Error, Flags, Flow, Listener, MILLISECOND, Options, Output, Path, Scope,
@@ -297,16 +297,7 @@ impl Script {
     }
 
     pub fn read(&mut self, stream: &Stream, limit: usize) -> Result<Vec<u8>, Error> {
-        let mut bytes = Vec::new();
-        self.with(stream, |connection, now, out| {
-            let mut sink = |part: &[u8]| {
-                let count = part.len().min(limit - bytes.len());
-                bytes.extend_from_slice(&part[..count]);
-                count
-            };
-            connection.read(now, &mut sink, out)
-        })?;
-        Ok(bytes)
+        self.with(stream, |connection, now, out| read(connection, now, limit, out))
     }
 
     pub fn close(&mut self, stream: &Stream) {
