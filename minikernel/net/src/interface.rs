@@ -110,11 +110,6 @@ impl Interface {
         })
     }
 
-    /// Whether what it sends comes back.
-    pub fn is_loopback(&self) -> bool {
-        self.index == LOOPBACK_INDEX
-    }
-
     /// Its address on the link.
     pub fn hardware_address(&self) -> Option<[u8; 6]> {
         self.device.hardware_address()

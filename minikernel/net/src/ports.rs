@@ -136,17 +136,6 @@ impl Ports {
         }
         Ok(())
     }
-
-    /// All endpoints that have a port. `OutOfMemory`
-    pub fn all(&self) -> Result<Vec<Arc<Endpoint>>> {
-        let mut all = Vec::new();
-        for bucket in &self.0 {
-            let entries = bucket.lock();
-            all.try_reserve(entries.len()).map_err(|_| Error::OutOfMemory)?;
-            all.extend(entries.iter().map(|entry| Arc::clone(&entry.endpoint)));
-        }
-        Ok(all)
-    }
 }
 
 impl Entry {

@@ -15,14 +15,10 @@ pub enum Error {
     TimedOut,
     /// `EPIPE`: this end, or the connection, is closed for writing.
     Pipe,
-    /// `ENOTCONN`.
-    NotConnected,
     /// `EHOSTUNREACH`: an ICMP message says so.
     HostUnreachable,
     /// `ENETUNREACH`: an ICMP message says so.
     NetworkUnreachable,
-    /// `ECONNABORTED`.
-    Aborted,
     /// `EADDRINUSE`.
     AddressInUse,
     /// `EADDRNOTAVAIL`: no port is free.
