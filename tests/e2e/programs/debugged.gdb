@@ -33,9 +33,12 @@ break third if value == 14
 continue
 print $_thread
 set can-use-hw-watchpoints 0
+# Without this either thread may be the one that is stepped when the watched value has changed.
+set scheduler-locking on
 watch counter
 continue
 delete
+set scheduler-locking off
 continue
 print $_exitcode
 quit $_exitcode
