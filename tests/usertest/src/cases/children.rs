@@ -193,7 +193,7 @@ fn shared_memory(t: &mut Report) {
         }
         5
     });
-    super::helpers::sleep_ms(30);
+    super::helpers::until_child_sleeps(pid);
     word(1).store(34, SeqCst);
     t.ok("futex_wake", sys!(SYS_futex, word(1).as_ptr(), FUTEX_WAKE, 1, 0, 0, 0));
     t.show("futex_across", wait_for(pid).1);

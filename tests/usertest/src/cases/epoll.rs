@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{CLOSED, close, must_open, now, sleep_ms};
+use super::helpers::{CLOSED, close, must_open, now, until_others_sleep};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -155,14 +155,14 @@ fn waiting(t: &mut Report) {
     t.show("times_out", ready(epoll, 20));
     t.is("waits", now() - start >= 20_000_000);
     let thread = std::thread::spawn(move || ready(epoll, 5000));
-    sleep_ms(30);
+    until_others_sleep();
     let _ = sys!(SYS_write, writer, b"x", 1);
     t.show("woken", thread.join().expect("a thread"));
     let _ = sys!(SYS_read, reader, &mut [0u8; 8], 8);
     // A descriptor that is added while a thread waits can wake it.
     let event = sys!(SYS_eventfd2, 1, 0).expect("an event") as i32;
     let thread = std::thread::spawn(move || ready(epoll, 5000));
-    sleep_ms(30);
+    until_others_sleep();
     control(epoll, EPOLL_CTL_ADD, event, EPOLLIN, 2).expect("added");
     t.show("woken_by_add", thread.join().expect("a thread"));
     let short = timespec { tv_sec: 0, tv_nsec: 1000 };

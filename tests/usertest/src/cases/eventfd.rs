@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{close, sleep_ms};
+use super::helpers::{close, until_others_sleep};
 use crate::report::Report;
 
 /// Runs the group.
@@ -41,7 +41,7 @@ pub fn run(t: &mut Report) {
         let mut value = 0u64;
         sys!(SYS_read, 3, &mut value, 8).map(|_| value)
     });
-    sleep_ms(30);
+    until_others_sleep();
     let _ = sys!(SYS_write, 3, &9u64, 8);
     t.show("read_waits", thread.join().expect("a thread").unwrap_or(0));
     close(3);

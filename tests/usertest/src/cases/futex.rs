@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use libc::*;
 
-use super::helpers::{close, join_all, must_open, now, sleep_ms};
+use super::helpers::{close, join_all, must_open, now, until_others_sleep};
 use crate::report::Report;
 use crate::sys::Errno;
 
@@ -86,8 +86,7 @@ fn waiters(
             std::thread::spawn(move || sys!(SYS_futex, word.as_ptr(), operation, 0, 0, 0, bits))
         })
         .collect();
-    // Long enough for all to sleep; the counts that `wake` returns show that they did.
-    sleep_ms(120);
+    until_others_sleep();
     threads
 }
 
@@ -133,7 +132,7 @@ fn shared_file(t: &mut Report) {
     let map = || sys!(SYS_mmap, 0, 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0).expect("a mapping");
     let (first, second) = (map(), map());
     let thread = std::thread::spawn(move || sys!(SYS_futex, first, FUTEX_WAIT, 0, 0));
-    sleep_ms(60);
+    until_others_sleep();
     t.call("wake_through_other_mapping", sys!(SYS_futex, second, FUTEX_WAKE, 1, 0));
     // Ends the thread whatever the kernel did.
     let _ = sys!(SYS_futex, first, FUTEX_WAKE, 1, 0);
@@ -187,7 +186,7 @@ fn robust_lists(t: &mut Report) {
         let limit = timespec { tv_sec: 2, tv_nsec: 0 };
         sys!(SYS_futex, orphan.word.as_ptr(), FUTEX_WAIT, 0, &limit)
     });
-    sleep_ms(60);
+    until_others_sleep();
     std::thread::spawn(move || {
         let head =
             Box::leak(Box::new(Head { next: 0, offset: 8, pending: std::ptr::from_ref(orphan) as usize }));

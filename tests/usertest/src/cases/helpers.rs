@@ -74,6 +74,40 @@ pub fn sleep_ms(ms: i64) {
     std::thread::sleep(std::time::Duration::from_millis(ms.unsigned_abs()));
 }
 
+/// Waits until all other threads of this process sleep in a call that waits, or have ended.
+pub fn until_others_sleep() {
+    let own = sys!(SYS_gettid).expect("an id").to_string();
+    until_asleep(|| {
+        let threads = std::fs::read_dir("/proc/self/task").expect("a directory of threads");
+        let names = threads.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        names.filter(|name| *name != own).all(|name| is_asleep(&format!("/proc/self/task/{name}/stat")))
+    });
+}
+
+/// Waits until a child sleeps in a call that waits, or has ended.
+pub fn until_child_sleeps(pid: i32) {
+    until_asleep(|| is_asleep(&format!("/proc/{pid}/stat")));
+}
+
+/// Two looks must find it so, as who has just begun may sleep for a moment for another reason. After ten seconds the results will tell.
+fn until_asleep(asleep: impl Fn() -> bool) {
+    let mut looks = 0;
+    for _ in 0..10_000 {
+        looks = if asleep() { looks + 1 } else { 0 };
+        if looks == 2 {
+            return;
+        }
+        sleep_ms(1);
+    }
+}
+
+/// Neither runs nor is about to run; `proc_pid_stat(5)`, third field.
+fn is_asleep(stat: &str) -> bool {
+    let Ok(text) = std::fs::read_to_string(stat) else { return true };
+    let state = text.rsplit(") ").next().and_then(|rest| rest.chars().next());
+    !matches!(state, Some('R' | 'D'))
+}
+
 /// Waits for threads whose results do not matter.
 pub fn join_all<T>(threads: impl IntoIterator<Item = std::thread::JoinHandle<T>>) {
     for thread in threads {

@@ -6,7 +6,7 @@ use std::os::fd::AsRawFd;
 
 use libc::*;
 
-use super::helpers::{close, get, put, sleep_ms};
+use super::helpers::{close, get, put, until_others_sleep};
 use crate::report::Report;
 use crate::sys::Errno;
 
@@ -331,7 +331,7 @@ fn reading(t: &mut Report) {
     let fd = sys!(SYS_inotify_init).expect("an instance") as i32;
     let _ = add(fd, "long", IN_DELETE);
     let thread = std::thread::spawn(move || events(fd));
-    sleep_ms(30);
+    until_others_sleep();
     fs::remove_file("long/x").expect("a file");
     t.show("read_waits", thread.join().expect("a thread"));
     close(fd);

@@ -4,7 +4,7 @@ use std::ffi::CString;
 
 use libc::*;
 
-use super::helpers::{child, close, get, sleep_ms, status_of, wait_for};
+use super::helpers::{child, close, get, sleep_ms, status_of, until_child_sleeps, wait_for};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -185,14 +185,14 @@ fn waiting(t: &mut Report) {
     t.call("receive_late", sys!(SYS_mq_timedreceive, fd, text.as_mut_ptr(), 16, 0, &[0i64, 0]));
     t.call("receive_soon", sys!(SYS_mq_timedreceive, fd, text.as_mut_ptr(), 16, 0, &soon(20_000_000)));
     let reader = child(|| i32::from(receive(fd) == "3 hello"));
-    sleep_ms(60);
+    until_child_sleeps(reader);
     t.call("send_to_waiting", send(fd, "hello", 3));
     t.show("waiting_got", wait_for(reader).1);
     t.call("fill", send(fd, "first", 0));
     t.call("send_late", sys!(SYS_mq_timedsend, fd, text.as_ptr(), 1, 0, &[0i64, 0]));
     t.call("send_late_bad", sys!(SYS_mq_timedsend, fd, text.as_ptr(), 1, 0, &[0i64, 1_000_000_000]));
     let sender = child(|| send(fd, "second", 0).map_or(1, |_| 0));
-    sleep_ms(60);
+    until_child_sleeps(sender);
     t.show("take", receive(fd));
     t.show("sender", wait_for(sender).1);
     t.show("take_second", receive(fd));
@@ -210,7 +210,7 @@ fn waiting(t: &mut Report) {
             "0 late" => 7,
             _ => 9,
         });
-        sleep_ms(60);
+        until_child_sleeps(reader);
         // Again and again, as the first may come before it waits; the handler of the second case lets it wait on.
         for round in 0..500 {
             let _ = sys!(SYS_kill, reader, SIGUSR1);
@@ -291,8 +291,7 @@ fn notifying(t: &mut Report) {
         let _ = sys!(SYS_mq_getsetattr, fd, &[0i64; 8], 0);
         i32::from(receive(fd) == "0 x")
     });
-    // Long enough for it to wait, which cannot be seen from outside.
-    sleep_ms(300);
+    until_child_sleeps(reader);
     let _ = send(fd, "x", 0);
     t.show("reader_first", wait_for(reader).1);
     t.show("nobody_told", taken());

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::SeqCst};
 
 use libc::*;
 
-use super::helpers::sleep_ms;
+use super::helpers::{sleep_ms, until_others_sleep};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -115,7 +115,7 @@ fn alone(t: &mut Report) {
 /// A thread that does something, and its result when it has ended.
 fn beside<T: Send + 'static>(act: impl FnOnce() -> T + Send + 'static) -> std::thread::JoinHandle<T> {
     let thread = std::thread::spawn(act);
-    sleep_ms(120);
+    until_others_sleep();
     thread
 }
 

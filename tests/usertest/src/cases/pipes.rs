@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{close, fstat, must_open, sleep_ms};
+use super::helpers::{close, fstat, must_open, until_others_sleep};
 use crate::report::Report;
 
 /// Runs the group.
@@ -107,11 +107,11 @@ fn capacity(t: &mut Report) {
 fn blocking(t: &mut Report) {
     let (reader, writer) = pipe(0);
     let thread = std::thread::spawn(move || sys!(SYS_read, reader, &mut [0u8; 8], 8));
-    sleep_ms(30);
+    until_others_sleep();
     let _ = sys!(SYS_write, writer, b"abc", 3);
     t.call("read_waits", thread.join().expect("a thread"));
     let thread = std::thread::spawn(move || sys!(SYS_read, reader, &mut [0u8; 8], 8));
-    sleep_ms(30);
+    until_others_sleep();
     close(writer);
     t.call("read_ends_with_last_writer", thread.join().expect("a thread"));
     close(reader);
@@ -136,7 +136,7 @@ fn blocking(t: &mut Report) {
     close(reader);
     let (reader, writer) = pipe(0);
     let thread = std::thread::spawn(move || sys!(SYS_write, writer, vec![0u8; 100_000].as_ptr(), 100_000));
-    sleep_ms(30);
+    until_others_sleep();
     close(reader);
     t.call("write_ends_with_last_reader", thread.join().expect("a thread"));
     close(writer);
@@ -152,7 +152,7 @@ fn named(t: &mut Report) {
     close(3);
     close(4);
     let thread = std::thread::spawn(|| sys!(SYS_openat, AT_FDCWD, c"fifo", O_RDONLY, 0));
-    sleep_ms(30);
+    until_others_sleep();
     t.ok("fifo_open_meets", sys!(SYS_openat, AT_FDCWD, c"fifo", O_WRONLY, 0));
     t.ok("fifo_open_met", thread.join().expect("a thread"));
     close(3);

@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{CLOSED, close, must_open, now, sleep_ms};
+use super::helpers::{CLOSED, close, must_open, now, until_others_sleep};
 use crate::report::Report;
 
 /// Runs the group.
@@ -54,7 +54,7 @@ fn polling(t: &mut Report, [reader, writer]: [i32; 2]) {
         let mut entries = [pollfd { fd: reader, events: POLLIN, revents: 0 }];
         sys!(SYS_poll, &mut entries, 1, 5000).map(|count| count * 1000 + entries[0].revents as usize)
     });
-    sleep_ms(30);
+    until_others_sleep();
     let _ = sys!(SYS_write, writer, b"x", 1);
     t.call("poll_woken", thread.join().expect("a thread"));
     let _ = sys!(SYS_read, reader, &mut [0u8; 1], 1);

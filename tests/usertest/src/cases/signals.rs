@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicI32, AtomicUsize, Ordering::SeqCst};
 
 use libc::*;
 
-use super::helpers::{close, now, sleep_ms};
+use super::helpers::{close, now, sleep_ms, until_others_sleep};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -253,7 +253,7 @@ fn with_signal(flags: i32, action: impl FnOnce() -> Result<usize, Errno> + Send)
             action()
         });
         let tid = receiver.recv().expect("a sender")?;
-        sleep_ms(60);
+        until_others_sleep();
         sys!(SYS_tgkill, pid, tid, SIGUSR1)?;
         thread.join().expect("a thread")
     })
@@ -265,9 +265,12 @@ fn interrupted(t: &mut Report) {
     let [reader, writer] = pipe;
     t.call("read_interrupted", with_signal(0, || sys!(SYS_read, reader, &mut [0u8; 1], 1)));
     // A restarted read goes on until the byte comes.
+    COUNT.store(0, SeqCst);
     let restarted = std::thread::scope(|scope| {
         scope.spawn(|| {
-            sleep_ms(150);
+            while COUNT.load(SeqCst) == 0 {
+                sleep_ms(5);
+            }
             let _ = sys!(SYS_write, writer, b"x", 1);
         });
         with_signal(SA_RESTART, || sys!(SYS_read, reader, &mut [0u8; 1], 1))
@@ -350,7 +353,7 @@ fn threads(t: &mut Report) {
         mask(SIG_UNBLOCK, bit(SIGUSR2));
         sys!(SYS_nanosleep, &timespec { tv_sec: 5, tv_nsec: 0 }, 0)
     });
-    sleep_ms(60);
+    until_others_sleep();
     t.call("kill_with_blocked_main", sys!(SYS_kill, pid, SIGUSR2));
     t.call("unblocked_thread_takes_it", thread.join().expect("a thread"));
     t.show("taken_once", COUNT.load(SeqCst));

@@ -4,7 +4,7 @@ use std::sync::OnceLock;
 
 use libc::*;
 
-use super::helpers::{child, get, sleep_ms, status_of, wait_for};
+use super::helpers::{child, get, sleep_ms, status_of, until_child_sleeps, wait_for};
 use crate::report::Report;
 use crate::sys::Errno;
 
@@ -144,11 +144,12 @@ fn attaching(t: &mut Report) {
     t.is("child_inherits", {
         let pid = child(|| {
             poke(ROOM + 0x10000, 5);
-            sleep_ms(200);
+            let _ = sys!(SYS_pause);
             0
         });
-        sleep_ms(50);
+        until_child_sleeps(pid);
         let inherited = described(id).ends_with("6 attached");
+        let _ = sys!(SYS_kill, pid, SIGKILL);
         wait_for(pid);
         inherited
     });
@@ -479,7 +480,7 @@ fn message_waits(t: &mut Report) {
             let text = receive(id, kind, size, 0);
             if text == "E2BIG" { 99 } else { i32::from(text.as_bytes()[0]) }
         });
-        sleep_ms(60);
+        until_child_sleeps(pid);
         pid
     };
     let three = waits(3, 15);
@@ -498,7 +499,7 @@ fn message_waits(t: &mut Report) {
     t.call("shrink", sys!(SYS_msgctl, id, IPC_SET, words.as_mut_ptr()));
     t.call("fill_small", send(id, 1, "abcd", IPC_NOWAIT));
     let sender = child(|| send(id, 2, "more", 0).map_or(1, |_| 0));
-    sleep_ms(60);
+    until_child_sleeps(sender);
     t.show("make_room", receive(id, 0, 15, 0));
     t.show("sender_went_on", wait_for(sender).1);
     t.show("sent_then", receive(id, 0, 15, 0));

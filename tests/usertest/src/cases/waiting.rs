@@ -2,7 +2,9 @@
 
 use libc::*;
 
-use super::helpers::{CLOSED, NOWHERE, child, close, pipe, sleep_ms, status_of, wait_for};
+use super::helpers::{
+    CLOSED, NOWHERE, child, close, pipe, sleep_ms, status_of, until_child_sleeps, wait_for,
+};
 use crate::report::Report;
 use crate::sys;
 
@@ -207,7 +209,7 @@ fn unwanted(t: &mut Report) {
     }
     sys!(SYS_rt_sigaction, SIGCHLD, &[0usize; 4], 0, 8).expect("an action");
     let pid = child(|| 3);
-    sleep_ms(50);
+    until_child_sleeps(pid);
     t.call("a_zombie_takes_signals", sys!(SYS_kill, pid, SIGTERM));
     t.call(
         "a_zombie_has_a_group",

@@ -142,7 +142,7 @@ fn backlog(t: &mut Report) {
         close(second);
         outcome
     });
-    crate::cases::helpers::sleep_ms(30);
+    crate::cases::helpers::until_others_sleep();
     let fd = accept(server).expect("a connection") as i32;
     t.call("connect_waits", thread.join().expect("a thread"));
     close(fd);
@@ -154,7 +154,7 @@ fn backlog(t: &mut Report) {
         close(third);
         outcome
     });
-    crate::cases::helpers::sleep_ms(30);
+    crate::cases::helpers::until_others_sleep();
     close(server);
     t.call("connect_waits_for_nobody", thread.join().expect("a thread"));
     close(first);

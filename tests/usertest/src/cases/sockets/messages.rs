@@ -6,7 +6,7 @@ use super::helpers::{
     Parts, bind, connect, events, listener, name, name_of, option, pair, parts, receive, receive_message,
     send, send_to, set_option, shown, socket,
 };
-use crate::cases::helpers::{NOWHERE, close, sleep_ms};
+use crate::cases::helpers::{NOWHERE, close, until_others_sleep};
 use crate::report::Report;
 use crate::sys::zeroed;
 
@@ -173,7 +173,7 @@ fn queues(t: &mut Report) {
     let waiting = socket(SOCK_DGRAM);
     connect(waiting, "\0usertest-queue").expect("it is there");
     let thread = std::thread::spawn(move || send(waiting, b"last", 0));
-    sleep_ms(30);
+    until_others_sleep();
     let mut received = 0;
     while receive(server, 8, 0) != "4 \"last\"" {
         received += 1;
@@ -186,7 +186,7 @@ fn queues(t: &mut Report) {
     }
     t.show("queue_length_again", fill);
     let thread = std::thread::spawn(move || send(waiting, b"last", 0));
-    sleep_ms(30);
+    until_others_sleep();
     close(server);
     t.call("queue_closed", thread.join().expect("a thread"));
     t.show("queue_closed_events", events(client));

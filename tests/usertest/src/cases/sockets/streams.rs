@@ -3,7 +3,7 @@
 use libc::*;
 
 use super::helpers::{bind, events, option, pair, receive, send, send_to, set_option, socket};
-use crate::cases::helpers::{NOWHERE, close, must_open, put, sleep_ms};
+use crate::cases::helpers::{NOWHERE, close, must_open, put, until_others_sleep};
 use crate::report::Report;
 
 pub fn run(t: &mut Report) {
@@ -103,12 +103,12 @@ fn whole(t: &mut Report) {
     let [one, other] = pair(SOCK_STREAM);
     let thread = std::thread::spawn(move || receive(other, 6, MSG_WAITALL));
     for part in [b"ab", b"cd", b"ef"] {
-        sleep_ms(10);
+        until_others_sleep();
         send(one, part, 0).expect("there is room");
     }
     t.show("wait_all", thread.join().expect("a thread"));
     let thread = std::thread::spawn(move || receive(other, 6, MSG_WAITALL));
-    sleep_ms(10);
+    until_others_sleep();
     send(one, b"xyz", 0).expect("there is room");
     close(one);
     t.show("wait_all_end", thread.join().expect("a thread"));
@@ -137,7 +137,7 @@ fn whole(t: &mut Report) {
         let outcome = send(one, &vec![1u8; 1 << 20], MSG_NOSIGNAL);
         (outcome.is_ok_and(|sent| sent > 0 && sent < 1 << 20), send(one, b"x", MSG_NOSIGNAL))
     });
-    sleep_ms(30);
+    until_others_sleep();
     close(other);
     let (part, after) = thread.join().expect("a thread");
     t.is("send_part_before_end", part);

@@ -3,7 +3,7 @@
 use libc::*;
 
 use super::helpers::{accept, bind, connect, events, listener, pair, receive, send, socket};
-use crate::cases::helpers::{close, now, sleep_ms};
+use crate::cases::helpers::{close, now, until_others_sleep};
 use crate::report::Report;
 use crate::sys::zeroed;
 
@@ -53,7 +53,7 @@ fn polled(t: &mut Report) {
             let _ = sys!(SYS_poll, &raw mut poll, 1, 5000);
             format!("{:#x}", poll.revents)
         });
-        sleep_ms(20);
+        until_others_sleep();
         act();
         thread.join().expect("a thread")
     };
