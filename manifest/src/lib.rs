@@ -16,6 +16,8 @@ extern crate alloc;
 pub mod channel;
 mod envelope;
 mod model;
+mod network;
 
 pub use envelope::{DecodeError, MAGIC, MAX_SIZE, VERSION};
 pub use model::{Channel, Manifest, Port, Protocol, Resources, Root, User};
+pub use network::{InterfaceConfig, MTU_MIN, Method, Network};

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 
 use minicbor::{Decode, Encode};
 
-use crate::DecodeError;
+use crate::{DecodeError, Network};
 
 /// What to run and how. A manifest that ends before a field with a default was written by an Isopod that did not know it: the field
 /// then has the value that [`Manifest::default`] gives it. New fields come at the end and must have one.
@@ -60,6 +60,9 @@ pub struct Manifest {
     /// A debugger of the machine waits for the program's first instruction. Addresses are not randomised, as under any debugger.
     #[cbor(n(15), default)]
     pub debug: bool,
+    /// How the machine reaches others.
+    #[cbor(n(16), default)]
+    pub network: Network,
 }
 
 /// Numeric identity of the first process; names are resolved by the builder in the image's own passwd and group.
@@ -158,6 +161,7 @@ impl Default for Manifest {
             resources: Resources::default(),
             init: false,
             debug: false,
+            network: Network::default(),
         }
     }
 }
@@ -175,6 +179,7 @@ impl Manifest {
             ("hostname", self.hostname.len() <= 64),
             ("volumes", self.volumes.iter().all(|path| absolute(path))),
             ("ports", self.ports.iter().all(|port| port.number != 0)),
+            ("network", self.network.is_valid()),
         ];
         match checks.iter().find(|(_, good)| !good) {
             Some((field, _)) => Err(DecodeError::Invalid(field)),

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use isopod::root::{Content, Device, Kind, Meta, Tree, erofs};
 use isopod_drivers::acpi::sample;
-use isopod_manifest::{Manifest, Port, Protocol, channel};
+use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol, channel};
 
 /// A target, and how far its seeds get at the least.
 type Target = (&'static str, fn(&[u8]) -> usize, usize);
@@ -88,7 +88,22 @@ fn manifest() -> Manifest {
         volumes: vec![b"/data".to_vec()],
         ports: vec![Port { number: 80, protocol: Protocol::Tcp }],
         terminal: true,
+        network: network(),
         ..Manifest::default()
+    }
+}
+
+fn network() -> Network {
+    let card = InterfaceConfig {
+        ipv4: Method::Static { address: [10, 0, 2, 15].into(), prefix: 24, gateway: Some([10, 0, 2, 2].into()) },
+        ipv6: Method::None,
+        mtu: Some(1400),
+    };
+    Network {
+        interfaces: vec![card, InterfaceConfig::default()],
+        nameservers: vec![[0xfec0, 0, 0, 0, 0, 0, 0, 3].into()],
+        search: vec!["example.org".to_owned()],
+        hosts: vec![([10, 0, 2, 2].into(), "host".to_owned())],
     }
 }
 

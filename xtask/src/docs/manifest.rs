@@ -4,7 +4,8 @@ use anyhow::Result;
 
 /// The page.
 pub fn page() -> Result<String> {
-    let types = types(&super::source("manifest/src/model.rs")?);
+    let files = ["manifest/src/model.rs", "manifest/src/network.rs"];
+    let types = files.map(|file| Ok(types(&super::source(file)?))).into_iter().collect::<Result<String>>()?;
     Ok(format!(
         "# The manifest\n\nWhat a machine runs, and how. The builder writes it, the guest kernel reads it: as a module \
          beside the kernel, or linked behind it. It is encoded as CBOR (RFC 8949), each type as an array whose \
@@ -15,6 +16,8 @@ pub fn page() -> Result<String> {
 /// A section for each public type.
 fn types(source: &str) -> String {
     let (mut page, mut docs, mut number) = (Vec::new(), Vec::new(), String::new());
+    // The number of the variant whose fields are being read, with a point behind it.
+    let mut variant = String::new();
     let mut inside = false;
     for line in
         source.lines().take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("mod "))
@@ -23,7 +26,8 @@ fn types(source: &str) -> String {
         if let Some(text) = code.strip_prefix("///") {
             docs.push(text.trim().to_owned());
         } else if let Some(rest) = code.strip_prefix("#[n(").or_else(|| code.strip_prefix("#[cbor(n(")) {
-            number = rest.chars().take_while(char::is_ascii_digit).collect();
+            let digits = rest.chars().take_while(char::is_ascii_digit);
+            number = variant.chars().chain(digits).collect();
         } else if code.starts_with("#[") {
             // Other attributes stand between the docs and what they are about.
         } else if let Some(name) = type_name(code) {
@@ -35,8 +39,13 @@ fn types(source: &str) -> String {
             inside = true;
         } else if inside && code == "}" {
             inside = false;
+        } else if code == "}," {
+            variant.clear();
         } else if inside && !number.is_empty() {
-            let name = code.trim_start_matches("pub ").trim_end_matches(',').replace('|', "\\|");
+            if code.ends_with(" {") {
+                variant = format!("{number}.");
+            }
+            let name = code.trim_start_matches("pub ").trim_end_matches([',', ' ', '{']).replace('|', "\\|");
             page.push(format!("| {number} | `{name}` | {} |\n", docs.join(" ")));
             docs.clear();
             number.clear();
@@ -63,5 +72,13 @@ mod tests {
         let page = types(source);
         assert!(page.contains("## A\n\nWhat.\n"), "{page}");
         assert!(page.contains("| 3 | `b: u8` | A field. |"), "{page}");
+    }
+
+    #[test]
+    fn fields_of_a_variant_have_its_number_before_their_own() {
+        let source = "/// Which.\npub enum A {\n    /// One.\n    #[n(2)]\n    B {\n        /// A field.\n        #[n(0)]\n        c: u8,\n    },\n    /// Other.\n    #[n(3)]\n    D,\n}\n";
+        let page = types(source);
+        let rows = "| 2 | `B` | One. |\n| 2.0 | `c: u8` | A field. |\n| 3 | `D` | Other. |\n";
+        assert!(page.ends_with(rows), "{page}");
     }
 }
