@@ -19,6 +19,8 @@ pub enum Error {
     NoInterface,
     /// No route leads there.
     NetworkUnreachable,
+    /// The interface is not in use.
+    NetworkDown,
     /// Nobody answers there.
     HostUnreachable,
     /// The host is not known there.
@@ -39,6 +41,10 @@ pub enum Error {
     Closed,
     /// No address to send to.
     NoDestination,
+    /// There is one already.
+    Exists,
+    /// There is no such route.
+    NoRoute,
 }
 
 impl From<isopod_hal::OutOfMemory> for Error {

@@ -1,38 +1,16 @@
-//! Interfaces and the devices behind them.
+//! Interfaces, their addresses, and the links behind them.
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::sync::RwSpinLock;
 
 use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_v4};
 use crate::error::{Error, Result};
-use crate::packet::{Outbox, Packet};
-
-/// What packets leave by.
-pub trait Device: Send + Sync {
-    /// Its address on the link, where it has one.
-    fn hardware_address(&self) -> Option<[u8; 6]>;
-
-    /// Sends a packet to the neighbour `next`. One that cannot be sent is lost.
-    fn transmit(&self, packet: Packet, next: &Address, out: &mut Outbox);
-}
-
-/// The device whose packets come back.
-#[derive(Debug)]
-pub struct Loopback;
-
-impl Device for Loopback {
-    fn hardware_address(&self) -> Option<[u8; 6]> {
-        None
-    }
-
-    fn transmit(&self, packet: Packet, _: &Address, out: &mut Outbox) {
-        out.push(packet);
-    }
-}
+use crate::link::Link;
+use crate::link::port::Port;
 
 /// The loopback interface's number.
 pub const LOOPBACK_INDEX: u32 = 1;
@@ -48,10 +26,40 @@ pub struct InterfaceAddress {
     pub prefix: u8,
     /// It is good for this machine alone, or for a link (`RT_SCOPE_*`).
     pub scope: u8,
+    /// Until when it is used for new connections, in nanoseconds of the monotonic clock.
+    pub preferred_until: u64,
+    /// Until when it is valid.
+    pub valid_until: u64,
 }
 
+/// `RT_SCOPE_UNIVERSE`
+pub const SCOPE_UNIVERSE: u8 = 0;
+/// `RT_SCOPE_LINK`
+pub const SCOPE_LINK: u8 = 253;
 /// `RT_SCOPE_HOST`
 pub const SCOPE_HOST: u8 = 254;
+/// The end of what does not end.
+pub const FOREVER: u64 = u64::MAX;
+
+impl InterfaceAddress {
+    /// One for ever; the bits before an address of IPv4 count as the prefix's.
+    pub fn new(address: Address, prefix: u8) -> Self {
+        let scope = match address {
+            LOOPBACK | LOOPBACK_V4 => SCOPE_HOST,
+            address if address.is_unicast_link_local() => SCOPE_LINK,
+            _ => SCOPE_UNIVERSE,
+        };
+        Self { address, prefix, scope, preferred_until: FOREVER, valid_until: FOREVER }
+    }
+
+    /// The address of all on its network, where there is one (RFC 919; not on networks of two, RFC 3021).
+    pub fn broadcast(&self) -> Option<Address> {
+        let others = 128 - u32::from(self.prefix);
+        let all = u128::MAX.checked_shr(self.prefix.into()).unwrap_or(0);
+        let has = is_v4(&self.address) && self.scope != SCOPE_HOST && others > 1;
+        has.then(|| Address::from_bits(self.address.to_bits() | all))
+    }
+}
 
 /// What went through an interface.
 #[derive(Debug, Default)]
@@ -75,15 +83,18 @@ pub struct Interface {
     /// Its number.
     pub index: u32,
     /// Its name.
-    pub name: &'static str,
+    pub name: Box<str>,
     /// Its longest packet.
     pub mtu: AtomicU32,
     /// What it received.
     pub received: Traffic,
     /// What it sent.
     pub sent: Traffic,
-    device: Box<dyn Device>,
-    addresses: RwSpinLock<Vec<InterfaceAddress>>,
+    /// What packets leave by; those of the loopback interface come back.
+    pub(crate) link: Option<Link>,
+    /// It is to be used (`IFF_UP`).
+    pub(crate) up: AtomicBool,
+    pub(crate) addresses: RwSpinLock<Vec<InterfaceAddress>>,
 }
 
 impl core::fmt::Debug for Interface {
@@ -93,26 +104,53 @@ impl core::fmt::Debug for Interface {
 }
 
 impl Interface {
-    /// The loopback interface, with its addresses.
-    pub fn loopback() -> Arc<Self> {
-        let address = |address, prefix| InterfaceAddress { address, prefix, scope: SCOPE_HOST };
+    fn of(
+        index: u32,
+        name: Box<str>,
+        mtu: u32,
+        link: Option<Link>,
+        addresses: Vec<InterfaceAddress>,
+    ) -> Arc<Self> {
         Arc::new(Self {
-            index: LOOPBACK_INDEX,
-            name: "lo",
-            mtu: AtomicU32::new(LOOPBACK_MTU),
+            index,
+            name,
+            mtu: AtomicU32::new(mtu),
             received: Traffic::default(),
             sent: Traffic::default(),
-            device: Box::new(Loopback),
-            addresses: RwSpinLock::new(alloc::vec![
-                address(LOOPBACK_V4, V4_PREFIX + 8),
-                address(LOOPBACK, 128)
-            ]),
+            up: AtomicBool::new(link.is_none()),
+            link,
+            addresses: RwSpinLock::new(addresses),
         })
+    }
+
+    /// The loopback interface, with its addresses.
+    pub fn loopback() -> Arc<Self> {
+        let addresses = alloc::vec![
+            InterfaceAddress::new(LOOPBACK_V4, V4_PREFIX + 8),
+            InterfaceAddress::new(LOOPBACK, 128)
+        ];
+        Self::of(LOOPBACK_INDEX, "lo".into(), LOOPBACK_MTU, None, addresses)
+    }
+
+    /// One with a card behind it, without addresses and not in use.
+    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>) -> Arc<Self> {
+        let mtu = port.mtu();
+        Self::of(index, name.into(), mtu, Some(Link::new(port)), Vec::new())
     }
 
     /// Its address on the link.
     pub fn hardware_address(&self) -> Option<[u8; 6]> {
-        self.device.hardware_address()
+        self.link.as_ref().map(|link| link.port.hardware_address())
+    }
+
+    /// Whether it is to be used (`IFF_UP`).
+    pub fn is_up(&self) -> bool {
+        self.up.load(Ordering::Relaxed)
+    }
+
+    /// Whether its link is there (`IFF_LOWER_UP`).
+    pub fn has_carrier(&self) -> bool {
+        self.link.as_ref().is_none_or(|link| link.port.is_up())
     }
 
     /// Its addresses. `OutOfMemory`
@@ -134,11 +172,5 @@ impl Interface {
     /// Whether an address is its own.
     pub fn has(&self, address: &Address) -> bool {
         self.addresses.read().iter().any(|known| known.address == *address)
-    }
-
-    /// Sends a packet to the neighbour `next`.
-    pub fn transmit(&self, packet: Packet, next: &Address, out: &mut Outbox) {
-        self.sent.count(packet.wire_len());
-        self.device.transmit(packet, next, out);
     }
 }

@@ -20,7 +20,7 @@ pub enum Kind {
 }
 
 /// A route.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Route {
     /// The addresses that it leads to begin as this one,
     pub destination: Address,
@@ -40,7 +40,7 @@ pub struct Route {
     pub origin: u8,
 }
 
-/// The routes, longest prefix first.
+/// The routes: those to this machine and to all on a link first, as in Linux' table of local ones, then those of the longest prefix.
 #[derive(Debug)]
 pub struct Routes(RwSpinLock<Vec<Route>>);
 
@@ -58,9 +58,30 @@ pub struct Path {
 }
 
 impl Routes {
-    /// These, longest prefix first.
-    pub(crate) fn of(routes: Vec<Route>) -> Self {
-        Self(RwSpinLock::new(routes))
+    /// None.
+    pub(crate) const fn new() -> Self {
+        Self(RwSpinLock::new(Vec::new()))
+    }
+
+    /// Adds a route, behind those that are as good. `Exists` if there is one to the same addresses with the same metric.
+    pub(crate) fn add(&self, route: Route) -> Result<()> {
+        let mut routes = self.0.write();
+        let rank = route.rank();
+        if routes.iter().any(|known| known.rank() == rank && known.destination == route.destination) {
+            return Err(Error::Exists);
+        }
+        routes.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
+        let place = routes.partition_point(|known| known.rank() <= rank);
+        routes.insert(place, route);
+        Ok(())
+    }
+
+    /// Removes those of which `unwanted` says so. Returns how many that were.
+    pub(crate) fn remove(&self, unwanted: &mut dyn FnMut(&Route) -> bool) -> usize {
+        let mut routes = self.0.write();
+        let before = routes.len();
+        routes.retain(|route| !unwanted(route));
+        before - routes.len()
     }
 
     /// All of them. `OutOfMemory`
@@ -95,6 +116,14 @@ impl Routes {
 impl Route {
     /// `RTPROT_KERNEL`
     pub const BY_KERNEL: u8 = 2;
+
+    /// `RTPROT_BOOT`, by who configures the machine
+    pub const BY_BOOT: u8 = 3;
+
+    /// The best has the least.
+    fn rank(&self) -> (bool, u8, u32) {
+        (self.kind == Kind::Unicast, 128 - self.prefix, self.metric)
+    }
 
     fn leads_to(&self, address: &Address) -> bool {
         is_v4(address) == is_v4(&self.destination) && same_prefix(&self.destination, address, self.prefix)

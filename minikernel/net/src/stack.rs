@@ -5,10 +5,9 @@ use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
 use isopod_hal::sync::RwSpinLock;
+use isopod_hal::sync::wait::WaitQueue;
 
-use crate::address::{
-    ANY, ANY_V4, Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, any_like, is_multicast, is_v4, v4,
-};
+use crate::address::{ANY, ANY_V4, Address, any_like, is_multicast, is_v4, v4};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::groups::Groups;
@@ -16,7 +15,7 @@ use crate::interface::{Interface, LOOPBACK_INDEX};
 use crate::ip;
 use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
-use crate::route::{Kind, Path, Route, Routes};
+use crate::route::{Kind, Path, Routes};
 use crate::tcp::Tcp;
 use crate::{icmp, segments, udp};
 
@@ -53,43 +52,32 @@ pub struct Stack {
     pub groups: Groups,
     /// What happened.
     pub counters: Counters,
+    /// Woken when there is an event.
+    pub happened: WaitQueue,
     /// A random number.
     pub(crate) random: fn() -> u64,
     /// Nobody outside knows it.
     pub(crate) secret: u64,
-    interfaces: RwSpinLock<Vec<Arc<Interface>>>,
+    pub(crate) interfaces: RwSpinLock<Vec<Arc<Interface>>>,
 }
 
 impl Stack {
     /// That of a machine with nothing but itself.
     pub fn new(random: fn() -> u64) -> Self {
-        let local = |destination, prefix, kind, source| Route {
-            destination,
-            prefix,
-            kind,
-            interface: LOOPBACK_INDEX,
-            gateway: None,
-            source: Some(source),
-            metric: 0,
-            origin: Route::BY_KERNEL,
-        };
-        let routes = alloc::vec![
-            local(LOOPBACK_V4, 128, Kind::Local, LOOPBACK_V4),
-            local(v4(127, 255, 255, 255), 128, Kind::Broadcast, LOOPBACK_V4),
-            local(LOOPBACK, 128, Kind::Local, LOOPBACK),
-            local(v4(127, 0, 0, 0), V4_PREFIX + 8, Kind::Local, LOOPBACK_V4),
-        ];
-        Self {
-            routes: Routes::of(routes),
+        let stack = Self {
+            routes: Routes::new(),
             tcp: Tcp::new(core::array::from_fn(|_| random())),
             udp: Ports::new(),
             pings: Ports::new(),
             groups: Groups::new(),
             counters: Counters::default(),
+            happened: WaitQueue::new(),
             random,
             secret: random() | 1,
             interfaces: RwSpinLock::new(alloc::vec![Interface::loopback()]),
-        }
+        };
+        stack.begin_loopback();
+        stack
     }
 
     /// An interface by its number.
@@ -129,7 +117,11 @@ impl Stack {
         if let Payload::Udp(..) = packet.payload {
             self.counters.udp_sent.fetch_add(1, Ordering::Relaxed);
         }
-        interface.transmit(packet, &path.next, out);
+        interface.sent.count(packet.wire_len());
+        match &interface.link {
+            None => out.push(packet),
+            Some(link) => link.transmit(packet, &path.next, out),
+        }
         Ok(())
     }
 

@@ -156,7 +156,7 @@ pub(super) fn route(_: &Subject, text: &mut Text) -> Result<()> {
     for route in others {
         let word = |address: &Address| u32::from_ne_bytes(*address.octets().last_chunk().unwrap_or(&[0; 4]));
         let name =
-            interfaces.iter().find(|known| known.index == route.interface).map_or("*", |known| known.name);
+            interfaces.iter().find(|known| known.index == route.interface).map_or("*", |known| &known.name);
         let gateway = route.gateway.as_ref().map_or(0, word);
         let flags = 1 | if route.gateway.is_some() { 2 } else { 0 };
         let mask = u32::MAX.checked_shl(32 - u32::from(route.prefix - V4_PREFIX)).unwrap_or(0).swap_bytes();

@@ -83,6 +83,7 @@ fn errno(error: Error) -> Errno {
         Error::NoPort => Errno::EAGAIN,
         Error::NoInterface => Errno::ENODEV,
         Error::NetworkUnreachable => Errno::ENETUNREACH,
+        Error::NetworkDown => Errno::ENETDOWN,
         Error::HostUnreachable => Errno::EHOSTUNREACH,
         Error::HostDown => Errno::EHOSTDOWN,
         Error::HostIsolated => Errno::ENONET,
@@ -93,6 +94,8 @@ fn errno(error: Error) -> Errno {
         Error::BadHeader => Errno::EPROTO,
         Error::Closed => Errno::EPIPE,
         Error::NoDestination => Errno::EDESTADDRREQ,
+        Error::Exists => Errno::EEXIST,
+        Error::NoRoute => Errno::ESRCH,
     }
 }
 

@@ -21,7 +21,7 @@ static EARLIER: WaitQueue = WaitQueue::new();
 
 /// Something may be due earlier than the task knows.
 pub fn look(stack: &'static Stack) {
-    let Some(deadline) = stack.tcp.deadline() else { return };
+    let Some(deadline) = stack.deadline() else { return };
     if deadline < UNTIL.load(Ordering::SeqCst) {
         if !RUNS.swap(true, Ordering::Relaxed) {
             sched::spawn(run(stack));
@@ -39,10 +39,10 @@ async fn run(stack: &'static Stack) {
             sched::give_way().await;
             continue;
         }
-        let deadline = stack.tcp.deadline().unwrap_or(NEVER);
+        let deadline = stack.deadline().unwrap_or(NEVER);
         UNTIL.store(deadline, Ordering::SeqCst);
         // Whoever has not seen that yet has set a deadline before, which is seen now.
-        let earlier = || stack.tcp.deadline().is_some_and(|now| now < deadline).then_some(());
+        let earlier = || stack.deadline().is_some_and(|now| now < deadline).then_some(());
         sched::timeout_at(deadline, EARLIER.until(earlier)).await;
         UNTIL.store(NEVER, Ordering::SeqCst);
     }
