@@ -61,7 +61,7 @@ pub struct Manifest {
     #[cbor(n(15), default)]
     pub debug: bool,
     /// How the machine reaches others.
-    #[cbor(n(16), default)]
+    #[cbor(n(16), default, with = "crate::network::records")]
     pub network: Network,
 }
 
@@ -189,7 +189,7 @@ impl Manifest {
 }
 
 /// CBOR for lists of byte strings: `Vec<Vec<u8>>` would otherwise become arrays of numbers.
-mod bytes_list {
+pub(crate) mod bytes_list {
     use alloc::vec::Vec;
     use minicbor::bytes::ByteVec;
     use minicbor::decode::{Decoder, Error as DecodeError};

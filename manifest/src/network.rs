@@ -1,63 +1,50 @@
 //! How the machine reaches others.
 
+pub(crate) mod records;
+
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
-use minicbor::{Decode, Encode};
-
-/// How the machine reaches others.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+/// How the machine reaches others. Encoded as a list of byte strings, each a record; `network/records.rs` describes them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Network {
     /// The network cards, in the order in which the machine lists them. A card that has no entry configures itself.
-    #[cbor(n(0), default)]
     pub interfaces: Vec<InterfaceConfig>,
     /// Name servers, in place of those that DHCP or routers name; the first is asked first (`resolv.conf(5)`).
-    #[cbor(n(1), default)]
     pub nameservers: Vec<IpAddr>,
     /// Domains in which names without a dot are looked up, in place of those that DHCP names.
-    #[cbor(n(2), default)]
     pub search: Vec<String>,
     /// Names and addresses that `/etc/hosts` has besides the machine's own.
-    #[cbor(n(3), default)]
     pub hosts: Vec<(IpAddr, String)>,
 }
 
 /// A network card's configuration.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct InterfaceConfig {
     /// Its IPv4 address.
-    #[cbor(n(0), default)]
     pub ipv4: Method,
     /// Its IPv6 address besides the one of its link.
-    #[cbor(n(1), default)]
     pub ipv6: Method,
     /// The largest packet in bytes, where it is to be less than what the card and the network take.
-    #[cbor(n(2), default)]
     pub mtu: Option<u16>,
 }
 
 /// Where an address comes from.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Method {
     /// There is none: the protocol is not used.
-    #[n(0)]
     None,
     /// The network tells: DHCP for IPv4, router advertisements for IPv6.
-    #[n(1)]
     #[default]
     Automatic,
     /// It is given.
-    #[n(2)]
     Static {
         /// The address.
-        #[n(0)]
         address: IpAddr,
         /// How many of its leading bits are the network's.
-        #[n(1)]
         prefix: u8,
         /// The router to other networks, if there is one.
-        #[n(2)]
         gateway: Option<IpAddr>,
     },
 }

@@ -9,15 +9,13 @@ pub fn page() -> Result<String> {
     Ok(format!(
         "# The manifest\n\nWhat a machine runs, and how. The builder writes it, the guest kernel reads it: as a module \
          beside the kernel, or linked behind it. It is encoded as CBOR (RFC 8949), each type as an array whose \
-         positions are the numbers below; fields that a reader does not know are skipped.\n{types}"
+         positions are the numbers below; fields that a reader does not know are skipped. Types without numbers say how they are encoded.\n{types}"
     ))
 }
 
 /// A section for each public type.
 fn types(source: &str) -> String {
     let (mut page, mut docs, mut number) = (Vec::new(), Vec::new(), String::new());
-    // The number of the variant whose fields are being read, with a point behind it.
-    let mut variant = String::new();
     let mut inside = false;
     for line in
         source.lines().take_while(|line| !line.starts_with("#[cfg(test)]") && !line.starts_with("mod "))
@@ -26,8 +24,7 @@ fn types(source: &str) -> String {
         if let Some(text) = code.strip_prefix("///") {
             docs.push(text.trim().to_owned());
         } else if let Some(rest) = code.strip_prefix("#[n(").or_else(|| code.strip_prefix("#[cbor(n(")) {
-            let digits = rest.chars().take_while(char::is_ascii_digit);
-            number = variant.chars().chain(digits).collect();
+            number = rest.chars().take_while(char::is_ascii_digit).collect();
         } else if code.starts_with("#[") {
             // Other attributes stand between the docs and what they are about.
         } else if let Some(name) = type_name(code) {
@@ -39,12 +36,7 @@ fn types(source: &str) -> String {
             inside = true;
         } else if inside && code == "}" {
             inside = false;
-        } else if code == "}," {
-            variant.clear();
-        } else if inside && !number.is_empty() {
-            if code.ends_with(" {") {
-                variant = format!("{number}.");
-            }
+        } else if inside && (!number.is_empty() || !docs.is_empty()) {
             let name = code.trim_start_matches("pub ").trim_end_matches([',', ' ', '{']).replace('|', "\\|");
             page.push(format!("| {number} | `{name}` | {} |\n", docs.join(" ")));
             docs.clear();
@@ -75,10 +67,12 @@ mod tests {
     }
 
     #[test]
-    fn fields_of_a_variant_have_its_number_before_their_own() {
-        let source = "/// Which.\npub enum A {\n    /// One.\n    #[n(2)]\n    B {\n        /// A field.\n        #[n(0)]\n        c: u8,\n    },\n    /// Other.\n    #[n(3)]\n    D,\n}\n";
+    fn what_has_no_number_is_listed_without() {
+        let source = "/// Which.\npub enum A {\n    /// One.\n    B {\n        /// A field.\n        c: u8,\n    },\n    /// Other.\n    D,\n}\n";
         let page = types(source);
-        let rows = "| 2 | `B` | One. |\n| 2.0 | `c: u8` | A field. |\n| 3 | `D` | Other. |\n";
-        assert!(page.ends_with(rows), "{page}");
+        assert!(
+            page.ends_with("|  | `B` | One. |\n|  | `c: u8` | A field. |\n|  | `D` | Other. |\n"),
+            "{page}"
+        );
     }
 }
