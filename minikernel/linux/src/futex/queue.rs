@@ -84,10 +84,6 @@ pub(super) fn lock(key: &Key) -> SpinLockGuard<'static, Bucket> {
 pub struct Place(pub(super) Arc<Waiter>);
 
 impl Place {
-    pub(super) fn is_woken(&self) -> bool {
-        self.0.state.lock().key.is_none()
-    }
-
     /// True when it is woken; if not, it will be told.
     pub(super) fn poll_woken(&self, context: &Context<'_>) -> bool {
         let mut state = self.0.state.lock();
@@ -99,11 +95,12 @@ impl Place {
     }
 }
 
-impl Drop for Place {
-    fn drop(&mut self) {
+impl Place {
+    /// Ends the wait. True if it had been woken.
+    fn leave(&self) -> bool {
         // A requeue may move the waiter between the look at its key and the lock of the bucket.
         loop {
-            let Some(key) = self.0.state.lock().key else { return };
+            let Some(key) = self.0.state.lock().key else { return true };
             let mut bucket = lock(&key);
             if let Some(position) = bucket.waiters.iter().position(|(_, waiter)| Arc::ptr_eq(waiter, &self.0))
             {
@@ -112,9 +109,23 @@ impl Drop for Place {
                 if let Some(claim) = &self.0.claim {
                     claim.give_up(&mut bucket, key);
                 }
-                return;
+                return false;
             }
         }
+    }
+}
+
+/// Ends the waits at all places. The last of those that had been woken, if there is one.
+fn leave_all(places: &[Place]) -> Option<usize> {
+    places
+        .iter()
+        .enumerate()
+        .fold(None, |last, (index, place)| if place.leave() { Some(index) } else { last })
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
@@ -136,7 +147,7 @@ pub fn enter(
 pub async fn wait(thread: Arc<Thread>, place: Place, deadline: u64) -> Waited {
     let waited = Until::new(&thread, deadline, &mut |context| place.poll_woken(context)).await;
     // A wake-up that came together with the signal or the time must not be lost.
-    if place.is_woken() { Waited::Woken } else { waited }
+    if place.leave() { Waited::Woken } else { waited }
 }
 
 /// A word to wait for, among others (`futex_waitv(2)`).
@@ -150,33 +161,28 @@ pub struct Word {
     pub expected: u32,
 }
 
-/// Places at all of the words, provided that they are as expected: `EAGAIN` otherwise. One that was woken meanwhile counts, and its place is then
-/// the last.
-pub fn enter_all(memory: &Arc<AddressSpace>, words: &[Word]) -> Attempt<Vec<Place>> {
+/// Places at all of the words, provided that they are as expected: `EAGAIN` otherwise. If one was woken meanwhile that counts instead, and its
+/// index is what comes.
+pub fn enter_all(memory: &Arc<AddressSpace>, words: &[Word]) -> Attempt<Result<Vec<Place>, usize>> {
     let mut places = Vec::new();
     places.try_reserve_exact(words.len()).map_err(|_| Errno::ENOMEM)?;
     for word in words {
         match enter(memory, word.address, word.scope, word.expected, u32::MAX) {
             Ok(place) => places.push(place),
-            Err(_) if places.iter().any(Place::is_woken) => break,
-            Err(stop) => return Err(stop),
+            Err(stop) => return leave_all(&places).map(Err).ok_or(stop),
         }
     }
-    Ok(places)
+    Ok(Ok(places))
 }
 
 /// Waits until one of the places is woken. With [`Waited::Woken`] comes the last of those that were.
 pub async fn wait_any(thread: Arc<Thread>, places: Vec<Place>, deadline: u64) -> (Waited, usize) {
-    let woken = |places: &[Place]| places.iter().rposition(Place::is_woken);
-    let mut waited = Waited::Woken;
-    if woken(&places).is_none() {
-        waited = Until::new(&thread, deadline, &mut |context| {
-            // All of them, so that each knows whom to tell.
-            places.iter().fold(false, |over, place| over | place.poll_woken(context))
-        })
-        .await;
-    }
-    match woken(&places) {
+    let waited = Until::new(&thread, deadline, &mut |context| {
+        // All of them, so that each knows whom to tell.
+        places.iter().fold(false, |over, place| over | place.poll_woken(context))
+    })
+    .await;
+    match leave_all(&places) {
         Some(index) => (Waited::Woken, index),
         None => (waited, 0),
     }

@@ -32,8 +32,10 @@ pub async fn wait_for_any(
     })
     .await;
     match waited {
-        Waited::Interrupted => Err(Fail::Restart(Restart::WithoutHandler)),
-        Waited::Woken | Waited::TimedOut => Ok(found?),
+        Waited::Woken => Ok(found?),
+        // A signal that came with the time counts.
+        Waited::TimedOut if !thread.is_interrupted() => Ok(found?),
+        Waited::TimedOut | Waited::Interrupted => Err(Fail::Restart(Restart::WithoutHandler)),
     }
 }
 

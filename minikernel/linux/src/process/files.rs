@@ -7,6 +7,9 @@ use isopod_fs::Errno;
 use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::sync::SpinLock;
 
+use crate::fail::Attempt;
+use crate::mm::UserPtr;
+
 /// An entry of the table: a reference to an open file description.
 #[derive(Debug, Clone)]
 pub struct Descriptor {
@@ -75,9 +78,7 @@ impl FileTable {
     ) -> Result<i32, Errno> {
         let mut inner = self.inner.lock();
         let start = from.max(inner.first_free);
-        let index = (start..inner.slots.len())
-            .find(|&index| inner.slots[index].is_none())
-            .unwrap_or(start.max(inner.slots.len()));
+        let index = inner.free_from(start);
         if index as u64 >= limit {
             return Err(Errno::EMFILE);
         }
@@ -87,6 +88,30 @@ impl FileTable {
             inner.first_free = index + 1;
         }
         Ok(index as i32)
+    }
+
+    /// Enters two files at the lowest free numbers once these are written to `place` (pipe2(2), socketpair(2)): nobody finds a file at a
+    /// number that the program could not be told. `EMFILE` comes before a fault, and both before what kept the files from being made.
+    pub fn insert_two(
+        &self,
+        files: Result<[Arc<OpenFile>; 2], Errno>,
+        close_on_exec: bool,
+        limit: u64,
+        place: UserPtr<[i32; 2]>,
+    ) -> Attempt {
+        let mut inner = self.inner.lock();
+        let first = inner.free_from(inner.first_free);
+        let second = inner.free_from(first + 1);
+        if second as u64 >= limit {
+            return Err(Errno::EMFILE.into());
+        }
+        inner.make_room(second)?;
+        place.put(&[first as i32, second as i32])?;
+        for (index, file) in [first, second].into_iter().zip(files?) {
+            inner.slots[index] = Some(Descriptor { file, close_on_exec });
+        }
+        inner.first_free = second + 1;
+        Ok(0)
     }
 
     /// `EMFILE` when no number below `limit` is free.
@@ -193,6 +218,12 @@ impl Inner {
         (!file.flags().contains(OpenFlags::PATH)).then_some(file)
     }
 
+    /// The lowest free number that is at least `start`.
+    fn free_from(&self, start: usize) -> usize {
+        let slots = self.slots.get(start..).unwrap_or(&[]);
+        start + slots.iter().position(Option::is_none).unwrap_or(slots.len())
+    }
+
     /// Makes the slot `index`. Nothing is put there before that has succeeded: a file must not be closed under the table's lock.
     fn make_room(&mut self, index: usize) -> Result<(), Errno> {
         if index >= self.slots.len() {
@@ -201,5 +232,35 @@ impl Inner {
             self.slots.resize(index + 1, None);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ipc::eventfd::new_eventfd;
+    use crate::mm::FaultKind;
+    use crate::testing;
+
+    #[test]
+    fn a_pair_that_the_program_cannot_be_told_of_is_never_there() {
+        const PLACE: usize = 0x20_0000;
+        let memory = testing::map_pages(&testing::thread(), PLACE, 1);
+        let table = FileTable::new();
+        let file = || new_eventfd(0, false, OpenFlags::empty()).unwrap();
+        let pair = || Ok([file(), file()]);
+        for _ in 0..4 {
+            table.insert(file(), false, 0, 8).unwrap();
+        }
+        table.remove(1).unwrap();
+        assert!(table.insert_two(pair(), false, 8, UserPtr::new(PLACE)).is_err());
+        assert!(table.numbers().eq([0, 2, 3]));
+        memory.fault(PLACE, FaultKind::Write).unwrap();
+        assert!(table.insert_two(pair(), false, 4, UserPtr::new(PLACE)).is_err());
+        assert!(table.insert_two(Err(Errno::EOPNOTSUPP), false, 8, UserPtr::new(PLACE)).is_err());
+        assert!(table.numbers().eq([0, 2, 3]));
+        assert_eq!(table.insert_two(pair(), false, 5, UserPtr::new(PLACE)).unwrap(), 0);
+        assert!(table.numbers().eq(0..5));
+        assert_eq!(table.insert(file(), false, 0, 8), Ok(5));
     }
 }

@@ -174,7 +174,10 @@ pub fn futex_waitv(
         let scope = if word.flags & PRIVATE != 0 { Scope::Private } else { Scope::Shared };
         wanted.push(Word { address: word.address as usize, scope, expected });
     }
-    let places = futex::enter_all(&ctx.memory, &wanted)?;
+    let places = match futex::enter_all(&ctx.memory, &wanted)? {
+        Ok(places) => places,
+        Err(woken) => return Ok(woken),
+    };
     let wait = futex::wait_any(Arc::clone(&ctx.thread), places, until);
     Err(Stop::Rest(Rest::new(async move {
         match wait.await {

@@ -7,6 +7,7 @@ use isopod_hal::PAGE_SIZE;
 
 use super::argument::Flags;
 use super::process::named_thread;
+use super::unfinished::Unfinished;
 use crate::fail::{Attempt, Stop};
 use crate::mm::{AddressSpace, FaultKind, UserPtr, page_down, page_up};
 use crate::process::{Ctx, With};
@@ -197,16 +198,16 @@ pub fn move_pages(
         return Err(Errno::EPERM.into());
     }
     let memory = target.process().memory();
-    let from = core::mem::take(&mut ctx.moved);
+    let from = if let Some(Unfinished::Parts(done)) = ctx.unfinished.take() { done } else { 0 };
     for index in from..count {
         if index > from && index.is_multiple_of(STEP) {
-            ctx.moved = index;
+            ctx.unfinished = Some(Unfinished::Parts(index));
             return Err(Stop::Turn);
         }
         let wanted = wanted.non_null().map(|wanted| wanted.element(index));
         if let Err(stop) = tell_node(&memory, pages.element(index), wanted, status.element(index)) {
             // What was stopped goes on there.
-            ctx.moved = if matches!(stop, Stop::Fail(_)) { 0 } else { index };
+            ctx.unfinished = (!matches!(stop, Stop::Fail(_))).then_some(Unfinished::Parts(index));
             return Err(stop);
         }
     }
@@ -233,4 +234,34 @@ fn tell_node(
     };
     status.put(&there)?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syscall::unfinished::forget;
+    use crate::testing;
+    use isopod_hal::user::UserContext;
+
+    #[test]
+    fn pages_that_have_been_told_are_not_the_result() {
+        const PLACE: usize = 0x20_0000;
+        let thread = testing::thread();
+        testing::map_pages(&thread, PLACE, 2);
+        let mut ctx = Ctx::new(&thread, UserContext::new(0, 0).unwrap());
+        let mut tell = || {
+            let (pages, status) = (UserPtr::new(PLACE), UserPtr::new(PLACE + PAGE_SIZE));
+            let outcome = move_pages(&mut ctx, 0, 65, pages, UserPtr::new(0), status, Flags(0));
+            (outcome, ctx.moved, ctx.unfinished.take())
+        };
+        let mut outcome = tell();
+        while let (Err(Stop::Fault(fault)), ..) = outcome {
+            let memory = thread.process().memory();
+            assert!(testing::Task::new(memory.resolve(fault)).poll().is_ready());
+            outcome = tell();
+        }
+        assert!(matches!(outcome, (Err(Stop::Turn), 0, Some(Unfinished::Parts(64)))), "{outcome:?}");
+        ctx.unfinished = outcome.2;
+        assert_eq!(forget(&mut ctx), 0);
+    }
 }

@@ -123,36 +123,33 @@ impl Patience {
 /// Looks at the files until there is something to tell.
 fn watch(ctx: &mut Ctx, files: Files, mut what: impl Watch + 'static, patience: Patience) -> Attempt {
     let count = what.look(&files);
-    if count == 0 && patience.deadline != NEVER {
-        if let Some(mask) = patience.mask {
-            ctx.replace_mask(mask);
-        }
-        let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
-        return Err(Stop::Rest(Rest::new(wait(thread, memory, files, Box::new(what), patience))));
+    // Also who does not wait meets the signals that its mask lets in.
+    let waits = count == 0 && (patience.deadline != NEVER || patience.mask.is_some());
+    if !waits && what.put().is_ok() && patience.left().is_none_or(|(place, left)| place.put(&left).is_ok()) {
+        return Ok(count);
     }
-    what.put()?;
-    if let Some((place, left)) = patience.left()
-        && place.put(&left).is_err()
-    {
-        let memory = Arc::clone(&ctx.memory);
-        return Err(Stop::Rest(Rest::new(async move {
-            let _ = memory.write(place, &left).await;
-            Ok(count)
-        })));
+    if waits && let Some(mask) = patience.mask {
+        ctx.replace_mask(mask);
     }
-    Ok(count)
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    let found = (!waits).then_some(count);
+    Err(Stop::Rest(Rest::new(finish(thread, memory, files, Box::new(what), patience, found))))
 }
 
-/// The wait itself. The mask goes back unless a signal ended it, and the program is told what is left of its time-out. If it cannot be told, the
-/// call cannot be made again (`poll_select_finish()` of Linux).
-async fn wait(
+/// The wait, if nothing has been found, and what follows. The mask goes back unless a signal ended it, and the program is told what is left of
+/// its time-out. If it cannot be told, the call cannot be made again (`poll_select_finish()` of Linux).
+async fn finish(
     thread: Arc<Thread>,
     memory: Arc<AddressSpace>,
     files: Files,
     mut what: Box<dyn Watch>,
     patience: Patience,
+    found: Option<usize>,
 ) -> SysResult {
-    let mut outcome = wait_for_any(&thread, &files, patience.deadline, &mut || what.look(&files)).await;
+    let mut outcome = match found {
+        Some(count) => Ok(count),
+        None => wait_for_any(&thread, &files, patience.deadline, &mut || what.look(&files)).await,
+    };
     let interrupted = matches!(outcome, Err(Fail::Restart(_)));
     while outcome.is_ok() || interrupted && what.tells_always() {
         let Err(fault) = what.put() else { break };
@@ -350,5 +347,50 @@ fn table_size(table: &FileTable) -> usize {
     match table.highest() {
         Some(highest) if highest >= 64 => (highest + 1).next_power_of_two().max(256),
         _ => 64,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{self, Task};
+    use core::cell::Cell;
+    use core::task::Poll;
+    use isopod_hal::user::UserContext;
+
+    const PLACE: usize = 0x20_0000;
+
+    /// Finds something once, and can be told when it is tried again.
+    struct Fleeting {
+        looks: usize,
+        told: Cell<bool>,
+    }
+
+    impl Watch for Fleeting {
+        fn look(&mut self, _: &Files) -> usize {
+            self.looks += 1;
+            usize::from(self.looks == 1)
+        }
+
+        fn put(&self) -> Result<(), Fault> {
+            if self.told.replace(true) { Ok(()) } else { Err(Fault { address: PLACE, write: true }) }
+        }
+
+        fn tells_always(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn what_was_found_is_told_also_when_the_place_is_not_there_at_first() {
+        let thread = testing::thread();
+        testing::map_pages(&thread, PLACE, 1);
+        let mut ctx = Ctx::new(&thread, UserContext::new(0, 0).unwrap());
+        let patience = Patience { deadline: FOREVER, mask: None, left: None };
+        let what = Fleeting { looks: 0, told: Cell::new(false) };
+        let Err(Stop::Rest(rest)) = watch(&mut ctx, Files::new(), what, patience) else {
+            panic!("only the telling is left");
+        };
+        assert_eq!(Task::new(rest.into_future()).poll(), Poll::Ready(Ok(1)));
     }
 }

@@ -27,6 +27,8 @@ pub enum Unfinished {
     Transfer(Box<Transfer>),
     /// Done, but for what the program is to be told.
     Reply(Box<Reply>),
+    /// With so many of its parts, which are not what it returns.
+    Parts(usize),
 }
 
 /// What a call that is done has still to tell the program, and its result.
@@ -257,6 +259,6 @@ pub fn end_early(ctx: &mut Ctx) -> bool {
 pub fn forget(ctx: &mut Ctx) -> usize {
     match ctx.unfinished.take() {
         Some(Unfinished::Transfer(call)) => call.result(),
-        Some(Unfinished::Reply(_)) | None => 0,
+        Some(Unfinished::Reply(_) | Unfinished::Parts(_)) | None => 0,
     }
 }

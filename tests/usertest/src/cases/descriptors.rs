@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{CLOSED, close, must_open, put};
+use super::helpers::{CLOSED, NOWHERE, close, must_open, put};
 use crate::report::Report;
 use crate::sys;
 
@@ -92,6 +92,12 @@ fn limits(t: &mut Report) {
     t.call("dup_at_limit", sys!(SYS_dup, 0));
     t.call("open_at_limit", sys!(SYS_openat, AT_FDCWD, c"file", O_RDONLY, 0));
     t.call("pipe_at_limit", sys!(SYS_pipe2, &mut [0i32; 2], 0));
+    t.call("pipe_at_limit_fault", sys!(SYS_pipe2, NOWHERE, 0));
+    t.call("pair_at_limit_fault", sys!(SYS_socketpair, 99, SOCK_STREAM, 0, NOWHERE));
+    close(4);
+    t.call("pipe_over_limit", sys!(SYS_pipe2, &mut [0i32; 2], 0));
+    t.call("pipe_over_limit_leaves_none", sys!(SYS_fcntl, 4, F_GETFD));
+    t.call("pair_over_limit", sys!(SYS_socketpair, AF_UNIX, SOCK_STREAM, 0, &mut [0i32; 2]));
     t.call("dup2_at_limit", sys!(SYS_dup2, 0, 5));
     t.call("dupfd_at_limit", sys!(SYS_fcntl, 0, F_DUPFD, 5));
     t.call("nofile_restore", sys!(SYS_setrlimit, RLIMIT_NOFILE, &old));

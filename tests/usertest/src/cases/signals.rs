@@ -70,6 +70,7 @@ fn raise_here(signal: i32) -> Result<usize, Errno> {
 pub fn run(t: &mut Report) {
     sending(t);
     masks(t);
+    masks_of_waits(t);
     flags(t);
     queues(t);
     limited(t);
@@ -134,6 +135,35 @@ fn masks(t: &mut Report) {
     let _ = sys!(SYS_rt_sigpending, &mut pending, 8);
     t.show("ignore_drops_pending", format!("{pending:x}"));
     mask(SIG_SETMASK, 0);
+}
+
+/// A wait that ends at once lets in what its mask does not block, unless there is something to tell.
+fn masks_of_waits(t: &mut Report) {
+    let now = timespec { tv_sec: 0, tv_nsec: 0 };
+    let none = 0u64;
+    let with_size = [std::ptr::from_ref(&none) as usize, 8];
+    let epoll = sys!(SYS_epoll_create1, 0).expect("an instance");
+    let ready = sys!(SYS_eventfd2, 1, 0).expect("a counter") as i32;
+    let mut entry = pollfd { fd: ready, events: POLLIN, revents: 0 };
+    let mut events = [sys::zeroed::<epoll_event>(); 1];
+    handle(SIGUSR1, SA_RESTART);
+    mask(SIG_BLOCK, bit(SIGUSR1));
+    raise_here(SIGUSR1).expect("a signal");
+    t.call("poll_with_the_signal_blocked", sys!(SYS_poll, 0, 0, 0));
+    t.call("epoll_pwait_without_time", sys!(SYS_epoll_pwait, epoll, &mut events, 1, 0, &none, 8));
+    t.call("ppoll_with_something_ready", sys!(SYS_ppoll, &mut entry, 1, &now, &none, 8));
+    t.show("not_let_in", COUNT.load(SeqCst));
+    t.call("ppoll_without_time", sys!(SYS_ppoll, 0, 0, &now, &none, 8));
+    t.show("let_in_by_ppoll", COUNT.load(SeqCst));
+    raise_here(SIGUSR1).expect("a signal");
+    t.call("pselect_without_time", sys!(SYS_pselect6, 0, 0, 0, 0, &now, &with_size));
+    t.show("let_in_by_pselect", COUNT.load(SeqCst));
+    let mut blocked = 0u64;
+    let _ = sys!(SYS_rt_sigprocmask, SIG_BLOCK, 0, &mut blocked, 8);
+    t.is("mask_is_back", blocked == bit(SIGUSR1));
+    mask(SIG_SETMASK, 0);
+    close(ready);
+    close(epoll as i32);
 }
 
 fn flags(t: &mut Report) {

@@ -106,6 +106,17 @@ pub fn install(ctx: &Ctx, file: Arc<OpenFile>, close_on_exec: bool) -> SysResult
     install_for(&ctx.thread, file, close_on_exec)
 }
 
+/// Gives two open files the lowest free descriptors; see [`FileTable::insert_two`](crate::process::FileTable::insert_two).
+pub fn insert_two(
+    ctx: &Ctx,
+    files: Result<[Arc<OpenFile>; 2], Errno>,
+    close_on_exec: bool,
+    place: UserPtr<[i32; 2]>,
+) -> Attempt {
+    let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
+    ctx.thread.files().insert_two(files, close_on_exec, limit, place)
+}
+
 fn install_for(thread: &Thread, file: Arc<OpenFile>, close_on_exec: bool) -> SysResult {
     let limit = thread.process().limits.lock().get(Resource::OpenFiles).soft;
     Ok(thread.files().insert(file, close_on_exec, 0, limit)? as usize)

@@ -16,7 +16,7 @@ pub use send::{sendmmsg, sendmsg, sendto};
 
 use super::argument::{Fd, Flags};
 use super::file::io::IoVec;
-use super::file::open::install;
+use super::file::open::{insert_two, install};
 use super::unfinished::{Delivery, Transfer, attempt};
 use crate::fail::{Attempt, Later, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -168,33 +168,21 @@ pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult
 
 /// socketpair(2)
 pub fn socketpair(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32, fds: UserPtr<[i32; 2]>) -> Attempt {
+    let flags = descriptor_flags(kind & !TYPE)?;
+    let files = pair(ctx, family, kind, protocol);
     // Where the numbers cannot be told, nothing else matters (`__sys_socketpair`).
-    descriptor_flags(kind & !TYPE)?;
-    fds.put(&[-1, -1])?;
+    insert_two(ctx, files, flags.contains(OpenFlags::CLOEXEC), fds)
+}
+
+fn pair(ctx: &Ctx, family: u32, kind: u32, protocol: i32) -> Result<[Arc<OpenFile>; 2], Errno> {
     let (flags, kind) = requested(family, kind, protocol)?;
     if family != AF_UNIX.into() {
-        return Err(Errno::EOPNOTSUPP.into());
+        return Err(Errno::EOPNOTSUPP);
     }
+    let flags = flags & OpenFlags::NONBLOCK;
     let (first, second) = unix::pair(kind, &ctx.thread);
     // Each is closed with its file, even when that finds no place.
-    let first = new_file(first, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
-    let second = new_file(second, flags & OpenFlags::NONBLOCK, &ctx.thread)?;
-    let closes = flags.contains(OpenFlags::CLOEXEC);
-    let first = install(ctx, first, closes)? as i32;
-    let files = ctx.thread.files();
-    let second = match install(ctx, second, closes) {
-        Ok(second) => second as i32,
-        Err(fail) => {
-            files.remove(first)?;
-            return Err(fail.into());
-        }
-    };
-    if let Err(fault) = fds.put(&[first, second]) {
-        files.remove(first)?;
-        files.remove(second)?;
-        return Err(fault.into());
-    }
-    Ok(0)
+    Ok([new_file(first, flags, &ctx.thread)?, new_file(second, flags, &ctx.thread)?])
 }
 
 /// bind(2)
