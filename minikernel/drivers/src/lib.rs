@@ -17,6 +17,7 @@ pub mod command_line;
 pub mod console;
 pub mod entropy;
 mod interrupt;
+pub mod network;
 pub mod pci;
 mod probe;
 pub mod serial;

@@ -25,7 +25,7 @@ use crate::virtio::random::VirtioRandom;
 use crate::virtio::{StartError, Transport, device};
 
 /// The virtio devices that there are drivers for.
-const DRIVEN: [u32; 3] = [device::BLOCK, device::CONSOLE, device::RANDOM];
+const DRIVEN: [u32; 4] = [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM];
 
 /// The devices of the machine, in the order in which its description lists them.
 pub struct Devices {
@@ -41,8 +41,11 @@ pub struct Devices {
     pub cpus: usize,
 }
 
+/// What starts a network card, whose frames are not this crate's, in a machine with so many processors.
+pub type StartCard<'a> = &'a mut dyn FnMut(Box<dyn Transport>, usize) -> Result<(), StartError>;
+
 /// Finds all devices and starts those there is a driver for. Waits for nothing: a device answers later.
-pub fn probe(boot: &BootInfo) -> Devices {
+pub fn probe(boot: &BootInfo, start_card: StartCard<'_>) -> Devices {
     let platform = read_platform(boot);
     prepare_interrupts(&platform);
     prepare_clock(&platform);
@@ -61,10 +64,10 @@ pub fn probe(boot: &BootInfo) -> Devices {
         pci_space(&platform, places.is_empty())
     };
     for place in places {
-        devices.start_mmio(place);
+        devices.start_mmio(place, start_card);
     }
     if let Some(space) = pci {
-        pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform));
+        pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform, start_card));
     }
     if devices.consoles.is_empty() || command_line::has_word(boot.command_line, b"console=ttyS0") {
         let line = platform.isa_line(COM1_IRQ);
@@ -160,28 +163,37 @@ fn pci_space(platform: &Platform, may_be_pc: bool) -> Option<Box<dyn ConfigSpace
 }
 
 impl Devices {
-    fn start_mmio(&mut self, place: MmioDevice) {
+    fn start_mmio(&mut self, place: MmioDevice, start_card: StartCard<'_>) {
         match MmioTransport::open(place) {
             // An empty slot.
             Ok((0, _)) => {}
-            Ok((number, transport)) => self.start(number, transport, format_args!("at {:#x}", place.base)),
+            Ok((number, transport)) => {
+                self.start(number, transport, format_args!("at {:#x}", place.base), start_card)
+            }
             Err(error) => log!("virtio: device at {:#x} left out: {error}", place.base),
         }
     }
 
-    fn start_pci(&mut self, function: Function, platform: &Platform) {
+    fn start_pci(&mut self, function: Function, platform: &Platform, start_card: StartCard<'_>) {
         // A device without a driver is not worth the look at its capabilities.
         let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else { return };
         let place = format!("at {function}");
         match PciTransport::open(function, &|isa| platform.isa_line(isa)) {
-            Ok(transport) => self.start(number, transport, format_args!("{place}")),
+            Ok(transport) => self.start(number, transport, format_args!("{place}"), start_card),
             Err(error) => log!("virtio: device {place} left out: {error}"),
         }
     }
 
-    fn start(&mut self, number: u32, transport: impl Transport + 'static, place: fmt::Arguments<'_>) {
+    fn start(
+        &mut self,
+        number: u32,
+        transport: impl Transport + 'static,
+        place: fmt::Arguments<'_>,
+        start_card: StartCard<'_>,
+    ) {
         let transport = Box::new(transport);
         let started: Result<(), StartError> = match number {
+            device::NETWORK => start_card(transport, self.cpus),
             device::BLOCK => VirtioBlock::start(transport).map(|block| self.blocks.push(block)),
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
@@ -210,6 +222,10 @@ mod tests {
     use super::*;
     use crate::virtio::mmio::tests::attach_disk;
 
+    fn probe_all(boot: &BootInfo) -> Devices {
+        probe(boot, &mut |_, _| Err(StartError::Legacy))
+    }
+
     fn boot(command_line: &'static [u8], seed: Option<[u8; 32]>) -> BootInfo {
         let link = isopod_hal::boot::LinkDirectory::default();
         BootInfo { command_line, memory: &[], rsdp: None, modules: &[], link, seed }
@@ -218,7 +234,7 @@ mod tests {
     #[test]
     fn devices_of_the_command_line_are_started_once() {
         attach_disk(true);
-        let devices = probe(&boot(
+        let devices = probe_all(&boot(
             b"virtio_mmio.device=512@0xfeb02e00:5 virtio_mmio.device=4K@0xd0000000:6 \
               virtio_mmio.device=512@0xfeb02e00:5 virtio_mmio.device=nonsense",
             Some([1; 32]),
@@ -232,13 +248,13 @@ mod tests {
     #[test]
     fn a_legacy_device_is_skipped() {
         attach_disk(false);
-        let devices = probe(&boot(b"virtio_mmio.device=512@0xfeb02e00:5", None));
+        let devices = probe_all(&boot(b"virtio_mmio.device=512@0xfeb02e00:5", None));
         assert!(devices.blocks.is_empty());
     }
 
     #[test]
     fn a_machine_without_anything_boots() {
-        let devices = probe(&boot(b"", None));
+        let devices = probe_all(&boot(b"", None));
         assert!(devices.blocks.is_empty() && devices.consoles.is_empty());
     }
 }

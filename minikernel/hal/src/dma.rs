@@ -1,5 +1,6 @@
 //! Memory that the kernel shares with a device.
 
+use alloc::vec::Vec;
 use core::{
     fmt, ptr,
     sync::atomic::{Ordering, fence as cpu_fence},
@@ -15,6 +16,12 @@ use crate::{
 /// (virtio 1.2, section 2.7.13.2).
 pub fn fence() {
     cpu_fence(Ordering::SeqCst);
+}
+
+/// Where bytes of the heap lie, for a device to read them there. The caller keeps them until it has, or it reads what comes to lie there. `None`
+/// for what does not lie in one piece.
+pub fn address_of(bytes: &[u8]) -> Option<PhysAddr> {
+    machine::heap_address(bytes)
 }
 
 /// Physically contiguous pages, zeroed, below no particular address. The device may write them at any time, so each
@@ -57,6 +64,18 @@ impl Dma {
         let from = self.at(offset, into.len());
         // SAFETY: `at` has checked the range; the copy is of bytes, which have no invalid values.
         unsafe { ptr::copy_nonoverlapping(from, into.as_mut_ptr(), into.len()) }
+    }
+
+    /// Copies out `len` bytes from `offset` on, to the end of `into`.
+    pub fn append_to(&self, offset: usize, len: usize, into: &mut Vec<u8>) -> Result<(), OutOfMemory> {
+        into.try_reserve(len).map_err(|_| OutOfMemory)?;
+        let (from, end) = (self.at(offset, len), into.len());
+        // SAFETY: `at` has checked the source; the vector has room for as many bytes, all of which are written before they are counted.
+        unsafe {
+            ptr::copy_nonoverlapping(from, into.as_mut_ptr().add(end), len);
+            into.set_len(end + len);
+        }
+        Ok(())
     }
 
     /// Copies in all of `from` at `offset`.
@@ -135,6 +154,23 @@ mod tests {
         assert_eq!(bytes, [2, 1]);
         dma.write(4094, b"1234");
         assert_eq!(dma.read_u8(4097), b'4');
+    }
+
+    #[test]
+    fn bytes_are_appended_behind_others() {
+        let dma = Dma::pages(1).unwrap();
+        dma.write(10, b"frame");
+        let mut bytes = b"a ".to_vec();
+        dma.append_to(10, 5, &mut bytes).unwrap();
+        assert_eq!(bytes, b"a frame");
+    }
+
+    #[test]
+    fn a_device_finds_lent_bytes() {
+        let address = address_of(b"lent").unwrap();
+        let mut seen = [0; 4];
+        crate::firmware::read(address, &mut seen).unwrap();
+        assert_eq!(&seen, b"lent");
     }
 
     #[test]

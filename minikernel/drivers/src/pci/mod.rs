@@ -11,7 +11,7 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use config::{Bus, ConfigSpace, Ecam, Ports};
-pub use msix::enable_msix;
+pub use msix::{enable_msix, entries as msix_entries};
 
 const ID: u8 = 0x00;
 const COMMAND_STATUS: u8 = 0x04;

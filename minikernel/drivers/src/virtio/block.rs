@@ -82,36 +82,41 @@ impl VirtioBlock {
     /// Starts the device behind `transport`.
     pub fn start(transport: Box<dyn Transport>) -> Result<Arc<Self>, StartError> {
         let wanted = feature::SEGMENTS_MAX | feature::READ_ONLY | feature::FLUSH;
-        start(transport, wanted, |transport, features| {
-            // Two reads of a number that could change between them only if the host resized the disk across 2 TiB
-            // right now; requests behind its true end fail at the device.
-            let low = u64::from(transport.config(config::CAPACITY));
-            let high = u64::from(transport.config(config::CAPACITY + 4));
-            let status = MOST_IN_FLIGHT * HEADER;
-            let queue = Queue::new(&*transport, 0, QUEUE_SIZE, status + MOST_IN_FLIGHT, features)?;
-            if queue.size() < 3 {
-                return Err(StartError::Queue);
-            }
-            let mut part_pages = usize::from(queue.size()) - 2;
-            if features & feature::SEGMENTS_MAX != 0 {
-                part_pages = part_pages.min(transport.config(config::SEGMENTS_MAX) as usize).max(1);
-            }
-            let mut in_flight = Vec::new();
-            in_flight.try_reserve_exact(MOST_IN_FLIGHT).map_err(|_| StartError::OutOfMemory)?;
-            in_flight.resize_with(MOST_IN_FLIGHT, || None);
-            let mut segments = Vec::new();
-            segments.try_reserve_exact(part_pages + 2).map_err(|_| StartError::OutOfMemory)?;
-            let requests = Requests { queue, in_flight, waiting: VecDeque::new(), segments, dead: false };
-            Ok(Self {
-                transport,
-                // So that sizes in bytes are numbers.
-                sectors: (high << 32 | low).min(u64::MAX / SECTOR_SIZE),
-                read_only: features & feature::READ_ONLY != 0,
-                can_flush: features & feature::FLUSH != 0,
-                part_pages,
-                requests: SpinLock::new(requests),
-            })
-        })
+        start(
+            transport,
+            |_| wanted,
+            1,
+            |transport, features| {
+                // Two reads of a number that could change between them only if the host resized the disk across 2 TiB
+                // right now; requests behind its true end fail at the device.
+                let low = u64::from(transport.config(config::CAPACITY));
+                let high = u64::from(transport.config(config::CAPACITY + 4));
+                let status = MOST_IN_FLIGHT * HEADER;
+                let queue = Queue::new(&*transport, 0, QUEUE_SIZE, status + MOST_IN_FLIGHT, features)?;
+                if queue.size() < 3 {
+                    return Err(StartError::Queue);
+                }
+                let mut part_pages = usize::from(queue.size()) - 2;
+                if features & feature::SEGMENTS_MAX != 0 {
+                    part_pages = part_pages.min(transport.config(config::SEGMENTS_MAX) as usize).max(1);
+                }
+                let mut in_flight = Vec::new();
+                in_flight.try_reserve_exact(MOST_IN_FLIGHT).map_err(|_| StartError::OutOfMemory)?;
+                in_flight.resize_with(MOST_IN_FLIGHT, || None);
+                let mut segments = Vec::new();
+                segments.try_reserve_exact(part_pages + 2).map_err(|_| StartError::OutOfMemory)?;
+                let requests = Requests { queue, in_flight, waiting: VecDeque::new(), segments, dead: false };
+                Ok(Self {
+                    transport,
+                    // So that sizes in bytes are numbers.
+                    sectors: (high << 32 | low).min(u64::MAX / SECTOR_SIZE),
+                    read_only: features & feature::READ_ONLY != 0,
+                    can_flush: features & feature::FLUSH != 0,
+                    part_pages,
+                    requests: SpinLock::new(requests),
+                })
+            },
+        )
     }
 
     fn transfer(&self, kind: Kind, sector: u64, pages: &[Frame]) -> Result<Arc<BlockRequest>, BlockError> {
@@ -313,8 +318,8 @@ impl Block for VirtioBlock {
 }
 
 impl Driver for VirtioBlock {
-    fn on_interrupt(&self) {
-        self.transport.acknowledge_interrupt();
+    fn on_interrupt(&self, _: Option<u16>) {
+        self.transport.acknowledge_interrupt(false);
         self.harvest();
     }
 }

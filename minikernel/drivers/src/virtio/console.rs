@@ -86,27 +86,33 @@ pub struct VirtioConsole {
 impl VirtioConsole {
     /// Starts the device behind `transport`, ready for input.
     pub fn start(transport: Box<dyn Transport>) -> Result<Arc<Self>, StartError> {
-        let console = start(transport, feature::MULTIPORT, |transport, features| {
-            let multiport = features & feature::MULTIPORT != 0;
-            let port = u32::from(multiport && transport.config(CONFIG_PORTS) == 2);
-            let control = if multiport { Some(open_port(&*transport, port, features)?) } else { None };
-            // The queues of control messages lie between those of port 0 and the others.
-            let (receive, transmit) = if port == 0 { (0, 1) } else { (4, 5) };
-            let room = usize::from(INPUT_BUFFERS) * INPUT_BUFFER;
-            let input = Queue::new(&*transport, receive, INPUT_BUFFERS, room, features)?;
-            let output = Queue::new(&*transport, transmit, OUTPUT_BUFFERS, FIRST_OUTPUT_BUFFER, features)?;
-            let input = Input::new(input)?;
-            let output = Output::new(output);
-            Ok(Self {
-                transport,
-                input: SpinLock::new(input),
-                output: SpinLock::new(output),
-                readable: WaitQueue::new(),
-                writable: WaitQueue::new(),
-                control: control.map(SpinLock::new),
-                dead: AtomicBool::new(false),
-            })
-        })?;
+        let console = start(
+            transport,
+            |_| feature::MULTIPORT,
+            1,
+            |transport, features| {
+                let multiport = features & feature::MULTIPORT != 0;
+                let port = u32::from(multiport && transport.config(CONFIG_PORTS) == 2);
+                let control = if multiport { Some(open_port(&*transport, port, features)?) } else { None };
+                // The queues of control messages lie between those of port 0 and the others.
+                let (receive, transmit) = if port == 0 { (0, 1) } else { (4, 5) };
+                let room = usize::from(INPUT_BUFFERS) * INPUT_BUFFER;
+                let input = Queue::new(&*transport, receive, INPUT_BUFFERS, room, features)?;
+                let output =
+                    Queue::new(&*transport, transmit, OUTPUT_BUFFERS, FIRST_OUTPUT_BUFFER, features)?;
+                let input = Input::new(input)?;
+                let output = Output::new(output);
+                Ok(Self {
+                    transport,
+                    input: SpinLock::new(input),
+                    output: SpinLock::new(output),
+                    readable: WaitQueue::new(),
+                    writable: WaitQueue::new(),
+                    control: control.map(SpinLock::new),
+                    dead: AtomicBool::new(false),
+                })
+            },
+        )?;
         if let Some(control) = &console.control {
             control.lock().kick(&*console.transport);
         }
@@ -374,8 +380,8 @@ impl CharDevice for VirtioConsole {
 }
 
 impl Driver for VirtioConsole {
-    fn on_interrupt(&self) {
-        self.transport.acknowledge_interrupt();
+    fn on_interrupt(&self, _: Option<u16>) {
+        self.transport.acknowledge_interrupt(false);
         if self.is_dead() {
             return;
         }

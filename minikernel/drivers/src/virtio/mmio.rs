@@ -1,11 +1,13 @@
 //! virtio over MMIO (virtio 1.2, 4.2).
 
+use alloc::boxed::Box;
+
 use isopod_hal::mmio::Mmio;
 use isopod_hal::{PAGE_SIZE, PhysAddr, PhysRange};
 
-use super::{Doorbell, Rings, StartError, Status, Transport};
+use super::{Doorbell, Handler, Rings, StartError, Status, Transport};
 use crate::acpi::MmioDevice;
-use crate::interrupt::{self, Handler};
+use crate::interrupt;
 
 mod register {
     pub const MAGIC: usize = 0x000;
@@ -92,8 +94,12 @@ impl Transport for MmioTransport {
         }
     }
 
-    fn connect(&mut self, handler: Handler) -> Result<(), StartError> {
-        interrupt::connect(self.place.line, handler).ok_or(StartError::Interrupt)
+    fn connect(&mut self, _: u16, handler: Handler) -> Result<(), StartError> {
+        interrupt::connect(self.place.line, Box::new(move || handler(None))).ok_or(StartError::Interrupt)
+    }
+
+    fn follow_config(&self) -> Result<(), StartError> {
+        Ok(())
     }
 
     fn select_queue(&self, queue: u16) -> u16 {
@@ -101,7 +107,7 @@ impl Transport for MmioTransport {
         u16::try_from(self.window.read32(register::QUEUE_SIZE_MAX)).unwrap_or(u16::MAX)
     }
 
-    fn enable_queue(&self, size: u16, rings: Rings) -> Result<Doorbell, StartError> {
+    fn enable_queue(&self, size: u16, rings: Rings, _: u16) -> Result<Doorbell, StartError> {
         self.window.write32(register::QUEUE_SIZE, u32::from(size));
         self.write_address(register::QUEUE_DESCRIPTORS, rings.descriptors);
         self.write_address(register::QUEUE_AVAILABLE, rings.available);
@@ -121,12 +127,14 @@ impl Transport for MmioTransport {
         }
     }
 
-    fn acknowledge_interrupt(&self) {
-        /// Used buffers and changed configuration.
+    fn acknowledge_interrupt(&self, used: bool) -> bool {
+        /// Used buffers, and with a changed configuration.
+        const USED: u32 = 0b01;
         const ALL: u32 = 0b11;
-        // Which of the two it was does not matter, no driver here follows the configuration: so the status register,
-        // an exit from the virtual machine, is not read.
-        self.window.write32(register::INTERRUPT_ACKNOWLEDGE, ALL);
+        // The status register, an exit from the virtual machine, is not read: a change of the configuration that is not acknowledged here
+        // interrupts again.
+        self.window.write32(register::INTERRUPT_ACKNOWLEDGE, if used { USED } else { ALL });
+        !used
     }
 }
 

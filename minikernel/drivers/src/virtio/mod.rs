@@ -7,6 +7,7 @@
 pub mod block;
 pub mod console;
 pub mod mmio;
+pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod random;
@@ -22,10 +23,12 @@ use core::fmt;
 use isopod_hal::OutOfMemory;
 use isopod_hal::sync::Once;
 
-pub use transport::{Doorbell, Rings, Status, Transport};
+pub use transport::{Doorbell, Handler, Rings, Status, Transport};
 
 /// Device numbers (virtio 1.2, chapter 5).
 pub mod device {
+    /// Network card.
+    pub const NETWORK: u32 = 1;
     /// Block device.
     pub const BLOCK: u32 = 2;
     /// Console.
@@ -85,6 +88,10 @@ pub enum Violation {
     TooMuchWritten,
     /// It returned more buffers than it has.
     TooManyReturned,
+    /// It filled a buffer with less than what comes first in each.
+    NoHeader,
+    /// It announced a frame in more buffers than it returned.
+    Incomplete,
 }
 
 impl fmt::Display for Violation {
@@ -93,21 +100,24 @@ impl fmt::Display for Violation {
             Self::UnknownBuffer => "it returned a buffer that it does not have",
             Self::TooMuchWritten => "it claims to have written more than the buffer holds",
             Self::TooManyReturned => "it returned more buffers than it has",
+            Self::NoHeader => "it returned a frame without a header",
+            Self::Incomplete => "it returned fewer buffers than a frame is said to lie in",
         })
     }
 }
 
 /// A driver of one device.
 pub trait Driver: Send + Sync + 'static {
-    /// The device raised its interrupt.
-    fn on_interrupt(&self);
+    /// The device raised its interrupt: that of a vector, or, for `None`, the one that stands for everything.
+    fn on_interrupt(&self, vector: Option<u16>);
 }
 
-/// Negotiates features with a device: of `wanted`, what it offers. `build` makes the driver and its queues from the
-/// transport and the result; the device is live when this returns.
+/// Negotiates features with a device: what `choose` chooses of those it offers. `build` makes the driver and its queues from the
+/// transport and the result; the device is live when this returns. It interrupts by as many `vectors`, if it can.
 pub fn start<D: Driver>(
     mut transport: Box<dyn Transport>,
-    wanted: u64,
+    choose: impl FnOnce(u64) -> u64,
+    vectors: u16,
     build: impl FnOnce(Arc<dyn Transport>, u64) -> Result<D, StartError>,
 ) -> Result<Arc<D>, StartError> {
     let mut status = Status::empty();
@@ -124,7 +134,7 @@ pub fn start<D: Driver>(
         add(&*transport, Status::FAILED);
         return Err(StartError::Legacy);
     }
-    let features = offered & (wanted | feature::EVENT_INDEX | feature::VERSION_1);
+    let features = offered & (choose(offered) | feature::EVENT_INDEX | feature::VERSION_1);
     transport.accept_features(features);
     add(&*transport, Status::FEATURES_OK);
     if !transport.status().contains(Status::FEATURES_OK) {
@@ -135,12 +145,12 @@ pub fn start<D: Driver>(
     // by way of a cell that is filled last.
     let target = Arc::new(Once::<Arc<D>>::new());
     let handler = Arc::clone(&target);
-    let on_interrupt = Box::new(move || {
+    let on_interrupt: Handler = Arc::new(move |vector| {
         if let Some(driver) = handler.get() {
-            driver.on_interrupt();
+            driver.on_interrupt(vector);
         }
     });
-    transport.connect(on_interrupt).inspect_err(|_| add(&*transport, Status::FAILED))?;
+    transport.connect(vectors, on_interrupt).inspect_err(|_| add(&*transport, Status::FAILED))?;
     let transport: Arc<dyn Transport> = transport.into();
     let driver = build(Arc::clone(&transport), features).inspect_err(|_| add(&*transport, Status::FAILED))?;
     let driver = Arc::new(driver);

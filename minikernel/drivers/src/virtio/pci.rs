@@ -1,15 +1,18 @@
 //! virtio over PCI (virtio 1.2, 4.1), by the modern interface only.
 
+use alloc::boxed::Box;
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::mem;
 
 use isopod_hal::mmio::Mmio;
 use isopod_hal::sync::Once;
 use isopod_hal::{PhysAddr, PhysRange, irq};
 
-use super::{Doorbell, Rings, StartError, Status, Transport};
+use super::{Doorbell, Handler, Rings, StartError, Status, Transport};
 use crate::acpi::Line;
-use crate::interrupt::{self, Handler};
-use crate::pci::{CAPABILITY_MSIX, CAPABILITY_VENDOR, Capability, Function, enable_msix};
+use crate::interrupt;
+use crate::pci::{CAPABILITY_MSIX, CAPABILITY_VENDOR, Capability, Function, enable_msix, msix_entries};
 
 /// Fields of the common configuration (4.1.4.3).
 mod common {
@@ -17,6 +20,7 @@ mod common {
     pub const DEVICE_FEATURES: usize = 0x04;
     pub const DRIVER_FEATURES_SELECT: usize = 0x08;
     pub const DRIVER_FEATURES: usize = 0x0c;
+    pub const CONFIG_VECTOR: usize = 0x10;
     pub const STATUS: usize = 0x14;
     pub const QUEUE_SELECT: usize = 0x16;
     pub const QUEUE_SIZE: usize = 0x18;
@@ -75,8 +79,8 @@ enum Interrupt {
     PossibleMessage(Capability),
     /// Not yet, but by its pin it can.
     PossiblePin(Option<Line>, Window),
-    /// By entry 0 of the table.
-    Message,
+    /// By so many entries of the table.
+    Message(u16),
     /// By its pin, until the cause is read.
     Pin(Window),
 }
@@ -103,6 +107,7 @@ pub fn device_number(function: &Function) -> Option<u32> {
         return None;
     }
     match function.device {
+        0x1000 => Some(super::device::NETWORK),
         0x1001 => Some(super::device::BLOCK),
         0x1003 => Some(super::device::CONSOLE),
         0x1005 => Some(super::device::RANDOM),
@@ -157,6 +162,18 @@ impl PciTransport {
         self.common.registers.write32(register, address.as_u64() as u32);
         self.common.registers.write32(register + 4, (address.as_u64() >> 32) as u32);
     }
+
+    /// Chooses the vector of what has `register` for that, where interrupts are messages.
+    fn choose_vector(&self, register: usize, vector: u16) -> Result<(), StartError> {
+        let Interrupt::Message(vectors) = self.interrupt else { return Ok(()) };
+        let vector = vector.min(vectors.saturating_sub(1));
+        self.common.registers.write16(register, vector);
+        // The device reports here that it has no resources for the vector (4.1.5.1.2).
+        if self.common.registers.read16(register) != vector {
+            return Err(StartError::Interrupt);
+        }
+        Ok(())
+    }
 }
 
 impl Transport for PciTransport {
@@ -194,23 +211,35 @@ impl Transport for PciTransport {
         }
     }
 
-    fn connect(&mut self, handler: Handler) -> Result<(), StartError> {
-        let possible = mem::replace(&mut self.interrupt, Interrupt::Message);
+    fn connect(&mut self, vectors: u16, handler: Handler) -> Result<(), StartError> {
+        let possible = mem::replace(&mut self.interrupt, Interrupt::Message(0));
         self.interrupt = match possible {
             Interrupt::PossibleMessage(capability) => {
-                let vector = irq::allocate_vector(handler).ok_or(StartError::Interrupt)?;
-                let message = irq::msi_message(vector);
-                enable_msix(&self.function, capability, message).ok_or(StartError::Interrupt)?;
-                Interrupt::Message
+                let several = (2..=msix_entries(capability)).contains(&vectors);
+                let vectors = if several { vectors } else { 1 };
+                let connect = |vector: u16| {
+                    let handler = Arc::clone(&handler);
+                    let vector = irq::allocate_vector(Box::new(move || handler(several.then_some(vector))));
+                    vector.map(irq::msi_message)
+                };
+                let messages: Option<Vec<_>> = (0..vectors).map(connect).collect();
+                let enabled = messages.and_then(|all| enable_msix(&self.function, capability, &all));
+                enabled.ok_or(StartError::Interrupt)?;
+                Interrupt::Message(vectors)
             }
             Interrupt::PossiblePin(line, cause) => {
+                let handler = Box::new(move || handler(None));
                 let connected = line.and_then(|line| interrupt::connect(line, handler));
                 connected.ok_or(StartError::Interrupt)?;
                 Interrupt::Pin(cause)
             }
-            Interrupt::Message | Interrupt::Pin(_) => return Err(StartError::Interrupt),
+            Interrupt::Message(_) | Interrupt::Pin(_) => return Err(StartError::Interrupt),
         };
         Ok(())
+    }
+
+    fn follow_config(&self) -> Result<(), StartError> {
+        self.choose_vector(common::CONFIG_VECTOR, 0)
     }
 
     fn select_queue(&self, queue: u16) -> u16 {
@@ -218,15 +247,9 @@ impl Transport for PciTransport {
         self.common.registers.read16(common::QUEUE_SIZE)
     }
 
-    fn enable_queue(&self, size: u16, rings: Rings) -> Result<Doorbell, StartError> {
+    fn enable_queue(&self, size: u16, rings: Rings, vector: u16) -> Result<Doorbell, StartError> {
         self.common.registers.write16(common::QUEUE_SIZE, size);
-        if matches!(self.interrupt, Interrupt::Message) {
-            self.common.registers.write16(common::QUEUE_VECTOR, 0);
-            // The device reports here that it has no resources for the vector (4.1.5.1.2).
-            if self.common.registers.read16(common::QUEUE_VECTOR) != 0 {
-                return Err(StartError::Interrupt);
-            }
-        }
+        self.choose_vector(common::QUEUE_VECTOR, vector)?;
         let offset = usize::from(self.common.registers.read16(common::QUEUE_NOTIFY_OFFSET));
         let doorbell = offset.saturating_mul(self.notify_multiplier);
         if !doorbell.is_multiple_of(2) || doorbell.saturating_add(2) > self.notifications.len {
@@ -253,10 +276,13 @@ impl Transport for PciTransport {
         window.get_or_init(map).as_ref().filter(fits).map_or(0, |window| window.registers.read32(offset))
     }
 
-    fn acknowledge_interrupt(&self) {
+    fn acknowledge_interrupt(&self, used: bool) -> bool {
+        /// A changed configuration.
+        const CONFIG: u8 = 0b10;
         // A message needs no acknowledgement. A pin is released by reading the cause.
-        if let Interrupt::Pin(cause) = &self.interrupt {
-            cause.registers.read8(0);
+        match &self.interrupt {
+            Interrupt::Pin(cause) => cause.registers.read8(0) & CONFIG != 0,
+            _ => !used,
         }
     }
 }

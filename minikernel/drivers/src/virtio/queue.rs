@@ -115,14 +115,26 @@ pub struct Queue {
 }
 
 impl Queue {
-    /// Makes a queue of at most `size` descriptors (a power of two) and enables it on the device. Its memory has
-    /// `spare` bytes more, for what the driver shares with the device besides, at [`Queue::spare`].
+    /// As [`Queue::with_vector`], where there is one vector.
     pub fn new(
         transport: &dyn Transport,
         number: u16,
         size: u16,
         spare: usize,
         features: u64,
+    ) -> Result<Self, StartError> {
+        Self::with_vector(transport, number, size, spare, features, 0)
+    }
+
+    /// Makes a queue of at most `size` descriptors (a power of two) and enables it on the device, to interrupt by `vector`. Its memory has
+    /// `spare` bytes more, for what the driver shares with the device besides, at [`Queue::spare`].
+    pub fn with_vector(
+        transport: &dyn Transport,
+        number: u16,
+        size: u16,
+        spare: usize,
+        features: u64,
+        vector: u16,
     ) -> Result<Self, StartError> {
         let limit = transport.select_queue(number).min(size);
         if limit == 0 {
@@ -139,7 +151,7 @@ impl Queue {
         };
         let (free, links) = (collect(0..size)?, collect(0..size)?);
         let chains = collect((0..size).map(|_| None))?;
-        let doorbell = transport.enable_queue(size, rings)?;
+        let doorbell = transport.enable_queue(size, rings, vector)?;
         Ok(Self {
             number,
             doorbell,
@@ -264,17 +276,33 @@ impl Queue {
         Ok(Some(Completion { token: chain.token, written }))
     }
 
+    /// Whether a buffer has come back.
+    pub fn has_used(&self) -> bool {
+        self.memory.read_u16(self.layout.used_index()) != self.popped
+    }
+
+    /// Buffers that the device has, or had and has not been asked for again.
+    pub fn outstanding(&self) -> u16 {
+        self.published.wrapping_sub(self.popped)
+    }
+
     /// Asks for an interrupt when the next buffer comes back; false if one has come back already, and may have done
     /// so unheard.
     pub fn listen(&mut self) -> bool {
+        self.listen_for(1)
+    }
+
+    /// As [`Queue::listen`], when so many buffers come back, or fewer where the device cannot count.
+    pub fn listen_for(&mut self, buffers: u16) -> bool {
+        let wanted = if self.event_index { buffers.max(1) } else { 1 };
         if self.event_index {
-            self.memory.write_u16(self.layout.used_event(), self.popped);
+            self.memory.write_u16(self.layout.used_event(), self.popped.wrapping_add(wanted - 1));
         } else {
             self.memory.write_u16(self.layout.available(), 0);
         }
         // The wish must be out before the index is read: the device writes the index, then looks at the wish.
         fence();
-        self.memory.read_u16(self.layout.used_index()) == self.popped
+        self.memory.read_u16(self.layout.used_index()).wrapping_sub(self.popped) < wanted
     }
 
     /// Asks the device for no more interrupts, until [`Queue::listen`].

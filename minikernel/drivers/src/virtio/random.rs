@@ -25,10 +25,15 @@ pub struct VirtioRandom {
 impl VirtioRandom {
     /// Starts the device behind `transport` and asks it for bytes, which go to `random` when they arrive.
     pub fn start(transport: Box<dyn Transport>, random: Arc<Random>) -> Result<Arc<Self>, StartError> {
-        let device = start(transport, 0, |transport, features| {
-            let queue = Queue::new(&*transport, 0, 1, WANTED, features)?;
-            Ok(Self { transport, queue: SpinLock::new(Some(queue)), random })
-        })?;
+        let device = start(
+            transport,
+            |_| 0,
+            1,
+            |transport, features| {
+                let queue = Queue::new(&*transport, 0, 1, WANTED, features)?;
+                Ok(Self { transport, queue: SpinLock::new(Some(queue)), random })
+            },
+        )?;
         device.request();
         Ok(device)
     }
@@ -63,8 +68,8 @@ impl VirtioRandom {
 }
 
 impl Driver for VirtioRandom {
-    fn on_interrupt(&self) {
-        self.transport.acknowledge_interrupt();
+    fn on_interrupt(&self, _: Option<u16>) {
+        self.transport.acknowledge_interrupt(false);
         let mut queue = self.queue.lock();
         if let Some(Err(violation)) = queue.as_mut().map(|queue| self.harvest(queue)) {
             log!("virtio-rng: device given up: {violation}");

@@ -8,8 +8,7 @@ use std::sync::{Mutex, MutexGuard};
 
 use isopod_hal::PhysAddr;
 
-use super::{Doorbell, Rings, StartError, Status, Transport, feature};
-use crate::interrupt::Handler;
+use super::{Doorbell, Handler, Rings, StartError, Status, Transport, feature};
 
 /// What the simulated device knows.
 pub(super) struct Simulated {
@@ -242,7 +241,7 @@ impl Simulated {
 
     /// Raises the interrupt.
     pub(super) fn interrupt(&self) {
-        self.handler.lock().unwrap().as_ref().expect("the interrupt is connected")();
+        self.handler.lock().unwrap().as_ref().expect("the interrupt is connected")(None);
     }
 }
 
@@ -279,8 +278,12 @@ impl Transport for Link {
         state.accepted = features;
     }
 
-    fn connect(&mut self, handler: Handler) -> Result<(), StartError> {
+    fn connect(&mut self, _: u16, handler: Handler) -> Result<(), StartError> {
         assert!(self.0.handler.lock().unwrap().replace(handler).is_none());
+        Ok(())
+    }
+
+    fn follow_config(&self) -> Result<(), StartError> {
         Ok(())
     }
 
@@ -290,7 +293,7 @@ impl Transport for Link {
         state.queues.get(usize::from(queue)).map_or(0, |queue| queue.limit)
     }
 
-    fn enable_queue(&self, size: u16, rings: Rings) -> Result<Doorbell, StartError> {
+    fn enable_queue(&self, size: u16, rings: Rings, _: u16) -> Result<Doorbell, StartError> {
         let mut state = self.0.state();
         let selected = usize::from(state.selected);
         let queue = &mut state.queues[selected];
@@ -314,7 +317,8 @@ impl Transport for Link {
         crate::bytes::u32(&self.0.state().config, offset).unwrap_or(0)
     }
 
-    fn acknowledge_interrupt(&self) {
+    fn acknowledge_interrupt(&self, used: bool) -> bool {
         self.0.state().acknowledged += 1;
+        !used
     }
 }

@@ -8,7 +8,7 @@ use super::*;
 struct Counter(AtomicUsize);
 
 impl Driver for Counter {
-    fn on_interrupt(&self) {
+    fn on_interrupt(&self, _: Option<u16>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
 }
@@ -16,10 +16,15 @@ impl Driver for Counter {
 #[test]
 fn only_what_both_sides_know_is_negotiated() {
     let (device, transport) = Simulated::new(0b1010 | feature::EVENT_INDEX | 1 << 40, &[], &[]);
-    let driver = start(transport, 0b0110, |_, features| {
-        assert_eq!(features, 0b0010 | feature::EVENT_INDEX | feature::VERSION_1);
-        Ok(Counter::default())
-    });
+    let driver = start(
+        transport,
+        |_| 0b0110,
+        1,
+        |_, features| {
+            assert_eq!(features, 0b0010 | feature::EVENT_INDEX | feature::VERSION_1);
+            Ok(Counter::default())
+        },
+    );
     let driver = driver.unwrap();
     assert_eq!(device.accepted_features(), 0b0010 | feature::EVENT_INDEX | feature::VERSION_1);
     assert_eq!(
@@ -34,7 +39,7 @@ fn only_what_both_sides_know_is_negotiated() {
 #[test]
 fn a_start_that_fails_is_told_to_the_device() {
     let start_with = |transport, error: Option<StartError>| {
-        start(transport, !0, |_, _| error.map_or_else(|| Ok(Counter::default()), Err)).unwrap_err()
+        start(transport, |_| !0, 1, |_, _| error.map_or_else(|| Ok(Counter::default()), Err)).unwrap_err()
     };
     let (device, transport) = Simulated::refusing(1);
     assert_eq!(start_with(transport, None), StartError::Features);

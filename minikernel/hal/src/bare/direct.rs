@@ -136,6 +136,13 @@ pub(crate) fn direct_to_phys(at: *const u8) -> PhysAddr {
     PhysAddr::new((at as usize - DIRECT_BASE) as u64)
 }
 
+/// Where bytes of the heap lie, all of which is in the direct map.
+pub(crate) fn heap_address(bytes: &[u8]) -> Option<PhysAddr> {
+    let at = bytes.as_ptr().addr();
+    let mapped = (DIRECT_BASE..DIRECT_BASE + DIRECT_LEN as usize).contains(&at);
+    mapped.then(|| direct_to_phys(bytes.as_ptr()))
+}
+
 /// Brings a range into the direct map. `table` gives the number of a mapped frame that nobody uses, to become a
 /// table, for at most one per GiB.
 pub(crate) fn map_direct(

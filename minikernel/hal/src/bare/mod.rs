@@ -30,7 +30,9 @@ mod user_copy;
 mod vectors;
 
 pub(crate) use apic::{apic_id, end_of_interrupt, pending_interrupt, wait_for_interrupt};
-pub(crate) use direct::{MmioWindow, direct, direct_to_phys, map_direct, read_firmware, share_kernel_half};
+pub(crate) use direct::{
+    MmioWindow, direct, direct_to_phys, heap_address, map_direct, read_firmware, share_kernel_half,
+};
 pub(crate) use enter::run_user;
 pub(crate) use fpu::{fpu_forget, fpu_layout, fpu_release, fpu_sync};
 pub(crate) use ioapic::{configure_ioapics, route_gsi};

@@ -23,7 +23,7 @@ pub(crate) use devices::{
 pub(crate) use heap::is_exhausted;
 #[cfg(test)]
 pub(crate) use ram::test_range;
-pub(crate) use ram::{direct, direct_to_phys, loaded, map_direct, memory_spans, read_firmware};
+pub(crate) use ram::{direct, direct_to_phys, heap_address, loaded, map_direct, memory_spans, read_firmware};
 pub(crate) use user::{
     copy_from_user, copy_to_user, flush, fpu_forget, fpu_layout, fpu_release, fpu_sync, leave_tables,
     load_tables, others_use, run_user, share_kernel_half, user_cmpxchg_u32, user_load_u32, user_store_u32,

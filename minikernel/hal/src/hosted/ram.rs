@@ -1,9 +1,11 @@
 //! RAM: an arena of the process.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
+use core::cell::RefCell;
 use std::{
     alloc::{Layout, alloc_zeroed},
     sync::{OnceLock, RwLock},
+    thread_local,
 };
 
 use crate::{
@@ -105,6 +107,24 @@ pub(crate) fn loaded() -> (LinkDirectory, &'static [PhysRange]) {
 }
 
 const _: () = assert!(START.is_multiple_of(PAGE_SIZE as u64));
+
+/// The heap is the process's, and devices that a test plays reach only the arena: they find a copy there, until the thread has lent many more.
+pub(crate) fn heap_address(bytes: &[u8]) -> Option<PhysAddr> {
+    const KEPT: usize = 1024;
+    thread_local! {
+        static LENT: RefCell<VecDeque<Dma>> = const { RefCell::new(VecDeque::new()) };
+    }
+    let copy = Dma::pages(bytes.len().div_ceil(PAGE_SIZE).max(1)).ok()?;
+    copy.write(0, bytes);
+    let address = copy.phys();
+    LENT.with_borrow_mut(|lent| {
+        lent.push_back(copy);
+        if lent.len() > KEPT {
+            lent.pop_front();
+        }
+    });
+    Some(address)
+}
 
 /// Writes RAM as a device does that a test plays. What lies there must be a [`crate::frame::Frame`] or
 /// [`crate::dma::Dma`]: their owners expect it.

@@ -72,10 +72,10 @@ impl hosted::MmioDevice for Registers {
                     available: self.address(register::QUEUE_AVAILABLE),
                     used: self.address(register::QUEUE_USED),
                 };
-                self.link.enable_queue(self.queue_size, rings).unwrap();
+                self.link.enable_queue(self.queue_size, rings, 0).unwrap();
             }
             register::QUEUE_NOTIFY => self.link.notify(value as u16, Doorbell(value as usize)),
-            register::INTERRUPT_ACKNOWLEDGE => self.link.acknowledge_interrupt(),
+            register::INTERRUPT_ACKNOWLEDGE => _ = self.link.acknowledge_interrupt(value == 1),
             address @ register::QUEUE_DESCRIPTORS..register::CONFIG => {
                 self.addresses[(address - register::QUEUE_DESCRIPTORS) / 4] = value;
             }
@@ -132,7 +132,7 @@ fn a_disk_is_started_and_read() {
     buffer.fill(&[7; 4096]);
     isopod_hal::hosted::write_physical(PhysAddr::new(buffer.output.last().unwrap().0), &[0]);
     device.give_back(0, u32::from(buffer.head), 4097);
-    crate::virtio::Driver::on_interrupt(&*disk);
+    crate::virtio::Driver::on_interrupt(&*disk, None);
     assert_eq!(request.result(), Some(Ok(())));
     assert_eq!(pages[0].read_array::<2>(4094), [7, 7]);
     assert_eq!(registers.borrow().accesses, 31, "a notification and an acknowledgement");

@@ -81,7 +81,7 @@ impl hosted::MmioDevice for Registers {
                     available: self.address(common::QUEUE_AVAILABLE),
                     used: self.address(common::QUEUE_USED),
                 };
-                self.link.enable_queue(self.queue_size, rings).unwrap();
+                self.link.enable_queue(self.queue_size, rings, 0).unwrap();
             }
             (at @ common::QUEUE_DESCRIPTORS..common::LENGTH, 4) => {
                 self.addresses[(at - common::QUEUE_DESCRIPTORS) / 4] = value as u32;
@@ -181,7 +181,7 @@ fn a_disk_without_messages_interrupts_by_its_pin() {
     let (device, registers) = attach();
     let disk = VirtioBlock::start(Box::new(open(&machine(false)).unwrap())).unwrap();
     assert_eq!(registers.borrow().vector, 0xffff);
-    read(&device, &disk, || crate::virtio::Driver::on_interrupt(&*disk));
+    read(&device, &disk, || crate::virtio::Driver::on_interrupt(&*disk, None));
     assert_eq!(registers.borrow().causes_read, 1);
 }
 
