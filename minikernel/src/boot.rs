@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use isopod_drivers::{Devices, probe};
 use isopod_hal::boot::BootInfo;
@@ -13,6 +14,7 @@ use isopod_linux::{dev, process, sched, syscall};
 use isopod_manifest::channel::Kind;
 use isopod_manifest::{Channel, Manifest};
 
+use crate::network::{self, Card};
 use crate::{manifest, root};
 
 /// The exit status of Isopod's own errors, as container engines have it.
@@ -29,7 +31,8 @@ pub fn start(boot: &'static BootInfo) -> ! {
             power::off(OWN_ERROR)
         }
     };
-    let devices = probe(boot);
+    let mut cards = Vec::new();
+    let devices = probe(boot, &mut |transport, cpus| network::start_card(&mut cards, transport, cpus));
     let cpus = devices.cpus.min(cpu::MOST);
     if cpus > 1 && cpu::start_others(cpus, sched::run).is_err() {
         log!("isopod: no memory for {cpus} processors");
@@ -37,7 +40,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
     host::connect(devices.consoles.first().cloned(), manifest.channel == Channel::Framed, manifest.stdin);
     log::set_sink(host::log);
     sched::spawn(async move {
-        let status = match run(boot, manifest, devices, cpus).await {
+        let status = match run(boot, manifest, devices, cards, cpus).await {
             Ok(status) => status,
             Err(reason) => {
                 log!("isopod: {reason}");
@@ -54,6 +57,7 @@ async fn run(
     boot: &'static BootInfo,
     manifest: Manifest,
     devices: Devices,
+    cards: Vec<Arc<Card>>,
     cpus: usize,
 ) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
@@ -68,6 +72,7 @@ async fn run(
         command_line: boot.command_line,
         trace: manifest.trace,
     });
+    network::begin(cards, &manifest.network);
     let Some(host) = host::current() else {
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };

@@ -15,6 +15,8 @@ mod disk;
 #[cfg(isopod_bare)]
 mod manifest;
 #[cfg(isopod_bare)]
+mod network;
+#[cfg(isopod_bare)]
 mod root;
 
 #[cfg(isopod_bare)]

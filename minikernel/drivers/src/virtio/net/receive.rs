@@ -118,7 +118,7 @@ impl Receive {
         let verified = flags & (header::NEEDS_SUM | header::SUM_IS_RIGHT) != 0;
         let mut frame = Incoming { first: Vec::new(), rest: Vec::new(), verified, segment_size };
         let mut left = usize::from(count) * self.size;
-        let capacity = |left: usize| if count == 1 { length } else { left.min(PIECE) };
+        let capacity = |left: usize| if count == 1 { 0 } else { left.min(PIECE) };
         let mut room = append(block, at + HEADER, length - HEADER, &mut frame, capacity(left));
         self.offer(first.token);
         for _ in 1..count {
@@ -135,7 +135,7 @@ impl Receive {
     }
 }
 
-/// Copies a part of a frame to where there is room, or to a new piece with room for `capacity` bytes; false without memory for that.
+/// Copies a part of a frame to where there is room, or to a new piece with room for `capacity` bytes at least; false without memory for that.
 fn append(from: &Dma, at: usize, length: usize, frame: &mut Incoming, capacity: usize) -> bool {
     let last = frame.rest.last_mut().unwrap_or(&mut frame.first);
     if last.capacity() - last.len() >= length {

@@ -1,1 +1,323 @@
+use alloc::sync::Arc;
+use alloc::vec;
+use alloc::vec::Vec;
+use core::future::Future;
+use core::pin::pin;
+use core::task::{Context, Poll, Waker};
 
+use super::*;
+use crate::network::Cut;
+use crate::virtio::simulated::{Buffer, Simulated};
+use crate::virtio::{Status, feature as common};
+
+const ADDRESS: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
+const OWN: [u8; 6] = [2, 0, 0, 0, 0, 9];
+
+/// Pieces that are lent.
+#[derive(Clone, Debug, PartialEq)]
+struct Pieces(Vec<Vec<u8>>);
+
+impl Payload for Pieces {
+    fn len(&self) -> usize {
+        self.0.iter().map(Vec::len).sum()
+    }
+
+    fn pieces(&self, each: &mut dyn FnMut(&[u8])) {
+        self.0.iter().for_each(|piece| each(piece));
+    }
+}
+
+fn configuration(status: u16, pairs: u16, mtu: u16) -> Vec<u8> {
+    [&ADDRESS[..], &status.to_le_bytes(), &pairs.to_le_bytes(), &mtu.to_le_bytes(), &[0; 4]].concat()
+}
+
+type Card = Arc<VirtioNet<Pieces>>;
+
+fn start_with(features: u64, config: &[u8], queues: &[u16], cpus: usize) -> (Arc<Simulated>, Card) {
+    let (device, transport) = Simulated::new(features, config, queues);
+    let card = VirtioNet::start(transport, cpus, OWN).unwrap();
+    assert!(device.status().contains(Status::DRIVER_OK));
+    (device, card)
+}
+
+fn card(features: u64) -> (Arc<Simulated>, Card) {
+    start_with(features, &configuration(1, 1, 1500), &[256, 256, 64], 1)
+}
+
+/// What a frame's header says.
+fn header(flags: u8, kind: u8, size: u16, buffers: u16) -> Vec<u8> {
+    let mut bytes = vec![flags, kind, 0, 0];
+    bytes.extend(size.to_le_bytes());
+    bytes.extend([0; 4]);
+    bytes.extend(buffers.to_le_bytes());
+    bytes
+}
+
+/// Fills buffers of the queue for frames that come in, with a frame in each.
+fn deliver(device: &Simulated, parts: &[&[u8]]) {
+    for part in parts {
+        let buffer = device.take(0).expect("a buffer");
+        buffer.fill(part);
+        device.give_back(0, u32::from(buffer.head), part.len() as u32);
+    }
+}
+
+fn frames(card: &Card) -> Vec<Incoming> {
+    let mut frames = Vec::new();
+    assert!(!card.receive(0, 64, &mut frames));
+    frames
+}
+
+fn sent(device: &Simulated) -> Buffer {
+    device.take(1).expect("a frame")
+}
+
+/// Whether somebody who waits for a pair would go on.
+fn is_awake(card: &Card, pair: usize) -> bool {
+    let wait = pin!(card.wait(pair));
+    wait.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+}
+
+#[test]
+fn what_the_device_says_of_itself_is_taken() {
+    let all = feature::MAC | feature::MTU | feature::STATUS | feature::SUM | feature::CUT_V4;
+    let (_, card) = start_with(all, &configuration(1, 1, 9000), &[256, 256], 1);
+    assert_eq!((card.address(), card.mtu(), card.pairs()), (ADDRESS, 9000, 1));
+    assert_eq!(card.abilities(), Abilities::SUMS | Abilities::CUTS_V4);
+    assert!(card.is_up());
+    let (_, card) = start_with(0, &[], &[256, 256], 4);
+    assert_eq!((card.address(), card.mtu(), card.abilities()), (OWN, 1500, Abilities::empty()));
+    assert!(card.is_up(), "a card that does not say has a link");
+    let (_, card) = start_with(feature::STATUS, &configuration(0, 0, 0), &[256, 256], 1);
+    assert!(!card.is_up());
+    // Who cuts must sum up.
+    let (_, card) = start_with(feature::CUT_V4 | feature::CUT_V6, &[], &[256, 256], 1);
+    assert_eq!(card.abilities(), Abilities::empty());
+    let (_, transport) = Simulated::new(0, &[], &[256]);
+    assert_eq!(VirtioNet::<Pieces>::start(transport, 1, OWN).unwrap_err(), StartError::Queue);
+}
+
+#[test]
+fn segments_are_glued_only_where_frames_may_lie_in_several_buffers() {
+    let glue = feature::GUEST_SUM | feature::GUEST_CUT_V4 | feature::GUEST_CUT_V6;
+    let (device, _) = card(glue);
+    assert_eq!(device.accepted_features() & glue, feature::GUEST_SUM);
+    let (device, _) = card(glue | feature::MERGES);
+    assert_eq!(device.accepted_features() & glue, glue);
+    assert_eq!(device.take(0).unwrap().room() as usize, LONG_BUFFER);
+}
+
+#[test]
+fn frames_come_in_and_their_buffers_go_back() {
+    let (device, card) = card(feature::MERGES | common::EVENT_INDEX);
+    assert_eq!(device.notified(0), 1, "buffers are there from the start");
+    for round in 0..40u8 {
+        assert!(!is_awake(&card, 0));
+        let plain = [header(0, 0, 0, 1), vec![round; 60]].concat();
+        let summed = [header(2, 0, 0, 1), vec![round; 1514]].concat();
+        deliver(&device, &[&plain, &summed]);
+        assert!(is_awake(&card, 0));
+        let frames = frames(&card);
+        let seen: Vec<_> = frames.iter().map(|frame| (frame.first.len(), frame.verified)).collect();
+        assert_eq!(seen, [(60, false), (1514, true)]);
+        assert!(frames.iter().all(|frame| frame.first.iter().all(|byte| *byte == round)));
+        assert!(frames.iter().all(|frame| frame.first.capacity() == frame.first.len()));
+    }
+}
+
+#[test]
+fn an_interrupt_is_wanted_for_the_next_frame_only() {
+    let (device, card) = card(common::EVENT_INDEX);
+    assert!(!is_awake(&card, 0));
+    let frame = [header(0, 0, 0, 1), vec![1; 60]].concat();
+    deliver(&device, &[&frame]);
+    assert!(device.interrupt_wanted(0));
+    deliver(&device, &[&frame]);
+    assert!(!device.interrupt_wanted(0));
+    device.interrupt();
+    assert_eq!(frames(&card).len(), 2);
+    assert!(is_awake(&card, 0), "the interrupt has not been looked at");
+    assert!(!is_awake(&card, 0));
+}
+
+#[test]
+fn a_long_frame_lies_in_several_buffers() {
+    let (device, card) = card(feature::MERGES | feature::GUEST_SUM | feature::GUEST_CUT_V4);
+    let bytes: Vec<u8> = (0..60_000u32).map(|at| (at / 7) as u8).collect();
+    let whole = [header(1, 1, 1448, 15), bytes.clone()].concat();
+    let parts: Vec<&[u8]> = whole.chunks(LONG_BUFFER).collect();
+    assert_eq!(parts.len(), 15);
+    // The first block has fewer buffers; more are made once those are seen to be few.
+    let short = [header(0, 0, 0, 1), vec![1; 60]].concat();
+    for _ in 0..2 {
+        deliver(&device, &[short.as_slice(); 8]);
+        assert_eq!(frames(&card).len(), 8);
+    }
+    deliver(&device, &parts);
+    let mut frames = frames(&card);
+    assert_eq!((frames.len(), frames[0].verified, frames[0].segment_size), (1, true, 1448));
+    let frame = frames.remove(0);
+    let pieces: Vec<usize> = [&frame.first].into_iter().chain(&frame.rest).map(Vec::len).collect();
+    assert!(pieces.len() <= 5 && pieces.iter().all(|piece| *piece <= 16 << 10), "{pieces:?}");
+    assert_eq!([frame.first].into_iter().chain(frame.rest).flatten().collect::<Vec<u8>>(), bytes);
+}
+
+#[test]
+fn a_batch_ends_at_its_limit() {
+    let (device, card) = card(0);
+    let frame = [header(0, 0, 0, 1), vec![1; 60]].concat();
+    deliver(&device, &[frame.as_slice(); 5]);
+    let mut taken = Vec::new();
+    assert!(card.receive(0, 3, &mut taken));
+    assert_eq!(taken.len(), 3);
+    assert!(!card.receive(0, 64, &mut taken));
+    assert_eq!(taken.len(), 5);
+}
+
+#[test]
+fn a_payload_is_sent_from_where_it_lies() {
+    let (device, card) = card(feature::SUM | feature::CUT_V4 | common::EVENT_INDEX);
+    let work = Work { checksum: Some((34, 16)), cut: Some(Cut { v6: false, size: 1448 }) };
+    let payload = Pieces(vec![vec![1; 3000], vec![2; 2000]]);
+    card.transmit(&[7; 66], payload, &work).unwrap();
+    assert!(device.take_is_empty(1), "not before the batch is complete");
+    card.flush();
+    card.flush();
+    assert_eq!(device.notified(1), 1);
+    let frame = sent(&device);
+    assert_eq!(frame.input[..12], [1, 1, 66, 0, 0xa8, 5, 34, 0, 16, 0, 0, 0]);
+    assert_eq!(frame.input[12..78], [7; 66]);
+    assert_eq!(frame.input[78..], [vec![1; 3000], vec![2; 2000]].concat());
+    device.give_back(1, u32::from(frame.head), 0);
+    assert!(!device.interrupt_wanted(1));
+}
+
+#[test]
+fn what_is_short_or_in_many_pieces_is_copied() {
+    let (device, card) = card(0);
+    let payloads = [Pieces(vec![]), Pieces(vec![vec![1; 100]]), Pieces(vec![vec![3; 50]; 100])];
+    for payload in &payloads {
+        card.transmit(&[7; 54], payload.clone(), &Work::default()).unwrap();
+        card.flush();
+        let frame = sent(&device);
+        assert_eq!(frame.input[..66], [vec![0; 12], vec![7; 54]].concat());
+        assert_eq!(frame.input[66..], payload.0.concat());
+        device.give_back(1, u32::from(frame.head), 0);
+    }
+}
+
+#[test]
+fn a_frame_without_room_comes_back_and_room_is_told() {
+    for features in [0, common::EVENT_INDEX] {
+        let (device, card) = start_with(features, &[], &[256, 16], 1);
+        let send = |number: u8| card.transmit(&[number; 54], Pieces(vec![]), &Work::default());
+        for number in 0..16 {
+            send(number).unwrap();
+        }
+        assert_eq!(send(16), Err(Pieces(vec![])));
+        card.flush();
+        assert!(!card.collect(0) && !is_awake(&card, 0));
+        for number in 0..16 {
+            let frame = sent(&device);
+            assert_eq!(frame.input[12], number);
+            device.give_back(1, u32::from(frame.head), 0);
+        }
+        device.interrupt();
+        assert!(is_awake(&card, 0));
+        assert!(card.collect(0), "there is room again");
+        assert!(!card.collect(0), "which is told once");
+        send(16).unwrap();
+    }
+}
+
+#[test]
+fn the_link_is_followed() {
+    let (device, card) = card(feature::STATUS);
+    device.set_config(&configuration(0, 1, 1500));
+    device.interrupt();
+    assert!(is_awake(&card, 0) && !card.is_up());
+    device.set_config(&configuration(1, 1, 1500));
+    device.interrupt();
+    assert!(is_awake(&card, 0) && card.is_up());
+    assert!(!card.takes_announcement());
+}
+
+#[test]
+fn an_announcement_is_confirmed() {
+    let (device, card) = card(feature::STATUS | feature::CONTROL | feature::ANNOUNCE);
+    device.set_config(&configuration(3, 1, 1500));
+    device.interrupt();
+    assert!(card.takes_announcement());
+    card.announced();
+    card.announced();
+    let command = device.take(2).unwrap();
+    assert_eq!((command.input.as_slice(), command.room()), (&[3, 0][..], 1));
+    assert!(device.take(2).is_none(), "once is enough");
+    command.fill(&[0]);
+    device.give_back(2, u32::from(command.head), 1);
+    device.set_config(&configuration(1, 1, 1500));
+    device.interrupt();
+    card.announced();
+    assert!(device.take(2).is_some());
+}
+
+#[test]
+fn pairs_are_used_once_the_device_agrees() {
+    let features = feature::CONTROL | feature::PAIRS | feature::STATUS;
+    let queues = [64, 64, 64, 64, 64, 64, 64, 64, 16];
+    for answer in [0, 1] {
+        let (device, card) = start_with(features, &configuration(1, 4, 1500), &queues, 2);
+        assert_eq!((card.pairs(), card.active.load(Ordering::Relaxed)), (2, 1));
+        let command = device.take(8).unwrap();
+        assert_eq!(command.input, [4, 0, 2, 0]);
+        command.fill(&[answer]);
+        device.give_back(8, u32::from(command.head), 1);
+        device.interrupt();
+        assert_eq!(card.active.load(Ordering::Relaxed), if answer == 0 { 2 } else { 1 });
+        assert!(is_awake(&card, 1));
+    }
+}
+
+#[test]
+fn a_device_that_breaks_the_rules_is_given_up() {
+    type Breach = fn(&Simulated);
+    let breaches: [Breach; 8] = [
+        |device| device.give_back(0, 9999, 0),
+        |device| {
+            let head = device.take(0).unwrap().head;
+            device.give_back(0, head.into(), 100_000);
+        },
+        |device| {
+            let head = device.take(0).unwrap().head;
+            device.give_back(0, head.into(), 11);
+        },
+        |device| device.set_used_index(0, 1000),
+        |device| deliver(device, &[&header(0, 0, 0, 0)]),
+        |device| deliver(device, &[&header(0, 0, 0, 2)]),
+        |device| deliver(device, &[&header(0, 0, 0, u16::MAX)]),
+        |device| {
+            let head = device.take(0).unwrap().head;
+            device.give_back(0, head.into(), 12);
+            device.give_back(0, head.into(), 12);
+        },
+    ];
+    for breach in breaches {
+        let (device, card) = card(feature::MERGES);
+        breach(&device);
+        let resets = device.resets();
+        frames(&card);
+        assert_eq!(device.resets(), resets + 1);
+        assert!(!card.is_up());
+        // From here on nothing happens any more.
+        assert!(frames(&card).is_empty());
+        assert_eq!(card.transmit(&[7; 54], Pieces(vec![]), &Work::default()), Ok(()));
+        card.flush();
+        card.announced();
+        device.interrupt();
+        assert!(is_awake(&card, 0) && !is_awake(&card, 0));
+        assert!(!card.collect(0));
+    }
+    let (device, card) = card(0);
+    device.give_back(1, 3, 0);
+    assert!(!card.collect(0) && !card.is_up());
+}

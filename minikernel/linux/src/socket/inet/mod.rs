@@ -64,7 +64,7 @@ pub fn counters() -> &'static Counters {
 }
 
 /// Does something that may send packets, and takes in what it has sent to this machine itself.
-fn with_stack<T>(work: impl FnOnce(&'static Stack, &mut Outbox) -> T) -> T {
+pub fn with_stack<T>(work: impl FnOnce(&'static Stack, &mut Outbox) -> T) -> T {
     let (stack, mut out) = (stack(), Outbox::new(clock::monotonic_ns()));
     let outcome = work(stack, &mut out);
     stack.deliver(&mut out);
