@@ -168,7 +168,7 @@ impl Devices {
             // An empty slot.
             Ok((0, _)) => {}
             Ok((number, transport)) => {
-                self.start(number, transport, format_args!("at {:#x}", place.base), start_card)
+                self.start(number, transport, format_args!("at {:#x}", place.base), start_card);
             }
             Err(error) => log!("virtio: device at {:#x} left out: {error}", place.base),
         }
