@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
-use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_v4, v4};
+use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, any_like, is_v4, v4};
 use crate::error::{Error, Result};
 use crate::interface::{Interface, InterfaceAddress, LOOPBACK_INDEX};
 use crate::link::port::Port;
@@ -41,15 +41,20 @@ impl Stack {
 
     /// Adds an interface with a card behind it. It is not in use before [`set_up`](Self::set_up).
     pub fn add_interface(&self, name: &str, port: Arc<dyn Port>) -> Result<Arc<Interface>> {
-        let mut interfaces = self.interfaces.write();
-        if interfaces.iter().any(|known| &*known.name == name) {
-            return Err(Error::Exists);
+        for (place, free) in self.interfaces.iter().enumerate() {
+            match free.get() {
+                Some(known) if &*known.name == name => return Err(Error::Exists),
+                Some(_) => {}
+                None => {
+                    let index = place as u32 + LOOPBACK_INDEX;
+                    let interface = Interface::of_port(index, name, port, (self.random)());
+                    // Cards are added one after the other.
+                    free.set(Arc::clone(&interface)).map_err(|_| Error::Exists)?;
+                    return Ok(interface);
+                }
+            }
         }
-        interfaces.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-        let index = interfaces.iter().map(|known| known.index).max().unwrap_or(0) + 1;
-        let interface = Interface::of_port(index, name, port);
-        interfaces.push(Arc::clone(&interface));
-        Ok(interface)
+        Err(Error::OutOfMemory)
     }
 
     /// Takes an interface into use, or out of it: then the routes by it are gone, and its addresses of IPv6.
@@ -115,7 +120,7 @@ impl Stack {
         }
         // A gateway is reached without another.
         if let Some(gateway) = &route.gateway {
-            let way = self.routes.find(gateway, &crate::address::any_like(gateway), route.interface);
+            let way = self.routes.find(gateway, &any_like(gateway), route.interface);
             let near = way.is_ok_and(|way| way.kind == Kind::Unicast && way.next == *gateway);
             if !near && !gateway.is_unicast_link_local() {
                 return Err(Error::NetworkUnreachable);
@@ -142,7 +147,7 @@ impl Stack {
     }
 
     /// An address of an interface that is in use comes to life.
-    fn enter(&self, interface: &Interface, known: &InterfaceAddress, _: &mut Outbox) -> Result<()> {
+    fn enter(&self, interface: &Interface, known: &InterfaceAddress, out: &mut Outbox) -> Result<()> {
         let address = known.address;
         let here = |destination, kind| Route {
             destination,
@@ -165,6 +170,9 @@ impl Stack {
                 Ok(()) | Err(Error::Exists) => {}
                 Err(error) => return Err(error),
             }
+        }
+        if let Some(link) = &interface.link {
+            link.announce(self, interface, &address, out);
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use crate::address::{Address, SocketAddress, is_any, is_multicast, is_v4};
+use crate::address::{Address, SocketAddress, is_any, is_link_local, is_multicast, is_v4};
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
 use crate::error::{Error, Result};
@@ -31,6 +31,8 @@ struct Version {
     port_unreachable: (u8, u8),
     /// Type, code and pointer for a protocol that nobody knows.
     protocol_unreachable: (u8, u8),
+    /// Type and code for a host that does not answer.
+    host_unreachable: (u8, u8),
 }
 
 static V4: Version = Version {
@@ -40,6 +42,7 @@ static V4: Version = Version {
     errors: 3..=5,
     port_unreachable: (3, 3),
     protocol_unreachable: (3, 2),
+    host_unreachable: (3, 1),
 };
 static V6: Version = Version {
     protocol: protocol::ICMPV6,
@@ -48,6 +51,7 @@ static V6: Version = Version {
     errors: 1..=127,
     port_unreachable: (1, 4),
     protocol_unreachable: (4, 1),
+    host_unreachable: (1, 3),
 };
 
 fn version_of(address: &Address) -> &'static Version {
@@ -61,6 +65,8 @@ pub enum Unreachable {
     Port,
     /// Nobody knows the protocol.
     Protocol,
+    /// The neighbour that it is to go to does not answer.
+    Host,
 }
 
 /// Who says that something went wrong (`SO_EE_ORIGIN_*`).
@@ -140,6 +146,7 @@ fn answer(header: &IpHeader) -> IpHeader {
         traffic_class: 0,
         whole: false,
         interface: header.interface,
+        to_many: false,
     }
 }
 
@@ -151,7 +158,9 @@ fn send(stack: &Stack, header: IpHeader, message: &mut [u8], out: &mut Outbox) {
     let Ok(data) = Chunk::copy_of(message) else { return };
     let protocol = version_of(&header.source).protocol;
     let packet = Packet { header, payload: Payload::Other(protocol, data.into()) };
-    if let Ok(path) = stack.routes.find(&header.destination, &header.source, 0) {
+    // What holds on one link only goes back where it came from.
+    let interface = if is_link_local(&header.destination) { header.interface } else { 0 };
+    if let Ok(path) = stack.route(&header.destination, &header.source, interface, out.now) {
         // Nobody waits for an answer that cannot be sent.
         let _ = stack.output(&path, packet, out);
     }
@@ -320,21 +329,40 @@ fn meaning(v4: bool, kind: u8, code: u8) -> Option<(Error, bool)> {
 /// Tells the sender of a packet that nobody takes it, unless it was for many, or an error itself (RFC 1122, section 3.2.2; RFC 4443, section 2.4).
 pub fn refuse(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox) {
     let header = &packet.header;
+    if header.to_many || stack.routes.kind_of(&header.destination) != Kind::Local {
+        return;
+    }
+    tell(stack, packet, answer(header), why, out);
+}
+
+/// Tells this machine that a packet of its own cannot be sent (`dst_link_failure`).
+pub fn report(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox) {
+    let source = packet.header.source;
+    if stack.routes.kind_of(&source) == Kind::Local {
+        tell(stack, packet, IpHeader { source, ..answer(&packet.header) }, why, out);
+    }
+}
+
+fn tell(stack: &Stack, packet: &Packet, header: IpHeader, why: Unreachable, out: &mut Outbox) {
+    let v4 = is_v4(&header.source);
     let version = version_of(&header.source);
-    if is_any(&header.source)
-        || is_multicast(&header.destination)
-        || stack.routes.kind_of(&header.destination) != Kind::Local
-    {
+    let is_error = match &packet.payload {
+        Payload::Other(protocol, data) if *protocol == version.protocol => {
+            data.front().first().is_some_and(|kind| version.errors.contains(kind))
+        }
+        _ => false,
+    };
+    if is_error || is_any(&header.destination) || is_multicast(&header.source) {
         return;
     }
     let (kind, code) = match why {
         Unreachable::Port => version.port_unreachable,
         Unreachable::Protocol => version.protocol_unreachable,
+        Unreachable::Host => version.host_unreachable,
     };
-    let most =
-        if is_v4(&header.source) { ERROR_MAX_V4 - ip::V4_HEADER } else { ERROR_MAX_V6 - ip::V6_HEADER };
+    let most = if v4 { ERROR_MAX_V4 - ip::V4_HEADER } else { ERROR_MAX_V6 - ip::V6_HEADER };
     let mut message = [0; ERROR_MAX_V6];
     message[..2].copy_from_slice(&[kind, code]);
     let length = HEADER + packet.emit(&mut message[HEADER..most]);
-    send(stack, answer(header), &mut message[..length], out);
+    send(stack, header, &mut message[..length], out);
 }

@@ -7,7 +7,7 @@ use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::sync::RwSpinLock;
 
-use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_v4};
+use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_v4, same_prefix};
 use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::link::port::Port;
@@ -133,9 +133,9 @@ impl Interface {
     }
 
     /// One with a card behind it, without addresses and not in use.
-    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>) -> Arc<Self> {
+    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>, random: u64) -> Arc<Self> {
         let mtu = port.mtu();
-        Self::of(index, name.into(), mtu, Some(Link::new(port)), Vec::new())
+        Self::of(index, name.into(), mtu, Some(Link::new(port, random)), Vec::new())
     }
 
     /// Its address on the link.
@@ -167,6 +167,17 @@ impl Interface {
         let addresses = self.addresses.read();
         let same = |known: &&InterfaceAddress| is_v4(&known.address) == is_v4(other);
         addresses.iter().find(same).map(|known| known.address)
+    }
+
+    /// The address of it that `other` knows best: one of the same network, else the first of the version.
+    pub(crate) fn address_near(&self, other: &Address) -> Option<Address> {
+        let addresses = self.addresses.read();
+        let near = |known: &&InterfaceAddress| same_prefix(&known.address, other, known.prefix);
+        let found = addresses.iter().filter(|known| is_v4(&known.address) == is_v4(other)).find(near);
+        found.map(|known| known.address).or_else(|| {
+            drop(addresses);
+            self.address_for(other)
+        })
     }
 
     /// Whether an address is its own.

@@ -9,11 +9,19 @@ use crate::packet::IpHeader;
 pub const V4_HEADER: usize = 20;
 /// Bytes of a header without extensions.
 pub const V6_HEADER: usize = 40;
+/// Bytes of the longest header that is written.
+pub const HEADER_MAX: usize = V6_HEADER;
 /// Where in both headers their version is, in the upper half.
 const VERSION: usize = 0;
 
-/// Writes the header of a packet with `length` bytes behind it. Returns how long it is itself.
-pub fn emit(header: &IpHeader, protocol: u8, length: usize, bytes: &mut [u8; V6_HEADER]) -> usize {
+/// Writes the header of a packet with `length` bytes behind it; `identification` is IPv4's, for packets that may be fragmented. Returns how long it is itself.
+pub fn emit(
+    header: &IpHeader,
+    protocol: u8,
+    length: usize,
+    identification: u16,
+    bytes: &mut [u8; HEADER_MAX],
+) -> usize {
     bytes.fill(0);
     let (source, destination) = (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped());
     if let (Some(source), Some(destination)) = (source, destination) {
@@ -24,6 +32,7 @@ pub fn emit(header: &IpHeader, protocol: u8, length: usize, bytes: &mut [u8; V6_
         packet.set_dscp(header.traffic_class >> 2);
         packet.set_ecn(header.traffic_class & 3);
         packet.set_total_len((V4_HEADER + length) as u16);
+        packet.set_ident(identification);
         packet.set_dont_frag(header.whole);
         packet.set_hop_limit(header.hop_limit);
         packet.set_next_header(IpProtocol::from(protocol));
@@ -63,6 +72,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             traffic_class: packet.dscp() << 2 | packet.ecn(),
             whole: packet.dont_frag(),
             interface,
+            to_many: false,
         };
         return Some((header, packet.next_header().into(), begin..end));
     }
@@ -75,6 +85,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             traffic_class: packet.traffic_class(),
             whole: true,
             interface,
+            to_many: false,
         };
         let end = bytes.len().min(V6_HEADER + usize::from(packet.payload_len()));
         return Some((header, packet.next_header().into(), V6_HEADER..end));
@@ -98,9 +109,10 @@ mod tests {
                 traffic_class: 0xb9,
                 whole: true,
                 interface: 4,
+                to_many: false,
             };
             let mut bytes = [0; V6_HEADER];
-            let length = emit(&header, UDP, 100, &mut bytes);
+            let length = emit(&header, UDP, 100, 0, &mut bytes);
             let (found, protocol, payload) = parse(&bytes[..length], 4).unwrap();
             assert_eq!(alloc::format!("{found:?}"), alloc::format!("{header:?}"));
             assert_eq!((protocol, payload), (UDP, length..length));
@@ -116,9 +128,10 @@ mod tests {
             traffic_class: 0,
             whole: true,
             interface: 1,
+            to_many: false,
         };
         let mut bytes = [0; V6_HEADER];
-        emit(&header, UDP, 95, &mut bytes);
+        emit(&header, UDP, 95, 0, &mut bytes);
         assert_eq!(bytes[10..12], [0xb8, 0x61]);
     }
 

@@ -26,6 +26,7 @@ pub mod packet;
 mod ports;
 pub mod route;
 pub mod segments;
+mod source;
 pub mod stack;
 pub mod tcp;
 pub mod udp;

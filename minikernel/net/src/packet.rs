@@ -36,6 +36,8 @@ pub struct IpHeader {
     pub whole: bool,
     /// The interface that it leaves by, or came by.
     pub interface: u32,
+    /// Its frame was for more than this machine.
+    pub to_many: bool,
 }
 
 /// What an IP packet carries.
@@ -98,12 +100,14 @@ pub struct Outbox {
     /// The time, in nanoseconds of the monotonic clock.
     pub now: u64,
     packets: VecDeque<Packet>,
+    /// Cards have been given frames.
+    touched: bool,
 }
 
 impl Outbox {
     /// An empty one.
     pub const fn new(now: u64) -> Self {
-        Self { now, packets: VecDeque::new() }
+        Self { now, packets: VecDeque::new(), touched: false }
     }
 
     /// Adds a packet. One for which there is no memory is lost, as on any link.
@@ -111,6 +115,16 @@ impl Outbox {
         if self.packets.try_reserve(1).is_ok() {
             self.packets.push_back(packet);
         }
+    }
+
+    /// A card has been given a frame, and is to know of it.
+    pub(crate) fn touch(&mut self) {
+        self.touched = true;
+    }
+
+    /// Whether a card has been given a frame since this was asked.
+    pub(crate) fn take_touched(&mut self) -> bool {
+        core::mem::take(&mut self.touched)
     }
 
     /// Takes the first packet.

@@ -4,9 +4,11 @@ use alloc::vec::Vec;
 
 use isopod_hal::sync::RwSpinLock;
 
-use crate::address::{Address, any_like, is_any, is_multicast, is_v4, same_prefix};
+use crate::address::{Address, any_like, is_any, is_multicast, is_v4, same_prefix, v4};
 use crate::error::{Error, Result};
-use crate::interface::Interface;
+
+/// All on the link (RFC 919).
+pub const BROADCAST: Address = v4(255, 255, 255, 255);
 
 /// What a route leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,21 +97,41 @@ impl Routes {
 
     /// What an address is to this machine: its own, everybody's on a link, or another's.
     pub fn kind_of(&self, address: &Address) -> Kind {
+        if *address == BROADCAST {
+            return Kind::Broadcast;
+        }
         let routes = self.0.read();
-        routes.iter().find(|route| route.leads_to(address)).map_or(Kind::Unicast, |route| route.kind)
+        let special = routes.iter().take_while(|route| route.kind != Kind::Unicast);
+        special.into_iter().find(|route| route.leads_to(address)).map_or(Kind::Unicast, |route| route.kind)
     }
 
-    /// The way to `destination`, by `interface` and from `source` if those are given (0 and any address are not).
-    pub fn find(&self, destination: &Address, source: &Address, interface: u32) -> Result<Path> {
+    /// The way to `destination`, by `interface` and from `source` if those are given (0 and any address are not). The source of what nobody has
+    /// named one for is any.
+    pub(crate) fn find(&self, destination: &Address, source: &Address, interface: u32) -> Result<Path> {
         let routes = self.0.read();
         let fits = |route: &&Route| {
             route.leads_to(destination)
                 && (interface == 0 || interface == route.interface || route.kind == Kind::Local)
         };
         let route = routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?;
-        let source = if is_any(source) { route.source.unwrap_or(*destination) } else { *source };
+        let own = || match route.kind {
+            Kind::Local => *destination,
+            _ => any_like(destination),
+        };
+        let source = if is_any(source) { route.source.unwrap_or_else(own) } else { *source };
+        // What is for all on a link does not go to a gateway.
+        if *destination == BROADCAST || is_multicast(destination) {
+            return Ok(Path { source, ..Path::by_interface(route.interface, destination, &source) });
+        }
         let next = route.gateway.unwrap_or(*destination);
         Ok(Path { kind: route.kind, interface: route.interface, next, source })
+    }
+}
+
+impl Path {
+    /// To a group or to everybody, by an interface.
+    pub(crate) fn by_interface(interface: u32, destination: &Address, source: &Address) -> Self {
+        Self { kind: Kind::Broadcast, interface, next: *destination, source: *source }
     }
 }
 
@@ -128,12 +150,4 @@ impl Route {
     fn leads_to(&self, address: &Address) -> bool {
         is_v4(address) == is_v4(&self.destination) && same_prefix(&self.destination, address, self.prefix)
     }
-}
-
-/// The way to a group or by an interface that somebody has named, which needs no route.
-pub fn by_interface(interface: &Interface, destination: &Address, source: &Address) -> Path {
-    let own = || interface.address_for(destination).unwrap_or(any_like(destination));
-    let source = if is_any(source) { own() } else { *source };
-    let kind = if is_multicast(destination) { Kind::Broadcast } else { Kind::Unicast };
-    Path { kind, interface: interface.index, next: *destination, source }
 }

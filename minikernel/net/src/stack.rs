@@ -4,23 +4,23 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use isopod_hal::sync::RwSpinLock;
+use isopod_hal::sync::Once;
 use isopod_hal::sync::wait::WaitQueue;
 
-use crate::address::{ANY, ANY_V4, Address, any_like, is_multicast, is_v4, v4};
+use crate::address::{ANY, ANY_V4, Address, any_like, is_multicast, is_v4};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
 use crate::groups::Groups;
-use crate::interface::{Interface, LOOPBACK_INDEX};
+use crate::interface::{FOREVER, Interface, LOOPBACK_INDEX};
 use crate::ip;
 use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
-use crate::route::{Kind, Path, Routes};
+use crate::route::{BROADCAST, Kind, Path, Routes};
 use crate::tcp::Tcp;
 use crate::{icmp, segments, udp};
 
-/// All on the link.
-const BROADCAST: Address = v4(255, 255, 255, 255);
+/// How many interfaces there can be.
+const INTERFACES: usize = 32;
 /// The hop limit of who does not say (RFC 1700).
 pub const HOP_LIMIT: u8 = 64;
 
@@ -58,7 +58,10 @@ pub struct Stack {
     pub(crate) random: fn() -> u64,
     /// Nobody outside knows it.
     pub(crate) secret: u64,
-    pub(crate) interfaces: RwSpinLock<Vec<Arc<Interface>>>,
+    /// By their numbers; the first is the loopback interface.
+    pub(crate) interfaces: [Once<Arc<Interface>>; INTERFACES],
+    /// When something besides TCP is due.
+    due: AtomicU64,
 }
 
 impl Stack {
@@ -74,23 +77,34 @@ impl Stack {
             happened: WaitQueue::new(),
             random,
             secret: random() | 1,
-            interfaces: RwSpinLock::new(alloc::vec![Interface::loopback()]),
+            interfaces: [const { Once::new() }; INTERFACES],
+            due: AtomicU64::new(FOREVER),
         };
+        stack.interfaces[0].get_or_init(Interface::loopback);
         stack.begin_loopback();
         stack
     }
 
     /// An interface by its number.
     pub fn interface(&self, index: u32) -> Option<Arc<Interface>> {
-        self.interfaces.read().iter().find(|interface| interface.index == index).cloned()
+        self.at(index).cloned()
+    }
+
+    /// All interfaces, by their numbers.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Interface>> {
+        self.interfaces.iter().filter_map(Once::get)
+    }
+
+    /// The same, for the moment.
+    pub(crate) fn at(&self, index: u32) -> Option<&Arc<Interface>> {
+        self.interfaces.get(index.wrapping_sub(LOOPBACK_INDEX) as usize)?.get()
     }
 
     /// All interfaces. `OutOfMemory`
     pub fn interfaces(&self) -> Result<Vec<Arc<Interface>>> {
-        let interfaces = self.interfaces.read();
         let mut all = Vec::new();
-        all.try_reserve_exact(interfaces.len()).map_err(|_| Error::OutOfMemory)?;
-        all.extend(interfaces.iter().cloned());
+        all.try_reserve_exact(INTERFACES).map_err(|_| Error::OutOfMemory)?;
+        all.extend(self.all().cloned());
         Ok(all)
     }
 
@@ -105,7 +119,7 @@ impl Stack {
     /// The longest packet to an address.
     pub fn mtu_to(&self, address: &Address) -> Option<u32> {
         let path = self.routes.find(address, &any_like(address), 0).ok()?;
-        self.interface(path.interface).map(|interface| interface.mtu.load(Ordering::Relaxed))
+        self.at(path.interface).map(|interface| interface.mtu.load(Ordering::Relaxed))
     }
 
     /// Sends a packet on its way.
@@ -113,14 +127,17 @@ impl Stack {
         // What is for this machine does not leave it, whatever interface has the address.
         let index = if path.kind == Kind::Local { LOOPBACK_INDEX } else { path.interface };
         packet.header.interface = index;
-        let interface = self.interface(index).ok_or(Error::NoInterface)?;
+        let interface = self.at(index).ok_or(Error::NoInterface)?;
+        if !interface.is_up() {
+            return Err(Error::NetworkDown);
+        }
         if let Payload::Udp(..) = packet.payload {
             self.counters.udp_sent.fetch_add(1, Ordering::Relaxed);
         }
         interface.sent.count(packet.wire_len());
         match &interface.link {
             None => out.push(packet),
-            Some(link) => link.transmit(packet, &path.next, out),
+            Some(link) => link.transmit(self, interface, packet, path, out),
         }
         Ok(())
     }
@@ -128,15 +145,50 @@ impl Stack {
     /// Takes in what an operation has sent to this machine itself, and what that leads to. The caller holds no lock.
     pub fn deliver(&self, out: &mut Outbox) {
         while let Some(packet) = out.pop() {
-            if let Some(interface) = self.interface(packet.header.interface) {
+            if let Some(interface) = self.at(packet.header.interface) {
                 interface.received.count(packet.wire_len());
             }
             self.input(packet, out);
         }
+        if out.take_touched() {
+            self.interfaces
+                .iter()
+                .filter_map(Once::get)
+                .filter_map(|known| known.link.as_ref())
+                .for_each(|link| link.port.flush());
+        }
+    }
+
+    /// When [`expire`](Self::expire) is to be called next. Every other call may bring it forward.
+    pub fn deadline(&self) -> Option<u64> {
+        let due = Some(self.due.load(Ordering::Relaxed)).filter(|&due| due != FOREVER);
+        match (self.tcp.deadline(), due) {
+            (Some(one), Some(other)) => Some(one.min(other)),
+            (one, other) => one.or(other),
+        }
+    }
+
+    /// Something is due at this time.
+    pub(crate) fn arm(&self, at: u64) {
+        self.due.fetch_min(at, Ordering::Relaxed);
+    }
+
+    /// Does what is due, in steps: false when some of it is left.
+    pub fn expire(&self, out: &mut Outbox) -> bool {
+        let now = out.now;
+        if self.due.load(Ordering::Relaxed) <= now {
+            self.due.store(FOREVER, Ordering::Relaxed);
+            for interface in self.all() {
+                if let Some(link) = &interface.link {
+                    self.arm(link.expire(self, interface, out));
+                }
+            }
+        }
+        self.tcp.expire(now, &mut segments::Below { stack: self, out })
     }
 
     /// Takes in a packet.
-    fn input(&self, packet: Packet, out: &mut Outbox) {
+    pub(crate) fn input(&self, packet: Packet, out: &mut Outbox) {
         let header = packet.header;
         if is_multicast(&header.destination) && !self.groups.has(&header.destination, header.interface) {
             return;
@@ -179,7 +231,7 @@ impl Packet {
     /// Writes as much of it as fits into `bytes`, with no checksum but that of the header of IPv4. Returns how much that is.
     pub fn emit(&self, bytes: &mut [u8]) -> usize {
         let mut header = [0; ip::V6_HEADER];
-        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.wire_len(), &mut header);
+        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.wire_len(), 0, &mut header);
         let mut at = 0;
         let mut put = |part: &[u8]| {
             let count = part.len().min(bytes.len() - at);

@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::icmp::{self, Unreachable};
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
-use crate::route::{Kind, Path, by_interface};
+use crate::route::{Kind, Path};
 use crate::stack::Stack;
 
 /// The longest datagram's bytes.
@@ -55,17 +55,13 @@ impl Stack {
     }
 
     /// The way from an endpoint to an address.
-    pub(crate) fn way(&self, endpoint: &Endpoint, to: &Address, how: &Manner) -> Result<Path> {
+    pub(crate) fn way(&self, endpoint: &Endpoint, to: &Address, how: &Manner, now: u64) -> Result<Path> {
         let mut interface =
             if how.interface != 0 { how.interface } else { endpoint.interface.load(Ordering::Relaxed) };
         if interface == 0 && is_multicast(to) {
             interface = how.group_interface;
         }
-        let path = match self.interface(interface) {
-            Some(interface) if is_multicast(to) && is_v4(to) => by_interface(&interface, to, &how.source),
-            None if interface != 0 => return Err(Error::NoInterface),
-            _ => self.routes.find(to, &how.source, interface)?,
-        };
+        let path = self.route(to, &how.source, interface, now)?;
         // Nobody answers what seems to come from elsewhere.
         if !is_any(&how.source) && self.routes.kind_of(&how.source) != Kind::Local {
             return Err(Error::NetworkUnreachable);
@@ -108,11 +104,11 @@ impl Stack {
     }
 
     /// Connects an endpoint that has a port: it receives only from there.
-    pub fn connect(&self, endpoint: &Arc<Endpoint>, to: SocketAddress, how: &Manner) -> Result<()> {
+    pub fn connect(&self, endpoint: &Arc<Endpoint>, to: SocketAddress, how: &Manner, now: u64) -> Result<()> {
         let mut names = endpoint.lock_names();
         let address = meant(&to.address, &names.local.address);
         let how = Manner { source: names.source, ..*how };
-        let path = self.way(endpoint, &address, &how)?;
+        let path = self.way(endpoint, &address, &how, now)?;
         if is_any(&names.source) {
             names.source = path.source;
         }
@@ -149,7 +145,7 @@ impl Stack {
         let to = to.or(names.peer).ok_or(Error::NoDestination)?;
         let address = meant(&to.address, &names.source);
         let source = if is_any(&how.source) { names.source } else { how.source };
-        let path = self.way(endpoint, &address, &Manner { source, ..*how })?;
+        let path = self.way(endpoint, &address, &Manner { source, ..*how }, out.now)?;
         endpoint.check_sending()?;
         if data.len() > if is_v4(&address) { LENGTH_MAX_V4 } else { LENGTH_MAX } {
             return Err(Error::TooLong);
@@ -161,6 +157,7 @@ impl Stack {
             traffic_class: how.traffic_class,
             whole: how.whole,
             interface: path.interface,
+            to_many: false,
         };
         let payload = match endpoint.protocol {
             protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),

@@ -37,6 +37,12 @@ impl Chunks {
         self.len == 0
     }
 
+    /// The first chunk's bytes.
+    #[inline]
+    pub fn front(&self) -> &[u8] {
+        self.first.as_deref().unwrap_or_default()
+    }
+
     /// The chunks, from the first byte to the last.
     pub fn iter(&self) -> impl Iterator<Item = &Chunk> {
         self.first.iter().chain(&self.rest)

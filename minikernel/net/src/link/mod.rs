@@ -1,50 +1,211 @@
 //! Between packets and frames of Ethernet.
+//!
+//! # Locks
+//!
+//! A packet may leave with TCP's locks held, so nothing here calls TCP: what has failed is told by packets of this machine to itself, which lie in the
+//! [`Outbox`]. A bucket of neighbours, the queue and a card's own lock are each the innermost.
 
+mod arp;
+mod ethernet;
+mod input;
+mod neighbour;
+mod output;
 pub mod port;
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use crate::address::Address;
+use isopod_hal::sync::SpinLock;
+
+use crate::address::{Address, is_multicast, is_v4};
+use crate::error::Result;
+use crate::icmp::{self, Unreachable};
+use crate::interface::Interface;
 use crate::packet::{Outbox, Packet};
-use port::{Port, Received};
+use crate::route::{Kind, Path};
+use crate::stack::Stack;
+pub(crate) use neighbour::Hardware;
+use neighbour::{Neighbours, Outcome, Question};
+use port::{Frame, Offloads, Port};
+
+/// So many frames wait for room in a card (`txqueuelen`).
+const QUEUE: usize = 1000;
 
 /// The link behind an interface.
 pub(crate) struct Link {
     pub port: Arc<dyn Port>,
+    pub neighbours: Neighbours,
+    offloads: Offloads,
+    queue: SpinLock<VecDeque<Frame>>,
+    /// So many frames are in the queue.
+    waiting: AtomicUsize,
+    /// Frames for which there was no room.
+    dropped: AtomicU32,
+    identification: AtomicU32,
 }
 
 impl Link {
-    pub fn new(port: Arc<dyn Port>) -> Self {
-        Self { port }
+    pub fn new(port: Arc<dyn Port>, random: u64) -> Self {
+        Self {
+            offloads: port.offloads(),
+            port,
+            neighbours: Neighbours::new(),
+            queue: SpinLock::new(VecDeque::new()),
+            waiting: AtomicUsize::new(0),
+            dropped: AtomicU32::new(0),
+            identification: AtomicU32::new(random as u32),
+        }
     }
 
-    /// Sends a packet to the neighbour `next`.
-    pub fn transmit(&self, _: Packet, _: &Address, _: &mut Outbox) {
+    /// A number that tells fragments of packets apart.
+    pub fn next_identification(&self) -> u32 {
+        self.identification.fetch_add(1, Ordering::Relaxed)
+    }
+
+    /// Sends a packet on its way.
+    pub fn transmit(
+        &self,
+        stack: &Stack,
+        interface: &Interface,
+        packet: Packet,
+        path: &Path,
+        out: &mut Outbox,
+    ) {
+        if path.kind == Kind::Broadcast {
+            let to =
+                if is_multicast(&path.next) { ethernet::of_group(&path.next) } else { ethernet::EVERYBODY };
+            return self.emit(packet, to, out);
+        }
+        if let Some((hardware, due)) = self.neighbours.find(&path.next, out.now) {
+            if let Some(due) = due {
+                stack.arm(due);
+            }
+            return self.emit(packet, hardware, out);
+        }
+        match self.neighbours.wait(&path.next, packet, out.now) {
+            Outcome::Known(packet, hardware) => self.emit(packet, hardware, out),
+            Outcome::Waits(false) => {}
+            Outcome::Waits(true) => {
+                stack.arm(out.now + neighbour::INTERVAL);
+                self.ask(stack, interface, (path.next, None), out);
+            }
+            Outcome::Full(packet) => icmp::report(stack, &packet, Unreachable::Host, out),
+        }
+    }
+
+    /// Asks for a neighbour.
+    fn ask(&self, _: &Stack, interface: &Interface, (target, whom): Question, out: &mut Outbox) {
+        if is_v4(&target) {
+            let Some(source) = interface.address_near(&target) else { return };
+            self.ask_v4(&source, &target, whom, out);
+        }
+    }
+
+    /// Sends what waited for a neighbour.
+    fn release(&self, _: &Stack, _: &Interface, waited: VecDeque<Packet>, to: Hardware, out: &mut Outbox) {
+        for packet in waited {
+            self.emit(packet, to, out);
+        }
+    }
+
+    /// Gives a frame to the card, or has it wait for room there.
+    fn send(&self, frame: Frame, out: &mut Outbox) {
+        let mut frame = frame;
+        if self.waiting.load(Ordering::Relaxed) == 0 {
+            match self.port.transmit(frame) {
+                Ok(()) => return out.touch(),
+                Err(back) => frame = back,
+            }
+        }
+        let mut queue = self.queue.lock();
+        if queue.is_empty() {
+            // There may be room since; if there is none now, the card will say when there is.
+            match self.port.transmit(frame) {
+                Ok(()) => return out.touch(),
+                Err(back) => frame = back,
+            }
+        }
+        if queue.len() < QUEUE && queue.try_reserve(1).is_ok() {
+            queue.push_back(frame);
+            self.waiting.store(queue.len(), Ordering::Relaxed);
+        } else {
+            self.dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// The card has room.
+    fn room(&self) {
+        let mut queue = self.queue.lock();
+        while let Some(frame) = queue.pop_front() {
+            if let Err(back) = self.port.transmit(frame) {
+                queue.push_front(back);
+                break;
+            }
+        }
+        self.waiting.store(queue.len(), Ordering::Relaxed);
+        drop(queue);
         self.port.flush();
+    }
+
+    /// Does what is due. Returns when the next is.
+    pub fn expire(&self, stack: &Stack, interface: &Interface, out: &mut Outbox) -> u64 {
+        let (mut questions, mut lost) = (Vec::new(), VecDeque::new());
+        let next = self.neighbours.expire(out.now, &mut questions, &mut lost);
+        for question in questions {
+            self.ask(stack, interface, question, out);
+        }
+        for packet in lost {
+            icmp::report(stack, &packet, Unreachable::Host, out);
+        }
+        next
+    }
+
+    /// Tells the neighbours where an address is.
+    pub fn announce(&self, _: &Stack, _: &Interface, address: &Address, out: &mut Outbox) {
+        if is_v4(address) {
+            self.announce_v4(address, out);
+        }
     }
 }
 
-impl crate::stack::Stack {
-    /// Takes in a frame that came by an interface. What is to be answered at once lies in `out` after that; a batch of frames is followed by
-    /// [`deliver`](Self::deliver).
-    pub fn receive(&self, _: u32, _: Received, _: &mut Outbox) {}
-
+impl Stack {
     /// A card has room for frames again.
-    pub fn room(&self, _: u32) {}
+    pub fn room(&self, index: u32) {
+        if let Some(link) = self.at(index).and_then(|interface| interface.link.as_ref()) {
+            link.room();
+        }
+    }
 
     /// The link of an interface has come or gone ([`Port::is_up`] says which).
-    pub fn set_carrier(&self, _: u32, _: &mut Outbox) {}
+    pub fn set_carrier(&self, index: u32, out: &mut Outbox) {
+        let Some(interface) = self.at(index) else { return };
+        let Some(link) = &interface.link else { return };
+        if link.port.is_up() {
+            self.announce(index, out);
+        } else {
+            link.neighbours.clear();
+        }
+    }
 
     /// Tells the neighbours where the addresses of an interface are (`VIRTIO_NET_S_ANNOUNCE`).
-    pub fn announce(&self, _: u32, _: &mut Outbox) {}
+    pub fn announce(&self, index: u32, out: &mut Outbox) {
+        let Some(interface) = self.at(index).filter(|interface| interface.is_up()) else { return };
+        let Some(link) = &interface.link else { return };
+        // Where memory is short they find out when they ask.
+        for known in interface.addresses().unwrap_or_default() {
+            link.announce(self, interface, &known.address, out);
+        }
+    }
 
     /// Looks for a DHCP server by an interface, or gives up; what comes of it are [events](crate::event::Event).
-    pub fn set_dhcp(&self, _: u32, _: bool, _: &mut Outbox) -> crate::error::Result<()> {
+    pub fn set_dhcp(&self, _: u32, _: bool, _: &mut Outbox) -> Result<()> {
         Ok(())
     }
 
     /// Takes addresses of IPv6, routes and servers from routers, or not (`accept_ra`); a link-local address it has whenever it is in use.
-    pub fn set_autoconfiguration(&self, _: u32, _: bool, _: &mut Outbox) -> crate::error::Result<()> {
+    pub fn set_autoconfiguration(&self, _: u32, _: bool, _: &mut Outbox) -> Result<()> {
         Ok(())
     }
 
@@ -57,9 +218,7 @@ impl crate::stack::Stack {
     pub fn next_event(&self) -> Option<crate::event::Event> {
         None
     }
-
-    /// When [`expire`](Self::expire) is to be called next. Every other call may bring it forward.
-    pub fn deadline(&self) -> Option<u64> {
-        self.tcp.deadline()
-    }
 }
+
+#[cfg(test)]
+mod tests;

@@ -90,7 +90,7 @@ fn who_is_connected_learns_that_nobody_listens() {
         let client = net.bound(address, 0);
         net.send(&client, at(address, 9), "unconnected").unwrap();
         assert_eq!(client.inbox().error, None);
-        net.stack.connect(&client, at(address, 9).unwrap(), &HOW).unwrap();
+        net.stack.connect(&client, at(address, 9).unwrap(), &HOW, 0).unwrap();
         net.send(&client, None, "connected").unwrap();
         assert_eq!(client.inbox().error.take(), Some(Error::Refused));
         client.set(if is_v4(&address) { Switches::REPORTS } else { Switches::REPORTS_V6 }, true);
@@ -115,7 +115,7 @@ fn the_most_particular_endpoint_receives() {
     let exact = reusing(LOOPBACK_V4);
     let connected = reusing(LOOPBACK_V4);
     let friend = net.bound(LOOPBACK_V4, 8);
-    net.stack.connect(&connected, at(LOOPBACK_V4, 8).unwrap(), &HOW).unwrap();
+    net.stack.connect(&connected, at(LOOPBACK_V4, 8).unwrap(), &HOW, 0).unwrap();
     net.send(&friend, at(LOOPBACK_V4, 7), "x").unwrap();
     assert!(received(&connected).is_some());
     let stranger = fresh(LOOPBACK_V4);
@@ -192,12 +192,12 @@ fn a_lost_connection_gives_back_what_it_had_given() {
     let net = Net::new();
     let automatic = fresh(LOOPBACK_V4);
     net.stack.bind_to_any(&automatic, AUTOMATIC).unwrap();
-    net.stack.connect(&automatic, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
+    net.stack.connect(&automatic, at(LOOPBACK_V4, 9).unwrap(), &HOW, 0).unwrap();
     assert_eq!(automatic.names().local.address, LOOPBACK_V4);
     net.stack.disconnect(&automatic);
     assert_eq!(automatic.names().local, at(crate::address::ANY_V4, 0).unwrap());
     let bound = net.bound(LOOPBACK_V4, 7);
-    net.stack.connect(&bound, at(LOOPBACK_V4, 9).unwrap(), &HOW).unwrap();
+    net.stack.connect(&bound, at(LOOPBACK_V4, 9).unwrap(), &HOW, 0).unwrap();
     net.stack.disconnect(&bound);
     assert_eq!(bound.names().local, at(LOOPBACK_V4, 7).unwrap());
 }

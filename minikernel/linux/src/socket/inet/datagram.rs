@@ -247,7 +247,8 @@ impl Socket for DatagramSocket {
         stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
         let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
         let how = self.manner(&at.address, scope, &Outgoing::default());
-        Ok(stack().connect(&self.endpoint, at, &how).map_err(errno)?)
+        let now = isopod_hal::clock::monotonic_ns();
+        Ok(stack().connect(&self.endpoint, at, &how, now).map_err(errno)?)
     }
 
     fn name(&self) -> Result<Address, Errno> {

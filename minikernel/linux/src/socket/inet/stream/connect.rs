@@ -153,7 +153,9 @@ impl StreamSocket {
             _ if to_v4 => LOOPBACK_V4,
             _ => LOOPBACK,
         };
-        let found = stack().routes.find(&address, &state.local.address, 0).map_err(errno)?;
+        let found = stack()
+            .route(&address, &state.local.address, 0, isopod_hal::clock::monotonic_ns())
+            .map_err(errno)?;
         if found.kind == RouteKind::Broadcast || is_multicast(&address) {
             return Err(Errno::ENETUNREACH);
         }

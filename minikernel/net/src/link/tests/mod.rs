@@ -1,0 +1,6 @@
+mod bytes;
+mod neighbours;
+mod wire;
+
+use super::*;
+use wire::{Wire, host_v4};
