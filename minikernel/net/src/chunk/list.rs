@@ -70,19 +70,23 @@ impl Chunks {
         Ok(())
     }
 
-    /// Adds a chunk at the end; a small one is copied to its neighbour, so that many of them cost little more than their bytes.
-    pub fn gather(&mut self, mut chunk: Chunk) -> Result<(), OutOfMemory> {
-        if chunk.len() < SMALL
-            && let Some(last) = self.rest.back_mut().or(self.first.as_mut())
-        {
-            let copied = last.extend(&chunk);
-            self.len += copied;
-            chunk.advance(copied);
-            if !chunk.is_empty() {
-                chunk = Chunk::with_capacity(&chunk, GATHERED)?;
-            }
+    /// Adds a chunk at the end; a small one is copied to its neighbour, so that many of them cost little more than their bytes. Where memory is
+    /// short nothing changes.
+    pub fn gather(&mut self, chunk: Chunk) -> Result<(), OutOfMemory> {
+        if chunk.len() >= SMALL {
+            return self.push(chunk);
         }
-        self.push(chunk)
+        let Some(last) = self.rest.back_mut().or(self.first.as_mut()) else { return self.push(chunk) };
+        let (front, rest) = chunk.split_at(last.spare().min(chunk.len()));
+        // What may fail comes before what changes anything.
+        let rest = if rest.is_empty() { None } else { Some(Chunk::with_capacity(rest, GATHERED)?) };
+        if rest.is_some() {
+            self.rest.try_reserve(1).map_err(|_| OutOfMemory)?;
+        }
+        if let Some(last) = self.rest.back_mut().or(self.first.as_mut()) {
+            self.len += last.extend(front);
+        }
+        rest.map_or(Ok(()), |rest| self.push(rest))
     }
 
     /// Adds all of `other` at the end, as [`gather`](Self::gather) does. Where memory is short nothing is lost but the end of `other`.

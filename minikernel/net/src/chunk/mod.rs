@@ -53,15 +53,20 @@ impl Chunk {
         front
     }
 
-    /// Adds bytes behind the view where the buffer has room and nobody else can see it. Returns how many fitted.
-    pub fn extend(&mut self, bytes: &[u8]) -> usize {
+    /// How many bytes [`extend`](Self::extend) can add: as many as the buffer has room for behind the view, if nobody else can see that.
+    pub fn spare(&mut self) -> usize {
         let end = self.end as usize;
-        let Some(buffer) = Arc::get_mut(&mut self.buffer).filter(|buffer| buffer.len() == end) else {
-            return 0;
-        };
-        let count = bytes.len().min(buffer.capacity().min(u32::MAX as usize) - end);
-        buffer.extend_from_slice(&bytes[..count]);
-        self.end += count as u32;
+        let buffer = Arc::get_mut(&mut self.buffer).filter(|buffer| buffer.len() == end);
+        buffer.map_or(0, |buffer| buffer.capacity().min(u32::MAX as usize) - end)
+    }
+
+    /// Adds the first of `bytes` behind the view, as many as there is room for. Returns how many that are.
+    pub fn extend(&mut self, bytes: &[u8]) -> usize {
+        let count = bytes.len().min(self.spare());
+        if let Some(buffer) = Arc::get_mut(&mut self.buffer).filter(|_| count > 0) {
+            buffer.extend_from_slice(&bytes[..count]);
+            self.end += count as u32;
+        }
         count
     }
 

@@ -79,14 +79,15 @@ impl Shard {
         self.slots[index].as_mut().map(|slot| &mut slot.1)
     }
 
-    /// Adds a flow that is not there. On failure the target is dropped.
-    pub fn insert(&mut self, hash: u32, target: Target) -> Result<(), OutOfMemory> {
-        if (self.used + 1) * 4 > self.slots.len() * 3 {
-            self.grow()?;
-        }
+    /// Makes room for another flow.
+    pub fn reserve(&mut self) -> Result<(), OutOfMemory> {
+        if (self.used + 1) * 4 > self.slots.len() * 3 { self.grow() } else { Ok(()) }
+    }
+
+    /// Adds a flow that is not there; [`reserve`](Self::reserve) has made room.
+    pub fn insert(&mut self, hash: u32, target: Target) {
         self.place(hash, target);
         self.used += 1;
-        Ok(())
     }
 
     /// Takes the target with this number out.
@@ -118,6 +119,7 @@ impl Shard {
         let mask = self.slots.len().checked_sub(1)?;
         let mut index = Self::home(hash, mask);
         loop {
+            super::step();
             let (other, target) = self.slots[index].as_ref()?;
             if *other == hash && wanted(target) {
                 return Some(index);

@@ -5,17 +5,15 @@ use alloc::sync::Arc;
 
 use isopod_hal::sync::SpinLock;
 
+use super::connection::Buffers;
 use super::ports::{Binding, Scope};
-use super::{Events, Observer, SocketOptions, Stream, Tcp};
-
-/// The largest backlog (`somaxconn`).
-pub const MAX_BACKLOG: usize = 4096;
+use super::{Events, Flow, Handshake, Observer, Options, Path, Secret, Seq, SocketOptions, Stream, Tcp};
 
 /// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     pub(super) scope: Scope,
-    pub(super) binding: Arc<Binding>,
+    port: u16,
     queue: SpinLock<Queue>,
     options: SpinLock<SocketOptions>,
     observer: Arc<dyn Observer>,
@@ -23,7 +21,8 @@ pub struct Listener {
 
 #[derive(Debug)]
 struct Queue {
-    open: bool,
+    /// The port that it has, as long as it is open.
+    binding: Option<Arc<Binding>>,
     backlog: usize,
     /// Handshakes that are not complete.
     requests: usize,
@@ -40,9 +39,10 @@ impl Listener {
         options: SocketOptions,
         observer: Arc<dyn Observer>,
     ) -> Self {
-        let backlog = backlog.min(MAX_BACKLOG);
-        let queue = Queue { open: true, backlog, requests: 0, accepted: VecDeque::new(), cookies_sent: None };
-        Self { scope, binding, queue: SpinLock::new(queue), options: SpinLock::new(options), observer }
+        let port = binding.port();
+        let binding = Some(binding);
+        let queue = Queue { binding, backlog, requests: 0, accepted: VecDeque::new(), cookies_sent: None };
+        Self { scope, port, queue: SpinLock::new(queue), options: SpinLock::new(options), observer }
     }
 
     /// The next connection, if there is one.
@@ -63,7 +63,7 @@ impl Listener {
 
     /// The port it listens on.
     pub fn port(&self) -> u16 {
-        self.binding.port()
+        self.port
     }
 
     /// What connections inherit.
@@ -78,17 +78,36 @@ impl Listener {
 
     /// listen(2) again: another backlog.
     pub fn set_backlog(&self, backlog: usize) {
-        self.queue.lock().backlog = backlog.min(MAX_BACKLOG);
+        self.queue.lock().backlog = backlog;
+    }
+
+    /// A handshake with a peer that began one, or that completes one for which nothing was kept.
+    pub(super) fn handshake(
+        &self,
+        flow: &Flow,
+        path: Path,
+        secret: Secret,
+        irs: Seq,
+        offered: Options,
+    ) -> Handshake {
+        let options = self.options.lock();
+        let (mss, window) = (options.announced_mss(path.mss), Buffers::first_window(&options));
+        Handshake { flow: *flow, path, secret, irs, offered, mss, window, answered: None }
     }
 
     pub(super) fn is_open(&self) -> bool {
-        self.queue.lock().open
+        self.queue.lock().is_open()
+    }
+
+    /// The port for a connection, which keeps it in use.
+    pub(super) fn binding(&self) -> Option<Arc<Binding>> {
+        self.queue.lock().binding.clone()
     }
 
     /// How a SYN is to be treated.
     pub(super) fn admit(&self, now: u64) -> Admission {
         let mut queue = self.queue.lock();
-        if !queue.open || queue.is_full() {
+        if !queue.is_open() || queue.is_full() {
             return Admission::Refused;
         }
         if queue.requests >= queue.backlog.max(1) {
@@ -108,7 +127,7 @@ impl Listener {
     /// Whether there is room for a connection.
     pub(super) fn has_room(&self) -> bool {
         let queue = self.queue.lock();
-        queue.open && !queue.is_full()
+        queue.is_open() && !queue.is_full()
     }
 
     /// Since a while no cookie was sent, so none can come back.
@@ -119,7 +138,7 @@ impl Listener {
     /// Hands a connection to whoever accepts. False when nobody will.
     pub(super) fn offer(&self, stream: Arc<Stream>) -> bool {
         let mut queue = self.queue.lock();
-        if !queue.open || queue.accepted.try_reserve(1).is_err() {
+        if !queue.is_open() || queue.accepted.try_reserve(1).is_err() {
             return false;
         }
         queue.accepted.push_back(stream);
@@ -134,8 +153,9 @@ impl Listener {
     /// Ends it; connections that nobody accepted are given back.
     pub(super) fn shut(&self) -> VecDeque<Arc<Stream>> {
         let mut queue = self.queue.lock();
-        queue.open = false;
-        self.binding.stop_listening();
+        if let Some(binding) = queue.binding.take() {
+            binding.stop_listening();
+        }
         core::mem::take(&mut queue.accepted)
     }
 
@@ -149,6 +169,10 @@ impl Listener {
 }
 
 impl Queue {
+    fn is_open(&self) -> bool {
+        self.binding.is_some()
+    }
+
     /// As in Linux there may be one more than the backlog says.
     fn is_full(&self) -> bool {
         self.accepted.len() > self.backlog

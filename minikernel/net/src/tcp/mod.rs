@@ -53,6 +53,12 @@ mod time_wait;
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+use tests::step;
+
+/// Something in a table of all connections is looked at, or moved: tests count that.
+#[cfg(not(test))]
+const fn step() {}
 
 use connection::WINDOW_SHIFT;
 
@@ -61,7 +67,7 @@ pub use connection::{Connection, Events, Handshake, Info, Path, Readiness, Secre
 pub use error::Error;
 pub use flow::{Endpoint, Flow, Output};
 pub use header::{Flags, Options, SegmentHeader, Timestamps};
-pub use listen::{Listener, MAX_BACKLOG};
+pub use listen::Listener;
 pub use options::SocketOptions;
 pub use ports::{Binding, Claim, Scope};
 pub use protocol::{Seen, Tcp};
@@ -71,3 +77,5 @@ pub use stream::{Observer, Stream};
 /// Nanoseconds, in which all times are.
 const MILLISECOND: u64 = 1_000_000;
 const SECOND: u64 = 1_000 * MILLISECOND;
+/// At most one answer in this time to segments that nobody in good order sends (Linux' `tcp_invalid_ratelimit`; RFC 5961, section 7).
+const CHALLENGE_INTERVAL: u64 = 500 * MILLISECOND;

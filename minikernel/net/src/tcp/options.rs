@@ -1,5 +1,7 @@
 //! What a program sets on a socket. A connection that a listener accepts inherits them.
 
+use core::ops::RangeInclusive;
+
 use super::SECOND;
 use super::congestion::Algorithm;
 
@@ -40,8 +42,19 @@ pub struct SocketOptions {
     pub window_clamp: u32,
     /// `TCP_NOTSENT_LOWAT`.
     pub unsent_low_water: u32,
+    /// The socket is one of IPv6, whatever the addresses are.
+    pub v6: bool,
+    /// The ports of which a connection takes one that has none (`ip_local_port_range`).
+    pub local_ports: RangeInclusive<u16>,
     /// `TCP_CONGESTION`.
     pub congestion: Algorithm,
+}
+
+impl SocketOptions {
+    /// The MSS option of this end's SYN, on a path that takes `mss`.
+    pub(super) fn announced_mss(&self, mss: u16) -> u16 {
+        if self.maximum_segment == 0 { mss } else { mss.min(self.maximum_segment) }
+    }
 }
 
 /// Linux' defaults.
@@ -65,6 +78,8 @@ impl Default for SocketOptions {
             send_buffer: None,
             window_clamp: 0,
             unsent_low_water: u32::MAX,
+            v6: false,
+            local_ports: 32_768..=60_999,
             congestion: Algorithm::Cubic,
         }
     }

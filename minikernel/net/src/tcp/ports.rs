@@ -3,13 +3,14 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::net::IpAddr;
+use core::ops::Range;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use isopod_hal::sync::SpinLock;
 
 use super::Error;
 
-const SHARDS: usize = 64;
+const SHARDS: usize = 256;
 
 /// The addresses that a port is claimed at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,6 +82,7 @@ impl Entry {
 /// The ports in use.
 #[derive(Debug)]
 pub(super) struct Ports {
+    /// Each in the order of the ports, so that a claim looks at few others than those of its own port.
     shards: [SpinLock<Vec<Entry>>; SHARDS],
     next_id: AtomicU32,
 }
@@ -109,15 +111,27 @@ impl Ports {
     fn claim(self: &Arc<Self>, port: u16, claim: Claim, outgoing: bool) -> Result<Arc<Binding>, Error> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let mut entries = self.shard(port).lock();
-        let taken =
-            |entry: &Entry| entry.port == port && !(outgoing && entry.outgoing) && entry.conflicts(&claim);
-        if entries.iter().any(taken) {
+        let own = with_port(&entries, port);
+        let taken = |entry: &Entry| !(outgoing && entry.outgoing) && entry.conflicts(&claim);
+        if entries[own.clone()].iter().any(taken) {
             return Err(Error::AddressInUse);
         }
         entries.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-        entries.push(Entry { port, id, claim, listening: false, outgoing });
+        entries.insert(own.end, Entry { port, id, claim, listening: false, outgoing });
         Ok(Arc::new(Binding { ports: self.clone(), port, id }))
     }
+}
+
+/// Which of the entries have a port.
+fn with_port(entries: &[Entry], port: u16) -> Range<usize> {
+    let before = |entry: &Entry| {
+        super::step();
+        entry.port < port
+    };
+    let start = entries.partition_point(before);
+    let count =
+        entries[start..].iter().take_while(|entry| entry.port == port).inspect(|_| super::step()).count();
+    start..start + count
 }
 
 /// A port that is in use as long as this lives: a socket has it, and all connections that it accepted, until the last is forgotten.
@@ -137,10 +151,11 @@ impl Binding {
     /// Takes the port for listening, which two sockets do only with `SO_REUSEPORT`.
     pub(super) fn listen(&self) -> Result<(), Error> {
         let mut entries = self.ports.shard(self.port).lock();
+        let all = with_port(&entries, self.port);
+        let entries = &mut entries[all];
         let own = entries.iter().position(|entry| entry.id == self.id).ok_or(Error::Invalid)?;
         let claim = entries[own].claim;
-        let others = entries.iter().filter(|entry| entry.port == self.port && entry.id != self.id);
-        if others.into_iter().any(|other| other.conflicts(&claim)) {
+        if entries.iter().any(|entry| entry.id != self.id && entry.conflicts(&claim)) {
             return Err(Error::AddressInUse);
         }
         entries[own].listening = true;
@@ -159,15 +174,21 @@ impl Binding {
 
     fn change(&self, change: &mut dyn FnMut(&mut Entry)) {
         let mut entries = self.ports.shard(self.port).lock();
-        entries.iter_mut().filter(|entry| entry.id == self.id).for_each(change);
+        let all = with_port(&entries, self.port);
+        entries[all].iter_mut().filter(|entry| entry.id == self.id).for_each(change);
     }
 }
 
 impl Drop for Binding {
     fn drop(&mut self) {
         let mut entries = self.ports.shard(self.port).lock();
-        if let Some(index) = entries.iter().position(|entry| entry.id == self.id) {
-            entries.swap_remove(index);
+        let all = with_port(&entries, self.port);
+        let own = entries[all.clone()].iter().position(|entry| entry.id == self.id);
+        if let Some(index) = own {
+            entries.remove(all.start + index);
+        }
+        if entries.is_empty() {
+            *entries = Vec::new();
         }
     }
 }

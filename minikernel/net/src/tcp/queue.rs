@@ -126,23 +126,26 @@ impl RetransmissionQueue {
         }
     }
 
-    /// Notes that the peer has `start..end`. Each entry of which that was not known is shown to `delivered`.
-    pub fn sack(&mut self, start: Seq, end: Seq, delivered: &mut dyn FnMut(&Sent, u32)) {
+    /// Notes that the peer has `start..end`. Each entry of which that was not known is shown to `delivered`. An entry is cut only between
+    /// segments of `segment` bytes, so that no peer cuts it into crumbs (`tcp_match_skb_to_sack` in Linux).
+    pub fn sack(&mut self, start: Seq, end: Seq, segment: u32, delivered: &mut dyn FnMut(&Sent, u32)) {
         let mut index = self.sent.partition_point(|sent| sent.end <= start);
         while let Some(sent) = self.sent.get(index).filter(|sent| sent.start < end) {
-            if sent.marks.contains(Marks::SACKED) {
+            let first = start.since(sent.start).div_ceil(segment).saturating_mul(segment);
+            let last = if end < sent.end { (end - sent.start) / segment * segment } else { sent.len() };
+            let (begin, len) = (sent.start, sent.len());
+            if sent.marks.contains(Marks::SACKED) || first >= last {
                 index += 1;
                 continue;
             }
-            if sent.start < start {
-                if self.split(index, start).is_err() {
+            if last < len && self.split(index, begin + last).is_err() {
+                return;
+            }
+            if first > 0 {
+                if self.split(index, begin + first).is_err() {
                     return;
                 }
                 index += 1;
-                continue;
-            }
-            if end < sent.end && self.split(index, end).is_err() {
-                return;
             }
             let sent = &self.sent[index];
             delivered(sent, sent.len());
@@ -246,7 +249,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn sums_and_bytes_stay_right(steps in proptest::collection::vec((0u8..4, 0u32..100, 1u32..40), 0..40)) {
+        fn sums_and_bytes_stay_right(
+            steps in proptest::collection::vec((0u8..4, 0u32..100, 1u32..40), 0..40),
+            segment in 1u32..12,
+        ) {
             let mut queue = queue(10);
             let mut una = 0;
             for (what, at, len) in steps {
@@ -255,7 +261,7 @@ mod tests {
                         una = una.max(at);
                         queue.acknowledge(Seq(una), &mut |_, _| {});
                     }
-                    1 => queue.sack(Seq(at.max(una)), Seq(at.max(una) + len), &mut |_, _| {}),
+                    1 => queue.sack(Seq(at.max(una)), Seq(at.max(una) + len), segment, &mut |_, _| {}),
                     2 => queue.set_all(&mut |sent| {
                         let lost = !sent.marks.contains(Marks::SACKED);
                         if lost { (Marks::LOST, Marks::RETRANSMITTED) } else { (Marks::empty(), Marks::empty()) }
@@ -282,7 +288,7 @@ mod tests {
     #[test]
     fn rfc_6675_4_the_pipe_counts_what_is_in_the_network() {
         let mut queue = queue(4);
-        queue.sack(Seq(15), Seq(40), &mut |_, _| {});
+        queue.sack(Seq(15), Seq(40), 5, &mut |_, _| {});
         assert_eq!(queue.pipe(), 15);
         queue.set(0, Marks::LOST, Marks::empty());
         assert_eq!(queue.pipe(), 5);
@@ -291,11 +297,29 @@ mod tests {
     }
 
     #[test]
+    fn a_block_that_ends_within_a_segment_cuts_it_not() {
+        let mut queue = RetransmissionQueue::default();
+        queue.reserve().unwrap();
+        let payload =
+            Chunks::from(Chunk::copy_of(&core::array::from_fn::<u8, 100, _>(|at| at as u8)).unwrap());
+        queue.push(Sent { start: Seq(0), end: Seq(100), at: 0, marks: Marks::empty(), payload });
+        for byte in (1..99).step_by(2) {
+            queue.sack(Seq(byte), Seq(byte + 1), 10, &mut |_, _| {});
+        }
+        assert_eq!((queue.len(), queue.sacked()), (1, 0));
+        queue.sack(Seq(15), Seq(47), 10, &mut |_, _| {});
+        assert_eq!((queue.len(), queue.sacked()), (3, 20), "from 20 to 40");
+        queue.sack(Seq(85), Seq(100), 10, &mut |_, _| {});
+        assert_eq!((queue.len(), queue.sacked()), (4, 30), "the last has no end but its own");
+        check(&queue);
+    }
+
+    #[test]
     fn what_is_delivered_is_told_once() {
         let mut queue = queue(3);
         let mut told = 0;
-        queue.sack(Seq(10), Seq(20), &mut |_, count| told += count);
-        queue.sack(Seq(5), Seq(25), &mut |_, count| told += count);
+        queue.sack(Seq(10), Seq(20), 5, &mut |_, count| told += count);
+        queue.sack(Seq(5), Seq(25), 5, &mut |_, count| told += count);
         queue.acknowledge(Seq(30), &mut |_, count| told += count);
         assert_eq!(told, 30);
     }

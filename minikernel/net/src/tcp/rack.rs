@@ -154,7 +154,7 @@ mod tests {
 
     fn arrives(rack: &mut Rack, queue: &mut RetransmissionQueue, entry: u32, now: u64) {
         let start = Seq(entry * MSS);
-        queue.sack(start, start + MSS, &mut |sent, _| rack.delivered(sent, now, Some(RTT), None));
+        queue.sack(start, start + MSS, MSS, &mut |sent, _| rack.delivered(sent, now, Some(RTT), None));
     }
 
     #[test]

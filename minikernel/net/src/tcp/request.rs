@@ -2,12 +2,14 @@
 
 use alloc::sync::Arc;
 
+use super::deadlines::Alarm;
 use super::listen::Listener;
-use super::{Flags, Handshake, MILLISECOND, Options, Output, SECOND, SegmentHeader, Timestamps, reset_for};
+use super::{
+    CHALLENGE_INTERVAL, Flags, Handshake, MILLISECOND, Options, Output, SECOND, SegmentHeader, Timestamps,
+    reset_for,
+};
 use crate::chunk::Chunks;
 
-/// The first window: what fits in the header without scaling (RFC 7323, section 2.2).
-pub(super) const WINDOW: u16 = u16::MAX;
 /// How often the answer is repeated (`tcp_synack_retries`).
 const RETRIES: u8 = 5;
 
@@ -20,7 +22,11 @@ pub(super) struct Request {
     pub created: u64,
     /// When the answer is repeated.
     pub due: u64,
-    pub answers: u8,
+    pub alarm: Alarm,
+    /// Answers that brought nothing in time.
+    pub timeouts: u8,
+    /// When it was last answered.
+    pub answered: u64,
 }
 
 /// What a segment does to a request.
@@ -33,23 +39,24 @@ pub(super) enum Verdict {
 }
 
 impl Request {
-    /// Answers the SYN.
+    /// Answers the SYN. It does not change when that is done next, or a peer that repeats itself could keep the request for ever.
     pub fn answer(&mut self, now: u64, out: &mut dyn Output) {
-        self.answers += 1;
         // Karn: an acknowledgment of one of several answers gives no round trip.
-        self.handshake.answered = (self.answers == 1).then_some(now);
-        self.due = now + (SECOND << (self.answers - 1).min(6));
+        self.handshake.answered = (self.answered == 0).then_some(now);
+        self.answered = now;
         let header = self.handshake.answer(now);
         out.segment(&self.handshake.flow, &header, Chunks::new());
     }
 
-    /// The answer brought nothing in time; false when it was the last.
+    /// It is due; false when that is all.
     pub fn expire(&mut self, now: u64, out: &mut dyn Output) -> bool {
-        let again = self.answers <= RETRIES && self.listener.is_open();
-        if again {
-            self.answer(now, out);
+        if self.timeouts >= RETRIES || !self.listener.is_open() {
+            return false;
         }
-        again
+        self.timeouts += 1;
+        self.due = now + (SECOND << self.timeouts);
+        self.answer(now, out);
+        true
     }
 
     /// Takes a segment from the peer.
@@ -60,16 +67,16 @@ impl Request {
         payload: usize,
         out: &mut dyn Output,
     ) -> Verdict {
-        let Handshake { flow, secret, irs, offered, .. } = &mut self.handshake;
+        let Handshake { flow, secret, irs, offered, window, .. } = &mut self.handshake;
         let expected = *irs + 1;
         if header.flags & (Flags::SYN | Flags::RST | Flags::ACK) == Flags::SYN && header.sequence == *irs {
-            // The peer did not get the answer. A flood of the same costs no more answers than there are timeouts.
-            if now + SECOND / 2 >= self.due {
+            // The peer did not get the answer.
+            if now - self.answered >= CHALLENGE_INTERVAL {
                 self.answer(now, out);
             }
             return Verdict::Stays;
         }
-        let outside = header.sequence < expected || header.sequence > expected + u32::from(WINDOW);
+        let outside = header.sequence < expected || header.sequence > expected + u32::from(*window);
         if let Some((seen, new)) = offered.timestamps.as_mut().zip(header.options.timestamps) {
             let older = (new.value.wrapping_sub(seen.value) as i32) < 0;
             if older && !header.flags.contains(Flags::RST) {
@@ -97,6 +104,7 @@ impl Request {
         let until = self.created + self.listener.options().defer_accept;
         if payload == 0 && !header.flags.contains(Flags::FIN) && now < until {
             self.due = until;
+            self.alarm.watch(Some(until));
             return Verdict::Stays;
         }
         Verdict::Completes
@@ -113,9 +121,9 @@ impl Handshake {
             sequence: self.secret.sequence,
             acknowledgment: self.irs + 1,
             flags: Flags::SYN | Flags::ACK,
-            window: WINDOW,
+            window: self.window,
             options: Options {
-                maximum_segment_size: Some(self.path.mss),
+                maximum_segment_size: Some(self.mss),
                 window_scale: self.offered.window_scale.map(|_| super::WINDOW_SHIFT),
                 sack_permitted: self.offered.sack_permitted,
                 timestamps: self.offered.timestamps.map(|peer| Timestamps { value: clock, echo: peer.value }),

@@ -5,7 +5,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 
 use isopod_hal::sync::{RwSpinLock, SpinLock};
 
-use super::deadlines::{Armed, Deadlines};
+use super::deadlines::Alarm;
 use super::ports::Binding;
 use super::time_wait::TimeWait;
 use super::{Connection, Events, Flow, Tcp};
@@ -31,18 +31,27 @@ pub struct Stream {
 #[derive(Debug)]
 struct Inner {
     connection: Connection,
-    armed: Armed,
+    /// As long as the table has it.
+    alarm: Option<Alarm>,
     /// Goes on to TIME-WAIT.
     binding: Option<Arc<Binding>>,
 }
 
 impl Stream {
-    pub(super) fn new(id: u32, hash: u32, connection: Connection, binding: Option<Arc<Binding>>) -> Self {
+    pub(super) fn new(
+        id: u32,
+        hash: u32,
+        connection: Connection,
+        alarm: Alarm,
+        binding: Arc<Binding>,
+    ) -> Self {
+        let flow = *connection.flow();
+        let inner = Inner { connection, alarm: Some(alarm), binding: Some(binding) };
         Self {
             id,
             hash,
-            flow: *connection.flow(),
-            inner: SpinLock::new(Inner { connection, armed: Armed::new(), binding }),
+            flow,
+            inner: SpinLock::new(inner),
             observer: RwSpinLock::new(None),
             linked: AtomicBool::new(true),
         }
@@ -62,6 +71,11 @@ impl Stream {
         *self.observer.write() = observer;
     }
 
+    /// Whether somebody is told: no connection has that before it is accepted, and none after it was closed.
+    pub fn is_watched(&self) -> bool {
+        self.observer.read().is_some()
+    }
+
     /// Does something with the connection, locked, and then what follows from it: timers, the table, and telling the observer.
     pub fn with<R>(&self, tcp: &Tcp, now: u64, action: impl FnOnce(&mut Connection) -> R) -> R {
         let mut inner = self.inner.lock();
@@ -77,10 +91,15 @@ impl Stream {
         look(&self.inner.lock().connection)
     }
 
+    /// Does something with the connection from which nothing follows: it sends nothing, and wakes nobody.
+    pub fn touch<R>(&self, action: impl FnOnce(&mut Connection) -> R) -> R {
+        action(&mut self.inner.lock().connection)
+    }
+
     /// An entry for `at` among the deadlines came true.
     pub(super) fn expire(&self, tcp: &Tcp, now: u64, at: u64, out: &mut dyn super::Output) {
         let mut inner = self.inner.lock();
-        if !Deadlines::came(&mut inner.armed, at) {
+        if !inner.alarm.as_mut().is_some_and(|alarm| alarm.came(at)) {
             return;
         }
         if inner.connection.deadline().is_some_and(|deadline| deadline <= now) {
@@ -95,12 +114,12 @@ impl Stream {
         let events = inner.connection.take_events();
         if events.contains(Events::CLOSED) && self.linked.swap(false, Ordering::Relaxed) {
             let binding = inner.binding.take();
-            let successor = events
-                .contains(Events::TIME_WAIT)
-                .then(|| TimeWait::new(tcp.next_id(), &inner.connection, now, binding));
+            let alarm = inner.alarm.take().filter(|_| events.contains(Events::TIME_WAIT));
+            let successor =
+                alarm.map(|alarm| TimeWait::new(tcp.next_id(), &inner.connection, now, alarm, binding));
             tcp.replace(self.hash, self.id, successor);
-        } else {
-            tcp.deadlines.watch(&mut inner.armed, inner.connection.deadline(), self.hash, self.id);
+        } else if let Some(alarm) = &mut inner.alarm {
+            alarm.watch(inner.connection.deadline());
         }
         events
     }

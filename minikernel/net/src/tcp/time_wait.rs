@@ -3,8 +3,12 @@
 
 use alloc::sync::Arc;
 
+use super::deadlines::Alarm;
 use super::ports::Binding;
-use super::{Connection, Flags, Flow, MILLISECOND, Options, Output, SECOND, SegmentHeader, Seq, Timestamps};
+use super::{
+    CHALLENGE_INTERVAL, Connection, Flags, Flow, MILLISECOND, Options, Output, SECOND, SegmentHeader, Seq,
+    Timestamps,
+};
 use crate::chunk::Chunks;
 
 /// How long it lasts (Linux' `TCP_TIMEWAIT_LEN`).
@@ -15,7 +19,11 @@ pub(super) const DURATION: u64 = 60 * SECOND;
 pub(super) struct TimeWait {
     pub(super) id: u32,
     pub(super) flow: Flow,
+    pub(super) v6: bool,
     pub(super) until: u64,
+    pub(super) alarm: Alarm,
+    /// When a segment was last answered.
+    answered: Option<u64>,
     pub(super) snd_nxt: Seq,
     pub(super) rcv_nxt: Seq,
     pub(super) window: u16,
@@ -36,10 +44,44 @@ pub(super) enum Verdict {
 }
 
 impl TimeWait {
-    pub fn new(id: u32, connection: &Connection, now: u64, binding: Option<Arc<Binding>>) -> Self {
+    /// What follows a connection, whose place among the deadlines it takes.
+    pub fn new(
+        id: u32,
+        connection: &Connection,
+        now: u64,
+        mut alarm: Alarm,
+        binding: Option<Arc<Binding>>,
+    ) -> Self {
         let (snd_nxt, rcv_nxt, window, timestamps) = connection.last_words();
         let until = now + DURATION;
-        Self { id, flow: *connection.flow(), until, snd_nxt, rcv_nxt, window, timestamps, _binding: binding }
+        alarm.pass_on(id, until);
+        Self {
+            id,
+            flow: *connection.flow(),
+            v6: connection.options().v6,
+            until,
+            alarm,
+            answered: None,
+            snd_nxt,
+            rcv_nxt,
+            window,
+            timestamps,
+            _binding: binding,
+        }
+    }
+
+    /// How much newer than the last one the timestamp of a segment is.
+    fn newer(&self, header: &SegmentHeader) -> Option<i32> {
+        let pair = self.timestamps.zip(header.options.timestamps);
+        pair.map(|(own, its)| its.value.wrapping_sub(own.0) as i32)
+    }
+
+    /// Whether a segment begins a new connection in its place (RFC 6191, section 2; by the sequence number where there are no timestamps,
+    /// RFC 9293, section 3.10.7.4).
+    pub fn reopens(&self, header: &SegmentHeader) -> bool {
+        let later = header.sequence > self.rcv_nxt;
+        header.flags & (Flags::SYN | Flags::RST | Flags::ACK) == Flags::SYN
+            && self.newer(header).map_or(later, |newer| newer > 0 || newer == 0 && later)
     }
 
     /// Takes a segment that came for the connection.
@@ -50,19 +92,9 @@ impl TimeWait {
         payload: usize,
         out: &mut dyn Output,
     ) -> Verdict {
-        let newer = self
-            .timestamps
-            .zip(header.options.timestamps)
-            .map(|(own, its)| its.value.wrapping_sub(own.0) as i32);
-        let old = newer.is_some_and(|newer| newer < 0);
-        if header.flags & (Flags::SYN | Flags::RST | Flags::ACK) == Flags::SYN {
-            // RFC 6191, section 2; by the sequence number where there are no timestamps (RFC 9293, section 3.10.7.4).
-            let reopens = newer.map_or(header.sequence > self.rcv_nxt, |newer| {
-                newer > 0 || newer == 0 && header.sequence > self.rcv_nxt
-            });
-            if reopens {
-                return Verdict::Reopens;
-            }
+        let old = self.newer(header).is_some_and(|newer| newer < 0);
+        if self.reopens(header) {
+            return Verdict::Reopens;
         }
         if header.flags.contains(Flags::RST) {
             // As Linux with `tcp_rfc1337` off, but only with the exact number (RFC 5961, section 3.2).
@@ -71,7 +103,9 @@ impl TimeWait {
         if header.flags.contains(Flags::FIN) && !old {
             self.until = now + DURATION;
         }
-        if header.sequence_length(payload) > 0 || header.sequence != self.rcv_nxt {
+        let recently = self.answered.is_some_and(|answered| now - answered < CHALLENGE_INTERVAL);
+        if !recently && (header.sequence_length(payload) > 0 || header.sequence != self.rcv_nxt) {
+            self.answered = Some(now);
             self.acknowledge(now, out);
         }
         Verdict::Stays

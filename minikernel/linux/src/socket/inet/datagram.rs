@@ -1,6 +1,6 @@
 //! Sockets of UDP, udp(7), and those that send echo requests, icmp(7).
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -27,6 +27,7 @@ pub struct DatagramSocket {
     common: Common,
     endpoint: Arc<Endpoint>,
     ip: IpOptions,
+    _place: Option<table::Place>,
 }
 
 /// All bytes of `source`; none if the copy was cut.
@@ -64,15 +65,14 @@ impl DatagramSocket {
         let room = common.options.receive_buffer();
         let owner = caller.identity().users.file;
         let endpoint = Endpoint::new(protocol, any, owner, room, Arc::clone(&common.changed));
-        let socket = Self { common, endpoint, ip: IpOptions::default() };
         if limits::ONLY_V6.get() != 0 && family == AF_INET6 {
-            socket.endpoint.set(Switches::ONLY_V6, true);
+            endpoint.set(Switches::ONLY_V6, true);
         }
-        let socket = Arc::new(socket);
-        if socket.is_udp() {
-            table::DATAGRAMS.enter(&socket);
-        }
-        socket
+        Arc::new_cyclic(|socket: &Weak<Self>| {
+            let udp = i32::from(protocol) == super::UDP;
+            let place = udp.then(|| table::DATAGRAMS.enter(Weak::clone(socket) as Weak<dyn table::Listed>));
+            Self { common, endpoint, ip: IpOptions::default(), _place: place }
+        })
     }
 
     fn is_udp(&self) -> bool {

@@ -1,5 +1,6 @@
 //! All sockets of the Internet, for `/proc/net`.
 
+use alloc::collections::TryReserveError;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 
@@ -7,9 +8,10 @@ use isopod_fs::Result;
 use isopod_hal::sync::SpinLock;
 use isopod_net::address::SocketAddress;
 use isopod_net::segments::to_packets;
-use isopod_net::tcp::{Endpoint, Seen};
+use isopod_net::tcp::{Endpoint, Flow, Seen};
 
-use super::{AF_INET, AF_INET6, stack};
+use super::tcp_options::{CLOSED, number_of};
+use super::{AF_INET6, stack};
 
 /// What is told of a socket.
 #[derive(Debug, Clone, Copy)]
@@ -40,11 +42,19 @@ pub trait Listed: Send + Sync {
     fn shown(&self) -> Option<Shown>;
 }
 
-/// Sockets of a protocol, some of which may be no more.
-pub struct All(SpinLock<(Vec<Weak<dyn Listed>>, usize)>);
+/// Sockets of a protocol.
+pub struct All(SpinLock<Table>);
 
-/// Up to so many, those that are no more are not looked for.
-const SWEEP_MIN: usize = 64;
+struct Table {
+    /// Those that are there, and behind each one that is gone the next such place.
+    places: Vec<core::result::Result<Weak<dyn Listed>, usize>>,
+    free: usize,
+    used: usize,
+}
+
+/// The place of a socket among all, which it gives back.
+pub struct Place(&'static All, Option<usize>);
+
 /// `TCP_SYN_RECV`
 const SYN_RECEIVED: u8 = 3;
 /// `TCP_TIME_WAIT`
@@ -61,23 +71,51 @@ impl core::fmt::Debug for All {
     }
 }
 
+impl core::fmt::Debug for Place {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_tuple("Place").field(&self.1).finish()
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let Some(place) = self.1 else { return };
+        let mut all = self.0.0.lock();
+        all.places[place] = Err(all.free);
+        (all.free, all.used) = (place, all.used - 1);
+        if all.used == 0 {
+            *all = Table::new();
+        }
+    }
+}
+
+impl Table {
+    const fn new() -> Self {
+        Self { places: Vec::new(), free: usize::MAX, used: 0 }
+    }
+}
+
 impl All {
     const fn new() -> Self {
-        Self(SpinLock::new((Vec::new(), SWEEP_MIN)))
+        Self(SpinLock::new(Table::new()))
     }
 
     /// Enters a new socket. Without memory for that it is one that is not shown.
-    pub fn enter(&self, socket: &Arc<impl Listed + 'static>) {
-        let socket: Weak<dyn Listed> = Arc::downgrade(socket) as Weak<dyn Listed>;
+    pub fn enter(&'static self, socket: Weak<dyn Listed>) -> Place {
         let mut all = self.0.lock();
-        let (sockets, sweep_at) = &mut *all;
-        if sockets.len() >= *sweep_at {
-            sockets.retain(|socket| socket.strong_count() > 0);
-            *sweep_at = (sockets.len() * 2).max(SWEEP_MIN);
+        if all.free == usize::MAX {
+            if all.places.try_reserve(1).is_err() {
+                return Place(self, None);
+            }
+            all.free = all.places.len();
+            all.places.push(Err(usize::MAX));
         }
-        if sockets.try_reserve(1).is_ok() {
-            sockets.push(socket);
+        let place = all.free;
+        if let Err(next) = core::mem::replace(&mut all.places[place], Ok(socket)) {
+            all.free = next;
         }
+        all.used += 1;
+        Place(self, Some(place))
     }
 
     /// What there is to tell of all sockets of a family. ENOMEM
@@ -85,8 +123,8 @@ impl All {
         let mut sockets = Vec::new();
         {
             let all = self.0.lock();
-            sockets.try_reserve_exact(all.0.len())?;
-            sockets.extend(all.0.iter().filter_map(Weak::upgrade));
+            sockets.try_reserve_exact(all.used)?;
+            sockets.extend(all.places.iter().flatten().filter_map(Weak::upgrade));
         }
         let mut shown = Vec::new();
         shown.try_reserve_exact(sockets.len())?;
@@ -97,35 +135,54 @@ impl All {
     }
 }
 
-/// What there is to tell of connections of a family that are no socket's: those that a peer begins, and those that are over. ENOMEM
+/// What there is to tell of connections of a family that are no socket's: those that a peer begins, that nobody accepted yet, that nobody
+/// has open any more, and that are over. ENOMEM
 pub fn of_nobody(family: u16) -> Result<Vec<Shown>> {
-    let mut shown = Vec::new();
+    let (mut shown, mut streams) = (Vec::new(), Vec::new());
     let mut lost = Ok(());
     stack().tcp.each(&mut |seen| {
-        let (flow, state) = match seen {
-            Seen::Stream(_) => return,
-            Seen::Request(flow) => (flow, SYN_RECEIVED),
-            Seen::TimeWait(flow, _) => (flow, TIME_WAIT),
+        let more = match seen {
+            Seen::Stream(stream) if stream.is_watched() => return,
+            // It is not to be locked here.
+            Seen::Stream(stream) => streams.try_reserve(1).map(|()| streams.push(Arc::clone(stream))),
+            Seen::Request(flow, v6) => add(&mut shown, family, flow, v6, SYN_RECEIVED),
+            Seen::TimeWait(flow, v6, _) => add(&mut shown, family, flow, v6, TIME_WAIT),
         };
-        let place = |at: &Endpoint| SocketAddress { address: to_packets(at.address), port: at.port };
-        if flow.local.address.is_ipv4() != (family == AF_INET) {
-            return;
+        if let Err(error) = more {
+            lost = Err(error);
         }
-        if let Err(error) = shown.try_reserve(1) {
-            lost = Err(error.into());
-            return;
-        }
-        shown.push(Shown {
-            family: if flow.local.address.is_ipv4() { AF_INET } else { AF_INET6 },
-            local: place(&flow.local),
-            remote: place(&flow.remote),
-            state,
-            sending: 0,
-            receiving: 0,
-            owner: 0,
-            inode: 0,
-            dropped: 0,
-        });
     });
-    lost.map(|()| shown)
+    lost?;
+    for stream in streams {
+        let (v6, state) = stream.look(|connection| (connection.options().v6, connection.state()));
+        add(&mut shown, family, stream.flow(), v6, number_of(state))?;
+    }
+    Ok(shown)
+}
+
+/// Adds a connection, if it is one of the family.
+fn add(
+    shown: &mut Vec<Shown>,
+    family: u16,
+    flow: &Flow,
+    v6: bool,
+    state: u8,
+) -> core::result::Result<(), TryReserveError> {
+    if v6 != (family == AF_INET6) || state == CLOSED {
+        return Ok(());
+    }
+    let place = |at: &Endpoint| SocketAddress { address: to_packets(at.address), port: at.port };
+    shown.try_reserve(1)?;
+    shown.push(Shown {
+        family,
+        local: place(&flow.local),
+        remote: place(&flow.remote),
+        state,
+        sending: 0,
+        receiving: 0,
+        owner: 0,
+        inode: 0,
+        dropped: 0,
+    });
+    Ok(())
 }

@@ -64,13 +64,20 @@ fn rounded(seconds: i32) -> u64 {
 }
 
 /// What was set and is only told again.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Noted {
     fast_open: u32,
     fast_open_connect: bool,
     unsent_low_water: u32,
     /// `TCP_QUICKACK` is off.
     delays: bool,
+}
+
+impl Noted {
+    /// What a connection has of that which was set on its listener.
+    pub fn inherited(&self) -> Self {
+        Self { fast_open: 0, delays: false, ..self.clone() }
+    }
 }
 
 /// Sets an option. EINVAL, ENOENT for an algorithm that there is not, ENOPROTOOPT.

@@ -42,7 +42,6 @@ impl Connection {
         if acknowledgment < self.snd.una {
             return true;
         }
-        let had_room = self.has_room();
         let window_moved = self.update_window(header);
         let nothing_new = acknowledgment == self.snd.una;
         if nothing_new && self.sent.is_empty() {
@@ -73,9 +72,6 @@ impl Connection {
             });
             self.buffers.grow_send(&self.options, self.congestion.window);
         }
-        if !had_room && self.has_room() {
-            self.events |= Events::WRITABLE;
-        }
         self.close_if_acknowledged(now);
         true
     }
@@ -100,7 +96,7 @@ impl Connection {
         let echo =
             header.options.timestamps.filter(|_| self.snd.timestamps).map(|timestamps| timestamps.echo);
         let mut delivery = Delivery { echo, ..Delivery::default() };
-        let min_rtt = self.rtt.min();
+        let (min_rtt, segment) = (self.rtt.min(), self.full_segment());
         let clock = ((now / MILLISECOND) as u32).wrapping_add(self.snd.timestamp_offset);
         let Self { sent, rack, snd, .. } = self;
         let mut round_trip = None;
@@ -119,7 +115,7 @@ impl Connection {
             for (start, end) in header.options.sack.into_iter().flatten() {
                 // A block that makes no sense is skipped: what lies outside of what is outstanding.
                 if start < end && start >= snd.una && end <= snd.nxt {
-                    sent.sack(start, end, &mut arrived);
+                    sent.sack(start, end, segment, &mut arrived);
                 }
             }
         }

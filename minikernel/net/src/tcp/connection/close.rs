@@ -8,6 +8,9 @@ impl Connection {
     /// Closes one direction or both, as shutdown(2) does: a FIN follows what was written. Who has closed the other reads what comes all the same, but does
     /// not wait for it.
     pub fn shut_down(&mut self, now: u64, read: bool, write: bool, out: &mut dyn Output) {
+        if self.state == State::SynSent {
+            return self.finish(None);
+        }
         if read {
             self.deaf = true;
             self.events |= Events::READABLE;

@@ -54,6 +54,10 @@ pub struct Handshake {
     pub irs: Seq,
     /// The options of the peer's SYN, without those that were not accepted.
     pub offered: Options,
+    /// The longest segment that this end takes.
+    pub mss: u16,
+    /// Its first window, which is not scaled (RFC 7323, section 2.2).
+    pub window: u16,
     /// When the SYN was answered, if it was answered once: the answer's acknowledgment gives a round-trip time.
     pub answered: Option<u64>,
 }
@@ -125,7 +129,7 @@ impl Connection {
             shift: WINDOW_SHIFT,
             fin: None,
             finished: false,
-            advertised_mss: path.mss,
+            advertised_mss: options.announced_mss(path.mss),
             mss: DEFAULT_MSS,
             recent: 0,
             recent_at: 0,
@@ -143,6 +147,7 @@ impl Connection {
             error: None,
             orphan: false,
             deaf: false,
+            roomy: true,
             snd,
             rcv,
             unsent: Chunks::new(),

@@ -10,7 +10,7 @@ const TIMESTAMP_LIFETIME: u64 = 24 * 24 * 3600 * SECOND;
 impl Connection {
     /// Takes a segment of this connection. `payload` is what lies behind its header.
     pub fn receive(&mut self, now: u64, header: &SegmentHeader, payload: Chunks, out: &mut dyn Output) {
-        self.counts.segments_in += 1;
+        self.counts.segments_in = self.counts.segments_in.wrapping_add(1);
         match self.state {
             State::Closed => reset_for(&self.flow, header, payload.len(), out),
             State::SynSent => self.receive_syn_sent(now, header, payload.len(), out),

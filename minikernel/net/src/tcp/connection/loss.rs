@@ -35,7 +35,7 @@ pub(super) struct Recovery {
     first_repeat: Option<u32>,
     /// Numbers delivered and sent in this recovery, and the flight at its beginning (RFC 6937, `prr_delivered`, `prr_out`, `RecoverFS`).
     delivered: u32,
-    pub sent: u32,
+    sent: u32,
     flight: u32,
     /// When to look again whether something is lost (RFC 8985, section 6.3).
     pub reorder_at: Option<u64>,
@@ -65,6 +65,13 @@ impl Recovery {
     /// In fast recovery it is proportional rate reduction that moves the window.
     pub fn window_may_grow(&self) -> bool {
         self.phase != Phase::Fast
+    }
+
+    /// So many numbers were sent; they count only in a recovery, which begins with none.
+    pub fn count_sent(&mut self, count: u32) {
+        if self.phase != Phase::Open {
+            self.sent = self.sent.saturating_add(count);
+        }
     }
 
     /// Something was sent again.
@@ -132,7 +139,7 @@ impl Connection {
             return;
         }
         if delivery.repeated {
-            self.recovery.duplicates += 1;
+            self.recovery.duplicates = self.recovery.duplicates.saturating_add(1);
         } else if delivery.acknowledged > 0 {
             // The segment that closed the gap was none of those that the duplicates stood for.
             let segments = delivery.acknowledged.div_ceil(self.full_segment());
@@ -146,7 +153,7 @@ impl Connection {
         self.remember(flight);
         self.recovery.phase = Phase::Fast;
         self.congestion.lost(flight, self.full_segment());
-        self.counts.recoveries += 1;
+        self.counts.recoveries = self.counts.recoveries.wrapping_add(1);
         self.reduce_rate(delivered);
     }
 
@@ -229,7 +236,7 @@ impl Connection {
             if arrived { NOTHING } else { (Marks::LOST, Marks::RETRANSMITTED | Marks::SACKED) }
         });
         self.rtt.backoff = self.rtt.backoff.saturating_add(1);
-        self.counts.timeouts += 1;
+        self.counts.timeouts = self.counts.timeouts.wrapping_add(1);
         self.timers.started = now;
         if handshake {
             self.retransmit(0, 1, now, out);

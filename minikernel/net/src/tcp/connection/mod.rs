@@ -28,8 +28,9 @@ use crate::chunk::Chunks;
 
 use loss::Recovery;
 use timers::Timers;
-use tuning::Buffers;
 use urgent::Urgent;
+
+pub(super) use tuning::Buffers;
 
 pub(super) use handshake::WINDOW_SHIFT;
 pub use handshake::{Handshake, Path, Secret};
@@ -53,6 +54,8 @@ pub struct Connection {
     orphan: bool,
     /// Whether the program has shut down reading.
     deaf: bool,
+    /// Whether there was room to write when the events were last taken.
+    roomy: bool,
     snd: SendSpace,
     rcv: ReceiveSpace,
     /// What the program wrote and was not sent yet.
@@ -146,6 +149,11 @@ impl Connection {
 
     /// What happened since the last call. Whoever waits for the connection is to be woken when there is anything.
     pub fn take_events(&mut self) -> Events {
+        let has_room = self.has_room();
+        if has_room && !self.roomy {
+            self.events |= Events::WRITABLE;
+        }
+        self.roomy = has_room;
         core::mem::take(&mut self.events)
     }
 

@@ -91,7 +91,7 @@ impl Connection {
         if self.sent.is_empty() {
             self.timers.started = now;
         }
-        self.recovery.sent += payload.len() as u32;
+        self.recovery.count_sent(payload.len() as u32);
         self.counts.bytes_sent += count as u64;
         self.data_sent(now);
         let copy = payload.try_clone();
@@ -142,9 +142,9 @@ impl Connection {
         let Ok(payload) = sent.payload.try_clone() else { return false };
         let flags = flags_of(sent.marks);
         let segments = sent.len().div_ceil(full);
-        self.recovery.sent += sent.len();
+        self.recovery.count_sent(sent.len());
         self.recovery.repeated(self.timestamp(now));
-        self.counts.retransmitted += segments;
+        self.counts.retransmitted = self.counts.retransmitted.wrapping_add(segments);
         self.sent.repeat(index, now);
         self.emit(now, flags, start, payload, out);
         true

@@ -115,7 +115,7 @@ impl Connection {
             self.give_up(now, out);
             return;
         }
-        self.timers.probes += 1;
+        self.timers.probes = self.timers.probes.saturating_add(1);
         self.emit(now, Flags::ACK, self.snd.una - 1, Chunks::new(), out);
         self.timers.idle = now + self.options.keep_alive_interval;
     }

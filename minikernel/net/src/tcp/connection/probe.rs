@@ -39,7 +39,7 @@ impl Connection {
             self.recovery.probe = Some((self.snd.nxt, true));
         }
         self.timers.started = now;
-        self.counts.probes += 1;
+        self.counts.probes = self.counts.probes.wrapping_add(1);
         self.arm(now);
     }
 

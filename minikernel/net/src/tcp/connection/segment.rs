@@ -2,10 +2,9 @@
 
 use super::{Connection, State};
 use crate::chunk::Chunks;
-use crate::tcp::{Flags, Flow, MILLISECOND, Options, Output, SegmentHeader, Seq, Timestamps};
-
-/// At most one answer in this time to segments that nobody in good order sends (Linux' `tcp_invalid_ratelimit`; RFC 5961, section 7).
-const CHALLENGE_INTERVAL: u64 = 500 * MILLISECOND;
+use crate::tcp::{
+    CHALLENGE_INTERVAL, Flags, Flow, MILLISECOND, Options, Output, SegmentHeader, Seq, Timestamps,
+};
 
 impl Connection {
     /// Sends a segment. Every one but the first acknowledges what has come.
@@ -44,7 +43,7 @@ impl Connection {
             self.rcv.acknowledged = self.rcv.nxt;
             self.timers.acknowledged();
         }
-        self.counts.segments_out += 1;
+        self.counts.segments_out = self.counts.segments_out.wrapping_add(1);
         out.segment(&self.flow, &header, payload);
     }
 

@@ -16,7 +16,7 @@ const HEADROOM: u32 = 16;
 
 /// The limits, in bytes of payload.
 #[derive(Debug)]
-pub(super) struct Buffers {
+pub(in crate::tcp) struct Buffers {
     pub send: u32,
     pub receive: u32,
     /// What the program read in the best round trip so far, and in this one, which began then.
@@ -32,6 +32,11 @@ impl Buffers {
         buffers.options_changed(options);
         buffers.connected(u32::from(mss));
         buffers
+    }
+
+    /// The window of the answer to a SYN.
+    pub fn first_window(options: &SocketOptions) -> u16 {
+        Self::new(options, 0, 0).receive.min(u32::from(u16::MAX)) as u16
     }
 
     /// Takes the sizes that the program has set.
@@ -121,17 +126,17 @@ impl Connection {
         self.edge_may_move() && wanted / 2 >= known
     }
 
-    /// How many bytes a write may add now.
+    /// How many bytes a write may add now: none where so many wait to be sent that more would do no good (`tcp_stream_memory_free` in Linux).
     pub fn room(&self) -> usize {
-        (self.buffers.send as usize).saturating_sub(self.queued())
+        let enough = self.unsent.len() >= self.options.unsent_low_water as usize;
+        if enough { 0 } else { (self.buffers.send as usize).saturating_sub(self.queued()) }
     }
 
     /// Whether a program that waits for room is to be woken: a third is free (`sk_stream_is_writeable` in Linux).
     pub(super) fn has_room(&self) -> bool {
-        let queued = self.queued();
-        self.room() >= queued / 2
-            && self.room() > 0
-            && self.unsent.len() < self.options.unsent_low_water as usize
+        let room = self.room();
+        let drained = self.unsent.len() < self.options.unsent_low_water.div_ceil(2) as usize;
+        room > 0 && room >= self.queued() / 2 && drained
     }
 
     /// Bytes that were written and are not acknowledged (`SIOCOUTQ`).

@@ -6,14 +6,13 @@ use alloc::sync::Arc;
 use super::Tcp;
 use crate::chunk::Chunks;
 use crate::tcp::cookie;
-use crate::tcp::deadlines::Entry;
 use crate::tcp::flows::Target;
 use crate::tcp::listen::Admission;
 use crate::tcp::request::{self, Request};
 use crate::tcp::time_wait;
 use crate::tcp::{
-    Connection, Flags, Flow, Handshake, Listener, MILLISECOND, Options, Output, SegmentHeader, Seq, Stream,
-    reset_for,
+    Connection, Flags, Flow, Handshake, Listener, MILLISECOND, Options, Output, SECOND, SegmentHeader,
+    Stream, reset_for,
 };
 
 impl Tcp {
@@ -29,61 +28,60 @@ impl Tcp {
         let hash = self.secrets.spread.spread(flow);
         let mut shard = self.flows.shard(hash);
         let place = shard.find(hash, flow);
-        let stream = match place {
-            Some(Target::Stream(stream)) => Some(stream.clone()),
+        let begins = header.flags & (Flags::SYN | Flags::ACK | Flags::RST | Flags::FIN) == Flags::SYN;
+        match place {
+            Some(Target::Stream(stream)) => {
+                let stream = stream.clone();
+                drop(shard);
+                stream.with(self, now, |connection| connection.receive(now, header, payload, out));
+                return;
+            }
+            // Its listener is gone; whoever listens now is asked.
+            Some(Target::Request(request)) if !request.listener.is_open() => {
+                let id = request.id;
+                self.forget(&mut shard, hash, id);
+            }
             Some(place @ Target::Request(_)) => {
                 let Target::Request(request) = place else { return };
-                let (id, verdict) = (request.id, request.receive(now, header, payload.len(), out));
-                match verdict {
-                    request::Verdict::Stays => return,
+                match request.receive(now, header, payload.len(), out) {
+                    request::Verdict::Stays => {}
                     request::Verdict::Ends => {
+                        let id = request.id;
                         self.forget(&mut shard, hash, id);
-                        return;
                     }
-                    request::Verdict::Completes if !request.listener.has_room() => return,
                     request::Verdict::Completes => {
                         let listener = request.listener.clone();
-                        let stream = self.stream_of(now, hash, &listener, &request.handshake);
+                        let Some(stream) = self.accept(now, hash, &listener, &request.handshake) else {
+                            return;
+                        };
                         // In its place, without a gap: another processor may have the next segment already.
                         *place = Target::Stream(stream.clone());
                         drop(shard);
                         listener.forget_request();
-                        return self.establish(now, &listener, &stream, header, payload, out);
+                        self.establish(now, &listener, &stream, header, payload, out);
                     }
                 }
+                return;
             }
             Some(Target::TimeWait(wait)) => {
                 let id = wait.id;
                 match wait.receive(now, header, payload.len(), out) {
                     time_wait::Verdict::Stays => return,
-                    time_wait::Verdict::Ends => {
-                        self.forget(&mut shard, hash, id);
-                        return;
-                    }
-                    time_wait::Verdict::Reopens => {
-                        let after = wait.snd_nxt + 65535 + 2;
-                        self.forget(&mut shard, hash, id);
-                        drop(shard);
-                        return self.begun_by_peer(now, hash, flow, header, payload.len(), Some(after), out);
-                    }
+                    time_wait::Verdict::Ends => return self.forget(&mut shard, hash, id),
+                    time_wait::Verdict::Reopens => {}
                 }
             }
-            None => None,
-        };
+            None => {}
+        }
         drop(shard);
-        match stream {
-            Some(stream) => {
-                stream.with(self, now, |connection| connection.receive(now, header, payload, out));
-            }
-            None if header.flags & (Flags::SYN | Flags::ACK | Flags::RST | Flags::FIN) == Flags::SYN => {
-                self.begun_by_peer(now, hash, flow, header, payload.len(), None, out);
-            }
-            None => self.unexpected(now, hash, flow, header, payload, out),
+        if begins {
+            self.begun_by_peer(now, hash, flow, header, payload.len(), out);
+        } else {
+            self.unexpected(now, hash, flow, header, payload, out);
         }
     }
 
-    /// A SYN for a flow that is not known.
-    #[expect(clippy::too_many_arguments, reason = "a segment and its circumstances")]
+    /// A SYN for a flow that is not known, or that may begin anew.
     fn begun_by_peer(
         &self,
         now: u64,
@@ -91,24 +89,30 @@ impl Tcp {
         flow: &Flow,
         header: &SegmentHeader,
         payload: usize,
-        sequence: Option<Seq>,
         out: &mut dyn Output,
     ) {
         let Some(listener) = self.listeners.find(flow, hash) else {
             return reset_for(flow, header, payload, out);
         };
         let mut secret = self.secrets.begin(flow, now);
-        secret.sequence = sequence.unwrap_or(secret.sequence);
-        let offered = Options { sack: [None; 3], ..header.options.clone() };
-        let mut handshake = Handshake {
-            flow: *flow,
-            path: out.path(flow),
-            secret,
-            irs: header.sequence,
-            offered,
-            answered: None,
+        let mut shard = self.flows.shard(hash);
+        let before = match shard.find(hash, flow) {
+            None => None,
+            Some(Target::TimeWait(wait)) if wait.reopens(header) => {
+                // Beyond all that the connection before could have sent (RFC 6191, section 2).
+                secret.sequence = wait.snd_nxt + 65535 + 2;
+                Some(wait.id)
+            }
+            // Another processor was faster.
+            Some(_) => return,
         };
-        match listener.admit(now) {
+        let offered = Options { sack: [None; 3], ..header.options.clone() };
+        let mut handshake = listener.handshake(flow, out.path(flow), secret, header.sequence, offered);
+        let admission = listener.admit(now);
+        if let Some(id) = before.filter(|_| admission != Admission::Refused) {
+            self.forget(&mut shard, hash, id);
+        }
+        match admission {
             Admission::Refused => {}
             Admission::Cookie => {
                 let clock = (now / MILLISECOND) as u32;
@@ -124,23 +128,23 @@ impl Tcp {
             }
             Admission::Request => {
                 let id = self.next_id();
+                let alarm = self.deadlines.alarm(hash, id).and_then(|alarm| shard.reserve().map(|()| alarm));
+                let Ok(mut alarm) = alarm else { return listener.forget_request() };
+                let due = now + SECOND;
+                alarm.watch(Some(due));
                 let mut request = Box::new(Request {
                     id,
                     handshake,
-                    listener: listener.clone(),
+                    listener,
+                    due,
+                    alarm,
                     created: now,
-                    due: 0,
-                    answers: 0,
+                    timeouts: 0,
+                    answered: 0,
                 });
+                // The shard is locked: what answers the answer finds the request.
                 request.answer(now, out);
-                let due = request.due;
-                let mut shard = self.flows.shard(hash);
-                let known = shard.find(hash, flow).is_some();
-                if known || shard.insert(hash, Target::Request(request)).is_err() {
-                    listener.forget_request();
-                } else {
-                    self.deadlines.add(Entry { at: due, hash, id });
-                }
+                shard.insert(hash, Target::Request(request));
             }
         }
     }
@@ -157,18 +161,17 @@ impl Tcp {
     ) {
         let opened = self.open_cookie(now, hash, flow, header, out);
         match opened {
-            Some((listener, handshake)) if listener.has_room() => {
-                let stream = self.stream_of(now, hash, &listener, &handshake);
+            Some((listener, handshake)) => {
+                // Where there is no room the peer tries again.
+                let Some(stream) = self.accept(now, hash, &listener, &handshake) else { return };
                 let mut shard = self.flows.shard(hash);
-                let known = shard.find(hash, flow).is_some();
-                if known || shard.insert(hash, Target::Stream(stream.clone())).is_err() {
+                if shard.find(hash, flow).is_some() || shard.reserve().is_err() {
                     return;
                 }
+                shard.insert(hash, Target::Stream(stream.clone()));
                 drop(shard);
                 self.establish(now, &listener, &stream, header, payload, out);
             }
-            // The peer tries again.
-            Some(_) => {}
             None => reset_for(flow, header, payload.len(), out),
         }
     }
@@ -191,16 +194,17 @@ impl Tcp {
         let offset = self.secrets.timestamp_offset(flow);
         let (secret, offered) = cookie::open(self.secrets.cookie, flow, header, now, offset)?;
         let irs = header.sequence - 1;
-        Some((
-            listener,
-            Handshake { flow: *flow, path: out.path(flow), secret, irs, offered, answered: None },
-        ))
+        let handshake = listener.handshake(flow, out.path(flow), secret, irs, offered);
+        Some((listener, handshake))
     }
 
-    /// The connection that a complete handshake leads to.
-    fn stream_of(&self, now: u64, hash: u32, listener: &Listener, handshake: &Handshake) -> Arc<Stream> {
+    /// The connection that a complete handshake leads to, if there is room for it.
+    fn accept(&self, now: u64, hash: u32, listener: &Listener, handshake: &Handshake) -> Option<Arc<Stream>> {
+        let binding = listener.binding().filter(|_| listener.has_room())?;
+        let id = self.next_id();
+        let alarm = self.deadlines.alarm(hash, id).ok()?;
         let connection = Connection::accept(handshake, listener.options(), now);
-        Arc::new(Stream::new(self.next_id(), hash, connection, Some(listener.binding.clone())))
+        Some(Arc::new(Stream::new(id, hash, connection, alarm, binding)))
     }
 
     /// A connection, which is in the table, begins with the segment that completed its handshake.

@@ -4,6 +4,7 @@ mod input;
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::ops::RangeInclusive;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
 use super::deadlines::{Deadlines, Entry};
@@ -25,7 +26,7 @@ const STEPS: usize = 64;
 /// The flows, the listeners, the ports and the deadlines of one network namespace.
 #[derive(Debug)]
 pub struct Tcp {
-    pub(super) deadlines: Deadlines,
+    deadlines: Arc<Deadlines>,
     pub(super) listeners: Listeners,
     flows: Flows,
     ports: Arc<Ports>,
@@ -38,7 +39,7 @@ impl Tcp {
     /// TCP without a connection; `random` are the keys of what peers must not guess.
     pub fn new(random: [u64; 10]) -> Self {
         Self {
-            deadlines: Deadlines::new(),
+            deadlines: Arc::new(Deadlines::new()),
             listeners: Listeners::new(),
             flows: Flows::new(),
             ports: Arc::new(Ports::new()),
@@ -52,13 +53,18 @@ impl Tcp {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes a port for a socket (bind(2)); zero for any that is free.
-    pub fn bind(&self, port: u16, claim: Claim) -> Result<Arc<Binding>, Error> {
+    /// Takes a port for a socket (bind(2)); zero for any of `local_ports` that is free.
+    pub fn bind(
+        &self,
+        port: u16,
+        claim: Claim,
+        local_ports: RangeInclusive<u16>,
+    ) -> Result<Arc<Binding>, Error> {
         if port != 0 {
             return self.ports.bind(port, claim);
         }
         let anywhere = Endpoint::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
-        let mut ports = self.secrets.ports(&Flow { local: anywhere, remote: anywhere });
+        let mut ports = self.secrets.ports(&Flow { local: anywhere, remote: anywhere }, local_ports);
         let found =
             ports.find_map(|port| self.ports.bind(port, Claim { reuse_address: false, ..claim }).ok());
         let binding = found.ok_or(Error::AddressInUse)?;
@@ -117,7 +123,7 @@ impl Tcp {
         now: u64,
         out: &mut dyn Output,
     ) -> Result<Arc<Stream>, Error> {
-        for port in self.secrets.ports(&flow) {
+        for port in self.secrets.ports(&flow, options.local_ports.clone()) {
             let Ok(binding) = self.ports.take_outgoing(port, flow.local.address) else { continue };
             flow.local.port = port;
             if let Some(stream) = self.begin(flow, binding, options, now, out)? {
@@ -138,7 +144,10 @@ impl Tcp {
     ) -> Result<Option<Arc<Stream>>, Error> {
         let hash = self.secrets.spread.spread(&flow);
         let mut secret = self.secrets.begin(&flow, now);
+        let id = self.next_id();
+        let alarm = self.deadlines.alarm(hash, id)?;
         let mut shard = self.flows.shard(hash);
+        shard.reserve()?;
         match shard.find(hash, &flow) {
             None => {}
             Some(Target::TimeWait(wait)) if wait.may_be_reused(now) => {
@@ -150,8 +159,8 @@ impl Tcp {
             Some(_) => return Ok(None),
         }
         let connection = Connection::connect(flow, options.clone(), out.path(&flow), secret, now);
-        let stream = Arc::new(Stream::new(self.next_id(), hash, connection, Some(binding)));
-        shard.insert(hash, Target::Stream(stream.clone()))?;
+        let stream = Arc::new(Stream::new(id, hash, connection, alarm, binding));
+        shard.insert(hash, Target::Stream(stream.clone()));
         Ok(Some(stream))
     }
 
@@ -195,22 +204,26 @@ impl Tcp {
     fn expire_one(&self, now: u64, entry: Entry, out: &mut dyn Output) {
         let Entry { hash, id, at } = entry;
         let mut shard = self.flows.shard(hash);
-        let again = match shard.find_id(hash, id) {
-            None => None,
+        let stays = match shard.find_id(hash, id) {
+            None => true,
             Some(Target::Stream(stream)) => {
                 let stream = stream.clone();
                 drop(shard);
                 return stream.expire(self, now, at, out);
             }
-            Some(Target::Request(request)) if request.due > now => Some(request.due),
-            Some(Target::Request(request)) => request.expire(now, out).then_some(request.due),
-            Some(Target::TimeWait(wait)) => Some(wait.until).filter(|&until| until > now),
-        };
-        match again {
-            Some(at) => {
-                self.deadlines.add(Entry { at, hash, id });
+            Some(Target::Request(request)) => {
+                let stays = !request.alarm.came(at) || request.due > now || request.expire(now, out);
+                request.alarm.watch(Some(request.due));
+                stays
             }
-            None => self.forget(&mut shard, hash, id),
+            Some(Target::TimeWait(wait)) => {
+                let stays = !wait.alarm.came(at) || wait.until > now;
+                wait.alarm.watch(Some(wait.until));
+                stays
+            }
+        };
+        if !stays {
+            self.forget(&mut shard, hash, id);
         }
     }
 
@@ -234,13 +247,8 @@ impl Tcp {
             self.time_waits.fetch_sub(1, Ordering::Relaxed);
             return;
         }
-        let entry = Entry { at: successor.until, hash, id: successor.id };
-        if shard.insert(hash, Target::TimeWait(Box::new(successor))).is_err() {
-            self.time_waits.fetch_sub(1, Ordering::Relaxed);
-        } else {
-            drop(shard);
-            self.deadlines.add(entry);
-        }
+        // Where the connection was there is room.
+        shard.insert(hash, Target::TimeWait(Box::new(successor)));
     }
 
     /// Shows everything there is to `visit`, shard by shard, for `/proc/net/tcp` and netlink.
@@ -250,8 +258,10 @@ impl Tcp {
             for target in shard.iter() {
                 match target {
                     Target::Stream(stream) => visit(Seen::Stream(stream)),
-                    Target::Request(request) => visit(Seen::Request(&request.handshake.flow)),
-                    Target::TimeWait(wait) => visit(Seen::TimeWait(&wait.flow, wait.until)),
+                    Target::Request(request) => {
+                        visit(Seen::Request(&request.handshake.flow, request.listener.options().v6));
+                    }
+                    Target::TimeWait(wait) => visit(Seen::TimeWait(&wait.flow, wait.v6, wait.until)),
                 }
             }
         }
@@ -263,8 +273,8 @@ impl Tcp {
 pub enum Seen<'a> {
     /// A connection. It is not to be locked here.
     Stream(&'a Arc<Stream>),
-    /// A handshake that a peer began.
-    Request(&'a Flow),
-    /// What is left of a connection, and until when.
-    TimeWait(&'a Flow, u64),
+    /// A handshake that a peer began, and whether the listener's socket is one of IPv6.
+    Request(&'a Flow, bool),
+    /// What is left of a connection, whether its socket was one of IPv6, and until when.
+    TimeWait(&'a Flow, bool, u64),
 }

@@ -207,7 +207,41 @@ fn the_port_is_taken_until_time_wait_is_over() {
     drop(stream);
     let claim =
         crate::tcp::Claim { scope: crate::tcp::Scope::Any, reuse_address: false, reuse_port: false, user: 0 };
-    assert_eq!(script.tcp.bind(80, claim).err(), Some(Error::AddressInUse));
+    assert_eq!(script.tcp.bind(80, claim, 0..=0).err(), Some(Error::AddressInUse));
     script.wait(60 * SECOND / 1_000_000);
-    assert!(script.tcp.bind(80, claim).is_ok());
+    assert!(script.tcp.bind(80, claim, 0..=0).is_ok());
+}
+
+#[test]
+fn time_wait_answers_rarely() {
+    let mut script = time_wait(None);
+    for _ in 0..10 {
+        script.says(FIN | ACK, 1, 2, 0);
+    }
+    script.expect(ACK, 2, 2, 0);
+    script.nothing();
+    script.wait(500);
+    script.says(FIN | ACK, 1, 2, 0);
+    script.expect(ACK, 2, 2, 0);
+}
+
+#[test]
+fn a_listener_without_room_does_not_end_time_wait() {
+    let mut script = Script::new(Peer::default());
+    let stream = script.accepted(SocketOptions::default());
+    let listener = script.listen(0, SocketOptions::default());
+    script.close(&stream);
+    script.says(FIN | ACK, 1, 2, 0);
+    while script.poll().is_some() {}
+    script.peer_port += 1;
+    script.open();
+    script.peer_port -= 1;
+    while script.poll().is_some() {}
+    script.syn(5000);
+    script.nothing();
+    assert_eq!(script.flows(), 2, "a connection that waits, and the end of the first");
+    assert!(listener.accept().is_some());
+    script.syn(5000);
+    assert_eq!(script.next().flags, SYN | ACK);
+    assert_eq!(script.flows(), 2);
 }

@@ -253,3 +253,72 @@ fn a_syn_with_a_fin_is_nothing() {
 fn an_idle_connection_is_small() {
     assert!(size_of::<Stream>() <= 1400, "{}", size_of::<Stream>());
 }
+
+#[test]
+fn a_peer_that_repeats_its_syn_keeps_the_request_no_longer() {
+    let mut script = Script::new(Peer::default());
+    script.listen(1, SocketOptions::default());
+    script.syn(0);
+    let mut answers = 0;
+    for _ in 0..640 {
+        script.wait(100);
+        if script.flows() > 0 {
+            script.syn(0);
+        }
+        while script.poll().is_some() {
+            answers += 1;
+        }
+    }
+    assert_eq!(script.flows(), 0, "63 s have passed");
+    assert!(answers < 1 + 640 / 5 + 5, "{answers}");
+}
+
+#[test]
+fn the_answer_announces_what_the_buffer_takes() {
+    let mut script = Script::new(Peer::default());
+    let options =
+        SocketOptions { receive_buffer: Some(8000), maximum_segment: 700, ..SocketOptions::default() };
+    let listener = script.listen(1, options.clone());
+    script.syn(0);
+    let answer = script.expect(SYN | ACK, 0, 1, 0).header;
+    assert_eq!((answer.window, answer.options.maximum_segment_size), (4000, Some(700)));
+    // The same when nothing is kept.
+    script.peer_port += 1;
+    script.syn(0);
+    let cookie = script.expect(SYN | ACK, 0, 1, 0).header;
+    assert_eq!((cookie.window, cookie.options.maximum_segment_size), (4000, Some(700)));
+    script.stop(&listener);
+    script.connect(&options);
+    let syn = script.next().header;
+    assert_eq!((syn.window, syn.options.maximum_segment_size), (4000, Some(700)));
+}
+
+#[test]
+fn who_completes_a_handshake_with_a_listener_that_is_gone_is_reset() {
+    let mut script = Script::new(Peer::default());
+    let listener = script.listen(1, SocketOptions::default());
+    script.syn(0);
+    script.expect(SYN | ACK, 0, 1, 0);
+    script.stop(&listener);
+    drop(listener);
+    // Nobody has the port any more.
+    let next = script.listen(1, SocketOptions::default());
+    script.says(ACK, 1, 1, 0);
+    script.expect(RST, 1, 0, 0);
+    assert_eq!(script.flows(), 0);
+    script.syn(0);
+    script.expect(SYN | ACK, 0, 1, 0);
+    script.says(ACK, 1, 1, 0);
+    assert!(next.accept().is_some());
+}
+
+#[test]
+fn linux_shut_down_before_the_handshake_ends_it() {
+    for (read, write) in [(true, false), (false, true)] {
+        let mut script = Script::new(Peer::default());
+        let stream = script.connect(&SocketOptions::default());
+        script.next();
+        script.with(&stream, |connection, now, out| connection.shut_down(now, read, write, out));
+        assert_eq!((state(&stream), script.flows()), (State::Closed, 0));
+    }
+}

@@ -24,6 +24,31 @@ fn ten_thousand_idle_connections_have_no_deadline() {
     assert_eq!(script.read(&streams[9999], 9), Ok([1, 2, 3].into()));
 }
 
+/// Steps that a connection takes from its beginning to its establishment, and what 10,000 others add to them.
+#[test]
+fn the_next_connection_costs_what_the_first_did() {
+    let mut script = Script::new(Peer::default());
+    let options = SocketOptions::default();
+    let mut streams = Vec::new();
+    let connect = |script: &mut Script, streams: &mut Vec<_>| {
+        super::steps(|| {
+            streams.push(script.connect(&options));
+            script.next();
+            let offered = script.syn_options();
+            script.sends(super::script::SYN | super::script::ACK, 0, 1, 0, offered);
+            script.next();
+        })
+    };
+    let mut average = |script: &mut Script, count: u32| {
+        (0..count).map(|_| connect(script, &mut streams)).sum::<u32>() / count
+    };
+    let first = average(&mut script, 100);
+    average(&mut script, 9_900);
+    let last = average(&mut script, 100);
+    // A connection is some thousand instructions, a step no more than ten.
+    assert!(last < first + 40, "{first} steps, then {last}");
+}
+
 /// Bytes in a second that one connection carries over a link of 10 Mbit/s and 40 ms, with a queue of a round trip.
 fn throughput(algorithm: Algorithm, loss: u64) -> usize {
     let link = Link { delay: 20 * MILLISECOND, rate: 1250, queue: 50_000, loss, ..Link::default() };

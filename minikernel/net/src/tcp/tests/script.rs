@@ -9,9 +9,10 @@ use std::vec::Vec;
 use super::network::{Ignore, read};
 use crate::chunk::{Chunk, Chunks};
 use crate::tcp::{
-    Claim, Connection, Endpoint, Error, Flags, Flow, Listener, MILLISECOND, Options, Output, Path, Scope,
-    SegmentHeader, Send, Seq, SocketOptions, State, Stream, Tcp, Timestamps,
+    Claim, Connection, Endpoint, Error, Events, Flags, Flow, Listener, MILLISECOND, Observer, Options,
+    Output, Path, Scope, SegmentHeader, Send, Seq, SocketOptions, State, Stream, Tcp, Timestamps,
 };
+use core::sync::atomic::{AtomicU32, Ordering};
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const REMOTE: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 2));
@@ -46,6 +47,29 @@ impl Output for Outbox {
 
     fn path(&self, _: &Flow) -> Path {
         Path { mss: self.mss, burst: self.burst }
+    }
+}
+
+/// Counts how often a program that waits to write is woken.
+#[derive(Debug, Default)]
+pub struct Writer(AtomicU32);
+
+impl Writer {
+    /// Watches a connection.
+    pub fn of(stream: &Stream) -> Arc<Self> {
+        let writer = Arc::new(Self::default());
+        stream.observe(Some(writer.clone()));
+        writer
+    }
+
+    pub fn woken(&self) -> u32 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+impl Observer for Writer {
+    fn notify(&self, events: Events) {
+        self.0.fetch_add(u32::from(events.contains(Events::WRITABLE)), Ordering::Relaxed);
     }
 }
 
@@ -99,7 +123,7 @@ impl Script {
 
     pub fn listen(&mut self, backlog: usize, options: SocketOptions) -> Arc<Listener> {
         let claim = Claim { scope: Scope::Any, reuse_address: true, reuse_port: false, user: 0 };
-        let binding = self.tcp.bind(self.port, claim).unwrap();
+        let binding = self.tcp.bind(self.port, claim, 0..=0).unwrap();
         self.tcp.listen(binding, Scope::Any, backlog, options, Arc::new(Ignore)).unwrap()
     }
 

@@ -1,6 +1,6 @@
 //! When data is sent, and when it waits.
 
-use super::script::{ACK, Peer, RST, Script, state};
+use super::script::{ACK, Peer, RST, Script, Writer, state};
 use crate::tcp::{Connection, Error, Flags, Readiness, SECOND, Send, SocketOptions, State, Stream};
 use alloc::sync::Arc;
 
@@ -192,6 +192,36 @@ fn a_writer_finds_room_again_when_a_third_is_free() {
     assert!(!ready(&stream));
     script.says(ACK, 1, 4001, 0);
     assert!(ready(&stream));
+}
+
+/// Whatever lets what was written go wakes the writer: an acknowledgment, a timer, an option.
+#[test]
+fn a_writer_with_a_low_water_mark_is_woken_when_little_is_left_to_send() {
+    let options = SocketOptions { unsent_low_water: 100, cork: true, ..SocketOptions::default() };
+    let (mut script, stream) = accepted(options);
+    let writer = Writer::of(&stream);
+    let full = |script: &mut Script| {
+        script.write(&stream, 300);
+        assert_eq!(stream.look(Connection::room), 0, "more would only wait");
+        assert!(!stream.look(Connection::readiness).writable);
+    };
+    // The cork holds no longer than 200 ms.
+    full(&mut script);
+    assert_eq!(writer.woken(), 0);
+    script.wait(200);
+    script.expect(ACK, 1, 1, 300);
+    assert_eq!(writer.woken(), 1);
+    // It is pulled.
+    full(&mut script);
+    script.with(&stream, |connection, now, out| {
+        connection.options_mut().cork = false;
+        connection.options_changed(now, out);
+    });
+    assert_eq!(writer.woken(), 1, "a short segment is under way");
+    script.says(ACK, 1, 301, 0);
+    script.expect(ACK, 301, 1, 300);
+    assert_eq!(writer.woken(), 2);
+    assert!(stream.look(Connection::readiness).writable);
 }
 
 #[test]

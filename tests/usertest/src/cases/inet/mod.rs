@@ -1,5 +1,6 @@
 //! Sockets of the Internet, over the loopback interface: the only one that the program has.
 
+mod beginnings;
 mod datagrams;
 mod failures;
 mod groups;
@@ -28,4 +29,5 @@ pub fn run(t: &mut Report) {
     streams::run(t);
     tcp_options::run(t);
     tables::run(t);
+    beginnings::run(t);
 }

@@ -10,8 +10,7 @@ use isopod_net::route::Kind as RouteKind;
 use isopod_net::segments::{Below, of_tcp};
 use isopod_net::tcp::{Binding, Claim, Connection, Endpoint, Flow, Observer, Scope, State as Stage, Stream};
 
-use super::{Phase, State, StreamSocket, end, place, tcp_errno, with};
-use crate::kernel;
+use super::{Phase, StreamSocket, end, place, tcp_errno};
 use crate::process::Thread;
 use crate::socket::inet::address::{self, Given};
 use crate::socket::inet::{
@@ -55,7 +54,8 @@ impl StreamSocket {
                 let local = state.local;
                 let binding = match &state.binding {
                     Some(binding) => Arc::clone(binding),
-                    None => self.take_port(&local)?,
+                    // What it had for a connection that failed is shown, but not its own any more.
+                    None => self.take_port(&SocketAddress { port: 0, ..local })?,
                 };
                 let observer = Arc::clone(&self.observer) as Arc<dyn Observer>;
                 let scope = self.scope(&local.address);
@@ -79,11 +79,12 @@ impl StreamSocket {
             self.disconnect();
             return Ok(());
         }
-        let mut state = self.state.lock();
-        match state.phase.clone() {
+        let phase = self.state.lock().phase.clone();
+        match phase {
             Phase::Listening(_) | Phase::Connected(_) => return Err(Errno::EISCONN.into()),
+            Phase::Beginning => return Err(Errno::EALREADY.into()),
             Phase::Connecting(stream) => {
-                return Err(match self.outcome(&mut state, &stream) {
+                return Err(match self.outcome(&stream) {
                     Ok(()) => return Ok(()),
                     Err(Errno::EAGAIN) if !waiting => Errno::EALREADY.into(),
                     Err(error) => error.into(),
@@ -102,10 +103,8 @@ impl StreamSocket {
                 return Err(Errno::ENETUNREACH.into());
             }
         }
-        self.begin(&mut state, address::to_connect(family, self.only_v6(), address)?)?;
-        let Phase::Connecting(stream) = state.phase.clone() else { return Ok(()) };
-        state.local = place(&stream.flow().local);
-        if waiting { Ok(self.outcome(&mut state, &stream)?) } else { Err(Errno::EINPROGRESS.into()) }
+        let stream = self.begin(address::to_connect(family, self.only_v6(), address)?)?;
+        if waiting { Ok(self.outcome(&stream)?) } else { Err(Errno::EINPROGRESS.into()) }
     }
 
     fn scope(&self, address: &IpAddress) -> Scope {
@@ -129,24 +128,15 @@ impl StreamSocket {
 
     /// Takes a port, or with 0 one that is free.
     fn take_port(&self, at: &SocketAddress) -> Result<Arc<Binding>, Errno> {
-        let claim = self.claim(&at.address);
-        if at.port != 0 {
-            return stack().tcp.bind(at.port, claim).map_err(tcp_errno);
-        }
-        let ports = limits::local_ports();
-        let count = u64::from(ports.end().saturating_sub(*ports.start())) + 1;
-        let random = kernel::random_u64();
-        let strict = Claim { reuse_address: false, ..claim };
-        let found = (0..count).find_map(|step| {
-            stack().tcp.bind(ports.start() + (random.wrapping_add(step) % count) as u16, strict).ok()
-        });
-        let binding = found.ok_or(Errno::EADDRINUSE)?;
-        binding.set_reuse(claim.reuse_address, claim.reuse_port);
-        Ok(binding)
+        stack().tcp.bind(at.port, self.claim(&at.address), limits::local_ports()).map_err(tcp_errno)
     }
 
-    /// Begins to connect. EADDRNOTAVAIL, ENETUNREACH
-    fn begin(&self, state: &mut State, Given { at, .. }: Given) -> Result<(), Errno> {
+    /// Begins to connect. EADDRNOTAVAIL, ENETUNREACH, EALREADY
+    fn begin(&self, Given { at, .. }: Given) -> Result<Arc<Stream>, Errno> {
+        let mut state = self.state.lock();
+        if !matches!(state.phase, Phase::Idle) {
+            return Err(Errno::EALREADY);
+        }
         let to_v4 = is_v4(&at.address) || is_v4(&state.local.address) && !is_any(&state.local.address);
         let address = match at.address {
             address if !is_any(&address) => address,
@@ -159,56 +149,89 @@ impl StreamSocket {
         if found.kind == RouteKind::Broadcast || is_multicast(&address) {
             return Err(Errno::ENETUNREACH);
         }
+        let (binding, mut options) = (state.binding.clone(), state.options.clone());
+        options.local_ports = limits::local_ports();
         let flow = Flow {
-            local: Endpoint::new(of_tcp(&found.source), state.local.port),
+            local: Endpoint::new(of_tcp(&found.source), binding.as_ref().map_or(0, |binding| binding.port())),
             remote: Endpoint::new(of_tcp(&address), at.port),
         };
-        let (binding, options) = (state.binding.clone(), state.options.clone());
+        // What is sent may come back at once, so the lock is free meanwhile.
+        state.phase = Phase::Beginning;
+        drop(state);
         let observer = Arc::clone(&self.observer) as Arc<dyn Observer>;
-        let stream = with_stack(|stack, out| {
+        let made = with_stack(|stack, out| {
             let now = out.now;
             stack.tcp.connect(flow, binding, &options, observer, now, &mut Below { stack, out })
-        })
-        .map_err(tcp_errno)?;
-        state.phase = Phase::Connecting(stream);
+        });
+        self.begun(made.map_err(tcp_errno))
+    }
+
+    /// A connection was begun, or could not be.
+    fn begun(&self, made: Result<Arc<Stream>, Errno>) -> Result<Arc<Stream>, Errno> {
+        let mut state = self.state.lock();
+        let wanted = matches!(state.phase, Phase::Beginning);
+        if wanted {
+            state.phase = made.clone().map_or(Phase::Idle, Phase::Connecting);
+        }
+        let stream = made?;
+        if !wanted {
+            drop(state);
+            end(&Phase::Connecting(stream), true);
+            return Err(Errno::ECONNABORTED);
+        }
+        state.local = place(&stream.flow().local);
         state.error = None;
-        Ok(())
+        let outdated = core::mem::take(&mut state.outdated);
+        drop(state);
+        // Whoever waits could not see it before.
+        self.common.changed.wake_all();
+        if outdated {
+            self.renew_options(&stream);
+        }
+        Ok(stream)
     }
 
     /// What has become of a connection that was begun: EAGAIN as long as that is open.
-    fn outcome(&self, state: &mut State, stream: &Arc<Stream>) -> Result<(), Errno> {
-        match stream.look(Connection::state) {
-            Stage::SynSent | Stage::SynReceived => Err(Errno::EAGAIN),
+    fn outcome(&self, stream: &Arc<Stream>) -> Result<(), Errno> {
+        let stage = stream.look(Connection::state);
+        if matches!(stage, Stage::SynSent | Stage::SynReceived) {
+            return Err(Errno::EAGAIN);
+        }
+        let error = if stage == Stage::Closed { stream.touch(Connection::take_error) } else { None };
+        let mut state = self.state.lock();
+        let connecting = matches!(&state.phase, Phase::Connecting(own) if Arc::ptr_eq(own, stream));
+        match stage {
+            _ if !connecting => {}
             Stage::Closed => {
-                let error = with(stream, |connection, _, _| connection.take_error());
                 state.phase = Phase::Idle;
                 if state.binding.is_none() {
                     state.local.address = self.any();
                 }
-                Err(error.map_or(Errno::ECONNABORTED, tcp_errno))
             }
-            _ => {
-                state.phase = Phase::Connected(Arc::clone(stream));
-                Ok(())
-            }
+            _ => state.phase = Phase::Connected(Arc::clone(stream)),
         }
+        let closed = error.map_or(Errno::ECONNABORTED, tcp_errno);
+        if stage == Stage::Closed { Err(closed) } else { Ok(()) }
     }
 
     /// connect(2) with `AF_UNSPEC`: there is no connection any more, and nobody listens.
-    fn disconnect(&self) {
+    pub(super) fn disconnect(&self) {
+        let phase = core::mem::replace(&mut self.state.lock().phase, Phase::Idle);
+        let open = match &phase {
+            Phase::Connecting(stream) | Phase::Connected(stream) => {
+                let stage = stream.look(Connection::state);
+                Some(!matches!(stage, Stage::Closed | Stage::Closing | Stage::LastAck))
+            }
+            _ => None,
+        };
+        end(&phase, true);
         let mut state = self.state.lock();
-        let phase = core::mem::replace(&mut state.phase, Phase::Idle);
         state.ended = Shutdown::empty();
         if state.binding.is_none() {
             state.local.address = self.any();
         }
-        if let Phase::Connecting(stream) | Phase::Connected(stream) = &phase {
-            use Stage::{CloseWait, Established, FinWait1, FinWait2, SynReceived, SynSent};
-            let stage = stream.look(Connection::state);
-            let open = matches!(stage, Established | CloseWait | FinWait1 | FinWait2 | SynReceived | SynSent);
+        if let Some(open) = open {
             state.error = open.then_some(Errno::ECONNRESET);
         }
-        drop(state);
-        end(&phase, true);
     }
 }

@@ -4,7 +4,7 @@ mod connect;
 mod settings;
 mod transfer;
 
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
 use isopod_fs::file::{Ready, UserMemory};
@@ -35,7 +35,9 @@ pub struct StreamSocket {
     ip: IpOptions,
     owner: u32,
     observer: Arc<Wakes>,
+    /// It is locked after a connection, never before one.
     state: SpinLock<State>,
+    _place: table::Place,
 }
 
 /// Wakes who waits for the socket.
@@ -60,6 +62,8 @@ struct State {
     /// What happened to a connection that is gone.
     error: Option<Errno>,
     options: SocketOptions,
+    /// Options were set while a connection was begun with those before.
+    outdated: bool,
 }
 
 /// How far a socket has come.
@@ -67,6 +71,8 @@ struct State {
 enum Phase {
     /// Neither connected nor listening.
     Idle,
+    /// A connection is being made, without the lock.
+    Beginning,
     /// connect(2) has not told yet what became of it.
     Connecting(Arc<Stream>),
     Connected(Arc<Stream>),
@@ -107,9 +113,10 @@ fn place(at: &Endpoint) -> SocketAddress {
 impl StreamSocket {
     fn with_parts(common: Common, ip: IpOptions, owner: u32, state: State) -> Arc<Self> {
         let observer = Arc::new(Wakes(Arc::clone(&common.changed)));
-        let socket = Arc::new(Self { common, ip, owner, observer, state: SpinLock::new(state) });
-        table::STREAMS.enter(&socket);
-        socket
+        Arc::new_cyclic(|socket: &Weak<Self>| {
+            let place = table::STREAMS.enter(Weak::clone(socket) as Weak<dyn table::Listed>);
+            Self { common, ip, owner, observer, state: SpinLock::new(state), _place: place }
+        })
     }
 
     /// A new one.
@@ -127,7 +134,8 @@ impl StreamSocket {
             ended: Shutdown::empty(),
             error: None,
             noted: Noted::default(),
-            options: SocketOptions::default(),
+            options: SocketOptions { v6: family == AF_INET6, ..SocketOptions::default() },
+            outdated: false,
         };
         Self::with_parts(common, ip, caller.identity().users.file, state)
     }
@@ -136,12 +144,14 @@ impl StreamSocket {
     fn accepted(&self, stream: &Arc<Stream>) -> Arc<Self> {
         let mut common = Common::new(self.common.family, Kind::Stream, self.common.protocol);
         common.options = self.common.options.duplicate();
+        let noted = self.state.lock().noted.inherited();
         let state = State {
             local: place(&stream.flow().local),
             binding: None,
             ended: Shutdown::empty(),
             error: None,
-            noted: Noted::default(),
+            noted,
+            outdated: false,
             options: stream.look(|connection| connection.options().clone()),
             phase: Phase::Connected(Arc::clone(stream)),
         };
@@ -170,7 +180,8 @@ impl StreamSocket {
 /// Ends what a socket was in the middle of, at once if need be.
 fn end(phase: &Phase, abort: bool) {
     match phase {
-        Phase::Idle => {}
+        // Whoever begins a connection sees that it is not wanted any more.
+        Phase::Idle | Phase::Beginning => {}
         Phase::Connecting(stream) | Phase::Connected(stream) => {
             stream.observe(None);
             with(
@@ -205,7 +216,7 @@ impl table::Listed for StreamSocket {
         };
         match phase {
             // One that is bound is in no table (`tcp_seq_next`).
-            Phase::Idle => return None,
+            Phase::Idle | Phase::Beginning => return None,
             Phase::Listening(listener) => {
                 shown.state = tcp_options::LISTENS;
                 shown.receiving = listener.waiting().0;
@@ -264,7 +275,7 @@ impl Socket for StreamSocket {
         let mut state = self.state.lock();
         let (read, write) = (how.contains(Shutdown::RECEIVE), how.contains(Shutdown::SEND));
         match state.phase.clone() {
-            Phase::Idle => {
+            Phase::Idle | Phase::Beginning => {
                 state.ended |= how;
                 drop(state);
                 self.common.changed.wake_all();
@@ -281,7 +292,12 @@ impl Socket for StreamSocket {
             Phase::Connecting(stream) | Phase::Connected(stream) => {
                 drop(state);
                 let stage = stream.look(Connection::state);
-                with(&stream, |connection, now, out| connection.shut_down(now, read, write, out));
+                if stage == Stage::SynSent {
+                    // Nothing is left of it (`inet_shutdown`).
+                    self.disconnect();
+                } else {
+                    with(&stream, |connection, now, out| connection.shut_down(now, read, write, out));
+                }
                 self.common.changed.wake_all();
                 if stage == Stage::Closed { Err(Errno::ENOTCONN) } else { Ok(()) }
             }
@@ -305,6 +321,7 @@ impl Socket for StreamSocket {
         let mut ready = Ready::empty();
         ready.set(Ready::ERROR, failed);
         match phase {
+            Phase::Beginning => {}
             Phase::Idle => {
                 ready |= Ready::WRITABLE | Ready::HANG_UP;
                 if ended.contains(Shutdown::RECEIVE) {
@@ -346,7 +363,7 @@ impl Socket for StreamSocket {
         if let Some(error) = self.state.lock().error.take() {
             return Some(error);
         }
-        with(&*self.stream()?, |connection, _, _| connection.take_error()).map(tcp_errno)
+        self.stream()?.touch(Connection::take_error).map(tcp_errno)
     }
 
     fn listens(&self) -> bool {

@@ -4,7 +4,7 @@ use isopod_fs::file::UserMemory;
 use isopod_fs::{self as fs, Errno};
 use isopod_hal::clock;
 use isopod_net::segments::to_packets;
-use isopod_net::tcp::{Connection, SocketOptions};
+use isopod_net::tcp::{Connection, SocketOptions, Stream};
 
 use super::{Phase, State, StreamSocket, with};
 use crate::socket::Socket;
@@ -107,19 +107,25 @@ impl StreamSocket {
         let mut state = self.state.lock();
         let State { options, noted, .. } = &mut *state;
         change(options, noted)?;
-        let (options, phase) = (state.options.clone(), state.phase.clone());
+        let phase = state.phase.clone();
+        match &phase {
+            Phase::Listening(listener) => listener.set_options(state.options.clone()),
+            Phase::Beginning => state.outdated = true,
+            _ => {}
+        }
         drop(state);
-        match phase {
-            Phase::Connecting(stream) | Phase::Connected(stream) => {
-                with(&stream, |connection, now, out| {
-                    *connection.options_mut() = options;
-                    connection.options_changed(now, out);
-                });
-            }
-            Phase::Listening(listener) => listener.set_options(options),
-            Phase::Idle => {}
+        if let Phase::Connecting(stream) | Phase::Connected(stream) = phase {
+            self.renew_options(&stream);
         }
         Ok(())
+    }
+
+    /// Tells the connection of what has been set. It is locked when the options are read, so of two who set some the later one has the last word.
+    pub(super) fn renew_options(&self, stream: &Stream) {
+        with(stream, |connection, now, out| {
+            *connection.options_mut() = self.state.lock().options.clone();
+            connection.options_changed(now, out);
+        });
     }
 
     fn ip_option(&self, name: names::Name) -> Result<OptionValue, Errno> {

@@ -4,12 +4,12 @@ use alloc::vec::Vec;
 
 use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_net::chunk::Chunk;
-use isopod_net::tcp::{self, Stream};
+use isopod_net::tcp::{self, Connection, Stream};
 
 use super::{Phase, StreamSocket, tcp_errno, with};
 use crate::socket::{Incoming, MessageFlags, Outgoing, Shutdown};
 
-/// How many bytes are taken from a program at once.
+/// How many bytes are taken from a program, or given to it, at once.
 const PIECE: usize = 64 << 10;
 
 impl StreamSocket {
@@ -20,7 +20,7 @@ impl StreamSocket {
         };
         let mut done = 0;
         loop {
-            let room = with(&stream, |connection, _, _| connection.may_write().map(|()| connection.room()));
+            let room = stream.touch(|connection| connection.may_write().map(|()| connection.room()));
             let room = match room {
                 Ok(0) | Err(tcp::Error::WouldBlock) if done == 0 && source.remaining() > 0 => {
                     return Err(Errno::EAGAIN.into());
@@ -86,22 +86,37 @@ impl StreamSocket {
         }
         let discards = message.flags.contains(MessageFlags::CUT);
         let mut room = sink.remaining();
-        let mut give = |bytes: &[u8]| {
-            let part = &bytes[..bytes.len().min(room)];
-            let taken = if discards { part.len() } else { sink.put(part) };
-            room -= taken;
-            taken
-        };
-        let skip = message.looked_at;
-        let outcome = if message.peeks() {
-            with(&stream, |connection, _, _| connection.peek(skip, &mut give))
-        } else {
-            with(&stream, |connection, now, out| connection.read(now, &mut give, out))
-        };
-        if message.peeks() {
-            message.looked_at += outcome.unwrap_or(0);
+        let mut done = 0;
+        loop {
+            // The connection is locked for no longer than this takes.
+            let piece = room.min(PIECE);
+            let mut left = piece;
+            let mut give = |bytes: &[u8]| {
+                let part = &bytes[..bytes.len().min(left)];
+                let taken = if discards { part.len() } else { sink.put(part) };
+                left -= taken;
+                taken
+            };
+            let outcome = if message.peeks() {
+                stream.touch(|connection| connection.peek(message.looked_at, &mut give))
+            } else {
+                with(&stream, |connection, now, out| connection.read(now, &mut give, out))
+            };
+            let count = match outcome {
+                Err(_) if done > 0 => return Ok(done),
+                outcome => outcome.map_err(tcp_errno)?,
+            };
+            done += count;
+            room -= count;
+            if message.peeks() {
+                message.looked_at += count;
+            }
+            let more =
+                stream.look(Connection::readable) > if message.peeks() { message.looked_at } else { 0 };
+            if count < piece || room == 0 || !more || stream.look(Connection::at_mark) {
+                return Ok(done);
+            }
         }
-        outcome.map_err(tcp_errno)
     }
 }
 
@@ -109,7 +124,7 @@ impl StreamSocket {
 fn receive_urgent(stream: &Stream, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
     let peek = message.peeks() || sink.remaining() == 0;
     let ended = || stream.look(|connection| connection.readiness().peer_closed);
-    let byte = match with(stream, |connection, _, _| connection.read_urgent(true)) {
+    let byte = match stream.touch(|connection| connection.read_urgent(true)) {
         Ok(byte) => byte,
         Err(tcp::Error::WouldBlock) if ended() => return Ok(0),
         Err(error) => return Err(tcp_errno(error)),
@@ -122,7 +137,7 @@ fn receive_urgent(stream: &Stream, message: &mut Incoming, sink: &mut dyn Sink) 
     let count = sink.put(&[byte]);
     if count == 1 && !peek {
         // It is the one that was looked at.
-        let _ = with(stream, |connection, _, _| connection.read_urgent(false));
+        let _ = stream.touch(|connection| connection.read_urgent(false));
     }
     Ok(count)
 }
