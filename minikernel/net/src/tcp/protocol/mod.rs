@@ -53,16 +53,17 @@ impl Tcp {
         self.ids.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// Takes a port for a socket (bind(2)); zero for any of `local_ports` that is free.
-    pub fn bind(
+    /// Takes a port for a socket (bind(2)).
+    pub fn bind(&self, port: u16, claim: Claim) -> Result<Arc<Binding>, Error> {
+        self.ports.bind(port, claim)
+    }
+
+    /// Takes any of `local_ports` that is free.
+    pub fn bind_anywhere(
         &self,
-        port: u16,
         claim: Claim,
         local_ports: RangeInclusive<u16>,
     ) -> Result<Arc<Binding>, Error> {
-        if port != 0 {
-            return self.ports.bind(port, claim);
-        }
         let anywhere = Endpoint::new(core::net::Ipv4Addr::UNSPECIFIED.into(), 0);
         let mut ports = self.secrets.ports(&Flow { local: anywhere, remote: anywhere }, local_ports);
         let found =

@@ -279,7 +279,7 @@ impl Network {
     ) -> Arc<Listener> {
         let claim = Claim { scope: Scope::Ipv4, reuse_address: false, reuse_port: false, user: 0 };
         let tcp = &self.hosts[host];
-        let binding = tcp.bind(port, claim, 0..=0).unwrap();
+        let binding = tcp.bind(port, claim).unwrap();
         tcp.listen(binding, Scope::Ipv4, backlog, options, Arc::new(Ignore)).unwrap()
     }
 

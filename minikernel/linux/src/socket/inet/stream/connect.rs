@@ -128,7 +128,12 @@ impl StreamSocket {
 
     /// Takes a port, or with 0 one that is free.
     fn take_port(&self, at: &SocketAddress) -> Result<Arc<Binding>, Errno> {
-        stack().tcp.bind(at.port, self.claim(&at.address), limits::local_ports()).map_err(tcp_errno)
+        let (tcp, claim) = (&stack().tcp, self.claim(&at.address));
+        let found = match at.port {
+            0 => tcp.bind_anywhere(claim, limits::local_ports()),
+            port => tcp.bind(port, claim),
+        };
+        found.map_err(tcp_errno)
     }
 
     /// Begins to connect. EADDRNOTAVAIL, ENETUNREACH, EALREADY
