@@ -3,28 +3,23 @@
 use alloc::sync::Arc;
 
 use isopod_fs::generated::{Entry, Generated, SYSFS_MAGIC};
-use isopod_fs::{Errno, FileType, Result, Target};
+use isopod_fs::{Errno, FileType, Result};
 use isopod_hal::cpu;
 
-use super::interface::NET;
+use super::interface;
 use super::machine::range;
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, put};
 use super::text::Text;
 
 static ROOT: [Row; 4] = [
-    Row::rows("class", &CLASS),
+    Row::rows("class", &interface::CLASS),
     Row::rows("devices", &DEVICES),
     Row::rows("fs", &FS),
     Row::rows("kernel", &KERNEL),
 ];
 
-static CLASS: [Row; 1] = [Row::rows("net", &CLASS_NET)];
-static CLASS_NET: [Row; 1] =
-    [Row::link("lo", |_, _| Ok(Target::Text(b"../../devices/virtual/net/lo".to_vec())))];
-
-static DEVICES: [Row; 2] = [Row::rows("system", &SYSTEM), Row::rows("virtual", &VIRTUAL)];
-static VIRTUAL: [Row; 1] = [Row::rows("net", &NET)];
+static DEVICES: [Row; 2] = [Row::rows("system", &SYSTEM), Row::rows("virtual", &interface::DEVICES)];
 static SYSTEM: [Row; 1] = [Row::mixed("cpu", &CPU, &CPUS)];
 static CPU: [Row; 3] =
     [Row::machine("online", cpus), Row::machine("possible", cpus), Row::machine("present", cpus)];

@@ -11,8 +11,7 @@ use isopod_net::interface::Interface;
 use isopod_net::route::Route;
 
 use super::address::shown;
-use super::{AF_INET, stack};
-use crate::socket::netlink::route::{LOOPBACK_TYPE, QUEUE_LENGTH};
+use super::{AF_INET, stack, state};
 
 const GET_NAME: u32 = 0x8910;
 const GET_ALL: u32 = 0x8912;
@@ -42,11 +41,6 @@ pub fn interfaces() -> Result<Vec<Arc<Interface>>, Errno> {
 /// All routes. ENOMEM
 pub fn routes() -> Result<Vec<Route>, Errno> {
     stack().routes.all().map_err(super::errno)
-}
-
-/// `IFF_UP`, `IFF_LOOPBACK`, `IFF_RUNNING`; where there is room for it, `IFF_LOWER_UP`.
-pub fn loopback_flags(all: bool) -> u32 {
-    0x49 | if all { 0x1_0000 } else { 0 }
 }
 
 fn mask(prefix: u8) -> IpAddress {
@@ -91,19 +85,19 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
             asked[found.name.len()] = 0;
             Vec::new()
         }
-        GET_FLAGS => (loopback_flags(false) as u16).to_ne_bytes().to_vec(),
+        GET_FLAGS => (state::flags(found) as u16).to_ne_bytes().to_vec(),
         GET_METRIC => alloc::vec![0; 4],
         GET_MTU => found.mtu.load(Ordering::Relaxed).to_ne_bytes().to_vec(),
         GET_INDEX => found.index.to_ne_bytes().to_vec(),
-        GET_QUEUE => QUEUE_LENGTH.to_ne_bytes().to_vec(),
+        GET_QUEUE => state::QUEUE_LENGTH.to_ne_bytes().to_vec(),
         GET_HARDWARE => {
-            let mut address = LOOPBACK_TYPE.to_ne_bytes().to_vec();
+            let mut address = state::kind(found).to_ne_bytes().to_vec();
             address.extend(found.hardware_address().unwrap_or_default());
             address.resize(16, 0);
             address
         }
         GET_MASK => plain(mask(first.ok_or(Errno::EADDRNOTAVAIL)?.prefix)),
-        GET_BROADCAST => plain(ANY_V4),
+        GET_BROADCAST => plain(first.ok_or(Errno::EADDRNOTAVAIL)?.broadcast().unwrap_or(ANY_V4)),
         _ => plain(first.ok_or(Errno::EADDRNOTAVAIL)?.address),
     };
     asked[NAME..NAME + value.len()].copy_from_slice(&value);

@@ -9,6 +9,7 @@ mod datagram;
 mod interfaces;
 pub mod limits;
 mod options;
+pub mod state;
 mod stream;
 pub mod table;
 mod tcp_options;
@@ -28,7 +29,7 @@ use crate::kernel;
 use crate::process::Thread;
 pub use control::{IpControl, understand};
 use datagram::DatagramSocket;
-pub use interfaces::{interfaces, ioctl, loopback_flags, routes};
+pub use interfaces::{interfaces, ioctl, routes};
 use stream::StreamSocket;
 
 /// `AF_INET`

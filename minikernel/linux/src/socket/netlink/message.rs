@@ -14,7 +14,7 @@ pub const ACKNOWLEDGE: u16 = 4;
 /// `NLM_F_DUMP`: of all that there are.
 pub const DUMP: u16 = 0x300;
 /// `NLMSG_ERROR`
-pub const ERROR: u16 = 2;
+const ERROR: u16 = 2;
 /// `NLMSG_DONE`
 pub const DONE: u16 = 3;
 
@@ -61,40 +61,50 @@ pub fn attribute(mut bytes: &[u8], wanted: u16) -> Option<&[u8]> {
     None
 }
 
-/// Messages on their way to a program.
+/// A datagram of several messages is at most so long, however long the buffer that it is received into (`NLMSG_GOODSIZE`).
+const DATAGRAM: usize = 3776;
+
+/// Messages on their way to a program, in datagrams.
 #[derive(Debug)]
 pub struct Answer {
-    bytes: Vec<u8>,
+    datagrams: Vec<Vec<u8>>,
+    /// The message under way.
+    message: Vec<u8>,
     sequence: u32,
     port: u32,
-    /// Where the message under way begins.
-    begin: usize,
+    /// There was no memory for all of it.
+    failed: bool,
 }
 
 impl Answer {
     /// Nothing yet, to the request with this number from this port.
     pub fn new(sequence: u32, port: u32) -> Self {
-        Self { bytes: Vec::new(), sequence, port, begin: 0 }
+        Self { datagrams: Vec::new(), message: Vec::new(), sequence, port, failed: false }
     }
 
     /// Adds a message whose fixed part is `fixed`; attributes may follow.
     pub fn message(&mut self, kind: u16, flags: u16, fixed: &[u8]) {
-        self.begin = self.bytes.len();
-        self.bytes.extend_from_slice(&[0; 4]);
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(&flags.to_ne_bytes());
-        self.bytes.extend_from_slice(&self.sequence.to_ne_bytes());
-        self.bytes.extend_from_slice(&self.port.to_ne_bytes());
-        self.bytes.extend_from_slice(fixed);
         self.settle();
+        let mut header = [0; HEADER];
+        header[4..6].copy_from_slice(&kind.to_ne_bytes());
+        header[6..8].copy_from_slice(&flags.to_ne_bytes());
+        header[8..12].copy_from_slice(&self.sequence.to_ne_bytes());
+        header[12..].copy_from_slice(&self.port.to_ne_bytes());
+        self.put(&header);
+        self.put(fixed);
+    }
+
+    /// Adds the message that says how a request went: 0, or the negative number of an error.
+    pub fn error(&mut self, number: i32, request: &[u8]) {
+        self.message(ERROR, 0, &number.to_ne_bytes());
+        self.put(request);
     }
 
     /// Adds an attribute to the message.
     pub fn attribute(&mut self, kind: u16, value: &[u8]) {
-        self.bytes.extend_from_slice(&((4 + value.len()) as u16).to_ne_bytes());
-        self.bytes.extend_from_slice(&kind.to_ne_bytes());
-        self.bytes.extend_from_slice(value);
-        self.settle();
+        let [length, kind] = [4 + value.len() as u16, kind].map(u16::to_ne_bytes);
+        self.put([length, kind].as_flattened());
+        self.put(value);
     }
 
     /// Adds an attribute that is a number.
@@ -102,15 +112,50 @@ impl Answer {
         self.attribute(kind, &value.to_ne_bytes());
     }
 
-    /// The message ends here, as far as is known.
-    fn settle(&mut self) {
-        self.bytes.resize(self.bytes.len().next_multiple_of(ALIGNMENT), 0);
-        let length = (self.bytes.len() - self.begin) as u32;
-        self.bytes[self.begin..self.begin + 4].copy_from_slice(&length.to_ne_bytes());
+    /// Adds an attribute that is a text.
+    pub fn text(&mut self, kind: u16, value: &str) {
+        let [length, kind] = [5 + value.len() as u16, kind].map(u16::to_ne_bytes);
+        self.put([length, kind].as_flattened());
+        self.append(value.as_bytes());
+        self.put(&[0]);
     }
 
-    /// All messages.
-    pub fn finish(self) -> Vec<u8> {
-        self.bytes
+    /// Adds bytes and what aligns the next.
+    fn put(&mut self, bytes: &[u8]) {
+        self.append(bytes);
+        let padding = self.message.len().next_multiple_of(ALIGNMENT) - self.message.len();
+        self.append(&[0; ALIGNMENT][..padding]);
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        if self.message.try_reserve(bytes.len()).is_ok() {
+            self.message.extend_from_slice(bytes);
+        } else {
+            self.failed = true;
+        }
+    }
+
+    /// The message ends here: it becomes part of the last datagram, or of a new one.
+    fn settle(&mut self) {
+        let length = self.message.len();
+        let Some(place) = self.message.first_chunk_mut() else { return };
+        *place = (length as u32).to_ne_bytes();
+        if let Some(last) = self.datagrams.last_mut().filter(|last| last.len() + length <= DATAGRAM) {
+            self.failed |= last.try_reserve(length).is_err();
+            if !self.failed {
+                last.append(&mut self.message);
+            }
+        } else {
+            self.failed |= self.datagrams.try_reserve(1).is_err();
+            if !self.failed {
+                self.datagrams.push(core::mem::take(&mut self.message));
+            }
+        }
+    }
+
+    /// All datagrams; `None` if there was no memory for them.
+    pub fn finish(mut self) -> Option<Vec<Vec<u8>>> {
+        self.settle();
+        (!self.failed).then_some(self.datagrams)
     }
 }

@@ -15,7 +15,7 @@ use isopod_hal::sync::SpinLock;
 use super::options::OptionValue;
 use super::{Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
 use crate::process::{Thread, current};
-use message::{ACKNOWLEDGE, Answer, DONE, ERROR, MULTI, Request};
+use message::{ACKNOWLEDGE, Answer, DONE, MULTI, Request};
 
 /// `AF_NETLINK`
 pub const AF_NETLINK: u16 = 16;
@@ -42,6 +42,8 @@ struct State {
     /// What it wants to hear of.
     groups: u32,
     answers: VecDeque<Vec<u8>>,
+    /// How many bytes they are.
+    waiting: usize,
     error: Option<Errno>,
 }
 
@@ -87,27 +89,37 @@ impl NetlinkSocket {
         let port = self.state.lock().port;
         let mut answer = Answer::new(request.sequence, port);
         let outcome = route::answer(request, privileged, &mut answer);
-        let mut answers = Vec::new();
-        if outcome.is_ok() {
-            answers.push(answer.finish());
-        }
+        let mut answers = match &outcome {
+            Ok(_) => answer.finish(),
+            Err(_) => Some(Vec::new()),
+        };
         let mut last = Answer::new(request.sequence, port);
         match outcome {
             Ok(true) => last.message(DONE, MULTI, &[0; 4]),
             Ok(false) if request.flags & ACKNOWLEDGE == 0 => {}
             outcome => {
                 let number = outcome.err().map_or(0, |errno| -i32::from(errno.number()));
-                last.message(ERROR, 0, &[&number.to_ne_bytes()[..], request.whole].concat());
+                last.error(number, request.whole);
             }
         }
-        answers.push(last.finish());
+        if let (Some(answers), Some(last)) = (&mut answers, last.finish())
+            && answers.try_reserve(last.len()).is_ok()
+        {
+            answers.extend(last);
+        } else {
+            answers = None;
+        }
         let mut state = self.state.lock();
-        let waiting: usize = state.answers.iter().map(Vec::len).sum();
-        for answer in answers.into_iter().filter(|answer| !answer.is_empty()) {
-            if waiting + answer.len() > ROOM || state.answers.try_reserve(1).is_err() {
+        let Some(answers) = answers else {
+            state.error = Some(Errno::ENOBUFS);
+            return;
+        };
+        for answer in answers {
+            if state.waiting + answer.len() > ROOM || state.answers.try_reserve(1).is_err() {
                 state.error = Some(Errno::ENOBUFS);
                 break;
             }
+            state.waiting += answer.len();
             state.answers.push_back(answer);
         }
     }
@@ -222,6 +234,7 @@ impl Socket for NetlinkSocket {
         }
         if !message.peeks() {
             let gone = state.answers.pop_front();
+            state.waiting -= whole;
             drop(state);
             drop(gone);
         }
@@ -265,7 +278,7 @@ impl Socket for NetlinkSocket {
     }
 
     fn close(&self) {
-        let gone = core::mem::take(&mut self.state.lock().answers);
+        let gone = core::mem::take(&mut *self.state.lock());
         drop(gone);
     }
 }

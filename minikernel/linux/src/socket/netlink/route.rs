@@ -4,11 +4,11 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 use isopod_net::address::{Address, V4_PREFIX, is_v4};
-use isopod_net::interface::Interface;
+use isopod_net::interface::{FOREVER, Interface};
 use isopod_net::route::{Kind, Route};
 
 use super::message::{Answer, DUMP, MULTI, Request, attribute, word};
-use crate::socket::inet::{AF_INET, AF_INET6, interfaces, loopback_flags, routes};
+use crate::socket::inet::{AF_INET, AF_INET6, interfaces, routes, state};
 
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
@@ -24,10 +24,6 @@ const GET: u16 = 2;
 const PERMANENT: u32 = 0x80;
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`
 const TABLES: [u8; 2] = [255, 254];
-/// `ARPHRD_LOOPBACK`
-pub const LOOPBACK_TYPE: u16 = 772;
-/// Packets that may wait to be sent.
-pub const QUEUE_LENGTH: u32 = 1000;
 
 /// Bytes of an address, the family's as many as it has.
 fn octets(address: &Address) -> ([u8; 16], core::ops::Range<usize>) {
@@ -103,24 +99,21 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
 
 fn link(interface: &Interface, flags: u16, answer: &mut Answer) {
     let mut fixed = [0; 16];
-    fixed[2..4].copy_from_slice(&LOOPBACK_TYPE.to_ne_bytes());
+    fixed[2..4].copy_from_slice(&state::kind(interface).to_ne_bytes());
     fixed[4..8].copy_from_slice(&interface.index.to_ne_bytes());
-    fixed[8..12].copy_from_slice(&loopback_flags(true).to_ne_bytes());
+    fixed[8..12].copy_from_slice(&state::flags(interface).to_ne_bytes());
     answer.message(NEW_LINK, flags, &fixed);
-    let mut name = interface.name.as_bytes().to_vec();
-    name.push(0);
-    answer.attribute(3, &name);
-    answer.number(13, QUEUE_LENGTH);
-    answer.attribute(16, &[0]);
+    answer.text(3, &interface.name);
+    answer.number(13, state::QUEUE_LENGTH);
+    answer.attribute(16, &[state::operational(interface) as u8]);
     answer.attribute(17, &[0]);
     answer.number(4, interface.mtu.load(Ordering::Relaxed));
     for (kind, value) in [(27, 0), (30, 0), (31, 1), (32, 1)] {
         answer.number(kind, value);
     }
-    answer.attribute(33, &[1]);
-    let hardware = interface.hardware_address().unwrap_or_default();
-    answer.attribute(1, &hardware);
-    answer.attribute(2, &hardware);
+    answer.attribute(33, &[interface.has_carrier().into()]);
+    answer.attribute(1, &interface.hardware_address().unwrap_or_default());
+    answer.attribute(2, &state::broadcast(interface));
     let traffic = [
         &interface.received.packets,
         &interface.sent.packets,
@@ -135,7 +128,7 @@ fn link(interface: &Interface, flags: u16, answer: &mut Answer) {
     }
     answer.attribute(23, &long);
     answer.attribute(7, &short);
-    answer.attribute(6, b"noqueue\0");
+    answer.text(6, state::discipline(interface));
 }
 
 fn addresses(
@@ -147,21 +140,24 @@ fn addresses(
     let all = interface.addresses().map_err(|_| Errno::ENOMEM)?;
     for found in all.iter().filter(|found| is_v4(&found.address) == v4 && wanted(family_of(&found.address))) {
         let family = family_of(&found.address);
-        let mut fixed =
-            [family, prefix_of(&found.address, found.prefix), PERMANENT as u8, found.scope, 0, 0, 0, 0];
+        let flags = if found.valid_until == FOREVER { PERMANENT } else { 0 };
+        let prefix = prefix_of(&found.address, found.prefix);
+        let mut fixed = [family, prefix, flags as u8, found.scope, 0, 0, 0, 0];
         fixed[4..].copy_from_slice(&interface.index.to_ne_bytes());
         answer.message(NEW_ADDRESS, MULTI, &fixed);
         put_address(answer, 1, &found.address);
         if v4 {
             put_address(answer, 2, &found.address);
-            let mut label = interface.name.as_bytes().to_vec();
-            label.push(0);
-            answer.attribute(3, &label);
+            if let Some(all) = &found.broadcast() {
+                put_address(answer, 4, all);
+            }
+            answer.text(3, &interface.name);
         }
-        answer.number(8, PERMANENT);
-        // For ever, and since the start.
-        let mut cache = [0xff; 16];
-        cache[8..].fill(0);
+        answer.number(8, flags);
+        // How long it is preferred and valid, and since when.
+        let mut cache = [0; 16];
+        cache[..4].copy_from_slice(&state::seconds_until(found.preferred_until).to_ne_bytes());
+        cache[4..8].copy_from_slice(&state::seconds_until(found.valid_until).to_ne_bytes());
         answer.attribute(6, &cache);
     }
     Ok(())
