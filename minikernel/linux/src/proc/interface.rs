@@ -76,9 +76,13 @@ static INTERFACE: [Row; 20] = [
     Row::constant("addr_assign_type", "0\n"),
     Row::constant("addr_len", "6\n"),
     Row::thread("address", |subject, text| {
-        hardware(text, found(subject)?.hardware_address().unwrap_or_default())
+        hardware(text, found(subject)?.hardware_address().unwrap_or_default());
+        Ok(())
     }),
-    Row::thread("broadcast", |subject, text| hardware(text, state::broadcast(&*found(subject)?))),
+    Row::thread("broadcast", |subject, text| {
+        hardware(text, state::broadcast(&*found(subject)?));
+        Ok(())
+    }),
     Row::thread("carrier", |subject, text| {
         let interface = found(subject)?;
         // Who does not use it does not know.
@@ -139,9 +143,11 @@ fn number_of(text: &mut Text, number: u64) -> Result<()> {
     Ok(())
 }
 
-fn hardware(text: &mut Text, [a, b, c, d, e, f]: [u8; 6]) -> Result<()> {
-    put!(text, "{a:02x}:{b:02x}:{c:02x}:{d:02x}:{e:02x}:{f:02x}\n");
-    Ok(())
+fn hardware(text: &mut Text, address: [u8; 6]) {
+    for (place, byte) in address.iter().enumerate() {
+        put!(text, "{}{byte:02x}", if place == 0 { "" } else { ":" });
+    }
+    text.put(b"\n");
 }
 
 /// What is said of a card's speed, which nobody knows. One that is no card has none (`ethtool_get_link_ksettings`).
