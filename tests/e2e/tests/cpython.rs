@@ -30,6 +30,11 @@ fn children_share_queues_pools_and_memory() -> Result<()> {
 }
 
 #[test]
+fn files_are_locked_and_watched() -> Result<()> {
+    compare("test_fcntl")
+}
+
+#[test]
 fn files_are_mapped() -> Result<()> {
     compare("test_mmap")
 }

@@ -2,9 +2,10 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::any::Any;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
-use isopod_hal::sync::{SpinLock, wait::WaitQueue};
+use isopod_hal::sync::{Once, SpinLock, wait::WaitQueue};
 
 use super::{FileOps, LockOwner, Mapping, OpenFlags, Ready, Seeking, UserMemory, Whence};
 use crate::credentials::{Credentials, Subject};
@@ -32,6 +33,8 @@ pub struct OpenFile {
     writer: bool,
     /// `None` where the inode says all.
     ops: Option<Box<dyn FileOps>>,
+    /// What belongs to it besides, such as who is told of it by signals.
+    attached: Once<Arc<dyn Any + Send + Sync>>,
 }
 
 impl OpenFile {
@@ -74,6 +77,7 @@ impl OpenFile {
             moving: SpinLock::new(()),
             writer,
             ops,
+            attached: Once::new(),
         })
     }
 
@@ -95,6 +99,16 @@ impl OpenFile {
     /// What is behind a file that is more than its inode.
     pub fn ops(&self) -> Option<&dyn FileOps> {
         self.ops.as_deref()
+    }
+
+    /// What belongs to it besides.
+    pub fn attached(&self) -> &Once<Arc<dyn Any + Send + Sync>> {
+        &self.attached
+    }
+
+    /// The identity of a process as one who watches a directory by this description.
+    pub fn watch_identity(&self, process: u32) -> (u64, i32) {
+        (core::ptr::from_ref(self).addr() as u64, process as i32)
     }
 
     /// The access mode and the status flags, as `F_GETFL` of fcntl(2) tells them.
@@ -125,9 +139,13 @@ impl OpenFile {
         LockOwner::description(Arc::as_ptr(self).addr())
     }
 
-    /// What it means that a process has closed one of its descriptors: its POSIX locks go (`fcntl_locking(2)`).
+    /// What it means that a process has closed one of its descriptors: its POSIX locks go, and its watch (`fcntl_locking(2)`, fcntl(2)).
     pub fn closed_by(&self, process: u32) {
-        self.inode().state().locks.release(LockOwner::process(process));
+        let state = self.inode().state();
+        state.locks.release(LockOwner::process(process));
+        if self.kind == FileType::Directory {
+            drop(state.unwatch(self.watch_identity(process)));
+        }
         if let Some(ops) = &self.ops {
             ops.closed_by(process);
         }

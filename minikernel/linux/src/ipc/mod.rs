@@ -1,4 +1,4 @@
-//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, signalfd, pidfd, System V IPC, POSIX message
+//! What programs talk to each other through, and how the kernel talks to them: pipes, FIFOs, eventfd, inotify, dnotify and SIGIO, signalfd, pidfd, System V IPC, POSIX message
 //! queues.
 
 pub mod eventfd;
@@ -6,6 +6,7 @@ pub mod inotify;
 pub mod mqueue;
 pub mod pidfd;
 pub mod pipe;
+pub mod sigio;
 pub mod signalfd;
 pub mod sysv;
 

@@ -121,6 +121,14 @@ impl SigInfo {
         info
     }
 
+    /// A change of the file `fd`: which one, and as poll(2) tells it (`F_SETSIG` of fcntl(2)).
+    pub fn of_file(signal: Signal, code: i32, band: u32, fd: i32) -> Self {
+        let mut info = Self::new(signal, code);
+        info.fields[0] = band.into();
+        info.fields[1] = u64::from(fd.cast_unsigned());
+        info
+    }
+
     /// A POSIX timer: its id, how often it expired besides, and the program's value.
     pub fn timer(signal: Signal, id: i32, overrun: i32, value: u64) -> Self {
         let mut info = Self::new(signal, SI_TIMER);

@@ -69,6 +69,7 @@ impl Signal {
     pub const VTALRM: Self = Self(26);
     pub const PROF: Self = Self(27);
     pub const WINCH: Self = Self(28);
+    pub const IO: Self = Self(29);
     pub const SYS: Self = Self(31);
     /// The first real-time signal; from here on each signal sent is queued.
     pub const RT_MIN: Self = Self(32);

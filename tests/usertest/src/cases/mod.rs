@@ -36,6 +36,7 @@ mod races;
 mod rseq;
 mod scheduling;
 pub mod seccomp;
+mod sigio;
 mod signals;
 mod sockets;
 mod space;
@@ -73,6 +74,7 @@ pub const GROUPS: &[Group] = &[
     ("futex", futex::run),
     ("pi_futex", pi_futex::run),
     ("signals", signals::run),
+    ("sigio", sigio::run),
     ("time", time::run),
     ("timers", timers::run),
     ("pipes", pipes::run),

@@ -6,6 +6,7 @@ use isopod_fs::file::{OpenFile, OpenFlags, UserMemory, Whence};
 use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
 use isopod_hal::uaccess::{self, Fault};
 
+use super::owner;
 use crate::fail::{Attempt, SysResult};
 use crate::ipc::FIONREAD;
 use crate::ipc::pipe::Pipe;
@@ -90,10 +91,7 @@ pub fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> Attempt {
     const DUPFD_CLOEXEC: i32 = 1030;
     const SETPIPE_SZ: i32 = 1031;
     const GETPIPE_SZ: i32 = 1032;
-    const SETOWN: i32 = 8;
-    const GETOWN: i32 = 9;
-    const SETSIG: i32 = 10;
-    const GETSIG: i32 = 11;
+    const OWNER: [i32; 7] = [8, 9, 10, 11, 15, 16, 1026];
     const ADD_SEALS: i32 = 1033;
     const GET_SEALS: i32 = 1034;
     const FD_CLOEXEC: u64 = 1;
@@ -119,13 +117,16 @@ pub fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> Attempt {
         _ if path_only => Err(Errno::EBADF.into()),
         SETFL => {
             let credentials = ctx.thread.identity().for_files();
-            let flags = OpenFlags::from_bits_truncate(argument as u32);
+            let mut flags = OpenFlags::from_bits_truncate(argument as u32);
+            match owner::set_async(&file, fd, flags.contains(OpenFlags::ASYNC)) {
+                // What never changes does not keep the flag.
+                Err(Errno::ENOTTY) => flags.remove(OpenFlags::ASYNC),
+                outcome => outcome?,
+            }
             file.set_flags(flags, &credentials)?;
             Ok(0)
         }
-        // Nobody is told by signals, which is what owner 0 means.
-        GETOWN | GETSIG => Ok(0),
-        SETOWN | SETSIG if argument == 0 => Ok(0),
+        _ if OWNER.contains(&command) => owner::fcntl(ctx, fd, &file, command, argument),
         ADD_SEALS | GET_SEALS => seal(&file, command == ADD_SEALS, argument),
         GETPIPE_SZ => Ok(Pipe::of(&file).ok_or(Errno::EBADF)?.capacity()),
         SETPIPE_SZ => {
@@ -178,6 +179,11 @@ pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
     const FIOCLEX: u32 = 0x5451;
     const FIONCLEX: u32 = 0x5450;
     const FIONBIO: u32 = 0x5421;
+    const FIOASYNC: u32 = 0x5452;
+    const FIOSETOWN: u32 = 0x8901;
+    const SIOCSPGRP: u32 = 0x8902;
+    const FIOGETOWN: u32 = 0x8903;
+    const SIOCGPGRP: u32 = 0x8904;
     let files = ctx.thread.files();
     let file = files.get(fd.0)?;
     match request {
@@ -185,12 +191,23 @@ pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
             files.set_close_on_exec(fd.0, request == FIOCLEX)?;
             Ok(0)
         }
-        FIONBIO => {
+        FIONBIO | FIOASYNC => {
             let on = UserPtr::<i32>::new(argument).get()? != 0;
+            if request == FIOASYNC {
+                owner::set_async(&file, fd, on)?;
+            }
             let credentials = ctx.thread.identity().for_files();
             let mut flags = file.flags();
-            flags.set(OpenFlags::NONBLOCK, on);
+            flags.set(if request == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC }, on);
             file.set_flags(flags, &credentials)?;
+            Ok(0)
+        }
+        FIOSETOWN | SIOCSPGRP if file.kind() == FileType::Socket => {
+            owner::set(ctx, &file, UserPtr::<i32>::new(argument).get()?)?;
+            Ok(0)
+        }
+        FIOGETOWN | SIOCGPGRP if file.kind() == FileType::Socket => {
+            UserPtr::<i32>::new(argument).put(&owner::get(&file)?)?;
             Ok(0)
         }
         FIONREAD if file.kind() == FileType::Regular && file.ops().is_none() => {

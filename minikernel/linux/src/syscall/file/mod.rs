@@ -10,6 +10,7 @@ pub(super) mod memfd;
 pub(super) mod mount;
 pub(super) mod names;
 pub(super) mod open;
+mod owner;
 mod size;
 pub(super) mod stat;
 pub(super) mod xattr;
