@@ -71,6 +71,14 @@ impl Stack {
         for known in interface.addresses()? {
             self.enter(&interface, &known, out)?;
         }
+        if let Some(link) = &interface.link {
+            let local = InterfaceAddress::new(link.local_address(), 64);
+            match self.add_address(index, local, out) {
+                Ok(()) | Err(Error::Exists) => {}
+                Err(error) => return Err(error),
+            }
+            link.seek_routers(self, out);
+        }
         Ok(())
     }
 
@@ -160,7 +168,8 @@ impl Stack {
             origin: Route::BY_KERNEL,
         };
         let mut routes = [Some(here(address, Kind::Local)), None, None];
-        if known.prefix < 128 {
+        // What a router said tells by itself what is on the link.
+        if known.prefix < 128 && !known.from_router {
             routes[1] = Some(route_to_network(interface.index, known));
         }
         routes[2] = known.broadcast().map(|all| here(all, Kind::Broadcast));
@@ -172,7 +181,7 @@ impl Stack {
             }
         }
         if let Some(link) = &interface.link {
-            link.announce(self, interface, &address, out);
+            link.enter(interface, &address, out);
         }
         Ok(())
     }

@@ -7,6 +7,7 @@ use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
 use crate::error::{Error, Result};
 use crate::ip;
+use crate::link::ndp;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
 use crate::segments::of_tcp;
@@ -211,6 +212,8 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
         if let Some(endpoint) = stack.pings.find(&from, &to, header.interface, 0) {
             endpoint.deliver(header, (0, identifier), message.into());
         }
+    } else if version.protocol == protocol::ICMPV6 && ndp::TYPES.contains(&kind) {
+        ndp::input(stack, header, &message, out);
     } else if version.errors.contains(&kind) {
         error(stack, header, &message, out.now);
     }

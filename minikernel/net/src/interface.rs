@@ -30,6 +30,10 @@ pub struct InterfaceAddress {
     pub preferred_until: u64,
     /// Until when it is valid.
     pub valid_until: u64,
+    /// Until when another machine may say that it has it (RFC 4862, section 5.4).
+    pub doubtful_until: u64,
+    /// It came of what a router said (RFC 4862, section 5.5).
+    pub from_router: bool,
 }
 
 /// `RT_SCOPE_UNIVERSE`
@@ -49,7 +53,15 @@ impl InterfaceAddress {
             address if address.is_unicast_link_local() => SCOPE_LINK,
             _ => SCOPE_UNIVERSE,
         };
-        Self { address, prefix, scope, preferred_until: FOREVER, valid_until: FOREVER }
+        Self {
+            address,
+            prefix,
+            scope,
+            preferred_until: FOREVER,
+            valid_until: FOREVER,
+            doubtful_until: 0,
+            from_router: false,
+        }
     }
 
     /// The address of all on its network, where there is one (RFC 919; not on networks of two, RFC 3021).
@@ -86,6 +98,8 @@ pub struct Interface {
     pub name: Box<str>,
     /// Its longest packet.
     pub mtu: AtomicU32,
+    /// The same for IPv6, if a router has said less.
+    mtu_v6: AtomicU32,
     /// What it received.
     pub received: Traffic,
     /// What it sent.
@@ -115,6 +129,7 @@ impl Interface {
             index,
             name,
             mtu: AtomicU32::new(mtu),
+            mtu_v6: AtomicU32::new(u32::MAX),
             received: Traffic::default(),
             sent: Traffic::default(),
             up: AtomicBool::new(link.is_none()),
@@ -136,6 +151,22 @@ impl Interface {
     pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>, random: u64) -> Arc<Self> {
         let mtu = port.mtu();
         Self::of(index, name.into(), mtu, Some(Link::new(port, random)), Vec::new())
+    }
+
+    /// Its longest packet.
+    pub fn mtu(&self) -> u32 {
+        self.mtu.load(Ordering::Relaxed)
+    }
+
+    /// A router says what the longest packet of IPv6 is.
+    pub(crate) fn set_mtu_v6(&self, mtu: u32) {
+        self.mtu_v6.store(mtu, Ordering::Relaxed);
+    }
+
+    /// The longest packet to an address.
+    pub(crate) fn mtu_to(&self, address: &Address) -> u32 {
+        let mtu = self.mtu();
+        if is_v4(address) { mtu } else { mtu.min(self.mtu_v6.load(Ordering::Relaxed)) }
     }
 
     /// Its address on the link.

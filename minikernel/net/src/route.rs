@@ -69,7 +69,13 @@ impl Routes {
     pub(crate) fn add(&self, route: Route) -> Result<()> {
         let mut routes = self.0.write();
         let rank = route.rank();
-        if routes.iter().any(|known| known.rank() == rank && known.destination == route.destination) {
+        let same = |known: &Route| {
+            known.rank() == rank
+                && known.destination == route.destination
+                // Several routers may tell that they are one.
+                && (route.origin != Route::BY_ROUTER || known.gateway == route.gateway)
+        };
+        if routes.iter().any(same) {
             return Err(Error::Exists);
         }
         routes.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
@@ -141,6 +147,8 @@ impl Route {
 
     /// `RTPROT_BOOT`, by who configures the machine
     pub const BY_BOOT: u8 = 3;
+    /// `RTPROT_RA`
+    pub const BY_ROUTER: u8 = 9;
 
     /// The best has the least.
     fn rank(&self) -> (bool, u8, u32) {

@@ -1,15 +1,17 @@
 //! What belongs together: interfaces, routes, and who receives.
 
+use alloc::collections::VecDeque;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use isopod_hal::sync::Once;
 use isopod_hal::sync::wait::WaitQueue;
+use isopod_hal::sync::{Once, SpinLock};
 
 use crate::address::{ANY, ANY_V4, Address, any_like, is_multicast, is_v4};
 use crate::endpoint::Endpoint;
 use crate::error::{Error, Result};
+use crate::event::Event;
 use crate::groups::Groups;
 use crate::interface::{FOREVER, Interface, LOOPBACK_INDEX};
 use crate::ip;
@@ -52,6 +54,8 @@ pub struct Stack {
     pub groups: Groups,
     /// What happened.
     pub counters: Counters,
+    /// What happened that nobody has heard of.
+    pub(crate) events: SpinLock<VecDeque<Event>>,
     /// Woken when there is an event.
     pub happened: WaitQueue,
     /// A random number.
@@ -74,6 +78,7 @@ impl Stack {
             pings: Ports::new(),
             groups: Groups::new(),
             counters: Counters::default(),
+            events: SpinLock::new(VecDeque::new()),
             happened: WaitQueue::new(),
             random,
             secret: random() | 1,
@@ -119,7 +124,7 @@ impl Stack {
     /// The longest packet to an address.
     pub fn mtu_to(&self, address: &Address) -> Option<u32> {
         let path = self.routes.find(address, &any_like(address), 0).ok()?;
-        self.at(path.interface).map(|interface| interface.mtu.load(Ordering::Relaxed))
+        self.at(path.interface).map(|interface| interface.mtu_to(address))
     }
 
     /// Sends a packet on its way.
@@ -190,7 +195,11 @@ impl Stack {
     /// Takes in a packet.
     pub(crate) fn input(&self, packet: Packet, out: &mut Outbox) {
         let header = packet.header;
-        if is_multicast(&header.destination) && !self.groups.has(&header.destination, header.interface) {
+        let (to, at) = (&header.destination, header.interface);
+        if is_multicast(to)
+            && !self.groups.has(to, at)
+            && !self.at(at).is_some_and(|interface| interface.listens(to))
+        {
             return;
         }
         match &packet.payload {

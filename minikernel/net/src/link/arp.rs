@@ -7,7 +7,6 @@ use super::ethernet::{ARP, EVERYBODY};
 use super::neighbour::{Hardware, Word};
 use super::port::Frame;
 use crate::address::{Address, is_any, is_multicast};
-use crate::interface::Interface;
 use crate::packet::Outbox;
 use crate::route::Kind;
 use crate::stack::Stack;
@@ -57,7 +56,7 @@ impl Link {
 }
 
 /// Takes in a message.
-pub(super) fn input(stack: &Stack, interface: &Interface, link: &Link, bytes: &[u8], out: &mut Outbox) {
+pub(super) fn input(stack: &Stack, link: &Link, bytes: &[u8], out: &mut Outbox) {
     let parsed = ArpPacket::new_checked(bytes).and_then(|packet| ArpRepr::parse(&packet));
     let Ok(ArpRepr::EthernetIpv4 {
         operation,
@@ -83,7 +82,7 @@ pub(super) fn input(stack: &Stack, interface: &Interface, link: &Link, bytes: &[
         let creates = for_us && operation == ArpOperation::Request;
         let word = Word { solicited: answers && for_us, overrides: true, creates };
         let waited = link.neighbours.learn(&sender, hardware, word, out.now);
-        link.release(stack, interface, waited, hardware, out);
+        link.release(waited, hardware, out);
     }
     if operation == ArpOperation::Request && for_us && (!own || is_any(&sender)) {
         let us = (link.port.hardware_address(), &target);

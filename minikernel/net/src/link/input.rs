@@ -75,7 +75,7 @@ impl Stack {
             IPV4 => self.receive_v4(interface, data, (to_many, verified, segment_size), out),
             IPV6 if !everybody => self.receive_v6(interface, data, (to_many, verified, segment_size), out),
             ARP => {
-                arp::input(self, interface, link, data.front(), out);
+                arp::input(self, link, data.front(), out);
                 Some(())
             }
             _ => None,
@@ -172,12 +172,12 @@ impl Stack {
     fn takes(&self, header: &IpHeader, _: u8, _: Option<&[u8]>) -> bool {
         let to_group = is_multicast(&header.destination);
         let to = self.routes.kind_of(&header.destination);
-        // Who has no address yet sends to all.
-        let nobody = is_any(&header.source);
-        let from_somebody = if nobody {
+        let from_somebody = if is_any(&header.source) {
+            // Who has no address yet sends to all.
             to_group || to == Kind::Broadcast
         } else {
-            self.routes.kind_of(&header.source) == Kind::Unicast
+            // Another machine that has an address of this one says so by IPv6 (RFC 4862, section 5.4.4).
+            !is_v4(&header.source) || self.routes.kind_of(&header.source) == Kind::Unicast
         };
         let for_us = to_group || to != Kind::Unicast;
         for_us && from_somebody && !is_multicast(&header.source)

@@ -6,8 +6,10 @@
 //! [`Outbox`]. A bucket of neighbours, the queue and a card's own lock are each the innermost.
 
 mod arp;
+mod autoconfiguration;
 mod ethernet;
 mod input;
+pub(crate) mod ndp;
 mod neighbour;
 mod output;
 pub mod port;
@@ -26,6 +28,7 @@ use crate::interface::Interface;
 use crate::packet::{Outbox, Packet};
 use crate::route::{Kind, Path};
 use crate::stack::Stack;
+use autoconfiguration::Autoconfiguration;
 pub(crate) use neighbour::Hardware;
 use neighbour::{Neighbours, Outcome, Question};
 use port::{Frame, Offloads, Port};
@@ -37,6 +40,7 @@ const QUEUE: usize = 1000;
 pub(crate) struct Link {
     pub port: Arc<dyn Port>,
     pub neighbours: Neighbours,
+    autoconfiguration: Autoconfiguration,
     offloads: Offloads,
     queue: SpinLock<VecDeque<Frame>>,
     /// So many frames are in the queue.
@@ -52,6 +56,7 @@ impl Link {
             offloads: port.offloads(),
             port,
             neighbours: Neighbours::new(),
+            autoconfiguration: Autoconfiguration::new(),
             queue: SpinLock::new(VecDeque::new()),
             waiting: AtomicUsize::new(0),
             dropped: AtomicU32::new(0),
@@ -89,22 +94,24 @@ impl Link {
             Outcome::Waits(false) => {}
             Outcome::Waits(true) => {
                 stack.arm(out.now + neighbour::INTERVAL);
-                self.ask(stack, interface, (path.next, None), out);
+                self.ask(interface, (path.next, None), out);
             }
             Outcome::Full(packet) => icmp::report(stack, &packet, Unreachable::Host, out),
         }
     }
 
     /// Asks for a neighbour.
-    fn ask(&self, _: &Stack, interface: &Interface, (target, whom): Question, out: &mut Outbox) {
+    fn ask(&self, interface: &Interface, (target, whom): Question, out: &mut Outbox) {
         if is_v4(&target) {
             let Some(source) = interface.address_near(&target) else { return };
             self.ask_v4(&source, &target, whom, out);
+        } else {
+            self.ask_v6(interface, (target, whom), out);
         }
     }
 
     /// Sends what waited for a neighbour.
-    fn release(&self, _: &Stack, _: &Interface, waited: VecDeque<Packet>, to: Hardware, out: &mut Outbox) {
+    fn release(&self, waited: VecDeque<Packet>, to: Hardware, out: &mut Outbox) {
         for packet in waited {
             self.emit(packet, to, out);
         }
@@ -154,19 +161,32 @@ impl Link {
         let (mut questions, mut lost) = (Vec::new(), VecDeque::new());
         let next = self.neighbours.expire(out.now, &mut questions, &mut lost);
         for question in questions {
-            self.ask(stack, interface, question, out);
+            self.ask(interface, question, out);
         }
         for packet in lost {
             icmp::report(stack, &packet, Unreachable::Host, out);
         }
-        next
+        next.min(self.expire_routers(stack, interface, out))
     }
 
     /// Tells the neighbours where an address is.
-    pub fn announce(&self, _: &Stack, _: &Interface, address: &Address, out: &mut Outbox) {
+    pub fn announce(&self, interface: &Interface, address: &Address, out: &mut Outbox) {
         if is_v4(address) {
             self.announce_v4(address, out);
+        } else {
+            self.announce_v6(interface, address, out);
         }
+    }
+
+    /// An address comes to life: everybody is told, or, of IPv6, asked first.
+    pub fn enter(&self, interface: &Interface, address: &Address, out: &mut Outbox) {
+        if is_v4(address) {
+            return self.announce_v4(address, out);
+        }
+        if let Some(known) = interface.addresses.write().iter_mut().find(|known| known.address == *address) {
+            known.doubtful_until = out.now + ndp::DOUBT;
+        }
+        self.doubt(address, out);
     }
 }
 
@@ -184,6 +204,7 @@ impl Stack {
         let Some(link) = &interface.link else { return };
         if link.port.is_up() {
             self.announce(index, out);
+            link.seek_routers(self, out);
         } else {
             link.neighbours.clear();
         }
@@ -195,7 +216,7 @@ impl Stack {
         let Some(link) = &interface.link else { return };
         // Where memory is short they find out when they ask.
         for known in interface.addresses().unwrap_or_default() {
-            link.announce(self, interface, &known.address, out);
+            link.announce(interface, &known.address, out);
         }
     }
 
@@ -204,19 +225,9 @@ impl Stack {
         Ok(())
     }
 
-    /// Takes addresses of IPv6, routes and servers from routers, or not (`accept_ra`); a link-local address it has whenever it is in use.
-    pub fn set_autoconfiguration(&self, _: u32, _: bool, _: &mut Outbox) -> Result<()> {
-        Ok(())
-    }
-
     /// Whether a first answer of a DHCP server is still awaited: who finds no route may wait for it.
     pub fn is_configuring(&self) -> bool {
         false
-    }
-
-    /// The next event. [`happened`](Self::happened) is woken when there is one.
-    pub fn next_event(&self) -> Option<crate::event::Event> {
-        None
     }
 }
 

@@ -1,4 +1,5 @@
 mod bytes;
+mod discovery;
 mod neighbours;
 mod wire;
 

@@ -120,7 +120,11 @@ fn rfc_5227_3_addresses_are_announced_and_announcements_heeded() {
     assert_eq!(read(&other).unwrap(), b"new");
     assert_eq!(wire.seen[0][..6], [2, 0, 0, 0, 0, 7]);
     wire.hosts[1].with(wire.now, |stack, out| stack.announce(CARD, out));
-    assert_eq!(wire.hosts[1].card.take().len(), 1);
+    let announced = wire.hosts[1].card.take();
+    assert_eq!(
+        announced.iter().map(|frame| u16::from_be_bytes([frame[12], frame[13]])).collect::<Vec<_>>(),
+        [0x86dd, ARP]
+    );
 }
 
 #[test]

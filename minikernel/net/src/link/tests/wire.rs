@@ -137,8 +137,10 @@ impl Host {
         let stack: &'static Stack =
             std::boxed::Box::leak(std::boxed::Box::new(Stack::new(|| 0x1234_5678_9abc_def1)));
         assert_eq!(stack.add_interface("eth0", card.clone()).unwrap().index, CARD);
-        stack.set_up(CARD, true, &mut Outbox::new(0)).unwrap();
-        Self { stack, card }
+        let host = Self { stack, card };
+        host.with(0, |stack, out| stack.set_up(CARD, true, out)).unwrap();
+        host.card.take();
+        host
     }
 
     pub fn add(&self, now: u64, address: Address, prefix: u8) {
