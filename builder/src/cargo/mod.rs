@@ -9,7 +9,7 @@ use std::process::ExitCode;
 
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
-use crate::cli::{self, Application, Boot, Failure, MachineOptions, SessionOptions};
+use crate::cli::{self, Application, Boot, Failure, MachineOptions, NetworkOptions, SessionOptions, Wishes};
 use crate::link::{self, Overrides, Session};
 use crate::prepare::{Prepared, Program};
 use crate::source::Reference;
@@ -30,7 +30,7 @@ struct CargoIsopod {
 
 #[derive(Debug, Subcommand)]
 enum Verb {
-    Run(Run),
+    Run(Box<Run>),
     Build(Build),
 }
 
@@ -45,6 +45,8 @@ const SETTINGS: &str = r#"Settings in Cargo.toml, all optional:
 ///
 /// The exit status is the program's.
 #[derive(Debug, Args)]
+// -p names a package, as it does for cargo.
+#[command(mut_arg("publish", |publish| publish.short(None)))]
 struct Run {
     #[command(flatten)]
     selection: Selection,
@@ -52,6 +54,8 @@ struct Run {
     session: SessionOptions,
     #[command(flatten)]
     machine: MachineOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Arguments of the program
     #[arg(last = true)]
     args: Vec<String>,
@@ -93,7 +97,8 @@ impl Run {
         let root = prepared(&built, self.args, &store)?.keep(&store)?;
         let manifest = link::manifest(&root.info, &session)?;
         let application = Application { info: root.info, boot: Boot::Disk(root.image) };
-        cli::start(&application, manifest, &self.machine, built.settings.memory, &store)
+        let wishes = Wishes { machine: &self.machine, network: &self.network, memory: built.settings.memory };
+        cli::start(&application, manifest, &wishes, &store)
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
+use super::network::ConfigOptions;
 use super::options::{OverrideOptions, SourceOptions};
 use super::{Bars, Failure, say};
 use crate::kernel;
@@ -45,6 +46,8 @@ pub(super) struct Build {
     #[command(flatten)]
     application: OverrideOptions,
     #[command(flatten)]
+    network: ConfigOptions,
+    #[command(flatten)]
     from: SourceOptions,
 }
 
@@ -68,6 +71,7 @@ impl Build {
             hostname: self.hostname,
             stdin: self.interactive,
             init: self.init,
+            network: self.network.network()?,
             ..Session::default()
         };
         write(&prepared, &session, output, &self.output)

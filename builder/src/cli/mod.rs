@@ -3,6 +3,7 @@
 mod build;
 mod failure;
 mod gdb;
+mod network;
 mod options;
 mod progress;
 mod run;
@@ -16,9 +17,10 @@ use clap::{CommandFactory as _, Parser, Subcommand};
 
 pub(crate) use build::{create, write};
 pub(crate) use failure::Failure;
+pub(crate) use network::NetworkOptions;
 pub(crate) use options::{MachineOptions, SessionOptions};
 pub(crate) use progress::Bars;
-pub(crate) use run::{Application, Boot, start};
+pub(crate) use run::{Application, Boot, Wishes, start};
 pub(crate) use values::memory;
 
 /// Exit status of every error that is Isopod's own, as Docker has it.

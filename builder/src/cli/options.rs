@@ -4,6 +4,7 @@ use std::io::{self, IsTerminal as _};
 use std::path::PathBuf;
 
 use clap::Args;
+use isopod_manifest::Network;
 
 use super::Failure;
 use super::values::{self, AccelName, MachineName, PullName};
@@ -134,6 +135,7 @@ impl SessionOptions {
             terminal: self.tty,
             trace: self.trace,
             init: self.init,
+            network: Network::default(),
         })
     }
 }

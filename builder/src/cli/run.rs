@@ -9,9 +9,10 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
+use super::network::{NetworkOptions, Plan};
 use super::options::{MachineOptions, OverrideOptions, SessionOptions, SourceOptions};
 use super::{Bars, Failure, gdb};
-use crate::engine::{EngineError, Streams, Vm};
+use crate::engine::{EngineError, Nic, Streams, Vm};
 use crate::kernel;
 use crate::link::{self, Linked};
 use crate::prepare::{self, Pull};
@@ -39,6 +40,8 @@ pub(super) struct Run {
     session: SessionOptions,
     #[command(flatten)]
     machine: MachineOptions,
+    #[command(flatten)]
+    network: NetworkOptions,
     #[command(flatten)]
     from: SourceOptions,
     /// Remove what the run left behind when it ends; no run leaves anything yet
@@ -79,18 +82,27 @@ impl Run {
         };
         overrides.apply(&mut application.info.config)?;
         let manifest = link::manifest(&application.info, &session)?;
-        start(&application, manifest, &self.machine, None, &store)
+        let wishes = Wishes { machine: &self.machine, network: &self.network, memory: None };
+        start(&application, manifest, &wishes, &store)
     }
 }
 
-/// Boots `application`, or prints how. `memory` is the application's own wish, in bytes.
+/// What is asked of the machine.
+pub(crate) struct Wishes<'a> {
+    pub machine: &'a MachineOptions,
+    pub network: &'a NetworkOptions,
+    /// The memory that the application asks for, in bytes.
+    pub memory: Option<u64>,
+}
+
+/// Boots `application`, or prints how.
 pub(crate) fn start(
     application: &Application,
     manifest: Manifest,
-    options: &MachineOptions,
-    memory: Option<u64>,
+    wishes: &Wishes<'_>,
     store: &Store,
 ) -> Result<u8, Failure> {
+    let options = wishes.machine;
     let (image, offset, root) = match &application.boot {
         Boot::Disk(image) => (image, 0, Root::Disk),
         Boot::Linked { file, linked } => (file, linked.root.0, Root::Memory),
@@ -101,7 +113,10 @@ pub(crate) fn start(
         Err(error) if error.is_for_the_guest() => None,
         Err(error) => return Err(error.into()),
     };
-    let vm = machine(application, options, memory, store)?;
+    // Claims are kept until the machine has ended: QEMU has the ports, and nobody else is to get them.
+    let Plan { nics, network, claims: _claims } = wishes.network.plan(&manifest)?;
+    let manifest = Manifest { network, ..manifest };
+    let vm = machine(application, wishes, nics, store)?;
     let streams =
         Streams { stdin: manifest.stdin, terminal: manifest.terminal, stop_signal: manifest.stop_signal };
     if options.print_cmd {
@@ -122,11 +137,12 @@ pub(crate) fn start(
 
 fn machine(
     application: &Application,
-    options: &MachineOptions,
-    memory: Option<u64>,
+    wishes: &Wishes<'_>,
+    nics: Vec<Nic>,
     store: &Store,
 ) -> Result<Vm, Failure> {
-    let memory = options.memory(memory);
+    let options = wishes.machine;
+    let memory = options.memory(wishes.memory);
     let (kernel, root) = match &application.boot {
         Boot::Disk(image) => (kernel::file(store)?, Some(image.clone())),
         Boot::Linked { file, linked } => {
@@ -144,6 +160,7 @@ fn machine(
         cpus: options.cpus(),
         kernel,
         root,
+        nics,
     })
 }
 

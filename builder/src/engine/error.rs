@@ -3,7 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
-use super::ProtocolError;
+use super::{NetworkError, ProtocolError};
 use crate::store::StoreError;
 
 /// Why a machine could not be run to its application's end.
@@ -50,6 +50,9 @@ pub enum EngineError {
     /// The machine could not be brought to where a debugger can take over.
     #[error("the machine cannot be stopped for a debugger: {0}")]
     Debugger(io::Error),
+    /// There is no such network.
+    #[error(transparent)]
+    Network(#[from] NetworkError),
     /// The state or cache failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -78,16 +81,31 @@ impl EngineError {
                 "the image may have been linked by another version of Isopod: build it again"
             }
             Self::Debugger(_) => "see whether another QEMU does better, or run it without --gdb",
+            Self::Network(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
             Self::Io(..) => "see whether this user may open more files and start more processes (ulimit -a)",
         };
         hint.to_owned()
     }
 
+    /// A machine that ended by itself, or never began because QEMU could not give it its network.
+    pub(super) fn died(status: std::process::ExitStatus, last_words: String) -> Self {
+        match of_network(&last_words) {
+            Some(words) => NetworkError::Qemu(words.to_owned()).into(),
+            None => Self::Died { status, last_words },
+        }
+    }
+
     /// For `map_err`: an [`EngineError::Io`] about `action`.
     pub(super) fn io(action: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |error| Self::Io(action, error)
     }
+}
+
+/// What QEMU says of a network that it cannot set up: `PROGRAM: -netdev ARGUMENT: WHAT`.
+fn of_network(last_words: &str) -> Option<&str> {
+    let (_, argument) = last_words.lines().find_map(|line| line.split_once(": -netdev "))?;
+    argument.split_once(": ").map(|(_, words)| words)
 }
 
 /// The machine's last words, as they are added to a message.
@@ -99,4 +117,20 @@ fn quoted(last_words: &str) -> String {
 /// A need in mebibytes: a part of one counts, or the figures could be the same.
 fn mebibytes(need: u64) -> u64 {
     need.div_ceil(1 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::of_network;
+
+    #[test]
+    fn what_qemu_says_of_the_network_is_found() {
+        let said = "qemu-system-x86_64: -netdev tap,ifname=tap0,id=net0: could not configure /dev/net/tun (tap0): \
+                    Operation not permitted\n";
+        assert_eq!(
+            of_network(said),
+            Some("could not configure /dev/net/tun (tap0): Operation not permitted")
+        );
+        assert_eq!(of_network("the kernel panicked: -netdev\n"), None);
+    }
 }

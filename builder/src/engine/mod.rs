@@ -5,6 +5,7 @@ mod child;
 mod conversation;
 mod debugger;
 mod error;
+mod network;
 mod outlet;
 mod probe;
 mod qemu;
@@ -25,6 +26,7 @@ pub use accelerator::{Acceleration, Accelerator};
 pub use conversation::{Conversation, Event, ProtocolError};
 pub use debugger::{Debugger, Stopped};
 pub use error::EngineError;
+pub use network::{Backend, Claim, Forward, MacAddress, NetworkError, Nic, Transport, UserNetwork};
 pub use qemu::CommandLine;
 pub use relay::Streams;
 
@@ -62,6 +64,8 @@ pub struct Vm {
     pub kernel: PathBuf,
     /// The EROFS image for its disk; `None` where the kernel carries its root.
     pub root: Option<PathBuf>,
+    /// Its network cards.
+    pub nics: Vec<Nic>,
 }
 
 impl Vm {
@@ -121,7 +125,7 @@ impl Vm {
             End::BrokenPipe => Ok(BROKEN_PIPE),
             End::Silence => {
                 let status = child.wait().map_err(EngineError::io("wait for QEMU"))?;
-                Err(EngineError::Died { status, last_words: last_words(relay)? })
+                Err(EngineError::died(status, last_words(relay)?))
             }
             End::Protocol(error) => {
                 child.kill().map_err(EngineError::io("stop QEMU"))?;
@@ -149,6 +153,7 @@ impl Vm {
             kernel: &self.kernel,
             manifest,
             root: self.root.as_deref(),
+            nics: &self.nics,
             console,
             debug_socket: None,
         }

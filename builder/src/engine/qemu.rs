@@ -8,7 +8,7 @@ use std::os::fd::RawFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::Path;
 
-use super::{Accelerator, Machine};
+use super::{Accelerator, Machine, Nic};
 
 /// The program's usual name.
 pub(super) const PROGRAM: &str = "qemu-system-x86_64";
@@ -26,6 +26,7 @@ pub(super) struct Guest<'a> {
     pub manifest: &'a Path,
     /// The EROFS image for the read-only disk; `None` where the kernel carries its root.
     pub root: Option<&'a Path>,
+    pub nics: &'a [Nic],
     pub console: Console,
     /// A listening socket that QEMU inherits, where debuggers find the machine, which does not run before one tells it to.
     pub debug_socket: Option<RawFd>,
@@ -86,6 +87,9 @@ impl Guest<'_> {
             line.add(["-blockdev".as_ref(), blockdev.as_os_str()]);
             line.add(["-device", &format!("{},drive=root", self.machine.device("virtio-blk"))]);
         }
+        for (number, nic) in self.nics.iter().enumerate() {
+            line.add(nic.arguments(number, self.machine, self.cpus, self.accelerator));
+        }
         if let Some(fd) = self.debug_socket {
             line.add(["-chardev", &format!("socket,id=debugger,fd={fd},server=on,wait=off")]);
             line.add(["-gdb", "chardev:debugger", "-S"]);
@@ -121,7 +125,7 @@ impl CommandLine {
 
 impl Machine {
     /// A virtio device's name on this machine's bus.
-    fn device(self, name: &str) -> String {
+    pub(super) fn device(self, name: &str) -> String {
         match self {
             Self::Microvm => format!("{name}-device"),
             Self::Q35 => format!("{name}-pci,disable-legacy=on"),
@@ -130,7 +134,7 @@ impl Machine {
 }
 
 /// A value in QEMU's comma-separated options: a comma in it is written twice (`-blockdev` in qemu(1)).
-fn comma_doubled(value: &OsStr) -> OsString {
+pub(super) fn comma_doubled(value: &OsStr) -> OsString {
     let mut out = Vec::with_capacity(value.len());
     for &byte in value.as_bytes() {
         out.extend(std::iter::repeat_n(byte, if byte == b',' { 2 } else { 1 }));
@@ -176,6 +180,7 @@ mod tests {
             kernel: Path::new("/k"),
             manifest: Path::new("/m"),
             root: Some(root),
+            nics: &[],
             console: Console::Stdio,
             debug_socket: None,
         }

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::slice;
 
-use isopod_manifest::{Manifest, Port, Protocol, User};
+use isopod_manifest::{Manifest, Network, Port, Protocol, User};
 
 use super::signal;
 use crate::root::RootInfo;
@@ -130,6 +130,8 @@ pub struct Session {
     pub trace: bool,
     /// Process 1 is the kernel's own.
     pub init: bool,
+    /// How the machine reaches others.
+    pub network: Network,
 }
 
 impl Session {
@@ -137,7 +139,8 @@ impl Session {
     #[must_use]
     pub fn or(self, built: &Manifest) -> Self {
         let hostname = self.hostname.or_else(|| Some(built.hostname.clone()));
-        Self { hostname, stdin: self.stdin || built.stdin, init: self.init || built.init, ..self }
+        let network = built.network.clone();
+        Self { hostname, stdin: self.stdin || built.stdin, init: self.init || built.init, network, ..self }
     }
 }
 
@@ -176,6 +179,7 @@ pub fn manifest(root: &RootInfo, session: &Session) -> Result<Manifest, CommandE
         init: session.init,
         terminal: session.terminal,
         stdin: session.stdin,
+        network: session.network.clone(),
         ..Manifest::default()
     };
     check(&manifest)?;
