@@ -45,6 +45,24 @@ fn arguments() {
 }
 
 #[test]
+fn networks() {
+    assert_snapshot!("port_zero", isopod(&["run", "-p", "0:80", "x"]));
+    assert_snapshot!("port_too_large", isopod(&["run", "-p", "8080:65536", "x"]));
+    assert_snapshot!("port_nowhere", isopod(&["run", "-p", "[::1]:8080:80", "x"]));
+    assert_snapshot!("no_such_network", isopod(&["run", "--network", "host", "x"]));
+    let run = |options: &[&str]| isopod(&[&["run"], options, &["elf:/bin/true"]].concat());
+    assert_snapshot!("port_of_another_host", run(&["-p", "192.0.2.1:8080:80"]));
+    assert_snapshot!("port_without_network", run(&["--network", "none", "-p", "8080:80"]));
+    assert_snapshot!("port_twice", run(&["-p", "8000-8010:8000-8010", "-p", "127.0.0.1:8010:80"]));
+    assert_snapshot!("no_tap", run(&["--network", "tap=isopod-none"]));
+    assert_snapshot!("no_bridge", run(&["--network", "bridge=isopod-none"]));
+    assert_snapshot!("none_and_more", run(&["--network", "none", "--network", "user"]));
+    assert_snapshot!("address_of_nobody", run(&["--ip", "10.0.2.2"]));
+    assert_snapshot!("no_prefix", run(&["--network", "tap=isopod-none", "--ip", "10.1.0.2"]));
+    assert_snapshot!("no_host_gateway", run(&["--network", "none", "--add-host", "me:host-gateway"]));
+}
+
+#[test]
 fn outputs() {
     assert_snapshot!("output_directory_missing", isopod(&["build", "-o", "no/such/file", "elf:/bin/true"]));
     assert_snapshot!("output_is_a_directory", isopod(&["build", "-o", ".", "elf:/bin/true"]));

@@ -1,6 +1,7 @@
 //! `isopod run` against a QEMU that is not one (`support/fake_qemu.rs`): streams, signals, exit statuses, and ends of all kinds.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, UdpSocket};
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -176,4 +177,92 @@ fn guests_that_break_the_protocol_are_told_apart() {
     let (status, _, err) = bench.output(&[], &["lie"]);
     assert_eq!(status, 125);
     assert!(err.contains("16777215 bytes"), "{err}");
+}
+
+#[test]
+fn the_network_reaches_qemu_and_the_guest() {
+    let bench = Bench::new();
+    let (status, out, err) = bench.output(&[], &["network"]);
+    assert_eq!(status, 0, "{err}");
+    let own = "[InterfaceConfig { ipv4: Static { address: 10.0.2.15, prefix: 24, gateway: Some(10.0.2.2) }, \
+               ipv6: Static { address: fec0::15, prefix: 64, gateway: Some(fec0::2) }, mtu: None }]";
+    let cards = r#"["user,id=net0", "virtio-net-device,netdev=net0"]"#;
+    assert_eq!(out, format!("{cards}\n{own}\n[10.0.2.3] [] []\n"));
+
+    let options = [
+        &["--network", "user", "--network", "user,mac=02:00:00:00:00:07,mtu=1400", "--ip", "10.0.2.99"][..],
+        &["--dns", "192.0.2.53", "--dns-search", "example.org", "--add-host", "me:host-gateway"],
+    ];
+    let (_, out, _) = bench.output(&options.concat(), &["network"]);
+    let mut lines = out.lines();
+    let second = "user,net=10.0.3.0/24,ipv6-prefix=fec0:0:0:1::,ipv6-prefixlen=64,id=net1";
+    let cards = format!(
+        "[\"user,id=net0\", \"virtio-net-device,netdev=net0\", \"{second}\", \
+         \"virtio-net-device,netdev=net1,mac=02:00:00:00:00:07\"]"
+    );
+    assert_eq!(lines.next(), Some(&*cards));
+    let config = lines.next().unwrap();
+    assert!(config.contains("address: 10.0.2.99, prefix: 24, gateway: Some(10.0.2.2)"), "{config}");
+    assert!(config.contains("address: 10.0.3.15, prefix: 24, gateway: None"), "{config}");
+    assert!(config.ends_with("mtu: Some(1400) }]"), "{config}");
+    assert_eq!(lines.next(), Some("[192.0.2.53] [\"example.org\"] [(10.0.2.2, \"me\")]"));
+
+    let (_, out, _) = bench.output(&["--network", "none"], &["network"]);
+    assert_eq!(out, "[]\n[]\n[] [] []\n");
+}
+
+#[test]
+fn what_a_file_was_built_with_holds_where_it_runs() {
+    let bench = Bench::new();
+    let file = bench.dir.path().join("app.elf").display().to_string();
+    let isopod = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_isopod"));
+        command.env("PATH", bench.dir.path()).env("ISOPOD_HOME", bench.dir.path());
+        finished(command.args(arguments).output().unwrap())
+    };
+    let names = ["--dns", "192.0.2.53", "--add-host", "db:192.0.2.7", "--mtu", "1400"];
+    let build = [&["build", "-o", &file][..], &names, &["elf:/bin/true", "--", "network"]].concat();
+    assert_eq!(isopod(&build).0, 0);
+    let (status, out, err) = isopod(&["run", "--accel", "tcg", "--add-host", "me:192.0.2.8", &file]);
+    assert_eq!(status, 0, "{err}");
+    assert!(out.contains("mtu: Some(1400)"), "{out}");
+    assert!(out.ends_with("[192.0.2.53] [] [(192.0.2.8, \"me\"), (192.0.2.7, \"db\")]\n"), "{out}");
+}
+
+/// What `isopod run -p PORT` says of a port that cannot be published.
+fn refusal(bench: &Bench, options: &[&str]) -> String {
+    let (status, out, err) = bench.output(options, &["network"]);
+    assert_eq!((status, &*out), (125, ""), "{err}");
+    err
+}
+
+#[test]
+fn a_port_that_is_taken_is_told_before_the_machine_starts() {
+    let bench = Bench::new();
+    let tcp = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = tcp.local_addr().unwrap().port();
+    let said = refusal(&bench, &["-p", &format!("127.0.0.1:{port}:80")]);
+    let expected =
+        format!("isopod: the port {port}/tcp of 127.0.0.1 is taken on this host\nhint: publish another one");
+    assert!(said.starts_with(&expected), "{said}");
+    let udp = UdpSocket::bind("127.0.0.1:0").unwrap();
+    let port = udp.local_addr().unwrap().port();
+    let said = refusal(&bench, &["-p", &format!("127.0.0.1:{port}:53/udp")]);
+    assert!(said.starts_with(&format!("isopod: the port {port}/udp of 127.0.0.1 is taken")), "{said}");
+}
+
+#[test]
+fn ports_that_were_found_are_told() {
+    let bench = Bench::new();
+    let (status, out, err) = bench.output(&["-p", "127.0.0.1::80", "-p", "53/udp"], &["network"]);
+    assert_eq!(status, 0, "{err}");
+    let told: Vec<_> = err.lines().collect();
+    let port = |line: &str, before: &str| {
+        let rest = line.strip_prefix(before).and_then(|rest| rest.strip_suffix(" here"));
+        rest.and_then(|port| port.parse::<u16>().ok()).unwrap()
+    };
+    let tcp = port(told[0], "isopod: port 80/tcp of the machine is 127.0.0.1:");
+    let udp = port(told[1], "isopod: port 53/udp of the machine is 0.0.0.0:");
+    let rules = format!(",hostfwd=tcp:127.0.0.1:{tcp}-10.0.2.15:80,hostfwd=udp:0.0.0.0:{udp}-10.0.2.15:53,");
+    assert!(out.contains(&rules), "{out}");
 }

@@ -31,7 +31,7 @@ struct CargoIsopod {
 #[derive(Debug, Subcommand)]
 enum Verb {
     Run(Box<Run>),
-    Build(Build),
+    Build(Box<Build>),
 }
 
 const SETTINGS: &str = r#"Settings in Cargo.toml, all optional:

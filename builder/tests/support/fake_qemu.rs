@@ -22,7 +22,7 @@ fn main() {
     let me = pidfd_open(getpid(), PidfdFlags::empty()).expect("pidfd_open works");
     let fd = fd.parse().expect("a descriptor is a number");
     let channel = pidfd_getfd(me, fd, PidfdGetfdFlags::empty()).expect("the channel is inherited");
-    play(&manifest, Guest { channel: channel.into(), unread: Vec::new() });
+    play(&args, &manifest, Guest { channel: channel.into(), unread: Vec::new() });
 }
 
 struct Guest {
@@ -56,7 +56,7 @@ impl Guest {
     }
 }
 
-fn play(manifest: &Manifest, mut guest: Guest) {
+fn play(args: &[String], manifest: &Manifest, mut guest: Guest) {
     let command: Vec<String> =
         manifest.args.iter().map(|arg| String::from_utf8_lossy(arg).into_owned()).collect();
     match command.get(1).map_or("", String::as_str) {
@@ -73,6 +73,16 @@ fn play(manifest: &Manifest, mut guest: Guest) {
             let env = String::from_utf8_lossy(&manifest.env.join(&b' ')).into_owned();
             let text = format!("{:?} {env} {:?} {:?}\n", &command[2..], manifest.root, manifest.channel);
             guest.send(Kind::Stdout, text.as_bytes());
+            guest.send(Kind::Exit, &[0]);
+        }
+        "network" => {
+            guest.hello();
+            let network = &manifest.network;
+            let cards: Vec<_> =
+                args.iter().filter(|arg| arg.contains("net0") || arg.contains("net1")).collect();
+            let text = format!("{cards:?}\n{:?}\n", network.interfaces);
+            let rest = format!("{:?} {:?} {:?}\n", network.nameservers, network.search, network.hosts);
+            guest.send(Kind::Stdout, format!("{text}{rest}").as_bytes());
             guest.send(Kind::Exit, &[0]);
         }
         "cat" => {

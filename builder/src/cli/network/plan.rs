@@ -1,6 +1,5 @@
 //! The machine's cards, as its options and its image have them.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 
 use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol};
@@ -8,17 +7,16 @@ use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol
 use super::values::{CardSettings, NetworkKind, NetworkName, Publish, Subnet};
 use super::{NetworkOptions, automatic};
 use crate::cli::{Failure, say};
-use crate::engine::{
-    Backend, Claim, EngineError, Forward, MacAddress, NetworkError, Nic, Transport, UserNetwork,
-};
+use crate::engine::{Backend, Claim, EngineError, Forward, MacAddress, Nic, Transport, UserNetwork};
 
 /// Cards that a machine has at the most: a microvm has eight places for virtio devices, and up to three are taken.
 const CARDS_MAX: usize = 5;
 
-/// Hosts of QEMU's user network: its router, its name server, and its machine.
+/// Hosts of QEMU's user network: its router and its name server, and its machine in IPv4 and in IPv6.
 const ROUTER: u8 = 2;
 const NAME_SERVER: u8 = 3;
 const GUEST: u8 = 15;
+const GUEST6: u16 = 0x15;
 
 /// What comes of the options.
 #[derive(Debug)]
@@ -97,6 +95,8 @@ impl NetworkOptions {
             network.search = search;
         }
         network.hosts.extend(hosts);
+        // Of UDP only one socket can have a port: QEMU's.
+        claims.retain(|claim| claim.transport == Transport::Tcp);
         Ok(Plan { nics, network, claims })
     }
 
@@ -143,7 +143,7 @@ impl NetworkOptions {
         Ok(cards)
     }
 
-    /// The ports that are published, each with its claim. Those that were found are told.
+    /// The ports that are published, and the claims on them. Those that were found are told.
     fn forwards(&self, exposed: &[Port]) -> Result<(Vec<Forward>, Vec<Claim>), Failure> {
         let mut published = self.publish.clone();
         if self.publish_all {
@@ -153,25 +153,36 @@ impl NetworkOptions {
             };
             published.extend(exposed.iter().copied().filter_map(of_image).filter(|port| !is_published(port)));
         }
-        let mut seen = BTreeSet::new();
         let (mut forwards, mut claims) = (Vec::new(), Vec::new());
-        for publish in &published {
-            for (index, guest) in publish.guest.clone().enumerate() {
-                let (forward, claim) = forward(publish, index, guest)?;
-                let key = |ip: Ipv4Addr| (forward.transport.to_string(), forward.host.port(), ip);
-                let is_any = forward.host.ip().is_unspecified();
-                let others = key(Ipv4Addr::UNSPECIFIED)..=key(Ipv4Addr::BROADCAST);
-                let again = seen.contains(&key(*forward.host.ip()))
-                    || seen.contains(&key(Ipv4Addr::UNSPECIFIED))
-                    || (is_any && seen.range(others).next().is_some());
-                if again {
-                    let Forward { host, transport, .. } = forward;
+        // Those that are named come first: none of them is to be found for another.
+        let (named, open): (Vec<_>, Vec<_>) = published.iter().partition(|publish| publish.is_named());
+        for publish in named {
+            for (guest, host) in publish.guest.clone().zip(publish.host.clone().into_iter().flatten()) {
+                let host = SocketAddrV4::new(publish.ip, host);
+                let forward = Forward { transport: publish.transport, host, guest };
+                if forwards.iter().any(|other| collide(other, &forward)) {
                     return Err(Failure::new(
-                        format!("the port {}/{transport} of this host is published twice", host.port()),
+                        format!(
+                            "the port {}/{} of this host is published twice",
+                            host.port(),
+                            publish.transport
+                        ),
                         "give each port of the machine one of its own",
                     ));
                 }
-                seen.insert(key(*forward.host.ip()));
+                forwards.push(forward);
+            }
+        }
+        for Forward { transport, host, .. } in &forwards {
+            claims.push(Claim::new(*transport, *host).map_err(EngineError::from)?);
+        }
+        for publish in open {
+            for guest in publish.guest.clone() {
+                let (forward, claim) = find(publish, guest, &forwards)?;
+                say(format_args!(
+                    "port {guest}/{} of the machine is {} here",
+                    publish.transport, forward.host
+                ));
                 forwards.push(forward);
                 claims.push(claim);
             }
@@ -180,30 +191,30 @@ impl NetworkOptions {
     }
 }
 
-/// Where a port of the machine is published.
-fn forward(publish: &Publish, index: usize, guest: u16) -> Result<(Forward, Claim), Failure> {
-    let Publish { ip, host, transport, .. } = publish;
-    let claim = |port| Claim::new(*transport, SocketAddrV4::new(*ip, port)).map_err(EngineError::from);
-    let several = publish.guest.len() > 1;
-    let claim = match host {
-        None => claim(0)?,
-        Some(host) if several || host.len() == 1 => claim(host.clone().nth(index).unwrap_or(*host.start()))?,
-        // One of a range: the first that is free, else what stood in the way of the last.
-        Some(host) => {
-            let mut ports = host.clone();
-            loop {
-                match (ports.next().map(claim), ports.is_empty()) {
-                    (Some(Err(EngineError::Network(NetworkError::Port { .. }))), false) => {}
-                    (Some(claimed), _) => break claimed?,
-                    (None, _) => return Err(Failure::new("there is no port to publish on", "name one")),
-                }
-            }
+/// Whether two ports of the host are the same one.
+fn collide(a: &Forward, b: &Forward) -> bool {
+    let is_any = a.host.ip().is_unspecified() || b.host.ip().is_unspecified();
+    a.transport == b.transport && a.host.port() == b.host.port() && (is_any || a.host.ip() == b.host.ip())
+}
+
+/// A port of the host that is free: one of those that may be, or any at all.
+fn find(publish: &Publish, guest: u16, others: &[Forward]) -> Result<(Forward, Claim), Failure> {
+    let Publish { ip, transport, .. } = *publish;
+    let mut refusal = None;
+    for port in publish.host.clone().unwrap_or(0..=0) {
+        let host = SocketAddrV4::new(ip, port);
+        if others.iter().any(|other| collide(other, &Forward { transport, host, guest })) {
+            continue;
         }
-    };
-    if host.as_ref().is_none_or(|host| host.len() > publish.guest.len()) {
-        say(format_args!("port {guest}/{transport} of the machine is {} here", claim.host));
+        match Claim::new(transport, host) {
+            Ok(claim) => return Ok((Forward { transport, host: claim.host, guest }, claim)),
+            Err(error) => refusal = Some(error),
+        }
     }
-    Ok((Forward { transport: *transport, host: claim.host, guest }, claim))
+    Err(refusal.map_or_else(
+        || Failure::new("all ports of a range are published already", "name a longer one"),
+        |error| EngineError::from(error).into(),
+    ))
 }
 
 /// A port that the image exposes, published where one is free; none of a protocol that QEMU does not carry.
@@ -240,7 +251,7 @@ fn user(
         }
         Ok(Method::Static { address, prefix, gateway: routes.then_some(taken[0]) })
     };
-    let (own4, own6) = (user4(index, GUEST).into(), user6(index, GUEST.into()).into());
+    let (own4, own6) = (user4(index, GUEST).into(), user6(index, GUEST6).into());
     let taken4 = [user4(index, ROUTER).into(), user4(index, NAME_SERVER).into()];
     let taken6 = [user6(index, ROUTER.into()).into(), user6(index, NAME_SERVER.into()).into()];
     Ok(InterfaceConfig {

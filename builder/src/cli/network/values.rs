@@ -18,6 +18,13 @@ pub(super) struct Publish {
     pub transport: Transport,
 }
 
+impl Publish {
+    /// Whether it says which port of the host leads to which of the machine.
+    pub fn is_named(&self) -> bool {
+        self.host.as_ref().is_some_and(|host| host.len() == self.guest.len())
+    }
+}
+
 const PORT: &str = "a port is a number from 1 to 65535, or a range of them: 8000-8010";
 
 impl FromStr for Publish {

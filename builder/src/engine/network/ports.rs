@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::io;
-use std::net::{SocketAddr, SocketAddrV4, UdpSocket};
+use std::net::{SocketAddrV4, UdpSocket};
 use std::os::fd::OwnedFd;
 
 use rustix::net::sockopt::set_socket_reuseaddr;
@@ -42,12 +42,14 @@ pub struct Forward {
 /// A port of the host that QEMU can have.
 ///
 /// While it is held nobody is given a TCP port by chance. QEMU can listen on it all the same: it binds with `SO_REUSEADDR`, as we do, and
-/// we do not listen (`socket(7)`). UDP knows no such difference: there it is only known that the port was free.
+/// we do not listen (`socket(7)`). UDP knows no such difference: a claim on one of its ports must end before QEMU begins.
 #[derive(Debug)]
 pub struct Claim {
+    /// Of which protocol.
+    pub transport: Transport,
     /// Which it is.
     pub host: SocketAddrV4,
-    _held: Option<OwnedFd>,
+    _held: OwnedFd,
 }
 
 impl Claim {
@@ -58,34 +60,27 @@ impl Claim {
     pub fn new(transport: Transport, host: SocketAddrV4) -> Result<Self, NetworkError> {
         let claimed = match transport {
             Transport::Tcp => tcp(host),
-            Transport::Udp => udp(host),
+            Transport::Udp => UdpSocket::bind(host).map(OwnedFd::from),
         };
-        claimed.map_err(|source| NetworkError::Port { transport, host, source })
+        let claim = claimed.and_then(|held| {
+            let host = SocketAddrV4::try_from(getsockname(&held)?)?;
+            Ok(Self { transport, host, _held: held })
+        });
+        claim.map_err(|source| NetworkError::Port { transport, host, source })
     }
 }
 
-fn tcp(host: SocketAddrV4) -> io::Result<Claim> {
+fn tcp(host: SocketAddrV4) -> io::Result<OwnedFd> {
     let socket = socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
     set_socket_reuseaddr(&socket, true)?;
     bind(&socket, &host)?;
-    Ok(Claim { host: v4(SocketAddr::try_from(getsockname(&socket)?)?)?, _held: Some(socket) })
-}
-
-fn udp(host: SocketAddrV4) -> io::Result<Claim> {
-    Ok(Claim { host: v4(UdpSocket::bind(host)?.local_addr()?)?, _held: None })
-}
-
-fn v4(address: SocketAddr) -> io::Result<SocketAddrV4> {
-    match address {
-        SocketAddr::V4(address) => Ok(address),
-        SocketAddr::V6(_) => Err(io::ErrorKind::Unsupported.into()),
-    }
+    Ok(socket)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::net::{Ipv4Addr, TcpListener};
+    use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 
     fn any() -> SocketAddrV4 {
         SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)
