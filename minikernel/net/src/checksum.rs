@@ -48,6 +48,14 @@ impl Sum {
         }
         !(sum as u16)
     }
+
+    /// The checksum as a datagram carries it, of which 0 would say that there is none (RFC 768).
+    pub fn finish_sent(self) -> u16 {
+        match self.finish() {
+            0 => 0xffff,
+            sum => sum,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -8,10 +8,10 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use isopod_hal::sync::wait::WaitQueue;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
-use crate::address::{Address, Binding, SocketAddress, is_any};
+use crate::address::{Address, Binding, SocketAddress, is_any, is_v4};
 use crate::chunk::Chunks;
 use crate::error::{Error, Result};
-use crate::icmp::Report;
+use crate::icmp::{Origin, Report};
 use crate::packet::IpHeader;
 
 bitflags::bitflags! {
@@ -216,6 +216,31 @@ impl Endpoint {
             inbox.error = Some(report.error);
         } else {
             return;
+        }
+        drop(inbox);
+        self.wake();
+    }
+
+    /// A message was too long for the path: one that asks for reports gets one (`ip_local_error`).
+    pub(crate) fn tell_too_long(&self, destination: SocketAddress, mtu: u32, source: Address) {
+        let reports = if is_v4(&destination.address) { Switches::REPORTS } else { Switches::REPORTS_V6 };
+        if !self.has(reports) {
+            return;
+        }
+        let report = Report {
+            error: Error::TooLong,
+            fatal: true,
+            origin: Origin::Local,
+            kind: (0, 0),
+            info: mtu,
+            offender: source,
+            destination,
+            data: Chunks::new(),
+            interface: 0,
+        };
+        let mut inbox = self.inbox.lock();
+        if inbox.reports.len() < REPORTS_MAX && inbox.reports.try_reserve(1).is_ok() {
+            inbox.reports.push_back(report);
         }
         drop(inbox);
         self.wake();

@@ -6,11 +6,12 @@ use crate::address::{Address, SocketAddress, is_any, is_link_local, is_multicast
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
 use crate::error::{Error, Result};
+use crate::interface::Interface;
 use crate::ip;
 use crate::link::ndp;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
-use crate::segments::of_tcp;
+use crate::segments::{self, of_tcp};
 use crate::stack::{HOP_LIMIT, Stack};
 use crate::tcp;
 
@@ -26,34 +27,55 @@ struct Version {
     protocol: u8,
     echo: u8,
     reply: u8,
-    /// Types below it are errors, from the next on.
-    errors: core::ops::RangeInclusive<u8>,
+    /// The types of errors.
+    errors: &'static [core::ops::RangeInclusive<u8>],
     /// Type and code for a port at which nobody is.
     port_unreachable: (u8, u8),
     /// Type, code and pointer for a protocol that nobody knows.
     protocol_unreachable: (u8, u8),
     /// Type and code for a host that does not answer.
     host_unreachable: (u8, u8),
+    /// Type and code for fragments without the rest.
+    late: (u8, u8),
 }
 
 static V4: Version = Version {
     protocol: protocol::ICMP,
     echo: 8,
     reply: 0,
-    errors: 3..=5,
+    errors: &[3..=5, 11..=12],
     port_unreachable: (3, 3),
     protocol_unreachable: (3, 2),
     host_unreachable: (3, 1),
+    late: (11, 1),
 };
 static V6: Version = Version {
     protocol: protocol::ICMPV6,
     echo: 128,
     reply: 129,
-    errors: 1..=127,
+    errors: &[1..=127],
     port_unreachable: (1, 4),
     protocol_unreachable: (4, 1),
     host_unreachable: (1, 3),
+    late: (3, 1),
 };
+
+impl Version {
+    fn is_error(&self, kind: u8) -> bool {
+        self.errors.iter().any(|errors| errors.contains(&kind))
+    }
+
+    /// What an error says.
+    fn of(&self, why: Unreachable) -> (u8, u8, u32) {
+        let (kind, code) = match why {
+            Unreachable::Port => self.port_unreachable,
+            Unreachable::Protocol => self.protocol_unreachable,
+            Unreachable::Host => self.host_unreachable,
+            Unreachable::Late => self.late,
+        };
+        (kind, code, 0)
+    }
+}
 
 fn version_of(address: &Address) -> &'static Version {
     if is_v4(address) { &V4 } else { &V6 }
@@ -68,6 +90,8 @@ pub enum Unreachable {
     Protocol,
     /// The neighbour that it is to go to does not answer.
     Host,
+    /// The rest of its fragments has not come.
+    Late,
 }
 
 /// Who says that something went wrong (`SO_EE_ORIGIN_*`).
@@ -148,6 +172,7 @@ fn answer(header: &IpHeader) -> IpHeader {
         whole: false,
         interface: header.interface,
         to_many: false,
+        cut_to: 0,
     }
 }
 
@@ -214,13 +239,13 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
         }
     } else if version.protocol == protocol::ICMPV6 && ndp::TYPES.contains(&kind) {
         ndp::input(stack, header, &message, out);
-    } else if version.errors.contains(&kind) {
-        error(stack, header, &message, out.now);
+    } else if version.is_error(kind) {
+        error(stack, header, &message, out);
     }
 }
 
 /// Somebody says that a packet of this machine's did not arrive.
-fn error(stack: &Stack, header: &IpHeader, message: &Chunk, now: u64) {
+fn error(stack: &Stack, header: &IpHeader, message: &Chunk, out: &mut Outbox) {
     let quoted = &message[HEADER..];
     let Some((about, protocol, payload)) = ip::parse(quoted, header.interface) else { return };
     let (kind, code) = (message[0], message[1]);
@@ -251,6 +276,9 @@ fn error(stack: &Stack, header: &IpHeader, message: &Chunk, now: u64) {
             let from = endpoint(about.destination, destination);
             let to = endpoint(about.source, source);
             if let Some(endpoint) = stack.udp.find(&from, &to, header.interface, 0) {
+                if error == Error::TooLong {
+                    stack.learn_mtu(&about.destination, info & mtu_mask(&header.source), out.now);
+                }
                 endpoint.fail(report(destination, UdpHeader::LEN, data));
             }
         }
@@ -271,11 +299,13 @@ fn error(stack: &Stack, header: &IpHeader, message: &Chunk, now: u64) {
             let error = match error {
                 Error::NetworkUnreachable => tcp::Error::NetworkUnreachable,
                 Error::Refused | Error::ProtocolUnreachable => tcp::Error::Refused,
-                // The path's own affair: there is none but loopback.
-                Error::TooLong => return,
+                Error::TooLong => {
+                    let mtu = info & mtu_mask(&header.source);
+                    return segments::path_changed(stack, &flow, quoted, (about.destination, mtu), out);
+                }
                 _ => tcp::Error::HostUnreachable,
             };
-            stack.tcp.unreachable(now, &flow, quoted, error);
+            stack.tcp.unreachable(out.now, &flow, quoted, error);
         }
         _ => {}
     }
@@ -335,37 +365,66 @@ pub fn refuse(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox
     if header.to_many || stack.routes.kind_of(&header.destination) != Kind::Local {
         return;
     }
-    tell(stack, packet, answer(header), why, out);
+    tell(stack, packet, answer(header), version_of(&header.source).of(why), out);
 }
 
 /// Tells this machine that a packet of its own cannot be sent (`dst_link_failure`).
 pub fn report(stack: &Stack, packet: &Packet, why: Unreachable, out: &mut Outbox) {
     let source = packet.header.source;
     if stack.routes.kind_of(&source) == Kind::Local {
-        tell(stack, packet, IpHeader { source, ..answer(&packet.header) }, why, out);
+        let header = IpHeader { source, ..answer(&packet.header) };
+        tell(stack, packet, header, version_of(&source).of(why), out);
     }
 }
 
-fn tell(stack: &Stack, packet: &Packet, header: IpHeader, why: Unreachable, out: &mut Outbox) {
+/// Tells the sender of a packet of IPv6 that a header of it cannot be heeded: the code, and where; of what was for many only if that is `always` told
+/// (RFC 4443, section 3.4).
+pub fn object(
+    stack: &Stack,
+    interface: &Interface,
+    packet: &Packet,
+    (code, pointer): (u8, u32),
+    always: bool,
+    out: &mut Outbox,
+) {
+    const PARAMETER: u8 = 4;
+    let mut header = answer(&packet.header);
+    if packet.header.to_many || is_multicast(&header.source) {
+        let own = interface.source_for(&header.destination, &header.destination, out.now);
+        let Some(own) = own.filter(|_| always) else { return };
+        header.source = own;
+    }
+    tell(stack, packet, header, (PARAMETER, code, pointer), out);
+}
+
+/// Sends an error, its type, code and what stands behind them, unless it would be about one, or there have been too many.
+fn tell(
+    stack: &Stack,
+    packet: &Packet,
+    header: IpHeader,
+    (kind, code, more): (u8, u8, u32),
+    out: &mut Outbox,
+) {
     let v4 = is_v4(&header.source);
     let version = version_of(&header.source);
     let is_error = match &packet.payload {
         Payload::Other(protocol, data) if *protocol == version.protocol => {
-            data.front().first().is_some_and(|kind| version.errors.contains(kind))
+            data.front().first().is_some_and(|kind| version.is_error(*kind))
         }
         _ => false,
     };
-    if is_error || is_any(&header.destination) || is_multicast(&header.source) {
+    let to = &header.destination;
+    if is_error || is_any(to) || is_multicast(to) || is_multicast(&header.source) {
         return;
     }
-    let (kind, code) = match why {
-        Unreachable::Port => version.port_unreachable,
-        Unreachable::Protocol => version.protocol_unreachable,
-        Unreachable::Host => version.host_unreachable,
-    };
+    // This machine may tell itself whatever there is.
+    if stack.routes.kind_of(to) != Kind::Local && !stack.limit.allows(to, out.now, (stack.random)()) {
+        return;
+    }
     let most = if v4 { ERROR_MAX_V4 - ip::V4_HEADER } else { ERROR_MAX_V6 - ip::V6_HEADER };
     let mut message = [0; ERROR_MAX_V6];
     message[..2].copy_from_slice(&[kind, code]);
+    message[4..HEADER].copy_from_slice(&more.to_be_bytes());
     let length = HEADER + packet.emit(&mut message[HEADER..most]);
     send(stack, header, &mut message[..length], out);
 }

@@ -103,7 +103,7 @@ pub struct Interface {
     /// What it received.
     pub received: Traffic,
     /// What it sent.
-    pub sent: Traffic,
+    pub sent: Arc<Traffic>,
     /// What packets leave by; those of the loopback interface come back.
     pub(crate) link: Option<Link>,
     /// It is to be used (`IFF_UP`).
@@ -122,7 +122,7 @@ impl Interface {
         index: u32,
         name: Box<str>,
         mtu: u32,
-        link: Option<Link>,
+        (link, sent): (Option<Link>, Arc<Traffic>),
         addresses: Vec<InterfaceAddress>,
     ) -> Arc<Self> {
         Arc::new(Self {
@@ -131,7 +131,7 @@ impl Interface {
             mtu: AtomicU32::new(mtu),
             mtu_v6: AtomicU32::new(u32::MAX),
             received: Traffic::default(),
-            sent: Traffic::default(),
+            sent,
             up: AtomicBool::new(link.is_none()),
             link,
             addresses: RwSpinLock::new(addresses),
@@ -144,13 +144,15 @@ impl Interface {
             InterfaceAddress::new(LOOPBACK_V4, V4_PREFIX + 8),
             InterfaceAddress::new(LOOPBACK, 128)
         ];
-        Self::of(LOOPBACK_INDEX, "lo".into(), LOOPBACK_MTU, None, addresses)
+        Self::of(LOOPBACK_INDEX, "lo".into(), LOOPBACK_MTU, (None, Arc::default()), addresses)
     }
 
     /// One with a card behind it, without addresses and not in use.
-    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>, random: u64) -> Arc<Self> {
+    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>, random: fn() -> u64) -> Arc<Self> {
         let mtu = port.mtu();
-        Self::of(index, name.into(), mtu, Some(Link::new(port, random)), Vec::new())
+        let sent = Arc::new(Traffic::default());
+        let link = Link::new(port, Arc::clone(&sent), random);
+        Self::of(index, name.into(), mtu, (Some(link), sent), Vec::new())
     }
 
     /// Its longest packet.

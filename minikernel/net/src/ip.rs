@@ -54,6 +54,18 @@ pub fn emit(
     V6_HEADER
 }
 
+/// Makes a header of IPv4 one of a fragment.
+pub fn set_fragment(header: &mut [u8], identification: u16, offset: u16, more: bool) {
+    let mut packet = Ipv4Packet::new_unchecked(&mut *header);
+    packet.set_ident(identification);
+    packet.set_frag_offset(offset);
+    packet.set_more_frags(more);
+    packet.set_checksum(0);
+    let mut sum = Sum::default();
+    sum.add(header);
+    Ipv4Packet::new_unchecked(header).set_checksum(sum.finish());
+}
+
 /// What a packet that came by `interface` says: its header, its protocol, and where its payload lies, as far as it is there: an ICMP message quotes only
 /// the beginning. `None` for what is no packet.
 pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::Range<usize>)> {
@@ -73,6 +85,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             whole: packet.dont_frag(),
             interface,
             to_many: false,
+            cut_to: 0,
         };
         return Some((header, packet.next_header().into(), begin..end));
     }
@@ -86,6 +99,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             whole: true,
             interface,
             to_many: false,
+            cut_to: 0,
         };
         let end = bytes.len().min(V6_HEADER + usize::from(packet.payload_len()));
         return Some((header, packet.next_header().into(), V6_HEADER..end));
@@ -110,6 +124,7 @@ mod tests {
                 whole: true,
                 interface: 4,
                 to_many: false,
+                cut_to: 0,
             };
             let mut bytes = [0; V6_HEADER];
             let length = emit(&header, UDP, 100, 0, &mut bytes);
@@ -129,6 +144,7 @@ mod tests {
             whole: true,
             interface: 1,
             to_many: false,
+            cut_to: 0,
         };
         let mut bytes = [0; V6_HEADER];
         emit(&header, UDP, 95, 0, &mut bytes);

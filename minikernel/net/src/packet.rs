@@ -38,6 +38,8 @@ pub struct IpHeader {
     pub interface: u32,
     /// Its frame was for more than this machine.
     pub to_many: bool,
+    /// It is sent in fragments of at most this; 0 if it need not be.
+    pub cut_to: u32,
 }
 
 /// What an IP packet carries.

@@ -9,7 +9,7 @@ use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload};
 use crate::route;
 use crate::stack::{HOP_LIMIT, Stack};
-use crate::tcp::{Endpoint, Flow, Output, Path, SegmentHeader};
+use crate::tcp::{Endpoint, Flow, Output, Path, SegmentHeader, Seq};
 
 /// The payload that loopback takes at once.
 const LOOPBACK_BURST: u32 = 0xffff;
@@ -57,6 +57,7 @@ impl Output for Below<'_> {
             whole: true,
             interface: path.interface,
             to_many: false,
+            cut_to: 0,
         };
         let packet = Packet { header: ip, payload: Payload::Tcp(header.clone(), payload) };
         let _ = self.stack.output(&path, packet, self.out);
@@ -65,10 +66,34 @@ impl Output for Below<'_> {
     fn path(&self, flow: &Flow) -> Path {
         let destination = to_packets(flow.remote.address);
         let mtu = self.stack.mtu_to(&destination).unwrap_or(PACKET_MAX).min(PACKET_MAX);
-        let headers = if is_v4(&destination) { ip::V4_HEADER } else { ip::V6_HEADER } + SegmentHeader::LEN;
         let burst = if mtu == PACKET_MAX { LOOPBACK_BURST } else { LINK_BURST };
-        Path { mss: mtu.saturating_sub(headers as u32) as u16, burst }
+        Path { mss: mtu.saturating_sub(headers(&destination)) as u16, burst }
     }
+}
+
+/// A router says that the path of a connection takes no more than `mtu` in a packet. It is believed, and remembered for other connections, if it quotes
+/// what is under way (RFC 5927, section 7).
+pub(crate) fn path_changed(
+    stack: &Stack,
+    flow: &Flow,
+    quoted: Seq,
+    (destination, mtu): (Address, u32),
+    out: &mut Outbox,
+) {
+    let Some(stream) = stack.tcp.stream(flow) else { return };
+    let size = || stream.look(crate::tcp::Connection::segment_size);
+    let (before, now) = (size(), out.now);
+    let mss = mtu.saturating_sub(headers(&destination)).min(u16::MAX.into()) as u16;
+    stack.tcp.path_changed(now, flow, quoted, mss, &mut Below { stack, out });
+    if size() < before {
+        stack.learn_mtu(&destination, mtu, now);
+    }
+}
+
+/// Bytes of the headers before a segment's payload, without options.
+fn headers(destination: &Address) -> u32 {
+    let ip = if is_v4(destination) { ip::V4_HEADER } else { ip::V6_HEADER };
+    (ip + SegmentHeader::LEN) as u32
 }
 
 /// Takes in a segment.

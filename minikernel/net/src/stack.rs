@@ -15,7 +15,9 @@ use crate::event::Event;
 use crate::groups::Groups;
 use crate::interface::{FOREVER, Interface, LOOPBACK_INDEX};
 use crate::ip;
+use crate::limit::Limit;
 use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::path_mtu::PathMtus;
 use crate::ports::Ports;
 use crate::route::{BROADCAST, Kind, Path, Routes};
 use crate::tcp::Tcp;
@@ -54,6 +56,10 @@ pub struct Stack {
     pub groups: Groups,
     /// What happened.
     pub counters: Counters,
+    /// How long packets may be on paths.
+    pub(crate) path_mtus: PathMtus,
+    /// How many errors are sent.
+    pub(crate) limit: Limit,
     /// What happened that nobody has heard of.
     pub(crate) events: SpinLock<VecDeque<Event>>,
     /// Woken when there is an event.
@@ -78,6 +84,8 @@ impl Stack {
             pings: Ports::new(),
             groups: Groups::new(),
             counters: Counters::default(),
+            path_mtus: PathMtus::new(),
+            limit: Limit::new(),
             events: SpinLock::new(VecDeque::new()),
             happened: WaitQueue::new(),
             random,
@@ -124,7 +132,17 @@ impl Stack {
     /// The longest packet to an address.
     pub fn mtu_to(&self, address: &Address) -> Option<u32> {
         let path = self.routes.find(address, &any_like(address), 0).ok()?;
-        self.at(path.interface).map(|interface| interface.mtu_to(address))
+        let link = self.at(path.interface)?.mtu_to(address);
+        Some(self.path_mtus.find(address).map_or(link, |path| path.min(link)))
+    }
+
+    /// A router says that the path to an address takes no more than `mtu`.
+    pub(crate) fn learn_mtu(&self, address: &Address, mtu: u32, now: u64) {
+        if let Some(before) = self.mtu_to(address)
+            && let Some(until) = self.path_mtus.learn(address, mtu, before, now)
+        {
+            self.arm(until);
+        }
     }
 
     /// Sends a packet on its way.
@@ -139,11 +157,26 @@ impl Stack {
         if let Payload::Udp(..) = packet.payload {
             self.counters.udp_sent.fetch_add(1, Ordering::Relaxed);
         }
-        interface.sent.count(packet.wire_len());
-        match &interface.link {
-            None => out.push(packet),
-            Some(link) => link.transmit(self, interface, packet, path, out),
+        let Some(link) = &interface.link else {
+            interface.sent.count(packet.wire_len());
+            out.push(packet);
+            return Ok(());
+        };
+        // TCP asks for the path's MTU itself, and segments that are longer are cut below.
+        if !matches!(packet.payload, Payload::Tcp(..)) {
+            let (to, length) = (packet.header.destination, packet.wire_len());
+            let link = interface.mtu_to(&to);
+            // Who wants it whole has seen to what the path takes.
+            let path = if packet.header.whole { None } else { self.path_mtus.find(&to) };
+            let mtu = path.map_or(link, |path| path.min(link));
+            if length > mtu as usize {
+                if packet.header.whole {
+                    return Err(Error::TooLong);
+                }
+                packet.header.cut_to = mtu;
+            }
         }
+        link.transmit(self, interface, packet, path, out);
         Ok(())
     }
 
@@ -188,6 +221,7 @@ impl Stack {
                     self.arm(link.expire(self, interface, out));
                 }
             }
+            self.arm(self.path_mtus.expire(now));
         }
         self.tcp.expire(now, &mut segments::Below { stack: self, out })
     }

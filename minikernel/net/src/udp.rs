@@ -9,6 +9,7 @@ use crate::chunk::Chunks;
 use crate::endpoint::{Endpoint, Switches};
 use crate::error::{Error, Result};
 use crate::icmp::{self, Unreachable};
+use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::ports::Ports;
 use crate::route::{Kind, Path};
@@ -34,8 +35,38 @@ pub struct Manner {
     pub group_hop_limit: u8,
     /// Traffic class.
     pub traffic_class: u8,
-    /// Nobody may fragment it.
-    pub whole: bool,
+    /// What becomes of messages that are too long for the path (`IP_PMTUDISC_*`).
+    pub discovery: u8,
+}
+
+/// `IP_PMTUDISC_DONT`: anybody may fragment them.
+pub const FRAGMENTED: u8 = 0;
+/// `IP_PMTUDISC_WANT`: this machine does, if it has to.
+pub const DISCOVERED: u8 = 1;
+/// `IP_PMTUDISC_DO`: nobody may.
+pub const WHOLE: u8 = 2;
+/// `IP_PMTUDISC_PROBE`: nobody may, and what was learned of the path does not count.
+pub const PROBED: u8 = 3;
+/// `IP_PMTUDISC_OMIT`: as `FRAGMENTED`, and what was learned of the path does not count.
+const OMITTED: u8 = 5;
+
+impl Manner {
+    /// Whether a packet goes as it is, in fragments, or not at all (`ip_sk_ignore_df`, `ip_sk_use_pmtu`), and whether others may fragment it.
+    fn is_whole(
+        &self,
+        stack: &Stack,
+        path: &Path,
+        to: &Address,
+        length: usize,
+    ) -> core::result::Result<bool, u32> {
+        let known = if self.discovery < PROBED { stack.mtu_to(to) } else { None };
+        let mtu = known.or_else(|| Some(stack.at(path.interface)?.mtu_to(to))).unwrap_or(u32::MAX);
+        let fits = path.kind == Kind::Local || length <= mtu as usize;
+        if !fits && !matches!(self.discovery, FRAGMENTED | DISCOVERED | OMITTED) {
+            return Err(mtu);
+        }
+        Ok(matches!(self.discovery, WHOLE | PROBED) || self.discovery == DISCOVERED && fits)
+    }
 }
 
 /// The address that is meant by one: any is this machine.
@@ -150,14 +181,21 @@ impl Stack {
         if data.len() > if is_v4(&address) { LENGTH_MAX_V4 } else { LENGTH_MAX } {
             return Err(Error::TooLong);
         }
+        let length =
+            data.len() + UdpHeader::LEN + if is_v4(&address) { ip::V4_HEADER } else { ip::V6_HEADER };
+        let whole = how.is_whole(self, &path, &address, length).map_err(|mtu| {
+            endpoint.tell_too_long(SocketAddress { address, port: to.port }, mtu, path.source);
+            Error::TooLong
+        })?;
         let header = IpHeader {
             source: path.source,
             destination: address,
             hop_limit: if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit },
             traffic_class: how.traffic_class,
-            whole: how.whole,
+            whole,
             interface: path.interface,
             to_many: false,
+            cut_to: 0,
         };
         let payload = match endpoint.protocol {
             protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),

@@ -3,11 +3,14 @@
 use smoltcp::wire::{Ipv4Packet, Ipv6Packet};
 
 use super::ethernet::{ARP, EVERYBODY, HEADER, IPV4, IPV6};
+use super::extensions::{self, Problem};
 use super::port::{Checksum, Received};
+use super::reassembly::Fragment;
 use super::{Link, arp};
 use crate::address::{Address, is_any, is_multicast, is_v4};
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
+use crate::icmp;
 use crate::interface::Interface;
 use crate::ip::{V4_HEADER, V6_HEADER};
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
@@ -17,6 +20,8 @@ use crate::tcp::SegmentHeader;
 
 /// So many bytes of headers lie in one piece, if there are as many.
 const HEADERS: usize = 256;
+/// The protocol of a packet of IPv6 without a payload.
+const NOTHING: u8 = 59;
 /// What a segment of TCP needs of that on Ethernet with IPv4, all options included.
 const USUAL: usize = HEADER + 60 + SegmentHeader::MAX_LEN;
 
@@ -115,15 +120,40 @@ impl Stack {
             whole: packet.dont_frag(),
             interface: interface.index,
             to_many,
+            cut_to: 0,
         };
-        let (protocol, fragment) =
-            (packet.next_header().into(), packet.more_frags() || packet.frag_offset() > 0);
-        if !self.takes(&header, protocol, data.front().get(begin..)) || fragment {
+        let protocol = packet.next_header().into();
+        let fragment = Fragment {
+            protocol,
+            identification: packet.ident().into(),
+            offset: packet.frag_offset(),
+            more: packet.more_frags(),
+        };
+        if !self.takes(&header, protocol, data.front().get(begin..)) {
             return None;
         }
         data.truncate(total);
         data.advance(begin);
-        self.receive_payload(header, protocol, data, (verified, segment_size), out)
+        if fragment.offset == 0 && !fragment.more {
+            return self.receive_payload(header, protocol, data, (verified, segment_size), out);
+        }
+        let (protocol, whole) = self.collect(interface, &header, fragment, data, out)?;
+        self.receive_payload(header, protocol, whole, (false, 0), out)
+    }
+
+    /// Takes in a fragment; the whole packet's protocol and payload if it is complete.
+    fn collect(
+        &self,
+        interface: &Interface,
+        header: &IpHeader,
+        fragment: Fragment,
+        data: Chunks,
+        out: &Outbox,
+    ) -> Option<(u8, Chunks)> {
+        let link = interface.link.as_ref()?;
+        let (whole, until) = link.reassembly.add(header, fragment, data, out.now);
+        self.arm(until);
+        whole
     }
 
     fn receive_v6(
@@ -147,6 +177,7 @@ impl Stack {
             whole: true,
             interface: interface.index,
             to_many,
+            cut_to: 0,
         };
         // What seems to be of IPv4 never travels so (RFC 4291, section 2.5.5.2), nor what is for one machine alone.
         let strange = |address: &Address| is_v4(address) || address.is_loopback();
@@ -165,7 +196,43 @@ impl Stack {
         }
         data.truncate(V6_HEADER + length);
         data.advance(V6_HEADER);
-        self.receive_payload(header, protocol, data, (verified, segment_size), out)
+        let (protocol, data, fragment) = self.pass_extensions(interface, &header, protocol, data, out)?;
+        let Some(fragment) = fragment else {
+            return self.receive_payload(header, protocol, data, (verified, segment_size), out);
+        };
+        let (protocol, mut whole) = self.collect(interface, &header, fragment, data, out)?;
+        if whole.front().len() < whole.len().min(HEADERS) {
+            whole = pull_up(whole)?;
+        }
+        match self.pass_extensions(interface, &header, protocol, whole, out)? {
+            (protocol, whole, None) => self.receive_payload(header, protocol, whole, (false, 0), out),
+            // A fragment of a fragment is nobody's.
+            _ => None,
+        }
+    }
+
+    /// What lies behind the extension headers; the sender is told if they cannot be heeded.
+    fn pass_extensions(
+        &self,
+        interface: &Interface,
+        header: &IpHeader,
+        protocol: u8,
+        mut data: Chunks,
+        out: &mut Outbox,
+    ) -> Option<(u8, Chunks, Option<Fragment>)> {
+        match extensions::walk(protocol, data.front()) {
+            Ok(behind) => {
+                data.advance(behind.length);
+                Some((behind.protocol, data, behind.fragment))
+            }
+            Err(Problem::Dropped) => None,
+            Err(Problem::Told { code, at, always }) => {
+                let pointer = (V6_HEADER + at) as u32;
+                let packet = Packet { header: *header, payload: Payload::Other(protocol, data) };
+                icmp::object(self, interface, &packet, (code, pointer), always, out);
+                None
+            }
+        }
     }
 
     /// Whether a packet from a link is for this machine, and from somebody (RFC 1122, section 3.2.1.3).
@@ -229,6 +296,7 @@ impl Stack {
                 data.advance(UdpHeader::LEN);
                 Payload::Udp(ports, data)
             }
+            NOTHING => return None,
             protocol => Payload::Other(protocol, data),
         };
         self.input(Packet { header, payload }, out);

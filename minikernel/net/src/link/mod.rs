@@ -8,11 +8,13 @@
 mod arp;
 mod autoconfiguration;
 mod ethernet;
+mod extensions;
 mod input;
 pub(crate) mod ndp;
 mod neighbour;
 mod output;
 pub mod port;
+mod reassembly;
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
@@ -24,7 +26,7 @@ use isopod_hal::sync::SpinLock;
 use crate::address::{Address, is_multicast, is_v4};
 use crate::error::Result;
 use crate::icmp::{self, Unreachable};
-use crate::interface::Interface;
+use crate::interface::{Interface, Traffic};
 use crate::packet::{Outbox, Packet};
 use crate::route::{Kind, Path};
 use crate::stack::Stack;
@@ -32,7 +34,10 @@ use autoconfiguration::Autoconfiguration;
 pub(crate) use neighbour::Hardware;
 use neighbour::{Neighbours, Outcome, Question};
 use port::{Frame, Offloads, Port};
+use reassembly::Reassembly;
 
+/// How many counters tell fragments apart.
+const IDENTIFICATIONS: usize = 64;
 /// So many frames wait for room in a card (`txqueuelen`).
 const QUEUE: usize = 1000;
 
@@ -47,11 +52,18 @@ pub(crate) struct Link {
     waiting: AtomicUsize,
     /// Frames for which there was no room.
     dropped: AtomicU32,
-    identification: AtomicU32,
+    reassembly: Reassembly,
+    /// What the interface has sent.
+    sent: Arc<Traffic>,
+    /// What tells fragments of packets apart, by where they go.
+    identifications: [AtomicU32; IDENTIFICATIONS],
+    random: fn() -> u64,
+    /// Nobody outside knows it.
+    secret: u64,
 }
 
 impl Link {
-    pub fn new(port: Arc<dyn Port>, random: u64) -> Self {
+    pub fn new(port: Arc<dyn Port>, sent: Arc<Traffic>, random: fn() -> u64) -> Self {
         Self {
             offloads: port.offloads(),
             port,
@@ -60,13 +72,21 @@ impl Link {
             queue: SpinLock::new(VecDeque::new()),
             waiting: AtomicUsize::new(0),
             dropped: AtomicU32::new(0),
-            identification: AtomicU32::new(random as u32),
+            reassembly: Reassembly::new(),
+            sent,
+            identifications: core::array::from_fn(|_| AtomicU32::new(random() as u32)),
+            random,
+            secret: random() | 1,
         }
     }
 
-    /// A number that tells fragments of packets apart.
-    pub fn next_identification(&self) -> u32 {
-        self.identification.fetch_add(1, Ordering::Relaxed)
+    /// A number that tells fragments of packets apart. That of IPv4 is short: it counts for each destination, or few; that of IPv6 is any (RFC 7739).
+    fn identification(&self, to: &Address) -> u32 {
+        if !is_v4(to) {
+            return (self.random)() as u32;
+        }
+        let hash = (to.to_bits() as u64).wrapping_mul(self.secret) >> 32;
+        self.identifications[hash as usize % IDENTIFICATIONS].fetch_add(1, Ordering::Relaxed)
     }
 
     /// Sends a packet on its way.
@@ -118,8 +138,8 @@ impl Link {
     }
 
     /// Gives a frame to the card, or has it wait for room there.
-    fn send(&self, frame: Frame, out: &mut Outbox) {
-        let mut frame = frame;
+    fn send(&self, mut frame: Frame, out: &mut Outbox) {
+        self.sent.count(frame.len());
         if self.waiting.load(Ordering::Relaxed) == 0 {
             match self.port.transmit(frame) {
                 Ok(()) => return out.touch(),
@@ -165,6 +185,11 @@ impl Link {
         }
         for packet in lost {
             icmp::report(stack, &packet, Unreachable::Host, out);
+        }
+        let mut late = Vec::new();
+        let next = next.min(self.reassembly.expire(out.now, &mut late));
+        for packet in late {
+            icmp::refuse(stack, &packet, Unreachable::Late, out);
         }
         next.min(self.expire_routers(stack, interface, out))
     }

@@ -1,12 +1,12 @@
 //! Packets to frames: headers, checksums, and segments that are longer than they may be.
 
-use super::Link;
 use super::ethernet::{HEADER, IPV4, IPV6};
 use super::neighbour::Hardware;
 use super::port::{Frame, Offloads, PartialSum, Segments};
+use super::{Link, extensions};
 use crate::address::is_v4;
 use crate::checksum::Sum;
-use crate::chunk::Chunks;
+use crate::chunk::{Chunk, Chunks};
 use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::tcp::{Flags, SegmentHeader};
@@ -19,6 +19,11 @@ const UDP_SUM: usize = 6;
 impl Link {
     /// Sends a packet to an address on the link.
     pub(super) fn emit(&self, packet: Packet, to: Hardware, out: &mut Outbox) {
+        if packet.header.cut_to > 0 {
+            // Without memory it is lost, as on any link.
+            let _ = self.emit_fragments(packet, to, out);
+            return;
+        }
         let Packet { header, payload } = packet;
         match payload {
             Payload::Tcp(segment, data) => self.emit_segment(&header, segment, data, to, out),
@@ -44,10 +49,54 @@ impl Link {
         let kind = if is_v4(&header.destination) { IPV4 } else { IPV6 };
         let mut frame = Frame::new(to, self.port.hardware_address(), kind);
         let mut bytes = [0; ip::HEADER_MAX];
-        let identification = if header.whole { 0 } else { self.next_identification() as u16 };
+        let counts = kind == IPV4 && !header.whole && header.cut_to == 0;
+        let identification = if counts { self.identification(&header.destination) as u16 } else { 0 };
         let count = ip::emit(header, protocol, length, identification, &mut bytes);
         frame.extend(count).copy_from_slice(&bytes[..count]);
         frame
+    }
+
+    /// Sends a packet in fragments (RFC 791, section 3.2; RFC 8200, section 4.5).
+    fn emit_fragments(&self, packet: Packet, to: Hardware, out: &mut Outbox) -> Option<()> {
+        let Packet { header, payload } = packet;
+        let protocol = payload.protocol();
+        let mut data = match payload {
+            Payload::Udp(ports, data) => with_header(&header, ports, data)?,
+            Payload::Tcp(..) => return None,
+            Payload::Other(_, data) => data,
+        };
+        let v4 = is_v4(&header.destination);
+        let before = if v4 { ip::V4_HEADER } else { ip::V6_HEADER + extensions::FRAGMENT_HEADER };
+        let room = (header.cut_to as usize).checked_sub(before)? & !7;
+        let identification = self.identification(&header.destination);
+        let mut offset = 0;
+        while !data.is_empty() && room > 0 {
+            let part = data.split_to(room).ok()?;
+            let more = !data.is_empty();
+            let mut frame;
+            if v4 {
+                frame = self.begin(&header, protocol, part.len(), to);
+                ip::set_fragment(
+                    &mut frame.headers[HEADER..HEADER + ip::V4_HEADER],
+                    identification as u16,
+                    offset as u16,
+                    more,
+                );
+            } else {
+                let length = extensions::FRAGMENT_HEADER + part.len();
+                frame = self.begin(&header, extensions::FRAGMENT, length, to);
+                let place = (offset as u16 | u16::from(more)).to_be_bytes();
+                let number = identification.to_be_bytes();
+                let own = frame.extend(extensions::FRAGMENT_HEADER);
+                own[0] = protocol;
+                own[2..4].copy_from_slice(&place);
+                own[4..].copy_from_slice(&number);
+            }
+            offset += part.len();
+            frame.payload = part;
+            self.send(frame, out);
+        }
+        Some(())
     }
 
     fn emit_segment(
@@ -110,12 +159,25 @@ impl Link {
         } else {
             sum.add(&frame.headers()[start..]);
             frame.payload.iter().for_each(|chunk| sum.add(chunk));
-            match sum.finish() {
-                // None at all (RFC 768).
-                0 => 0xffff,
-                whole => whole,
-            }
+            sum.finish_sent()
         };
         frame.headers[start + offset..][..2].copy_from_slice(&whole.to_be_bytes());
     }
+}
+
+/// A datagram with its header and its whole checksum.
+fn with_header(header: &IpHeader, ports: UdpHeader, data: Chunks) -> Option<Chunks> {
+    let length = UdpHeader::LEN + data.len();
+    let words = [ports.source, ports.destination, length as u16, 0];
+    let mut bytes = words.map(u16::to_be_bytes);
+    let mut sum = Sum::of_pseudo_header(&header.source, &header.destination, protocol::UDP, length);
+    sum.add(bytes.as_flattened());
+    data.iter().for_each(|chunk| sum.add(chunk));
+    bytes[3] = sum.finish_sent().to_be_bytes();
+    let mut whole = Chunks::from(Chunk::copy_of(bytes.as_flattened()).ok()?);
+    let mut data = data;
+    while let Some(chunk) = data.pop() {
+        whole.push(chunk).ok()?;
+    }
+    Some(whole)
 }

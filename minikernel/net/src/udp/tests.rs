@@ -13,7 +13,7 @@ const HOW: Manner = Manner {
     hop_limit: HOP_LIMIT,
     group_hop_limit: 1,
     traffic_class: 0,
-    whole: false,
+    discovery: crate::udp::DISCOVERED,
 };
 
 struct Net {

@@ -101,7 +101,7 @@ impl DatagramSocket {
             hop_limit: said.hop_limit.unwrap_or(hop_limit),
             group_hop_limit: said.hop_limit.unwrap_or(group_hop_limit),
             traffic_class: said.traffic_class.unwrap_or(traffic_class),
-            whole: self.ip.get(names::MTU_DISCOVER) == 2,
+            discovery: self.ip.get(if v4 { names::MTU_DISCOVER } else { names::MTU_DISCOVER_V6 }) as u8,
         }
     }
 

@@ -60,6 +60,8 @@ pub const GROUP_HOPS: Name = (SOL_IPV6, 18);
 pub const JOIN_V6: Name = (SOL_IPV6, 20);
 /// `IPV6_DROP_MEMBERSHIP`
 pub const LEAVE_V6: Name = (SOL_IPV6, 21);
+/// `IPV6_MTU_DISCOVER`
+pub const MTU_DISCOVER_V6: Name = (SOL_IPV6, 23);
 /// `IPV6_MTU`
 pub const MTU_V6: Name = (SOL_IPV6, 24);
 /// `IPV6_RECVERR`
@@ -136,7 +138,7 @@ static NUMBERS: [Number; COUNT] = [
     number(GROUP_INTERFACE_V6, 0, i32::MAX, 0),
     number(GROUP_HOPS, 0, 255, -1),
     is(Values::Strict, (SOL_IPV6, 19), 1),
-    number((SOL_IPV6, 23), 0, 5, 1),
+    number(MTU_DISCOVER_V6, 0, 5, 1),
     number(MTU_V6, 1280, i32::MAX, 0),
     switch(SOL_IPV6, 25), switch(SOL_IPV6, 26),
     is(Values::Switch, (SOL_IPV6, 29), 1),

@@ -27,6 +27,7 @@ fn message(source: &str, destination: &str, hop_limit: u8, body: &[u8]) -> Vec<u
         whole: true,
         interface: 0,
         to_many: false,
+        cut_to: 0,
     };
     let mut message = body.to_vec();
     let sum = icmp::sum(&header, &message);

@@ -1,5 +1,6 @@
 mod bytes;
 mod discovery;
+mod fragments;
 mod neighbours;
 mod wire;
 

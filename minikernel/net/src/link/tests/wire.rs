@@ -181,7 +181,7 @@ pub const HOW: Manner = Manner {
     hop_limit: HOP_LIMIT,
     group_hop_limit: 1,
     traffic_class: 0,
-    whole: false,
+    discovery: crate::udp::DISCOVERED,
 };
 
 /// The machine `10.0.0.number`.
