@@ -11,9 +11,9 @@ use crate::signal::Signal;
 
 /// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
 const ALWAYS: [u64; 4] = [3, 15, 60, 231];
-/// Calls that give memory back, but may first split an area: `munmap`, `madvise`. They may use half of the reserve, and go on once they have
-/// begun.
-const GIVING: [u64; 2] = [11, 28];
+/// Calls that give memory back, but may first split an area: `munmap`, `brk`, `madvise`, `shmdt`. They may use half of the reserve, and go on
+/// once they have begun.
+const GIVING: [u64; 4] = [11, 12, 28, 67];
 
 /// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
 /// fail with `ENOMEM` rather than fail in the middle. A thread that is about to end may always go on.

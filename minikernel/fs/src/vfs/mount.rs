@@ -88,8 +88,8 @@ impl Mount {
         self.place.lock().clone()
     }
 
-    pub(super) fn take_place(&self) -> Option<Path> {
-        self.place.lock().take()
+    pub(super) fn replace_place(&self, place: Option<Path>) -> Option<Path> {
+        core::mem::replace(&mut *self.place.lock(), place)
     }
 
     /// Its root directory.

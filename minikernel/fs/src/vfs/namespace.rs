@@ -19,6 +19,9 @@ use crate::{Errno, Result};
 const NAMES: core::ops::RangeInclusive<usize> = 512..=1 << 20;
 const FRAMES_PER_NAME: usize = 4;
 
+/// How many mounts there can be (`/proc/sys/fs/mount-max`).
+const MOUNTS_MAX: usize = 100_000;
+
 /// The tree of files.
 #[derive(Debug)]
 pub struct Namespace {
@@ -115,9 +118,41 @@ impl Namespace {
             return Err(Errno::ENOENT.into());
         }
         self.remember(&at.dentry);
-        self.mounts.lock().push(mount.clone());
+        let mut mounts = self.mounts.lock();
+        if mounts.len() >= MOUNTS_MAX {
+            return Err(Errno::ENOSPC.into());
+        }
+        mounts.try_reserve(1)?;
+        mounts.push(mount.clone());
+        drop(mounts);
         at.dentry.mounts.fetch_add(1, Ordering::Release);
         Ok(mount)
+    }
+
+    /// Puts the mount whose root `from` is at another place: `MS_MOVE`. EINVAL if it is no mount's root or the first, ELOOP if the place lies on it.
+    pub fn move_mount(&self, from: &Path, to: &Path) -> Result<()> {
+        if !from.is_mount_root() || from.mount.place().is_none() {
+            return Err(Errno::EINVAL.into());
+        }
+        if from.inode().metadata()?.is_directory() != to.inode().metadata()?.is_directory() {
+            return Err(Errno::ENOTDIR.into());
+        }
+        self.remember(&to.dentry);
+        let mounts = self.mounts.lock();
+        let mut over = Some(to.clone());
+        while let Some(place) = over {
+            if Arc::ptr_eq(&place.mount, &from.mount) {
+                return Err(Errno::ELOOP.into());
+            }
+            over = place.mount.place();
+        }
+        to.dentry.mounts.fetch_add(1, Ordering::Release);
+        let before = from.mount.replace_place(Some(to.clone()));
+        drop(mounts);
+        if let Some(before) = before {
+            before.dentry.mounts.fetch_sub(1, Ordering::Release);
+        }
+        Ok(())
     }
 
     /// Has lookups find this very dentry from now on, where names are not remembered by themselves.
@@ -159,7 +194,7 @@ impl Namespace {
         }
         let removed = mounts.remove(index);
         drop(mounts);
-        if let Some(place) = removed.take_place() {
+        if let Some(place) = removed.replace_place(None) {
             place.dentry.mounts.fetch_sub(1, Ordering::Release);
         }
         Ok(())

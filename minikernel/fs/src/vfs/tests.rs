@@ -404,8 +404,17 @@ fn mounts_cover_what_lies_below() {
     fails(view.chmod(&view.at("/mnt/f").unwrap(), 0), Errno::EROFS);
     fails(world.namespace.unmount(&view.at("/mnt").unwrap(), false), Errno::EBUSY);
     drop(file);
-    world.namespace.unmount(&view.at("/mnt").unwrap(), false).unwrap();
+    view.mkdir_at("/other").unwrap();
+    let moved = |from, to| world.namespace.move_mount(&view.at(from).unwrap(), &view.at(to).unwrap());
+    fails(moved("/other", "/mnt"), Errno::EINVAL);
+    fails(moved("/", "/other"), Errno::EINVAL);
+    fails(moved("/mnt", "/mnt/in"), Errno::ELOOP);
+    fails(moved("/mnt", "/other/../mnt/f"), Errno::ENOTDIR);
+    moved("/mnt", "/other").unwrap();
     assert_eq!(view.read_file("/mnt/below"), b"x");
+    fails(view.mkdir_at("/other/in"), Errno::EEXIST);
+    world.namespace.unmount(&view.at("/other").unwrap(), false).unwrap();
+    view.mkdir_at("/other/in").unwrap();
 }
 
 #[test]

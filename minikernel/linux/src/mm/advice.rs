@@ -7,7 +7,7 @@ use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::USER_END;
 
 use super::map::MAX_AREAS;
-use super::space::AddressSpace;
+use super::space::{AddressSpace, STEP};
 use super::{Backing, VmaFlags, page_up};
 
 /// What a program says about a range of its memory.
@@ -26,15 +26,22 @@ pub enum Advice {
 }
 
 impl AddressSpace {
-    /// Applies `advice`. `ENOMEM` when the range has holes; what is mapped is treated all the same.
-    pub fn advise(&self, start: usize, length: usize, advice: Advice) -> Result<(), Errno> {
+    /// Applies `advice`. `ENOMEM` when the range has holes; what is mapped is treated all the same. As with [`unmap`](Self::unmap), `done` bytes are
+    /// done already, and the result is how many are when it is another's turn.
+    pub fn advise(
+        &self,
+        start: usize,
+        length: usize,
+        advice: Advice,
+        done: usize,
+    ) -> Result<Option<usize>, Errno> {
         if !start.is_multiple_of(PAGE_SIZE) {
             return Err(Errno::EINVAL);
         }
         let length = page_up(length).ok_or(Errno::EINVAL)?;
         let range = start..start.checked_add(length).ok_or(Errno::EINVAL)?;
         if range.is_empty() {
-            return Ok(());
+            return Ok(None);
         }
         let mut inner = self.inner.lock();
         if matches!(advice, Advice::Set(_) | Advice::Clear(_)) && inner.areas.len() + 2 > MAX_AREAS {
@@ -51,12 +58,16 @@ impl AddressSpace {
                         return Err(Errno::EINVAL);
                     }
                 }
-                inner.evict(range.start.min(USER_END)..range.end.min(USER_END));
+                let to = range.end.min(USER_END);
+                let end = inner.evict_some((range.start + done.min(range.len())).min(to)..to, STEP);
+                if end < to {
+                    return Ok(Some(end - range.start));
+                }
             }
             Advice::Set(flags) => inner.areas.update(range, |vma| vma.flags |= flags),
             Advice::Clear(flags) => inner.areas.update(range, |vma| vma.flags &= !flags),
         }
-        if covered { Ok(()) } else { Err(Errno::ENOMEM) }
+        if covered { Ok(None) } else { Err(Errno::ENOMEM) }
     }
 
     /// For each page of the range: whether it is in memory (`mincore(2)`).

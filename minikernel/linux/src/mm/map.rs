@@ -103,8 +103,8 @@ impl AddressSpace {
     }
 
     /// shmdt(2): unmaps all that is left of a mapping that began at `start` with the start of a file that `is_meant`. False if there is
-    /// nothing of it.
-    pub fn unmap_file(&self, start: usize, is_meant: &dyn Fn(&OpenFile) -> bool) -> bool {
+    /// nothing of it. Another's turn may come before all is done.
+    pub fn unmap_file(&self, start: usize, is_meant: &dyn Fn(&OpenFile) -> bool) -> (bool, Option<usize>) {
         let mut inner = self.inner.lock();
         let mut found: Option<Arc<OpenFile>> = None;
         let mut from = start;
@@ -118,9 +118,13 @@ impl AddressSpace {
             }
             found = Some(Arc::clone(&part.file));
             let range = vma.range();
-            inner.unmap(range);
+            let end = inner.evict_some(range.clone(), STEP);
+            inner.areas.remove(range.start..end);
+            if end < range.end {
+                return (true, Some(end - start));
+            }
         }
-        found.is_some()
+        (found.is_some(), None)
     }
 
     /// mprotect(2). Changes what comes before the first hole or refused area, as Linux does.
@@ -161,13 +165,19 @@ impl AddressSpace {
         outcome
     }
 
-    /// brk(2): moves the heap's end to `wanted` if that can be, and returns where it is.
-    pub fn set_brk(&self, wanted: usize, data_limit: u64) -> usize {
+    /// brk(2): moves the heap's end to `wanted` if that can be, and returns where it is. Much is given back from its end, in steps: the error is
+    /// where the next one ends when it is another's turn.
+    pub fn set_brk(&self, wanted: usize, data_limit: u64) -> Result<usize, usize> {
         let mut inner = self.inner.lock();
-        if inner.try_brk(wanted, data_limit).is_some() {
-            inner.brk = wanted;
+        let step = inner.brk.saturating_sub(STEP * PAGE_SIZE);
+        let next = if wanted < inner.brk { wanted.max(step) } else { wanted };
+        if inner.try_brk(wanted, next, data_limit).is_some() {
+            inner.brk = next;
+            if next != wanted {
+                return Err(next);
+            }
         }
-        inner.brk
+        Ok(inner.brk)
     }
 }
 
@@ -225,11 +235,12 @@ impl Inner {
         if absurd || !self.may_grow(more) { Err(Errno::ENOMEM) } else { Ok(()) }
     }
 
-    fn try_brk(&mut self, wanted: usize, data_limit: u64) -> Option<()> {
+    /// Goes to `next`, on the way to `wanted`.
+    fn try_brk(&mut self, wanted: usize, next: usize, data_limit: u64) -> Option<()> {
         if wanted < self.brk_start || (wanted - self.brk_start) as u64 > data_limit {
             return None;
         }
-        let (old_end, new_end) = (page_up(self.brk)?, page_up(wanted)?);
+        let (old_end, new_end) = (page_up(self.brk)?, page_up(next)?);
         if new_end <= old_end {
             self.unmap(new_end..old_end);
             return Some(());
@@ -256,7 +267,28 @@ impl Inner {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mm::{Advice, FaultKind};
     use crate::testing;
+
+    #[test]
+    fn much_is_forgotten_and_given_back_in_steps() {
+        let thread = testing::thread();
+        let (start, pages) = (1 << 30, STEP + 100);
+        let length = pages * PAGE_SIZE;
+        let memory = thread.process().memory();
+        memory.set_brk_start(start);
+        assert_eq!(memory.set_brk(start + length, u64::MAX), Ok(start + length));
+        let fill =
+            || (0..pages).for_each(|page| memory.fault(start + page * PAGE_SIZE, FaultKind::Write).unwrap());
+        fill();
+        let forget = |done| memory.advise(start, length, Advice::Forget, done);
+        let done = forget(0).unwrap();
+        assert_eq!((done, memory.report().resident), (Some(STEP * PAGE_SIZE), 100 * PAGE_SIZE));
+        assert_eq!((forget(STEP * PAGE_SIZE), memory.report().resident), (Ok(None), 0));
+        fill();
+        assert_eq!(memory.set_brk(start, u64::MAX), Err(start + 100 * PAGE_SIZE));
+        assert_eq!((memory.set_brk(start, u64::MAX), memory.report().size), (Ok(start), 0));
+    }
 
     #[test]
     fn much_is_unmapped_in_steps_that_leave_alone_what_comes_meanwhile() {
@@ -264,7 +296,7 @@ mod tests {
         let (start, pages) = (1 << 30, 2 * STEP + 100);
         let memory = testing::map_pages(&thread, start, pages);
         for page in 0..pages {
-            memory.fault(start + page * PAGE_SIZE, crate::mm::FaultKind::Write).unwrap();
+            memory.fault(start + page * PAGE_SIZE, FaultKind::Write).unwrap();
         }
         let length = pages * PAGE_SIZE;
         let done = memory.unmap(start, length, 0).unwrap();

@@ -37,9 +37,6 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
             futex::clear_and_wake(&memory, address).await;
         }
     }
-    let (run, user) = thread.ticks();
-    process.past_run_ticks.fetch_add(run, Ordering::Relaxed);
-    process.past_user_ticks.fetch_add(user, Ordering::Relaxed);
     let last = process.leave(&thread);
     trace::end_of_thread(&thread, process.end_status().unwrap_or(ExitStatus::Exited(code)));
     if last && process.pid == 1 {

@@ -38,10 +38,9 @@ pub(super) fn enter(child: &Arc<Process>) -> Result<(), Errno> {
 
 /// Takes `child` out of its family and out of the table of processes: it was waited for, or nobody will. Families are held.
 pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
-    let run = child.past_run_ticks.load(Relaxed) + child.children_run_ticks.load(Relaxed);
-    let user = child.past_user_ticks.load(Relaxed) + child.children_user_ticks.load(Relaxed);
-    parent.children_run_ticks.fetch_add(run, Relaxed);
-    parent.children_user_ticks.fetch_add(user, Relaxed);
+    let mut used = child.used();
+    used.add(&child.children_used.lock());
+    parent.children_used.lock().add(&used);
     let resident = child.resident_peak.load(Relaxed).max(child.children_resident_peak.load(Relaxed));
     parent.children_resident_peak.fetch_max(resident, Relaxed);
     parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicUsize, Ordering};
 
 use isopod_fs::Errno;
 use isopod_fs::file::WriteDenied;
@@ -15,7 +15,7 @@ use super::job::Job;
 use super::{Limits, Thread};
 use crate::mm::AddressSpace;
 use crate::signal::{ActionFlags, Disposition, PendingSignals, Signal};
-use crate::time::ProcessTimers;
+use crate::time::{ProcessTimers, Used};
 use crate::trace;
 use crate::tty::Terminal;
 
@@ -52,6 +52,8 @@ struct Threads {
     running: BTreeMap<u64, Arc<Thread>>,
     /// No other may start: one of them executes a program.
     sealed: bool,
+    /// What those that have ended have used.
+    past: Used,
 }
 
 /// A process.
@@ -79,10 +81,8 @@ pub struct Process {
     pub resident_peak: AtomicUsize,
     /// Its stops and continuations.
     pub job: Job,
-    /// CPU time of children that were waited for, and of theirs, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
-    pub children_run_ticks: AtomicU64,
-    /// See `children_run_ticks`.
-    pub children_user_ticks: AtomicU64,
+    /// What children that were waited for have used, and theirs.
+    pub children_used: SpinLock<Used>,
     /// The largest resident set of any of them, in bytes.
     pub children_resident_peak: AtomicUsize,
     /// Process group and session (`setpgid(2)`, `setsid(2)`).
@@ -125,10 +125,6 @@ pub struct Process {
     pub oom_score_adj: AtomicI16,
     /// Nanoseconds since boot when it started.
     pub started: u64,
-    /// CPU time of threads that have ended, as [`Thread::run_ticks`] and [`Thread::user_ticks`].
-    pub past_run_ticks: AtomicU64,
-    /// See `past_run_ticks`.
-    pub past_user_ticks: AtomicU64,
     threads: SpinLock<Threads>,
     /// Set once: all threads are to end, with this status for the process.
     ending: SpinLock<Option<ExitStatus>>,
@@ -156,8 +152,7 @@ impl Process {
             last_uid: AtomicU32::new(0),
             resident_peak: AtomicUsize::new(0),
             job: Job::default(),
-            children_run_ticks: AtomicU64::new(0),
-            children_user_ticks: AtomicU64::new(0),
+            children_used: SpinLock::default(),
             children_resident_peak: AtomicUsize::new(0),
             group: AtomicU32::new(group),
             session: AtomicU32::new(session),
@@ -179,8 +174,6 @@ impl Process {
             small_pages: AtomicBool::new(false),
             oom_score_adj: AtomicI16::new(0),
             started: clock::monotonic_ns(),
-            past_run_ticks: AtomicU64::new(0),
-            past_user_ticks: AtomicU64::new(0),
             threads: SpinLock::default(),
             ending: SpinLock::default(),
             is_ending: AtomicBool::new(false),
@@ -264,9 +257,18 @@ impl Process {
         threads.sealed = false;
     }
 
+    /// What its threads have used, those that have ended included.
+    pub fn used(&self) -> Used {
+        let threads = self.threads.lock();
+        let mut sum = threads.past;
+        threads.running.values().for_each(|thread| sum.add(&thread.used()));
+        sum
+    }
+
     /// Takes a thread out. True when it was the last.
     pub(super) fn leave(&self, thread: &Thread) -> bool {
         let mut threads = self.threads.lock();
+        threads.past.add(&thread.used());
         let gone = threads.running.remove(&thread.tid().into());
         let last = threads.running.is_empty();
         drop(threads);

@@ -89,6 +89,13 @@ impl Rseq {
         switched
     }
 
+    /// What it is about to do begins again, if it is in a section.
+    pub fn begin_again(&self) {
+        if self.is_registered() {
+            self.due.store(true, Relaxed);
+        }
+    }
+
     /// Takes the mark that there is something to settle.
     pub fn take_due(&self) -> bool {
         self.due.load(Relaxed) && self.due.swap(false, Relaxed)

@@ -14,6 +14,7 @@ use crate::sched::TaskRef;
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 use crate::syscall::watch::FILTERED;
+use crate::time::Used;
 use crate::trace::{self, Trace};
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
@@ -246,14 +247,15 @@ impl Thread {
         Arc::clone(&self.identity.lock())
     }
 
-    /// How long it has had the CPU until now, and how much of that in user code, in ticks of the time-stamp counter.
-    pub fn ticks(&self) -> (u64, u64) {
+    /// What it has used until now.
+    pub fn used(&self) -> Used {
         let current = match self.running_since.load(Ordering::Relaxed) {
             0 => 0,
             since => clock::tsc().saturating_sub(since),
         };
         let run = self.run_ticks.load(Ordering::Relaxed).saturating_add(current);
-        (run, self.user_ticks())
+        let (given_up, preempted) = self.switches();
+        Used([run, self.user_ticks(), given_up, preempted])
     }
 
     /// How long it has been in user code, in ticks of the time-stamp counter.

@@ -193,7 +193,13 @@ fn allowed(file: &OpenFile, shared: bool, wanted: Access) -> Result<Access, Errn
 /// munmap(2)
 pub fn munmap(ctx: &mut Ctx, address: usize, length: usize) -> Attempt {
     let done = core::mem::take(&mut ctx.moved);
-    match ctx.memory.unmap(address, length, done)? {
+    let done = ctx.memory.unmap(address, length, done)?;
+    in_steps(ctx, done)
+}
+
+/// What has been done of a call that gives back much memory lets others have their turn; nothing is all.
+pub(super) fn in_steps(ctx: &mut Ctx, done: Option<usize>) -> Attempt {
+    match done {
         Some(done) => {
             ctx.moved = done;
             Err(Stop::Turn)
@@ -215,9 +221,12 @@ pub fn mprotect(ctx: &mut Ctx, address: usize, length: usize, prot: Flags) -> Sy
 }
 
 /// brk(2): the system call returns the new end, or the old one when it could not be moved.
-pub fn brk(ctx: &mut Ctx, address: usize) -> SysResult {
+pub fn brk(ctx: &mut Ctx, address: usize) -> Attempt {
     let limit = ctx.thread.process().limits.lock().get(Resource::Data).soft;
-    Ok(ctx.memory.set_brk(address, limit))
+    match ctx.memory.set_brk(address, limit) {
+        Ok(end) => Ok(end),
+        Err(more) => in_steps(ctx, Some(more)),
+    }
 }
 
 /// mremap(2)
@@ -290,8 +299,9 @@ pub fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> Att
         19 => Advice::Clear(VmaFlags::WIPE_ON_FORK),
         _ => return Err(Errno::EINVAL.into()),
     };
-    ctx.memory.advise(address, length, kind)?;
-    Ok(0)
+    let done = core::mem::take(&mut ctx.moved);
+    let done = ctx.memory.advise(address, length, kind, done)?;
+    in_steps(ctx, done)
 }
 
 /// Provides all pages of a range now.
@@ -317,7 +327,7 @@ pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Att
     }
     let start = crate::mm::page_down(address);
     let length = page_up(length.checked_add(address - start).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
-    ctx.memory.advise(start, length, Advice::Set(VmaFlags::LOCKED))?;
+    ctx.memory.advise(start, length, Advice::Set(VmaFlags::LOCKED), 0)?;
     if flags.0 & ON_FAULT == 0 {
         // Areas without any right cannot be touched; Linux reports those pages as ENOMEM.
         return provide(ctx, start..start + length, FaultKind::Read, 0, Some(Errno::ENOMEM));
@@ -329,7 +339,7 @@ pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Att
 pub fn munlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
     let start = crate::mm::page_down(address);
     let length = length.checked_add(address - start).ok_or(Errno::EINVAL)?;
-    ctx.memory.advise(start, length, Advice::Clear(VmaFlags::LOCKED))?;
+    ctx.memory.advise(start, length, Advice::Clear(VmaFlags::LOCKED), 0)?;
     Ok(0)
 }
 

@@ -14,7 +14,7 @@ use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{self, Ctx, Limit, Process, Resource};
 use crate::signal::Signal;
-use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval};
+use crate::time::{CpuTime, TICKS_PER_SECOND, Timeval, Used};
 
 /// The length of each field of [`UtsName`], its NUL included.
 const NAME_LENGTH: usize = 65;
@@ -220,18 +220,23 @@ pub struct Usage {
     system: Timeval,
     /// Largest resident set in KiB.
     resident_peak: i64,
-    /// Memory integrals that Linux does not keep either, faults, swaps, blocks, messages, signals, switches.
-    rest: [i64; 13],
+    /// Memory integrals that Linux does not keep either, faults, swaps, blocks, messages, signals.
+    rest: [i64; 11],
+    /// How often the CPU was given up, and had to be.
+    switches: [u64; 2],
 }
 
 impl Usage {
-    /// Of these times and this largest resident set, in bytes.
-    pub(super) fn new(times: CpuTime, resident_peak: usize) -> Self {
+    /// Of what has been used, and this largest resident set, in bytes.
+    pub(super) fn new(used: Used, resident_peak: usize) -> Self {
+        let times = CpuTime::of(used);
+        let [.., given_up, preempted] = used.0;
         Self {
             user: Timeval::from_ns(times.user),
             system: Timeval::from_ns(times.system),
             resident_peak: (resident_peak >> 10) as i64,
-            rest: [0; 13],
+            rest: [0; 11],
+            switches: [given_up, preempted],
         }
     }
 }
@@ -244,10 +249,11 @@ pub fn getrusage(ctx: &mut Ctx, who: i32, usage: UserPtr<Usage>) -> Attempt {
     let process = ctx.thread.process();
     let own_peak = || ctx.memory.report().resident_peak;
     let found = match who {
-        SELF => Usage::new(CpuTime::of_process(process), own_peak()),
-        THREAD => Usage::new(CpuTime::of_thread(&ctx.thread), own_peak()),
+        SELF => Usage::new(process.used(), own_peak()),
+        THREAD => Usage::new(ctx.thread.used(), own_peak()),
         CHILDREN => {
-            Usage::new(CpuTime::of_children(process), process.children_resident_peak.load(Ordering::Relaxed))
+            let used = *process.children_used.lock();
+            Usage::new(used, process.children_resident_peak.load(Ordering::Relaxed))
         }
         _ => return Err(Errno::EINVAL.into()),
     };

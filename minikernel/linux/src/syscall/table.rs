@@ -134,7 +134,7 @@ system_calls! {
     9 mmap(addr: usize, length: usize, prot: Flags, flags: Flags, fd: Fd, offset: u64) => again memory::mmap;
     10 mprotect(addr: usize, len: usize, prot: Flags) => now memory::mprotect;
     11 munmap(addr: usize, length: usize) => again memory::munmap;
-    12 brk(addr: usize) => now memory::brk;
+    12 brk(addr: usize) => again memory::brk;
     13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => again signals::rt_sigaction;
     14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => again signals::rt_sigprocmask;
     15 rt_sigreturn() => wait crate::signal::return_from_handler, first crate::signal::return_at_once;
@@ -189,7 +189,7 @@ system_calls! {
     64 semget(key: i32, nsems: i32, semflg: Flags) => now sysv::semaphores::semget;
     65 semop(semid: i32, sops: UserPtr<crate::ipc::sysv::semaphores::Operation>, nsops: u32) => again sysv::semaphores::semop;
     66 semctl(semid: i32, semnum: i32, op: i32, arg: usize) => again sysv::semaphores::semctl;
-    67 shmdt(shmaddr: usize) => now sysv::shared_memory::shmdt;
+    67 shmdt(shmaddr: usize) => again sysv::shared_memory::shmdt;
     68 msgget(key: i32, msgflg: Flags) => now sysv::messages::msgget;
     69 msgsnd(msqid: i32, msgp: InBytes, msgsz: usize, msgflg: Flags) => again sysv::messages::msgsnd;
     70 msgrcv(msqid: i32, msgp: OutBytes, msgsz: usize, msgtyp: i64, msgflg: Flags) => again sysv::messages::msgrcv;

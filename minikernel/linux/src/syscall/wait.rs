@@ -16,7 +16,6 @@ use crate::mm::UserPtr;
 use crate::poll::FOREVER;
 use crate::process::{Change, Ctx, Found, WaitFor, Whom};
 use crate::signal::{SigInfo, Signal};
-use crate::time::CpuTime;
 
 const NO_HANG: u32 = 1;
 /// `WUNTRACED` of wait4 and `WSTOPPED` of waitid.
@@ -59,7 +58,9 @@ fn usage(child: &Found) -> Usage {
         0 => process.memory().report().resident_peak,
         peak => peak,
     };
-    Usage::new(CpuTime::of_family(process), resident.max(process.children_resident_peak.load(Relaxed)))
+    let mut used = process.used();
+    used.add(&process.children_used.lock());
+    Usage::new(used, resident.max(process.children_resident_peak.load(Relaxed)))
 }
 
 /// The status as `wait4` gives it.

@@ -1,10 +1,20 @@
 //! CPU time: how long threads and processes have had a CPU.
 
-use core::sync::atomic::Ordering::Relaxed;
-
 use isopod_hal::clock::ticks_to_ns;
 
 use crate::process::{self, Process, Thread};
+
+/// What threads have used: ticks of the time-stamp counter with a CPU, how many of these in user code, how often they gave the CPU up, and how often
+/// they had to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Used(pub [u64; 4]);
+
+impl Used {
+    /// Adds what others have used.
+    pub fn add(&mut self, more: &Self) {
+        self.0.iter_mut().zip(more.0).for_each(|(sum, more)| *sum = sum.wrapping_add(more));
+    }
+}
 
 /// CPU time in nanoseconds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -16,43 +26,30 @@ pub struct CpuTime {
 }
 
 impl CpuTime {
-    fn from_ticks(run: u64, user: u64) -> Self {
+    /// The times of what has been used.
+    pub fn of(Used([run, user, ..]): Used) -> Self {
         Self { user: ticks_to_ns(user), system: ticks_to_ns(run.saturating_sub(user)) }
     }
 
     /// Of a thread until now.
     pub fn of_thread(thread: &Thread) -> Self {
-        let (run, user) = thread.ticks();
-        Self::from_ticks(run, user)
+        Self::of(thread.used())
     }
 
     /// Of all threads that CPU `cpu` has worked for.
     pub fn of_cpu(cpu: usize) -> Self {
         let (run, user) = process::work_of(cpu);
-        Self::from_ticks(run, user)
+        Self::of(Used([run, user, 0, 0]))
     }
 
     /// Of a process until now, threads that have ended included.
     pub fn of_process(process: &Process) -> Self {
-        let mut run = process.past_run_ticks.load(Relaxed);
-        let mut user = process.past_user_ticks.load(Relaxed);
-        for thread in process.threads() {
-            let (thread_run, thread_user) = thread.ticks();
-            run += thread_run;
-            user += thread_user;
-        }
-        Self::from_ticks(run, user)
+        Self::of(process.used())
     }
 
     /// Of the children that `process` has waited for, and of those that they had waited for.
     pub fn of_children(process: &Process) -> Self {
-        Self::from_ticks(process.children_run_ticks.load(Relaxed), process.children_user_ticks.load(Relaxed))
-    }
-
-    /// Of a process and of those children.
-    pub fn of_family(process: &Process) -> Self {
-        let (own, children) = (Self::of_process(process), Self::of_children(process));
-        Self { user: own.user + children.user, system: own.system + children.system }
+        Self::of(*process.children_used.lock())
     }
 
     /// Both together.

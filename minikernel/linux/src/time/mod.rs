@@ -10,7 +10,7 @@ mod timers;
 
 pub use alarm::Schedule;
 pub use clock::{Clock, CpuKind, set_wall_clock, stepped, steps};
-pub use cpu::CpuTime;
+pub use cpu::{CpuTime, Used};
 pub use signalling::{Notice, SignalTimer, Target};
 pub use structures::{TICKS_PER_SECOND, Timespec, Timeval};
 pub use timerfd::{TimerFile, new_timerfd};

@@ -263,6 +263,12 @@ fn sections(t: &mut Report) {
         });
     });
     t.show("begins_again_when_others_run", ended);
+    let ended = ends(Section::new(), Area::default(), || {
+        const BARRIER: i32 = 128;
+        sys!(SYS_membarrier, BARRIER << 1, 0, 0).expect("restartable sequences are known");
+        std::thread::spawn(|| while sys!(SYS_membarrier, BARRIER, 0, 0) == Ok(0) {});
+    });
+    t.show("begins_again_at_a_barrier", ended);
 }
 
 fn unsound(t: &mut Report) {

@@ -405,6 +405,13 @@ fn barriers(t: &mut Report) {
     for command in [4, 16, 512, 8, 32, 64, 32, 512] {
         t.call("barrier_registered", barrier(command, 0));
     }
+    t.call("barrier_of_sequences_unregistered", barrier(128, 0));
+    t.call("barrier_of_sequences_register_flag", barrier(256, 1));
+    t.call("barrier_of_sequences_register", barrier(256, 0));
+    for flags in [0, 1, 2] {
+        t.call("barrier_of_sequences", barrier(128, flags));
+    }
+    t.call("barrier_of_sequences_registered", barrier(512, 0));
     t.show("barrier_child", status_of(|| i32::from(barrier(8, 0) == Ok(0))));
 }
 

@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::now;
+use super::helpers::{now, sleep_ms, status_of};
 use crate::report::Report;
 use crate::sys;
 
@@ -150,7 +150,7 @@ fn sleeping(t: &mut Report) {
     // Sleeping threads do not wait for each other.
     let side_by_side = || {
         let start = now();
-        let threads: Vec<_> = (0..10).map(|_| std::thread::spawn(|| super::helpers::sleep_ms(100))).collect();
+        let threads: Vec<_> = (0..10).map(|_| std::thread::spawn(|| sleep_ms(100))).collect();
         super::helpers::join_all(threads);
         now() - start < 900_000_000
     };
@@ -175,7 +175,7 @@ fn accounting(t: &mut Report) {
     // A busy host may stop the machine in the middle of the call before the sleep: one clean measurement of several proves it.
     let sleeps = (0..5).map(|_| {
         let before = cpu(CLOCK_THREAD_CPUTIME_ID);
-        super::helpers::sleep_ms(50);
+        sleep_ms(50);
         cpu(CLOCK_THREAD_CPUTIME_ID) - before
     });
     t.is("sleep_uses_no_cpu_time", sleeps.min().is_some_and(|used| used < 10_000_000));
@@ -185,6 +185,19 @@ fn accounting(t: &mut Report) {
     t.call("getrusage_thread", sys!(SYS_getrusage, RUSAGE_THREAD, &mut usage));
     t.call("getrusage_children", sys!(SYS_getrusage, RUSAGE_CHILDREN, &mut usage));
     t.call("getrusage_bad", sys!(SYS_getrusage, 77, &mut usage));
+    let given_up = |who: i32| {
+        let mut usage = sys::zeroed::<rusage>();
+        let _ = sys!(SYS_getrusage, who, &mut usage);
+        usage.ru_nvcsw
+    };
+    let (own, thread, children) = (given_up(RUSAGE_SELF), given_up(RUSAGE_THREAD), given_up(RUSAGE_CHILDREN));
+    sleep_ms(1);
+    t.is("getrusage_counts_waits", given_up(RUSAGE_SELF) > own && given_up(RUSAGE_THREAD) > thread);
+    status_of(|| {
+        sleep_ms(1);
+        0
+    });
+    t.is("getrusage_counts_waits_of_children", given_up(RUSAGE_CHILDREN) > children);
     let mut tms = sys::zeroed::<tms>();
     t.ok("times", sys!(SYS_times, &mut tms));
     t.ok("times_null", sys!(SYS_times, 0));

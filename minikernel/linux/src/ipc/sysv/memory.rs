@@ -141,12 +141,10 @@ pub fn attach(memory: &Arc<AddressSpace>, caller: &Identity, id: i32, how: Attac
     memory.map(request).map_err(|errno| if errno == Errno::EEXIST { Errno::EINVAL } else { errno })
 }
 
-/// shmdt(2). `EINVAL` if no segment is attached there.
-pub fn detach(memory: &AddressSpace, at: usize) -> Result<(), Errno> {
-    let detached = at.is_multiple_of(PAGE_SIZE)
-        && memory
-            .unmap_file(at, &|file| file.ops().is_some_and(|ops| ops.downcast_ref::<Attachment>().is_some()));
-    if detached { Ok(()) } else { Err(Errno::EINVAL) }
+/// shmdt(2). Whether a segment is attached there, and how many bytes of it are not any more when it is another's turn.
+pub fn detach(memory: &AddressSpace, at: usize) -> (bool, Option<usize>) {
+    let attached = |file: &OpenFile| file.ops().is_some_and(|ops| ops.downcast_ref::<Attachment>().is_some());
+    if at.is_multiple_of(PAGE_SIZE) { memory.unmap_file(at, &attached) } else { (false, None) }
 }
 
 /// What a child's memory has in place of `file`, if that is an attached segment: another attachment of it.

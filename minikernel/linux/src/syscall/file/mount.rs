@@ -56,7 +56,8 @@ pub fn mount(
     } else if flags & MS_PROPAGATION != 0 {
         return Ok(0);
     } else if flags & MS_MOVE != 0 {
-        return Err(Errno::EINVAL.into());
+        let from = resolve(ctx, Fd::WORKING_DIR, source, 0)?;
+        namespace.move_mount(&from, &at)?;
     } else {
         let source = if source.0.is_null() { b"none".to_vec() } else { read(source)? };
         let file_system: Arc<dyn FileSystem> = match &*read(kind)? {

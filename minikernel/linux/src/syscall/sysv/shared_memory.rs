@@ -14,6 +14,7 @@ use crate::ipc::sysv::{UserPermission, now};
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::syscall::argument::Flags;
+use crate::syscall::memory::in_steps;
 
 /// shmget(2)
 pub fn shmget(ctx: &mut Ctx, key: i32, size: usize, flags: Flags) -> SysResult {
@@ -40,9 +41,10 @@ pub fn shmat(ctx: &mut Ctx, id: i32, address: usize, flags: Flags) -> SysResult 
 }
 
 /// shmdt(2)
-pub fn shmdt(ctx: &mut Ctx, address: usize) -> SysResult {
-    detach(&ctx.memory, address)?;
-    Ok(0)
+pub fn shmdt(ctx: &mut Ctx, address: usize) -> Attempt {
+    let begun = core::mem::take(&mut ctx.moved) > 0;
+    let (found, done) = detach(&ctx.memory, address);
+    if found || begun { in_steps(ctx, done) } else { Err(Errno::EINVAL.into()) }
 }
 
 /// `struct shmid64_ds`
