@@ -8,6 +8,7 @@ pub mod cache;
 pub mod disk;
 pub mod elf;
 pub mod guest;
+pub mod host;
 pub mod image;
 pub mod isopod;
 pub mod linux;
@@ -17,6 +18,7 @@ pub mod random;
 pub mod registry;
 pub mod room;
 pub mod root;
+pub mod server;
 pub mod tree;
 
 mod command;

@@ -20,6 +20,62 @@ pub const PYTHON: [&str; 7] = [
     "libssl3",
 ];
 
+/// A web server.
+pub const NGINX: [&str; 7] =
+    ["nginx", "nginx-common", "libc6", "libcrypt1", "libpcre2-8-0", "libssl3", "zlib1g"];
+
+/// A key-value store.
+pub const REDIS: [&str; 21] = [
+    "redis-server",
+    "redis-tools",
+    "libatomic1",
+    "libc6",
+    "libcap2",
+    "libgcc-s1",
+    "libgcrypt20",
+    "libgpg-error0",
+    "libhiredis0.14",
+    "libjemalloc2",
+    "liblua5.1-0",
+    "liblz4-1",
+    "liblzf1",
+    "liblzma5",
+    "libssl3",
+    "libstdc++6",
+    "libsystemd0",
+    "libzstd1",
+    "lua-bitop",
+    "lua-cjson",
+    "zlib1g",
+];
+
+/// A name server.
+pub const DNSMASQ: [&str; 23] = [
+    "dnsmasq-base",
+    "libc6",
+    "libcap2",
+    "libdbus-1-3",
+    "libgcc-s1",
+    "libgcrypt20",
+    "libgmp10",
+    "libgpg-error0",
+    "libhogweed6",
+    "libidn2-0",
+    "libjansson4",
+    "liblz4-1",
+    "liblzma5",
+    "libmnl0",
+    "libnetfilter-conntrack3",
+    "libnettle8",
+    "libnfnetlink0",
+    "libnftables1",
+    "libnftnl11",
+    "libsystemd0",
+    "libunistring2",
+    "libxtables12",
+    "libzstd1",
+];
+
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 

@@ -4,14 +4,20 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
+use isopod_e2e::server::Server;
 use isopod_e2e::{Finished, cache, run_limited};
 
-/// `cargo isopod` with these words, in the workspace.
-fn cargo_isopod(words: &[&str]) -> Result<Finished> {
+/// The command `cargo isopod` with these words, in the workspace.
+fn command(words: &[&str]) -> Command {
     let mut command = Command::new(cache::target().join("debug/cargo-isopod"));
     command.arg("isopod").args(words).current_dir(cache::workspace());
     command.env("ISOPOD_HOME", cache::target().join("e2e/home"));
-    run_limited(&mut command, b"", Duration::from_mins(5))
+    command
+}
+
+/// What it does.
+fn cargo_isopod(words: &[&str]) -> Result<Finished> {
+    run_limited(&mut command(words), b"", Duration::from_mins(5))
 }
 
 #[test]
@@ -41,6 +47,14 @@ fn example_builds_into_a_file_that_boots() -> Result<()> {
     let outcome = isopod_e2e::isopod::Isopod::shared().run(&["run", file])?;
     outcome.expect_status(0);
     assert!(outcome.stdout.starts_with("Hello, "), "{outcome:?}");
+    Ok(())
+}
+
+#[test]
+fn example_serves_on_a_port_of_this_host() -> Result<()> {
+    let mut server = Server::start(&mut command(&["run", "-p", "web", "--publish", "127.0.0.1::8080"]))?;
+    let page = std::fs::read(cache::workspace().join("examples/web/srv/index.html"))?;
+    assert_eq!(server.get(8080, "/index.html")?.body, page);
     Ok(())
 }
 

@@ -1,0 +1,62 @@
+//! Servers on this host for clients in a guest.
+
+use std::io::{Read as _, Write as _};
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::thread;
+
+use anyhow::Result;
+
+/// Answers each connection with `answer`, for as long as the process lives; the port.
+pub fn listen(
+    address: &str,
+    answer: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
+) -> Result<u16> {
+    let listener = TcpListener::bind((address, 0))?;
+    let port = listener.local_addr()?.port();
+    thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            // What a client broke is its own to tell of.
+            thread::spawn(move || answer(&mut stream));
+        }
+    });
+    Ok(port)
+}
+
+/// Sends back what comes on connections.
+pub fn streams(address: &str) -> Result<u16> {
+    listen(address, |stream| {
+        let mut reader = stream.try_clone()?;
+        std::io::copy(&mut reader, stream)?;
+        stream.shutdown(std::net::Shutdown::Write)
+    })
+}
+
+/// Sends datagrams back.
+pub fn datagrams(address: &str) -> Result<u16> {
+    let socket = UdpSocket::bind((address, 0))?;
+    let port = socket.local_addr()?.port();
+    thread::spawn(move || {
+        let mut bytes = vec![0; 1 << 16];
+        while let Ok((length, from)) = socket.recv_from(&mut bytes) {
+            // A sender that has gone is the next one's business.
+            let _: Result<usize, _> = socket.send_to(&bytes[..length], from);
+        }
+    });
+    Ok(port)
+}
+
+/// Serves one page by HTTP/1.0, whatever is asked for.
+pub fn page(content: &'static [u8]) -> Result<u16> {
+    listen("127.0.0.1", move |stream| {
+        let mut head = Vec::new();
+        let mut byte = [0];
+        while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
+            head.push(byte[0]);
+        }
+        let length = content.len();
+        let answer =
+            format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(&[answer.as_bytes(), content].concat())
+    })
+}
