@@ -46,6 +46,8 @@ pub enum Stop {
     Turn,
     /// It has begun, and this is the rest of it, which waits: it is not made again.
     Rest(Rest),
+    /// It is one of the table's that may wait, and has not been made.
+    Dispatch,
 }
 
 /// The rest of a call. The lock, which nobody ever takes, lets it be shared.
@@ -76,6 +78,7 @@ impl fmt::Debug for Stop {
             Self::Later(later) => later.fmt(f),
             Self::Turn => f.write_str("Turn"),
             Self::Rest(_) => f.write_str("Rest"),
+            Self::Dispatch => f.write_str("Dispatch"),
         }
     }
 }

@@ -43,7 +43,7 @@ pub fn pass(memory: &AddressSpace, stop: Stop) -> Passing<'_> {
             Stop::Memory => return Err(Errno::ENOMEM.into()),
             Stop::Turn => sched::give_way().await,
             // Only whole calls wait so (`syscall::handle`).
-            Stop::Later(_) | Stop::Rest(_) => return Err(Errno::EAGAIN.into()),
+            Stop::Later(_) | Stop::Rest(_) | Stop::Dispatch => return Err(Errno::EAGAIN.into()),
             Stop::Wait(mut wait) => {
                 (&mut wait).await;
                 return Ok(Some(wait));

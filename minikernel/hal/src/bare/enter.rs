@@ -154,7 +154,6 @@ global_asm!(
     ".globl enter_user",
     "enter_user:",
     "push rbp",
-    "mov rbp, rsp",
     "push rbx",
     "push r12",
     "push r13",

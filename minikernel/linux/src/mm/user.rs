@@ -335,11 +335,12 @@ impl UserBuffers {
         self.done = position;
     }
 
-    /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part.
+    /// Copies up to `length` bytes, segment by segment; `copy(address, offset, length)` does each part and says how much of it, to memory if `write`.
     fn advance(
         &mut self,
         length: usize,
-        copy: &mut dyn FnMut(usize, usize, usize) -> Result<(), uaccess::FaultAt>,
+        write: bool,
+        copy: &mut dyn FnMut(usize, usize, usize) -> usize,
     ) -> usize {
         let begin = self.done;
         let end = begin + length.min(self.limit - begin);
@@ -351,36 +352,38 @@ impl UserBuffers {
                 continue;
             }
             let step = self.left.min(end - self.done);
-            let copied = match copy(self.at, self.done - begin, step) {
-                Ok(()) => step,
-                Err(at) => {
-                    self.fault = Some(at.fault);
-                    at.done
-                }
-            };
+            let copied = copy(self.at, self.done - begin, step);
             self.at += copied;
             self.left -= copied;
             self.done += copied;
+            if copied < step {
+                self.fault = Some(Fault { address: self.at, write });
+            }
         }
         self.done - begin
     }
 }
 
+/// How many of `length` bytes a copy has done.
+fn done(outcome: Result<(), uaccess::FaultAt>, length: usize) -> usize {
+    outcome.map_or_else(|at| at.done, |()| length)
+}
+
 impl Sink for UserBuffers {
     fn put(&mut self, bytes: &[u8]) -> usize {
-        self.advance(bytes.len(), &mut |to, offset, length| {
-            uaccess::copy_to_user(to, &bytes[offset..offset + length])
+        self.advance(bytes.len(), true, &mut |to, offset, length| {
+            done(uaccess::copy_to_user(to, &bytes[offset..offset + length]), length)
         })
     }
 
     fn put_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
-        self.advance(length, &mut |to, offset, length| {
-            uaccess::copy_frame_to_user(frame, start + offset, to, length)
+        self.advance(length, true, &mut |to, offset, length| {
+            done(uaccess::copy_frame_to_user(frame, start + offset, to, length), length)
         })
     }
 
     fn put_zeros(&mut self, length: usize) -> usize {
-        self.advance(length, &mut |to, _, length| uaccess::clear_user(to, length))
+        self.advance(length, true, &mut |to, _, length| done(uaccess::clear_user(to, length), length))
     }
 
     fn remaining(&self) -> usize {
@@ -390,19 +393,19 @@ impl Sink for UserBuffers {
 
 impl Source for UserBuffers {
     fn take(&mut self, bytes: &mut [u8]) -> usize {
-        self.advance(bytes.len(), &mut |from, offset, length| {
-            uaccess::copy_from_user(&mut bytes[offset..offset + length], from)
+        self.advance(bytes.len(), false, &mut |from, offset, length| {
+            done(uaccess::copy_from_user(&mut bytes[offset..offset + length], from), length)
         })
     }
 
     fn take_frame(&mut self, frame: &Frame, start: usize, length: usize) -> usize {
-        self.advance(length, &mut |from, offset, length| {
-            uaccess::copy_user_to_frame(frame, start + offset, from, length)
+        self.advance(length, false, &mut |from, offset, length| {
+            done(uaccess::copy_user_to_frame(frame, start + offset, from, length), length)
         })
     }
 
     fn skip(&mut self) -> usize {
-        self.advance(usize::MAX, &mut |_, _, _| Ok(()))
+        self.advance(usize::MAX, false, &mut |_, _, length| length)
     }
 
     fn remaining(&self) -> usize {
@@ -416,13 +419,10 @@ mod tests {
 
     /// Copies as if only the addresses below `end` were there; notes what was copied from where.
     fn copy(buffers: &mut UserBuffers, length: usize, end: usize, seen: &mut Vec<Range<usize>>) -> usize {
-        buffers.advance(length, &mut |at, _, step| {
+        buffers.advance(length, false, &mut |at, _, step| {
             let done = end.saturating_sub(at).min(step);
             seen.push(at..at + done);
-            if done == step {
-                return Ok(());
-            }
-            Err(uaccess::FaultAt { done, fault: Fault { address: at + done, write: false } })
+            done
         })
     }
 

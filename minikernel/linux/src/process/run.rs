@@ -41,8 +41,6 @@ pub struct Ctx {
     pub call: u64,
     /// Its filters have let the call pass that is being made.
     pub passed: bool,
-    /// That call has been tried at once, and may have to wait.
-    pub must_wait: bool,
     /// The bytes that a read or write has moved when it was tried at once, or the events that it has told, where there are more.
     pub moved: usize,
     /// The fault whose signal is about to be delivered, for the frame.
@@ -66,7 +64,6 @@ impl Ctx {
             unfinished: None,
             call: Self::NO_CALL,
             passed: false,
-            must_wait: false,
             moved: 0,
             last_fault: None,
             exit_code: 0,

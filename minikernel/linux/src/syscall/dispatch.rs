@@ -30,15 +30,11 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
         return false;
     }
     let result = match table::dispatch_now(ctx.call, ctx) {
-        Some(Ok(value)) => Ok(value),
-        Some(Err(Stop::Fail(fail))) => Err(fail),
+        Ok(value) => Ok(value),
+        Err(Stop::Fail(fail)) => Err(fail),
         // What was stopped has done nothing, or knows how much, and goes on.
-        Some(Err(stop)) => {
+        Err(stop) => {
             ctx.stopped = Some(stop);
-            return false;
-        }
-        None => {
-            ctx.must_wait = true;
             return false;
         }
     };
@@ -50,8 +46,8 @@ pub fn make_at_once(ctx: &mut Ctx) -> bool {
 /// Makes the system call that the registers ask for.
 pub async fn handle(ctx: &mut Ctx) {
     take_number(ctx);
-    let (tried, stopped) = (core::mem::take(&mut ctx.must_wait), ctx.stopped.take());
-    if tried || stopped.is_some() {
+    let stopped = ctx.stopped.take();
+    if stopped.is_some() {
         ctx.passed = false;
     } else if kernel::watching() && !watch::enter(ctx).await {
         ctx.resume_until = None;
@@ -64,29 +60,28 @@ pub async fn handle(ctx: &mut Ctx) {
     let result = if begun || memory_pressure::may_proceed(ctx, number) {
         let mut _waited;
         let mut attempt = match stopped {
-            Some(stop) => Some(Err(stop)),
-            None if tried => None,
+            Some(stop) => Err(stop),
             None => attempt_again(ctx, number),
         };
         loop {
             let stop = match attempt {
-                None => break table::dispatch(number, ctx, arguments).await,
-                Some(Ok(value)) => break Ok(value),
-                Some(Err(stop)) => stop,
+                Ok(value) => break Ok(value),
+                Err(stop) => stop,
             };
             attempt = match stop {
                 Stop::Fail(fail) => break Err(fail),
-                Stop::Later(later) => Some(wait_and_repeat(ctx, number, later).await),
+                Stop::Later(later) => wait_and_repeat(ctx, number, later).await,
                 Stop::Rest(rest) => break rest.into_future().await,
+                Stop::Dispatch => break table::dispatch(number, ctx, arguments).await,
                 stop => match pass(&ctx.memory, stop).await {
                     Ok(wait) => {
                         _waited = wait;
                         attempt_again(ctx, number)
                     }
-                    Err(fail) => Some(Err(fail.into())),
+                    Err(fail) => Err(fail.into()),
                 },
             };
-            if let Some(Err(Stop::Fail(_))) = attempt
+            if let Err(Stop::Fail(_)) = attempt
                 && unfinished::end_early(ctx)
             {
                 attempt = attempt_again(ctx, number);
@@ -112,8 +107,8 @@ pub async fn handle(ctx: &mut Ctx) {
 }
 
 /// Makes the call, or goes on with what it has still to tell.
-fn attempt_again(ctx: &mut Ctx, number: u64) -> Option<Attempt> {
-    unfinished::go_on(ctx).or_else(|| table::dispatch_now(number, ctx))
+fn attempt_again(ctx: &mut Ctx, number: u64) -> Attempt {
+    unfinished::go_on(ctx).unwrap_or_else(|| table::dispatch_now(number, ctx))
 }
 
 /// Waits for a change and makes the call again, until that is not for nothing. A signal ends the wait, as in [`until_ready`](crate::poll::until_ready).
@@ -125,8 +120,8 @@ fn wait_and_repeat(
     Box::pin(async move {
         let thread = Arc::clone(&ctx.thread);
         let changed = later.queue.queue().until(|| match attempt_again(ctx, number) {
-            Some(Err(Stop::Later(_))) => None,
-            outcome => Some(outcome.unwrap_or(Err(Errno::ENOSYS.into()))),
+            Err(Stop::Later(_)) => None,
+            outcome => Some(outcome),
         });
         let outcome = interruptible(&thread, sched::timeout_at(later.deadline, changed)).await;
         if let Ok(Some(outcome)) = outcome {

@@ -57,10 +57,10 @@ pub struct Parameter {
 /// The arm of a call that never waits, or is made again, in [`dispatch_now`], and of one that may wait in [`dispatch`]; elsewhere they are
 /// unknown.
 macro_rules! call {
-    (now now $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*).map_err(Stop::Fail)) };
-    (now again $handler:path [], $($argument:expr),*) => { Some($handler($($argument),*)) };
-    (now wait $handler:path [], $($argument:expr),*) => { None };
-    (now wait $handler:path [$first:path], $($argument:expr),*) => { $first($($argument),*).map(|done| done.map_err(Stop::Fail)) };
+    (now now $handler:path [], $($argument:expr),*) => { $handler($($argument),*).map_err(Stop::Fail) };
+    (now again $handler:path [], $($argument:expr),*) => { $handler($($argument),*) };
+    (now wait $handler:path [], $($argument:expr),*) => { Err(Stop::Dispatch) };
+    (now wait $handler:path [$first:path], $($argument:expr),*) => { $first($($argument),*).ok_or(Stop::Dispatch)?.map_err(Stop::Fail) };
     (wait now $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
     (wait again $handler:path [], $($argument:expr),*) => { Err(Fail::Errno(Errno::ENOSYS)) };
     (wait wait $handler:path [$($first:path)?], $($argument:expr),*) => { $handler($($argument),*).await };
@@ -77,14 +77,14 @@ macro_rules! system_calls {
             shown: shown(&[$(<$type>::SHOWN),*]),
         }),*];
 
-        /// Calls the handler of call `number` if it is one that never waits, or that is made again.
-        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx) -> Option<Attempt> {
+        /// Calls the handler of call `number` if it is one that never waits, or that is made again; all others stop for [`dispatch`].
+        pub(super) fn dispatch_now(number: u64, ctx: &mut Ctx) -> Attempt {
             match number {
                 $($number => {
                     let mut _registers = arguments(ctx).into_iter();
                     call!(now $kind $handler [$($first)?], ctx $(, <$type>::from_register(_registers.next().unwrap_or(0)))*)
                 })*
-                _ => None,
+                _ => Err(Errno::ENOSYS.into()),
             }
         }
 
