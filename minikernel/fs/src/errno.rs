@@ -6,7 +6,8 @@ macro_rules! errnos {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         /// Why a system call failed.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-        #[repr(u16)]
+        // A word, so that a result of a word and this is two registers.
+        #[repr(usize)]
         pub enum Errno {
             $(#[doc = $text] $name = $number,)*
         }

@@ -6,6 +6,8 @@ use core::future::Future;
 use core::pin::Pin;
 use core::task::{Context, Poll, Waker};
 
+use isopod_hal::frame::Frame;
+
 use crate::Errno;
 
 /// The outcome of every operation of this crate.
@@ -62,12 +64,17 @@ pub trait Pending: Send + Sync {
 ///
 /// It keeps what it waits for alive, so that the next try finds it.
 #[derive(Clone)]
-pub struct Wait(Arc<dyn Pending>);
+pub struct Wait(Arc<Awaited>);
+
+struct Awaited {
+    pending: Arc<dyn Pending>,
+    _page: Frame,
+}
 
 impl Wait {
-    /// Waits for `pending`.
-    pub fn new(pending: Arc<dyn Pending>) -> Self {
-        Self(pending)
+    /// Waits for `pending`, which fills `page`. That stays in its cache until it was seen.
+    pub fn new(pending: Arc<dyn Pending>, page: Frame) -> Self {
+        Self(Arc::new(Awaited { pending, _page: page }))
     }
 }
 
@@ -75,17 +82,17 @@ impl Future for Wait {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        if self.0.is_done() {
+        if self.0.pending.is_done() {
             return Poll::Ready(());
         }
-        self.0.register(context.waker());
+        self.0.pending.register(context.waker());
         // It may have ended between the check and the registration.
-        if self.0.is_done() { Poll::Ready(()) } else { Poll::Pending }
+        if self.0.pending.is_done() { Poll::Ready(()) } else { Poll::Pending }
     }
 }
 
 impl fmt::Debug for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Wait").field(&self.0.is_done()).finish()
+        f.debug_tuple("Wait").field(&self.0.pending.is_done()).finish()
     }
 }

@@ -16,13 +16,26 @@ use crate::process::Ctx;
 /// What a system call returns: the value for `rax`, or why there is none.
 pub type SysResult = Result<usize, Fail>;
 
-/// Why a system call did not succeed.
+/// Why a system call did not succeed. One word: a [`SysResult`] is two registers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fail {
     /// With this error number.
     Errno(Errno),
-    /// A signal ended its wait before anything had been done.
-    Restart(Restart),
+    /// A signal ended its wait before anything had been done: [`Restart::Always`].
+    RestartAlways,
+    /// The same, [`Restart::UnlessHandled`].
+    RestartUnlessHandled,
+    /// The same, [`Restart::WithoutHandler`].
+    RestartWithoutHandler,
+    /// The same, [`Restart::Until`].
+    RestartUntil,
+}
+
+impl Fail {
+    /// Whether a signal ended its wait.
+    pub fn is_restart(self) -> bool {
+        !matches!(self, Self::Errno(_))
+    }
 }
 
 /// What an attempt at a call returns that is made again from its start when something stops it: it has then changed nothing. Most calls
@@ -30,7 +43,7 @@ pub enum Fail {
 /// they wait for they hardly ever meet.
 pub type Attempt<T = usize> = Result<T, Stop>;
 
-/// Why an attempt did not succeed.
+/// Why an attempt did not succeed. It is handed on at nearly every step of a call, and therefore small.
 pub enum Stop {
     /// For good.
     Fail(Fail),
@@ -41,7 +54,7 @@ pub enum Stop {
     /// There is no memory, unless caches give way.
     Memory,
     /// What it needs may come later.
-    Later(Later),
+    Later(Box<Later>),
     /// Much has been done: others get their turn.
     Turn,
     /// It has begun, and this is the rest of it, which waits: it is not made again.
@@ -52,14 +65,14 @@ pub enum Stop {
 
 /// The rest of a call. The lock, which nobody ever takes, lets it be shared.
 #[expect(missing_debug_implementations, reason = "a future has nothing to show")]
-pub struct Rest(SpinLock<Resting>);
+pub struct Rest(Box<SpinLock<Resting>>);
 
 type Resting = Pin<Box<dyn Future<Output = SysResult> + Send>>;
 
 impl Rest {
     /// What `future` does.
     pub fn new(future: impl Future<Output = SysResult> + Send + 'static) -> Self {
-        Self(SpinLock::new(Box::pin(future)))
+        Self(Box::new(SpinLock::new(Box::pin(future))))
     }
 
     /// The future.
@@ -82,6 +95,8 @@ impl fmt::Debug for Stop {
         }
     }
 }
+
+const _: () = assert!(size_of::<Attempt>() == 16, "an attempt moves in one register");
 
 /// A wait for a change after which the call is made again, which a signal ends.
 pub struct Later {
@@ -134,6 +149,12 @@ impl From<Fail> for Stop {
     }
 }
 
+impl From<Later> for Stop {
+    fn from(later: Later) -> Self {
+        Self::Later(Box::new(later))
+    }
+}
+
 impl From<Errno> for Stop {
     fn from(errno: Errno) -> Self {
         Self::Fail(errno.into())
@@ -178,9 +199,9 @@ pub enum Restart {
     UnlessHandled,
     /// It is made again only if no handler ran at all; with one it fails with `EINTR`.
     WithoutHandler,
-    /// As `WithoutHandler`, and the call made again waits no longer than the first would have: until this point of time, in nanoseconds on
-    /// the call's clock (`restart_syscall(2)`).
-    Until(u64),
+    /// As `WithoutHandler`, and the call made again waits no longer than the first would have (`restart_syscall(2)`): until
+    /// [`Thread::resume_until`](crate::process::Thread::resume_until).
+    Until,
 }
 
 impl Restart {
@@ -190,7 +211,7 @@ impl Restart {
             Self::UnlessHandled => 512,
             Self::Always => 513,
             Self::WithoutHandler => 514,
-            Self::Until(_) => 516,
+            Self::Until => 516,
         };
         -number as u64
     }
@@ -217,13 +238,18 @@ pub struct Interrupted;
 impl From<Errno> for Fail {
     /// `ERESTART`, which no program ever sees, comes from a file that sent the caller a signal to be dealt with first.
     fn from(errno: Errno) -> Self {
-        if errno == Errno::ERESTART { Self::Restart(Restart::UnlessHandled) } else { Self::Errno(errno) }
+        if errno == Errno::ERESTART { Self::RestartUnlessHandled } else { Self::Errno(errno) }
     }
 }
 
 impl From<Restart> for Fail {
     fn from(restart: Restart) -> Self {
-        Self::Restart(restart)
+        match restart {
+            Restart::Always => Self::RestartAlways,
+            Restart::UnlessHandled => Self::RestartUnlessHandled,
+            Restart::WithoutHandler => Self::RestartWithoutHandler,
+            Restart::Until => Self::RestartUntil,
+        }
     }
 }
 
@@ -235,6 +261,6 @@ impl From<isopod_hal::OutOfMemory> for Fail {
 
 impl From<Interrupted> for Fail {
     fn from(_: Interrupted) -> Self {
-        Self::Restart(Restart::UnlessHandled)
+        Self::RestartUnlessHandled
     }
 }

@@ -7,7 +7,6 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
-use core::task::Waker;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame, sync::SpinLock};
 
@@ -51,22 +50,6 @@ struct Page {
     read: Option<Arc<dyn PageRead>>,
     /// Whether it was touched since memory was last short.
     used: bool,
-}
-
-/// A wait for a page; it keeps the page in the cache until it was seen.
-struct PageWait {
-    read: Arc<dyn PageRead>,
-    _frame: Frame,
-}
-
-impl Pending for PageWait {
-    fn is_done(&self) -> bool {
-        self.read.is_done()
-    }
-
-    fn register(&self, waker: &Waker) {
-        self.read.register(waker);
-    }
 }
 
 /// Pages in all caches.
@@ -205,8 +188,8 @@ impl PageSource for PageCache {
         if let Some(read) = &page.read {
             match read.result() {
                 None => {
-                    let wait = PageWait { read: read.clone(), _frame: page.frame.clone() };
-                    return Err(crate::Error::Wait(Wait::new(Arc::new(wait))));
+                    let wait = Wait::new(read.clone(), page.frame.clone());
+                    return Err(crate::Error::Wait(wait));
                 }
                 Some(Ok(())) => page.read = None,
                 Some(Err(errno)) => {
@@ -260,6 +243,8 @@ impl fmt::Debug for PageCache {
 
 #[cfg(test)]
 mod tests {
+    use core::task::Waker;
+
     use super::*;
     use crate::Error;
 

@@ -8,7 +8,7 @@ use isopod_fs::Errno;
 use isopod_fs::file::OpenFile;
 use isopod_hal::sync::wait::{Listener, WaitQueue};
 
-use crate::fail::{Fail, Restart, SysResult};
+use crate::fail::{Fail, SysResult};
 use crate::process::Thread;
 use crate::wait::{Until, Waited};
 
@@ -35,7 +35,7 @@ pub async fn wait_for_any(
         Waited::Woken => Ok(found?),
         // A signal that came with the time counts.
         Waited::TimedOut if !thread.is_interrupted() => Ok(found?),
-        Waited::TimedOut | Waited::Interrupted => Err(Fail::Restart(Restart::WithoutHandler)),
+        Waited::TimedOut | Waited::Interrupted => Err(Fail::RestartWithoutHandler),
     }
 }
 

@@ -20,7 +20,7 @@ use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::clock;
 use isopod_hal::sync::wait::WaitQueue;
 
-use crate::fail::{Fail, Interrupted, Restart, errno};
+use crate::fail::{Fail, Interrupted, errno};
 use crate::process::Thread;
 use crate::wait::interruptible;
 use crate::{memory_pressure, sched};
@@ -80,7 +80,7 @@ pub async fn ready(
                     Ok(Some(outcome)) => outcome,
                     Ok(None) => return Err(Errno::EAGAIN.into()),
                     Err(Interrupted) if deadline == FOREVER => {
-                        return Err(Fail::Restart(Restart::UnlessHandled));
+                        return Err(Fail::RestartUnlessHandled);
                     }
                     Err(Interrupted) => return Err(Errno::EINTR.into()),
                 }

@@ -7,7 +7,7 @@ use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;
 
 use super::{CloneFlags, Ctx, Process, Resource, Thread, family, groups, pids, processes};
-use crate::fail::{Fail, Restart};
+use crate::fail::Fail;
 use crate::ipc::pidfd;
 use crate::mm::{AddressSpace, UserPtr};
 use crate::signal::Signal;
@@ -87,7 +87,7 @@ pub(super) fn enter(maker: &Thread, process: &Arc<Process>, thread: &Arc<Thread>
     let _groups = groups::hold();
     // A signal to the caller's whole group must reach the child as well: what came meanwhile is dealt with first.
     if maker.is_interrupted() {
-        return Err(Fail::Restart(Restart::Always));
+        return Err(Fail::RestartAlways);
     }
     // Whoever its parent is, it stays where its maker is.
     let of = maker.process();

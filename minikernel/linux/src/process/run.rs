@@ -31,7 +31,7 @@ pub struct Ctx {
     pub user: UserContext,
     /// Set by a call that a signal interrupted, until the signal has been dealt with.
     pub restart: Option<Restart>,
-    /// Until when the call that is made again waits, if it does; see [`Restart::Until`].
+    /// Until when the call that is made again waits, if it does; see [`Thread::resume_until`].
     pub resume_until: Option<u64>,
     /// What has stopped the call when it was tried at once.
     pub stopped: Option<Stop>,

@@ -10,6 +10,7 @@ use isopod_hal::sync::{Once, SpinLock};
 
 use super::rseq::Rseq;
 use super::{FileTable, FsContext, Identity, Process, Scheduling};
+use crate::fail::Fail;
 use crate::sched::TaskRef;
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
@@ -69,6 +70,8 @@ pub struct Thread {
     pub robust_list: AtomicUsize,
     /// The owner of the futex that it waits to lock; 0 if it waits for none (`FUTEX_LOCK_PI`).
     pub awaited_owner: AtomicU32,
+    /// See [`resume_until`](Self::resume_until).
+    resume_until: AtomicU64,
     /// How it wants to be scheduled.
     scheduling: SpinLock<Scheduling>,
     /// `personality(2)`
@@ -134,6 +137,7 @@ impl Thread {
             clear_child_tid: AtomicUsize::new(0),
             robust_list: AtomicUsize::new(0),
             awaited_owner: AtomicU32::new(0),
+            resume_until: AtomicU64::new(0),
             scheduling: SpinLock::new(
                 creator.map(|creator| creator.scheduling().inherited()).unwrap_or_default(),
             ),
@@ -267,6 +271,17 @@ impl Thread {
     #[inline]
     pub(super) fn add_user_ticks(&self, ticks: u64) {
         self.user_ticks.store(self.user_ticks.load(Ordering::Relaxed).wrapping_add(ticks), Ordering::Relaxed);
+    }
+
+    /// Until when the call that a signal has just ended waits if it is made again, in nanoseconds on the call's clock (`restart_block` of Linux).
+    pub fn resume_until(&self) -> u64 {
+        self.resume_until.load(Ordering::Relaxed)
+    }
+
+    /// How a call fails that waits no longer than until `deadline` when it is made again.
+    pub fn resume_at(&self, deadline: u64) -> Fail {
+        self.resume_until.store(deadline, Ordering::Relaxed);
+        Fail::RestartUntil
     }
 
     /// It gives the CPU to others, though it has something to do.

@@ -130,10 +130,10 @@ fn settle_interrupted(ctx: &mut Ctx, handled: Option<Action>) {
     let again = match (restart, handled) {
         (_, None) | (Restart::Always, Some(_)) => true,
         (Restart::UnlessHandled, Some(action)) => action.flags.contains(ActionFlags::RESTART),
-        (Restart::WithoutHandler | Restart::Until(_), Some(_)) => false,
+        (Restart::WithoutHandler | Restart::Until, Some(_)) => false,
     };
     ctx.resume_until = match restart {
-        Restart::Until(deadline) if again => Some(deadline),
+        Restart::Until if again => Some(ctx.thread.resume_until()),
         _ => None,
     };
     let registers = &mut ctx.user.regs;

@@ -115,7 +115,7 @@ fn attempt_again(ctx: &mut Ctx, number: u64) -> Attempt {
 fn wait_and_repeat(
     ctx: &mut Ctx,
     number: u64,
-    later: Later,
+    later: Box<Later>,
 ) -> Pin<Box<dyn Future<Output = Attempt> + Send + '_>> {
     Box::pin(async move {
         let thread = Arc::clone(&ctx.thread);
@@ -148,13 +148,18 @@ fn settle_failed(ctx: &mut Ctx, fail: Fail) -> u64 {
             }
             in_register(errno)
         }
-        Fail::Restart(restart) => {
-            ctx.restart = Some(restart);
-            ctx.thread.set_work();
-            // Only a tracer sees it.
-            restart.in_register()
-        }
+        Fail::RestartAlways => interrupted(ctx, Restart::Always),
+        Fail::RestartUnlessHandled => interrupted(ctx, Restart::UnlessHandled),
+        Fail::RestartWithoutHandler => interrupted(ctx, Restart::WithoutHandler),
+        Fail::RestartUntil => interrupted(ctx, Restart::Until),
     }
+}
+
+fn interrupted(ctx: &mut Ctx, restart: Restart) -> u64 {
+    ctx.restart = Some(restart);
+    ctx.thread.set_work();
+    // Only a tracer sees it.
+    restart.in_register()
 }
 
 /// Prints the call as strace does.
@@ -178,16 +183,16 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
     }
     match result {
         Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
-        Err(Fail::Restart(Restart::Always)) => {
+        Err(Fail::RestartAlways) => {
             line.push_str(" = ? ERESTARTNOINTR (To be restarted)");
         }
-        Err(Fail::Restart(Restart::UnlessHandled)) => {
+        Err(Fail::RestartUnlessHandled) => {
             line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)");
         }
-        Err(Fail::Restart(Restart::WithoutHandler)) => {
+        Err(Fail::RestartWithoutHandler) => {
             line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)");
         }
-        Err(Fail::Restart(Restart::Until(_))) => {
+        Err(Fail::RestartUntil) => {
             line.push_str(" = ? ERESTART_RESTARTBLOCK (Interrupted by signal)");
         }
         Ok(value) if value > 0xffff_ffff => put!(&mut line, " = {value:#x}"),

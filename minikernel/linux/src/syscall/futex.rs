@@ -216,11 +216,13 @@ fn wait(ctx: &mut Ctx, word: usize, scope: Scope, expected: u32, bits: u32, dead
             return Err(stop);
         }
     };
-    let wait = futex::wait(Arc::clone(&ctx.thread), place, deadline);
+    let thread = Arc::clone(&ctx.thread);
+    let wait = futex::wait(Arc::clone(&thread), place, deadline);
     Err(Stop::Rest(Rest::new(async move {
         // With a time-out a handler ends it, whatever SA_RESTART says (`futex_wait`, ERESTART_RESTARTBLOCK).
-        let restart = if deadline == u64::MAX { Restart::UnlessHandled } else { Restart::Until(deadline) };
-        taken(wait.await, restart.into())
+        let interrupted =
+            if deadline == u64::MAX { Fail::RestartUnlessHandled } else { thread.resume_at(deadline) };
+        taken(wait.await, interrupted)
     })))
 }
 

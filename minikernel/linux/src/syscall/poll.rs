@@ -11,7 +11,7 @@ use isopod_hal::uaccess::Fault;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::signals::check_size;
-use crate::fail::{Attempt, Fail, Rest, Restart, Stop, SysResult};
+use crate::fail::{Attempt, Fail, Rest, Stop, SysResult};
 use crate::mm::{AddressSpace, UserPtr};
 use crate::poll::bitmap::{self, DescriptorSet, Sets};
 use crate::poll::{FOREVER, Files, NEVER, wait_for_any};
@@ -150,7 +150,7 @@ async fn finish(
         Some(count) => Ok(count),
         None => wait_for_any(&thread, &files, patience.deadline, &mut || what.look(&files)).await,
     };
-    let interrupted = matches!(outcome, Err(Fail::Restart(_)));
+    let interrupted = outcome.is_err_and(Fail::is_restart);
     while outcome.is_ok() || interrupted && what.tells_always() {
         let Err(fault) = what.put() else { break };
         if let Err(errno) = memory.resolve(fault).await {
@@ -158,7 +158,7 @@ async fn finish(
             break;
         }
     }
-    let interrupted = matches!(outcome, Err(Fail::Restart(_)));
+    let interrupted = outcome.is_err_and(Fail::is_restart);
     if !interrupted {
         thread.restore_mask();
     }
@@ -169,7 +169,7 @@ async fn finish(
         return Err(Errno::EINTR.into());
     }
     match patience.left {
-        None if interrupted => Err(Restart::Until(patience.deadline).into()),
+        None if interrupted => Err(thread.resume_at(patience.deadline)),
         _ => outcome,
     }
 }

@@ -5,7 +5,7 @@ use alloc::sync::Arc;
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::sync::wait::WaitQueue;
 
-use crate::fail::{Attempt, Later, Stop};
+use crate::fail::{Attempt, Later};
 use crate::poll::FOREVER;
 use crate::process::Ctx;
 
@@ -26,7 +26,7 @@ pub fn syslog(ctx: &mut Ctx, action: i32, buffer: usize, length: i32) -> Attempt
         READ | READ_ALL | READ_CLEAR if buffer == 0 || length < 0 => Err(Errno::EINVAL.into()),
         READ if length > 0 => {
             let queue = Arc::new(WaitQueue::new());
-            Err(Stop::Later(Later::new(queue, FOREVER)))
+            Err(Later::new(queue, FOREVER).into())
         }
         CONSOLE_LEVEL if !(1..=8).contains(&length) => Err(Errno::EINVAL.into()),
         SIZE_BUFFER => Ok(ROOM),

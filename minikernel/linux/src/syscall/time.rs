@@ -154,7 +154,7 @@ fn sleep(ctx: &Ctx, clock: Clock, until: u64, rest: Option<UserPtr<Timespec>>) -
                 let left = until.saturating_sub(clock.now());
                 memory.write(rest, &Timespec::from_ns(left)).await?;
             }
-            return Err(Restart::Until(until).into());
+            return Err(thread.resume_at(until));
         }
         Ok(0)
     }))

@@ -199,7 +199,7 @@ impl Transfer {
         }
         let deadline = *self.deadline.get_or_insert_with(|| patience(&self.file, writing));
         let queue = self.file.wait_queue().ok_or(Errno::EAGAIN)?;
-        Err(Stop::Later(Later::new(queue, deadline)))
+        Err(Later::new(queue, deadline).into())
     }
 
     /// Tells the program what there is to tell.

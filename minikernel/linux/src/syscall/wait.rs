@@ -10,7 +10,7 @@ use zerocopy::IntoBytes;
 use super::argument::{Fd, Flags};
 use super::system::Usage;
 use super::unfinished::reply;
-use crate::fail::{Attempt, Later, Stop};
+use crate::fail::{Attempt, Later};
 use crate::ipc::pidfd;
 use crate::mm::UserPtr;
 use crate::poll::FOREVER;
@@ -46,7 +46,7 @@ impl WaitFor {
 fn look(ctx: &Ctx, wanted: WaitFor, no_hang: bool) -> Attempt<Option<Found>> {
     let process = ctx.thread.process();
     match wanted.look(process)? {
-        None if !no_hang => Err(Stop::Later(Later::new(Arc::clone(process) as _, FOREVER))),
+        None if !no_hang => Err(Later::new(Arc::clone(process) as _, FOREVER).into()),
         found => Ok(found),
     }
 }

@@ -211,7 +211,7 @@ pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Atte
             Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true).map_err(|stop| match stop {
                 // The connection goes on being made when nobody waits for it any more.
                 Stop::Later(later) if is_inet(family) => {
-                    Stop::Later(Later { late: Errno::EINPROGRESS.into(), ..later })
+                    Later { late: Errno::EINPROGRESS.into(), ..*later }.into()
                 }
                 stop => stop,
             }),

@@ -158,7 +158,7 @@ fn sender_file(ctx: &Ctx, sender: Sender) -> i32 {
     match file.map_err(Fail::from).and_then(|file| install(ctx, file, true)) {
         Ok(fd) => fd as i32,
         Err(Fail::Errno(errno)) => -i32::from(errno.number()),
-        Err(Fail::Restart(_)) => -i32::from(Errno::EINTR.number()),
+        Err(_) => -i32::from(Errno::EINTR.number()),
     }
 }
 

@@ -8,7 +8,7 @@ use isopod_hal::sync::wait::WaitQueue;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{By, IPC_INFO, IPC_RMID, IPC_SET, IPC_STAT, object};
-use crate::fail::{Attempt, Fail, Later, Restart, SysResult};
+use crate::fail::{Attempt, Fail, Later, SysResult};
 use crate::ipc::sysv::messages::{
     Message, QUEUE_MAX, QUEUES, QUEUES_MAX, SIZE_MAX, Wanted, get, receive, remove, send,
 };
@@ -30,7 +30,7 @@ pub fn msgget(ctx: &mut Ctx, key: i32, flags: Flags) -> SysResult {
 
 /// A wait for a change of a queue.
 fn change_of(queue: Arc<WaitQueue>) -> Later {
-    Later { interrupted: Fail::Restart(Restart::WithoutHandler), ..Later::new(queue, FOREVER) }
+    Later { interrupted: Fail::RestartWithoutHandler, ..Later::new(queue, FOREVER) }
 }
 
 /// msgsnd(2)
