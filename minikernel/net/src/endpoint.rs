@@ -48,7 +48,7 @@ pub struct Datagram {
     /// Its bytes.
     pub data: Chunks,
     /// So much memory it takes.
-    charge: usize,
+    charge: Charge,
 }
 
 /// Where an endpoint is.
@@ -106,6 +106,28 @@ pub struct Endpoint {
     /// Locked before a table of ports.
     names: SpinLock<Names>,
     inbox: SpinLock<Inbox>,
+}
+
+/// What all messages together hold.
+static HELD: AtomicUsize = AtomicUsize::new(0);
+/// What they may hold at the most, in bytes (`udp_mem`); one of each endpoint is taken all the same.
+pub static HELD_MAX: AtomicUsize = AtomicUsize::new(usize::MAX);
+
+/// A part of that, which is given back.
+#[derive(Debug)]
+pub struct Charge(usize);
+
+impl Charge {
+    fn new(bytes: usize) -> Self {
+        HELD.fetch_add(bytes, Ordering::Relaxed);
+        Self(bytes)
+    }
+}
+
+impl Drop for Charge {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.0, Ordering::Relaxed);
+    }
 }
 
 /// What a message of so many bytes counts against the room for it: as much as Linux's buffers for it are large (`SKB_TRUESIZE`).
@@ -190,12 +212,14 @@ impl Endpoint {
         let mut inbox = self.inbox.lock();
         // A single message always finds room (`__udp_enqueue_schedule_skb`).
         let full = inbox.charged + charge > room && inbox.charged > 0;
+        let everywhere = HELD.load(Ordering::Relaxed) + charge > HELD_MAX.load(Ordering::Relaxed);
+        let full = full || everywhere && inbox.charged > 0;
         if inbox.closed || full || inbox.messages.try_reserve(1).is_err() {
             inbox.dropped = inbox.dropped.wrapping_add(1);
             return false;
         }
         inbox.charged += charge;
-        inbox.messages.push_back(Datagram { header: *header, ports, data, charge });
+        inbox.messages.push_back(Datagram { header: *header, ports, data, charge: Charge::new(charge) });
         drop(inbox);
         self.wake();
         true
@@ -326,7 +350,7 @@ impl Inbox {
     /// Takes the first message out.
     pub fn take(&mut self) -> Option<Datagram> {
         let message = self.messages.pop_front()?;
-        self.charged -= message.charge;
+        self.charged -= message.charge.0;
         Some(message)
     }
 

@@ -110,9 +110,17 @@ impl Listener {
         if !queue.is_open() || queue.is_full() {
             return Admission::Refused;
         }
-        if queue.requests >= queue.backlog.max(1) {
+        let (cookies, most) = {
+            let options = self.options.lock();
+            (options.cookies, options.syn_backlog)
+        };
+        if queue.requests >= queue.backlog.max(1) || cookies == 2 {
             queue.cookies_sent = Some(now);
-            return Admission::Cookie;
+            return if cookies == 0 { Admission::Refused } else { Admission::Cookie };
+        }
+        // The last quarter was for peers that are known, of which nothing is kept here.
+        if cookies == 0 && queue.requests >= most as usize / 4 * 3 {
+            return Admission::Refused;
         }
         queue.requests += 1;
         Admission::Request

@@ -42,6 +42,23 @@ pub struct SocketOptions {
     pub window_clamp: u32,
     /// `TCP_NOTSENT_LOWAT`.
     pub unsent_low_water: u32,
+    /// How often a segment of an established connection is sent again (`tcp_retries2`), of one that nobody has open (`tcp_orphan_retries`), and
+    /// the answer to a SYN (`tcp_synack_retries`).
+    pub retries: u8,
+    /// See [`retries`](Self::retries).
+    pub orphan_retries: u8,
+    /// See [`retries`](Self::retries).
+    pub answer_retries: u8,
+    /// Whether TIME-WAIT makes place for a new connection: 0 for no, 1 for yes, 2 where the peer is this machine (`tcp_tw_reuse`).
+    pub reuse_time_wait: u8,
+    /// Whether a listener sends cookies: 0 for no, 1 where its queue is full, 2 always (`tcp_syncookies`).
+    pub cookies: u8,
+    /// How many handshakes a listener without cookies keeps (`tcp_max_syn_backlog`).
+    pub syn_backlog: u32,
+    /// The first limit of what is received, and the largest that it grows to, in bytes of payload (`tcp_rmem`, of which half is for the frames).
+    pub receive_limits: (u32, u32),
+    /// The largest limit of what is to be sent (`tcp_wmem`).
+    pub send_limit: u32,
     /// The socket is one of IPv6, whatever the addresses are.
     pub v6: bool,
     /// The ports of which a connection takes one that has none (`ip_local_port_range`).
@@ -78,6 +95,14 @@ impl Default for SocketOptions {
             send_buffer: None,
             window_clamp: 0,
             unsent_low_water: u32::MAX,
+            retries: 15,
+            orphan_retries: 8,
+            answer_retries: 5,
+            reuse_time_wait: 2,
+            cookies: 1,
+            syn_backlog: 4096,
+            receive_limits: (65_536, 3 << 20),
+            send_limit: 4 << 20,
             v6: false,
             local_ports: 32_768..=60_999,
             congestion: Algorithm::Cubic,

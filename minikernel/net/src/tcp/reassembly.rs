@@ -97,7 +97,7 @@ impl Reassembly {
 }
 
 /// A copy where a few bytes would hold a large buffer.
-fn compact(bytes: Chunks) -> Result<Chunks, OutOfMemory> {
+pub(super) fn compact(bytes: Chunks) -> Result<Chunks, OutOfMemory> {
     let small = |only: &&Chunk| only.len() == bytes.len() && only.footprint() > 4 * only.len();
     let copy = bytes.iter().next().filter(small).map(|only| Chunk::copy_of(only));
     copy.map_or(Ok(bytes), |copy| Ok(Chunks::from(copy?)))

@@ -10,8 +10,8 @@ use super::{
 };
 use crate::chunk::Chunks;
 
-/// How often the answer is repeated (`tcp_synack_retries`).
-const RETRIES: u8 = 5;
+/// The longest time between two answers (`TCP_RTO_MAX`).
+const LONGEST: u64 = 120 * SECOND;
 
 /// A SYN that was answered.
 #[derive(Debug)]
@@ -50,11 +50,11 @@ impl Request {
 
     /// It is due; false when that is all.
     pub fn expire(&mut self, now: u64, out: &mut dyn Output) -> bool {
-        if self.timeouts >= RETRIES || !self.listener.is_open() {
+        if self.timeouts >= self.listener.options().answer_retries || !self.listener.is_open() {
             return false;
         }
         self.timeouts += 1;
-        self.due = now + (SECOND << self.timeouts);
+        self.due = now + (SECOND << self.timeouts.min(7)).min(LONGEST);
         self.answer(now, out);
         true
     }

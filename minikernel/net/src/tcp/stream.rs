@@ -6,6 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use isopod_hal::sync::{RwSpinLock, SpinLock};
 
 use super::deadlines::Alarm;
+use super::memory::Charge;
 use super::ports::Binding;
 use super::time_wait::TimeWait;
 use super::{Connection, Events, Flow, Tcp};
@@ -33,6 +34,7 @@ struct Inner {
     connection: Connection,
     /// As long as the table has it.
     alarm: Option<Alarm>,
+    charge: Charge,
     /// Goes on to TIME-WAIT.
     binding: Option<Arc<Binding>>,
 }
@@ -43,10 +45,11 @@ impl Stream {
         hash: u32,
         connection: Connection,
         alarm: Alarm,
+        charge: Charge,
         binding: Arc<Binding>,
     ) -> Self {
         let flow = *connection.flow();
-        let inner = Inner { connection, alarm: Some(alarm), binding: Some(binding) };
+        let inner = Inner { connection, alarm: Some(alarm), charge, binding: Some(binding) };
         Self {
             id,
             hash,
@@ -79,6 +82,7 @@ impl Stream {
     /// Does something with the connection, locked, and then what follows from it: timers, the table, and telling the observer.
     pub fn with<R>(&self, tcp: &Tcp, now: u64, action: impl FnOnce(&mut Connection) -> R) -> R {
         let mut inner = self.inner.lock();
+        inner.connection.pressure = inner.charge.pressure();
         let result = action(&mut inner.connection);
         let events = self.settle(tcp, now, &mut inner);
         drop(inner);
@@ -93,7 +97,9 @@ impl Stream {
 
     /// Does something with the connection from which nothing follows: it sends nothing, and wakes nobody.
     pub fn touch<R>(&self, action: impl FnOnce(&mut Connection) -> R) -> R {
-        action(&mut self.inner.lock().connection)
+        let mut inner = self.inner.lock();
+        inner.connection.pressure = inner.charge.pressure();
+        action(&mut inner.connection)
     }
 
     /// An entry for `at` among the deadlines came true.
@@ -111,7 +117,9 @@ impl Stream {
     }
 
     fn settle(&self, tcp: &Tcp, now: u64, inner: &mut Inner) -> Events {
-        let events = inner.connection.take_events();
+        let Inner { connection, charge, .. } = inner;
+        let events = connection.take_events();
+        charge.update(connection.held(), connection.is_orphan());
         if events.contains(Events::CLOSED) && self.linked.swap(false, Ordering::Relaxed) {
             let binding = inner.binding.take();
             let alarm = inner.alarm.take().filter(|_| events.contains(Events::TIME_WAIT));

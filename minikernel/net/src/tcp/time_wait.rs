@@ -129,10 +129,11 @@ impl TimeWait {
         out.segment(&self.flow, &header, Chunks::new());
     }
 
-    /// Whether this end may begin a new connection in its place (`tcp_tw_reuse`, in Linux' default only between ports of one machine): its
-    /// timestamps have moved on, so nothing old can be mistaken.
-    pub fn may_be_reused(&self, now: u64) -> bool {
+    /// Whether this end may begin a new connection in its place (`tcp_tw_reuse`, as in [`SocketOptions`](super::SocketOptions)): its timestamps
+    /// have moved on, so nothing old can be mistaken.
+    pub fn may_be_reused(&self, now: u64, reuse: u8) -> bool {
         let age = DURATION - self.until.saturating_sub(now).min(DURATION);
-        self.timestamps.is_some() && self.flow.remote.address.is_loopback() && age > SECOND
+        let allowed = reuse == 1 || reuse == 2 && self.flow.remote.address.is_loopback();
+        allowed && self.timestamps.is_some() && age > SECOND
     }
 }

@@ -162,6 +162,26 @@ fn what_finds_no_room_is_dropped_and_counted() {
     assert!(received(&full).is_some());
 }
 
+/// The only test with a limit for all; others run in processes of their own.
+#[test]
+fn all_messages_together_have_a_limit() {
+    let mut net = Net::new();
+    let endpoints = [7, 8].map(|port| net.bound(LOOPBACK_V4, port));
+    crate::endpoint::HELD_MAX.store(2500, Ordering::Relaxed);
+    let client = fresh(LOOPBACK_V4);
+    for port in [7, 7, 7, 7, 8, 8] {
+        net.send(&client, at(LOOPBACK_V4, port), "x").unwrap();
+    }
+    let found = endpoints.each_ref().map(|endpoint| endpoint.inbox().messages.len());
+    assert_eq!(found, [3, 1], "one is always taken");
+    net.stack.close(&endpoints[0]);
+    let again = net.bound(LOOPBACK_V4, 7);
+    for _ in 0..3 {
+        net.send(&client, at(LOOPBACK_V4, 7), "x").unwrap();
+    }
+    assert_eq!(again.inbox().messages.len(), 2, "what is closed gives it back");
+}
+
 #[test]
 fn members_receive_what_comes_to_their_group() {
     let mut net = Net::new();

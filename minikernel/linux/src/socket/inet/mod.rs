@@ -56,7 +56,16 @@ pub fn is_inet(family: u16) -> bool {
 /// The network of this machine.
 fn stack() -> &'static Stack {
     static STACK: Once<Stack> = Once::new();
-    STACK.get_or_init(|| Stack::new(kernel::random_u64))
+    STACK.get_or_init(|| {
+        let stack = Stack::new(kernel::random_u64);
+        limits::apply(&stack.tcp);
+        stack
+    })
+}
+
+/// The limits of all sockets together have changed.
+pub fn limits_changed() {
+    limits::apply(&stack().tcp);
 }
 
 /// What the network counts.

@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use isopod_fs::Errno;
 use isopod_net::tcp::{Algorithm, Info, SocketOptions, State};
 
+use super::limits::FIN_TIMEOUT;
 use crate::socket::limits;
 use crate::socket::options::{OptionValue, number, value_of};
 
@@ -104,7 +105,7 @@ pub fn set(options: &mut SocketOptions, noted: &mut Noted, name: u32, value: &[u
         KEEP_INTERVAL => options.keep_alive_interval = seconds(within(value, 1, KEEP_SECONDS_MAX)?),
         KEEP_COUNT => options.keep_alive_count = within(value, 1, COUNT_MAX)? as u8,
         SYN_COUNT => options.syn_retries = within(value, 1, COUNT_MAX)? as u8,
-        LINGER2 if value == 0 => options.fin_timeout = SocketOptions::default().fin_timeout,
+        LINGER2 if value == 0 => options.fin_timeout = FIN_TIMEOUT.get() * SECOND,
         LINGER2 => options.fin_timeout = seconds(value.clamp(0, FIN_SECONDS_MAX).cast_unsigned()),
         DEFER_ACCEPT => options.defer_accept = rounded(value) * SECOND,
         WINDOW_CLAMP if value == 0 => options.window_clamp = 0,

@@ -3,6 +3,7 @@
 
 use super::{Connection, Events, State};
 use crate::tcp::congestion::Acknowledged;
+use crate::tcp::memory::Pressure;
 use crate::tcp::queue::Marks;
 use crate::tcp::sack::reports_duplicate;
 use crate::tcp::{MILLISECOND, Output, SegmentHeader, Seq};
@@ -70,7 +71,9 @@ impl Connection {
                 segment,
                 round_trip,
             });
-            self.buffers.grow_send(&self.options, self.congestion.window);
+            if !self.pressure.contains(Pressure::HIGH) {
+                self.buffers.grow_send(&self.options, self.congestion.window);
+            }
         }
         self.close_if_acknowledged(now);
         true

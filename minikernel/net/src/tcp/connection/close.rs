@@ -1,7 +1,9 @@
 //! How a connection ends from this side (RFC 9293, sections 3.6, 3.10.4 and 3.10.5).
 
+use super::tuning::SEND_MIN;
 use super::{Connection, Events, State};
 use crate::chunk::Chunks;
+use crate::tcp::memory::Pressure;
 use crate::tcp::{Output, Seq};
 
 impl Connection {
@@ -37,13 +39,21 @@ impl Connection {
     /// peer must know (RFC 2525, section 2.17).
     pub fn close(&mut self, now: u64, out: &mut dyn Output) {
         self.orphan = true;
-        if !self.received.is_empty() {
+        // Nor is there a place for it among too many of them, or where memory is short (`tcp_check_oom` in Linux).
+        let too_many = self.pressure.contains(Pressure::ORPHANS)
+            || self.pressure.contains(Pressure::FULL) && self.queued() > SEND_MIN as usize;
+        if !self.received.is_empty() || too_many {
             self.received = Chunks::new();
             self.abort(now, out);
             return;
         }
         self.finish_sending(now, out);
         self.await_fin(now);
+    }
+
+    /// Whether it goes on though nobody has it open.
+    pub(in crate::tcp) fn is_orphan(&self) -> bool {
+        self.orphan && self.state != State::Closed
     }
 
     /// In FIN-WAIT-2 a peer that never closes would keep a connection that nobody has open.

@@ -2,6 +2,8 @@
 
 use super::{Connection, Events, State};
 use crate::chunk::Chunks;
+use crate::tcp::memory::Pressure;
+use crate::tcp::reassembly::compact;
 use crate::tcp::{Flags, Output, SegmentHeader, Seq};
 
 impl Connection {
@@ -27,7 +29,10 @@ impl Connection {
             self.timers.acknowledge_at_once();
             payload.truncate(room);
         }
-        if payload.is_empty() {
+        // Where memory is short only what a program waits for is taken (`tcp_try_rmem_schedule` in Linux).
+        let refused =
+            self.pressure.contains(Pressure::FULL) && !(start == self.rcv.nxt && self.received.is_empty());
+        if payload.is_empty() || refused {
             self.timers.acknowledge_at_once();
         } else if start == self.rcv.nxt {
             self.take_next(now, payload);
@@ -61,6 +66,9 @@ impl Connection {
     fn append(&mut self, payload: Chunks) -> bool {
         let before = self.received.len();
         let offered = payload.len();
+        // Many small payloads must not hold many large frames.
+        let payload = if self.received.is_empty() { Ok(payload) } else { compact(payload) };
+        let Ok(payload) = payload else { return false };
         let whole = self.received.append(payload).is_ok();
         let taken = self.received.len() - before;
         debug_assert!(!whole || taken == offered);

@@ -7,6 +7,7 @@ use super::tuning::Buffers;
 use super::{Connection, Events, ReceiveSpace, SendSpace, State, reset_for};
 use crate::chunk::Chunks;
 use crate::tcp::congestion::{Congestion, INITIAL_SEGMENTS};
+use crate::tcp::memory::Pressure;
 use crate::tcp::queue::{Marks, RetransmissionQueue, Sent};
 use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Reassembly;
@@ -148,6 +149,7 @@ impl Connection {
             orphan: false,
             deaf: false,
             roomy: true,
+            pressure: Pressure::empty(),
             snd,
             rcv,
             unsent: Chunks::new(),
@@ -186,7 +188,7 @@ impl Connection {
         self.events |= Events::CONNECTED | Events::WRITABLE;
         self.rcv.last = now;
         self.timers.begin(now, &self.options);
-        self.buffers.connected(self.segment_size());
+        self.buffers.connected(&self.options, self.segment_size());
     }
 
     /// A segment in SYN-SENT (RFC 9293, section 3.10.7.3).

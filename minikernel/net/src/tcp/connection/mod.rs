@@ -18,6 +18,7 @@ mod urgent;
 mod user;
 
 use super::congestion::Congestion;
+use super::memory::Pressure;
 use super::queue::RetransmissionQueue;
 use super::rack::Rack;
 use super::reassembly::Reassembly;
@@ -54,6 +55,8 @@ pub struct Connection {
     orphan: bool,
     /// Whether the program has shut down reading.
     deaf: bool,
+    /// What there is too much of, among all connections.
+    pub(super) pressure: Pressure,
     /// Whether there was room to write when the events were last taken.
     roomy: bool,
     snd: SendSpace,

@@ -6,10 +6,6 @@ use crate::tcp::{Error, Flags, MILLISECOND, Output};
 
 /// How long a cork holds (tcp(7)), and with it any short segment that nothing else would release.
 const CORK: u64 = 200 * MILLISECOND;
-/// When an established connection is given up: `tcp_retries2` = 15 doublings of 200 ms (R2 of RFC 9293, section 3.8.3).
-const GIVE_UP: u64 = 924_600 * MILLISECOND;
-/// The same for one that nobody has open: `tcp_orphan_retries` = 8.
-const GIVE_UP_ORPHAN: u64 = 102_200 * MILLISECOND;
 /// Probes of a closed window before a connection that nobody has open is given up, answered or not: its memory is needed.
 const ORPHAN_PROBES: u8 = 8;
 
@@ -44,9 +40,12 @@ impl Connection {
         }
     }
 
-    /// How long to try.
+    /// How long to try: so many doublings of 200 ms (R2 of RFC 9293, section 3.8.3; `tcp_model_timeout` in Linux).
     fn patience(&self) -> u64 {
-        if self.orphan { GIVE_UP_ORPHAN } else { GIVE_UP }
+        /// The longest time between two (`TCP_RTO_MAX`).
+        const LONGEST: u64 = 120_000 * MILLISECOND;
+        let retries = if self.orphan { self.options.orphan_retries } else { self.options.retries };
+        (0..=retries).map(|retry| ((200 * MILLISECOND) << retry.min(10)).min(LONGEST)).sum()
     }
 
     /// Whether what was sent has been waiting for longer than the program allows (RFC 5482, `TCP_USER_TIMEOUT`).

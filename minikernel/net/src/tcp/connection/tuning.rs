@@ -1,16 +1,11 @@
 //! How much may be buffered: limits that grow with use, and the window that follows from them (RFC 9293, sections 3.8.6 and 3.8.6.2.2).
 
 use super::Connection;
+use crate::tcp::memory::Pressure;
 use crate::tcp::{MILLISECOND, Seq, SocketOptions};
 
-/// The first window, half of Linux' `tcp_rmem` default of 131072: the other half is for what frames occupy beside their payload.
-const RECEIVE_INITIAL: u32 = 65_536;
-/// Half of `tcp_rmem`'s maximum of 6 MiB.
-const RECEIVE_MAX: u32 = 3 << 20;
-/// `tcp_wmem`'s maximum.
-const SEND_MAX: u32 = 4 << 20;
 /// The least that may be buffered for sending (`SOCK_MIN_SNDBUF`).
-const SEND_MIN: u32 = 4608;
+pub(super) const SEND_MIN: u32 = 4608;
 /// Segments that a window grows by beyond what was read, so that the peer's slow start is never held back (Linux' `tcp_rcv_space_adjust`).
 const HEADROOM: u32 = 16;
 
@@ -27,10 +22,11 @@ pub(in crate::tcp) struct Buffers {
 
 impl Buffers {
     pub fn new(options: &SocketOptions, mss: u16, now: u64) -> Self {
-        let best = (10 * u32::from(mss)).min(RECEIVE_INITIAL);
-        let mut buffers = Self { send: 0, receive: RECEIVE_INITIAL, best, read: 0, began: now };
+        let first = options.receive_limits.0;
+        let best = (10 * u32::from(mss)).min(first);
+        let mut buffers = Self { send: 0, receive: first, best, read: 0, began: now };
         buffers.options_changed(options);
-        buffers.connected(u32::from(mss));
+        buffers.connected(options, u32::from(mss));
         buffers
     }
 
@@ -53,16 +49,16 @@ impl Buffers {
     }
 
     /// The segments' length is known: room for two initial windows.
-    pub fn connected(&mut self, segment: u32) {
+    pub fn connected(&mut self, options: &SocketOptions, segment: u32) {
         if self.send == 0 {
-            self.send = (20 * segment).clamp(SEND_MIN, SEND_MAX);
+            self.send = (20 * segment).min(options.send_limit).max(SEND_MIN);
         }
     }
 
     /// Twice the congestion window: one in flight, one to follow it.
     pub fn grow_send(&mut self, options: &SocketOptions, window: u32) {
         if options.send_buffer.is_none() {
-            self.send = self.send.max(window.saturating_mul(2).min(SEND_MAX));
+            self.send = self.send.max(window.saturating_mul(2).min(options.send_limit));
         }
     }
 
@@ -82,10 +78,11 @@ impl Buffers {
         // As much as the best is enough: it may be the window that kept it from being more.
         if self.read >= self.best {
             self.best = self.read;
-            let clamp = if options.window_clamp == 0 { RECEIVE_MAX } else { options.window_clamp };
+            let most = options.receive_limits.1;
+            let clamp = if options.window_clamp == 0 { most } else { options.window_clamp };
             if options.receive_buffer.is_none() {
                 let wanted = self.best.saturating_mul(2).saturating_add(HEADROOM * segment);
-                self.receive = self.receive.max(wanted.min(RECEIVE_MAX)).min(clamp);
+                self.receive = self.receive.max(wanted.min(most)).min(clamp);
             }
         }
         (self.read, self.began) = (0, now);
@@ -116,7 +113,14 @@ impl Connection {
     fn wanted_edge(&self) -> Seq {
         let used = (self.received.len() + self.reassembly.len()) as u32;
         let most = u32::from(u16::MAX) << self.rcv.shift;
-        self.rcv.nxt + self.buffers.receive.saturating_sub(used).min(most)
+        // Under pressure it is small (`tcp_clamp_window` in Linux).
+        let small = if self.pressure.is_empty() { u32::MAX } else { 4 * u32::from(self.rcv.advertised_mss) };
+        self.rcv.nxt + self.buffers.receive.min(small).saturating_sub(used).min(most)
+    }
+
+    /// Bytes of memory that it holds; a frame is about twice as large as its payload.
+    pub(in crate::tcp) fn held(&self) -> usize {
+        self.queued() + 2 * (self.received.len() + self.reassembly.len())
     }
 
     /// Whether reading has made so much room that the peer must learn of it: twice what it knows (Linux' `tcp_cleanup_rbuf`).
@@ -128,8 +132,12 @@ impl Connection {
 
     /// How many bytes a write may add now: none where so many wait to be sent that more would do no good (`tcp_stream_memory_free` in Linux).
     pub fn room(&self) -> usize {
-        let enough = self.unsent.len() >= self.options.unsent_low_water as usize;
-        if enough { 0 } else { (self.buffers.send as usize).saturating_sub(self.queued()) }
+        if self.unsent.len() >= self.options.unsent_low_water as usize {
+            return 0;
+        }
+        let full = self.pressure.contains(Pressure::FULL);
+        let most = if full { self.buffers.send.min(SEND_MIN) } else { self.buffers.send };
+        (most as usize).saturating_sub(self.queued())
     }
 
     /// Whether a program that waits for room is to be woken: a third is free (`sk_stream_is_writeable` in Linux).
@@ -157,6 +165,9 @@ impl Connection {
 
     /// The program read `count` bytes.
     pub(super) fn tune_receive(&mut self, count: usize, now: u64) {
+        if self.pressure.contains(Pressure::HIGH) {
+            return;
+        }
         let round_trip = self.rtt.smoothed().unwrap_or(100 * MILLISECOND);
         let segment = u32::from(self.rcv.mss);
         self.buffers.grow_receive(&self.options, count as u32, segment, round_trip, now);

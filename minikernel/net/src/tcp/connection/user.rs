@@ -14,13 +14,10 @@ pub struct Send {
 }
 
 impl Connection {
-    /// Queues all of `bytes` and sends what may be sent. It takes them where there is any [`room`](Self::room), so a writer with much to say
-    /// offers no more than that, in pieces.
+    /// Queues all of `bytes` and sends what may be sent. Whoever writes asks first whether there is any [`room`](Self::room), and with much to
+    /// say offers no more than that, in pieces.
     pub fn send(&mut self, now: u64, bytes: Chunk, how: Send, out: &mut dyn Output) -> Result<(), Error> {
         self.may_write()?;
-        if self.room() == 0 {
-            return Err(Error::WouldBlock);
-        }
         let length = bytes.len() as u32;
         self.unsent.gather(bytes)?;
         self.snd.more = how.more;

@@ -8,6 +8,7 @@ use crate::chunk::Chunks;
 use crate::tcp::cookie;
 use crate::tcp::flows::Target;
 use crate::tcp::listen::Admission;
+use crate::tcp::memory::Charge;
 use crate::tcp::request::{self, Request};
 use crate::tcp::time_wait;
 use crate::tcp::{
@@ -204,7 +205,7 @@ impl Tcp {
         let id = self.next_id();
         let alarm = self.deadlines.alarm(hash, id).ok()?;
         let connection = Connection::accept(handshake, listener.options(), now);
-        Some(Arc::new(Stream::new(id, hash, connection, alarm, binding)))
+        Some(Arc::new(Stream::new(id, hash, connection, alarm, Charge::new(&self.memory), binding)))
     }
 
     /// A connection, which is in the table, begins with the segment that completed its handshake.

@@ -10,6 +10,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use super::deadlines::{Deadlines, Entry};
 use super::flows::{Flows, Shard, Target};
 use super::listeners::Listeners;
+use super::memory::{Charge, Memory};
 use super::ports::Ports;
 use super::secrets::Secrets;
 use super::time_wait::TimeWait;
@@ -18,14 +19,14 @@ use super::{
     Stream,
 };
 
-/// TIME-WAIT is skipped beyond this many (`tcp_max_tw_buckets`).
-const MAX_TIME_WAITS: usize = 8192;
 /// Deadlines looked at in one call of [`Tcp::expire`].
 const STEPS: usize = 64;
 
 /// The flows, the listeners, the ports and the deadlines of one network namespace.
 #[derive(Debug)]
 pub struct Tcp {
+    /// What all connections together may hold.
+    pub memory: Arc<Memory>,
     deadlines: Arc<Deadlines>,
     pub(super) listeners: Listeners,
     flows: Flows,
@@ -39,6 +40,7 @@ impl Tcp {
     /// TCP without a connection; `random` are the keys of what peers must not guess.
     pub fn new(random: [u64; 10]) -> Self {
         Self {
+            memory: Arc::new(Memory::new()),
             deadlines: Arc::new(Deadlines::new()),
             listeners: Listeners::new(),
             flows: Flows::new(),
@@ -151,7 +153,7 @@ impl Tcp {
         shard.reserve()?;
         match shard.find(hash, &flow) {
             None => {}
-            Some(Target::TimeWait(wait)) if wait.may_be_reused(now) => {
+            Some(Target::TimeWait(wait)) if wait.may_be_reused(now, options.reuse_time_wait) => {
                 // Beyond all that the connection before could have sent (RFC 6191, section 2).
                 secret.sequence = wait.snd_nxt + 65535 + 2;
                 let id = wait.id;
@@ -160,7 +162,7 @@ impl Tcp {
             Some(_) => return Ok(None),
         }
         let connection = Connection::connect(flow, options.clone(), out.path(&flow), secret, now);
-        let stream = Arc::new(Stream::new(id, hash, connection, alarm, binding));
+        let stream = Arc::new(Stream::new(id, hash, connection, alarm, Charge::new(&self.memory), binding));
         shard.insert(hash, Target::Stream(stream.clone()));
         Ok(Some(stream))
     }
@@ -244,7 +246,7 @@ impl Tcp {
         let mut shard = self.flows.shard(hash);
         self.forget(&mut shard, hash, id);
         let Some(successor) = successor else { return };
-        if self.time_waits.fetch_add(1, Ordering::Relaxed) >= MAX_TIME_WAITS {
+        if self.time_waits.fetch_add(1, Ordering::Relaxed) >= self.memory.time_waits_max() {
             self.time_waits.fetch_sub(1, Ordering::Relaxed);
             return;
         }

@@ -231,6 +231,26 @@ fn rfc_4987_3_6_a_flood_is_answered_with_cookies_that_open_connections() {
 }
 
 #[test]
+fn without_cookies_a_full_queue_answers_nobody_more() {
+    let mut script = Script::new(Peer::default());
+    let options = SocketOptions { cookies: 0, syn_backlog: 16, ..SocketOptions::default() };
+    script.listen(100, options);
+    let mut answers = 0;
+    for port in 0..50 {
+        script.peer_port = 6000 + port;
+        script.syn(0);
+        answers += u32::from(script.poll().is_some());
+    }
+    assert_eq!((answers, script.flows()), (12, 12));
+    // And with nothing but cookies nothing is kept.
+    script.port = 81;
+    script.listen(100, SocketOptions { cookies: 2, ..SocketOptions::default() });
+    script.syn(0);
+    script.expect(SYN | ACK, 0, 1, 0);
+    assert_eq!(script.flows(), 12);
+}
+
+#[test]
 fn a_listener_that_closes_resets_what_nobody_accepted() {
     let mut script = Script::new(Peer::default());
     let listener = script.listen(1, SocketOptions::default());

@@ -4,6 +4,7 @@ mod close;
 mod forgery;
 mod handshake;
 mod loss;
+mod memory;
 mod network;
 mod receiving;
 mod scale;

@@ -332,6 +332,11 @@ impl Script {
         self.with(stream, |connection, now, out| connection.shut_down(now, false, true, out));
     }
 
+    /// From now on the peer is the one of another connection.
+    pub fn turn_to(&mut self, (port, iss): (u16, Seq)) {
+        (self.peer_port, self.iss) = (port, Some(iss));
+    }
+
     /// Our initial sequence number.
     pub fn iss(&self) -> Seq {
         self.iss.unwrap()

@@ -12,6 +12,7 @@ pub fn run(t: &mut Report) {
     failed(t);
     inherited(t);
     shown(t);
+    tuned(t);
 }
 
 /// A listener whose backlog is full, so that it answers nobody.
@@ -113,4 +114,67 @@ fn shown(t: &mut Report) {
     t.show("table_over", rows("tcp", 6020));
     t.show("table_over6", rows("tcp6", 6020));
     close(server);
+}
+
+/// What the administrator sets counts for the sockets that are made from then on.
+fn tuned(t: &mut Report) {
+    let set = |name: &str, value: &str| std::fs::write(format!("/proc/sys/net/ipv4/{name}"), value);
+    let get = |name: &str| std::fs::read_to_string(format!("/proc/sys/net/ipv4/{name}")).expect("a setting");
+    let mut option_of = |name: &str, value: &str, number: i32| {
+        let before = get(name);
+        let fd = socket(AF_INET, SOCK_STREAM);
+        set(name, value).expect("it can be set");
+        let new = socket(AF_INET, SOCK_STREAM);
+        t.show(&format!("tuned_{name}"), format!("{:?} {}", get(name), option(new, IPPROTO_TCP, number)));
+        set(name, &before).expect("it can be set");
+        [fd, new].into_iter().for_each(close);
+    };
+    option_of("tcp_fin_timeout", "7", TCP_LINGER2);
+    option_of("tcp_keepalive_time", "100", TCP_KEEPIDLE);
+    option_of("tcp_keepalive_intvl", "11", TCP_KEEPINTVL);
+    option_of("tcp_keepalive_probes", "3", TCP_KEEPCNT);
+    option_of("tcp_syn_retries", "2", TCP_SYNCNT);
+    for (name, value) in [
+        ("tcp_tw_reuse", "1"),
+        ("tcp_syncookies", "0"),
+        ("tcp_max_syn_backlog", "77"),
+        ("tcp_rmem", "4096 10000 20000"),
+        ("tcp_wmem", "4096\t8192\t20000\n"),
+        ("tcp_retries2", "8"),
+        ("tcp_synack_retries", "3"),
+        ("tcp_congestion_control", "reno"),
+    ] {
+        let before = get(name);
+        let outcome = set(name, value).is_ok();
+        t.show(&format!("tuned_{name}"), format!("{outcome} {:?}", get(name)));
+        if name == "tcp_rmem" || name == "tcp_wmem" {
+            let fd = socket(AF_INET, SOCK_STREAM);
+            let number = if name == "tcp_rmem" { SO_RCVBUF } else { SO_SNDBUF };
+            t.show(&format!("tuned_{name}_buffer"), option(fd, SOL_SOCKET, number));
+            close(fd);
+        }
+        set(name, &before).expect("it can be set");
+    }
+    let nonsense = set("tcp_congestion_control", "nonsense").map_err(|error| error.raw_os_error());
+    t.show("tuned_congestion_nonsense", format!("{nonsense:?}"));
+    // Ports that the kernel chooses.
+    let before = get("ip_local_port_range");
+    set("ip_local_port_range", "40001 40004").expect("it can be set");
+    let server = bound(SOCK_STREAM, "127.0.0.1:6030");
+    sys!(SYS_listen, server, 50).expect("it listens");
+    let clients: Vec<i32> = (0..5).map(|_| socket(AF_INET, SOCK_STREAM)).collect();
+    let mut outcomes = Vec::new();
+    for client in &clients {
+        sys!(SYS_fcntl, *client, F_SETFL, 0).expect("flags");
+        let outcome = connect(*client, "127.0.0.1:6030");
+        let port = outcome.map(|_| (40_001..=40_004).contains(&port_of(*client)));
+        outcomes.push(format!("{port:?}"));
+    }
+    t.show("tuned_ports", outcomes.join(" "));
+    t.show(
+        "tuned_ports_bind",
+        format!("{:?}", super::helpers::bind(socket(AF_INET, SOCK_STREAM), "127.0.0.1:0").is_ok()),
+    );
+    clients.into_iter().chain([server]).for_each(close);
+    set("ip_local_port_range", &before).expect("it can be set");
 }

@@ -25,9 +25,6 @@ use crate::process::Thread;
 use crate::socket::options::OptionValue;
 use crate::socket::{Address, Common, Incoming, Kind, Outgoing, Shutdown, Socket};
 
-/// The sizes of buffers before there is a connection (`tcp_wmem`, `tcp_rmem`).
-const BUFFERS: (u32, u32) = (16_384, 131_072);
-
 /// A socket of TCP.
 #[derive(Debug)]
 pub struct StreamSocket {
@@ -134,7 +131,7 @@ impl StreamSocket {
             ended: Shutdown::empty(),
             error: None,
             noted: Noted::default(),
-            options: SocketOptions { v6: family == AF_INET6, ..SocketOptions::default() },
+            options: limits::stream_options(family),
             outdated: false,
         };
         Self::with_parts(common, ip, caller.identity().users.file, state)
@@ -387,7 +384,8 @@ impl Socket for StreamSocket {
             let state = self.state.lock();
             (state.options.send_buffer, state.options.receive_buffer)
         };
-        let now = self.stream().map_or(BUFFERS, |stream| stream.look(Connection::buffer_sizes));
+        let first = || (limits::STREAM_SEND[1].get() as u32, limits::STREAM_RECEIVE[1].get() as u32);
+        let now = self.stream().map_or_else(first, |stream| stream.look(Connection::buffer_sizes));
         Some((sent.unwrap_or(now.0), received.unwrap_or(now.1)))
     }
 
