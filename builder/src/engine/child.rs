@@ -34,6 +34,11 @@ impl Leashed {
         command.spawn().map(Self)
     }
 
+    /// Its process.
+    pub fn id(&self) -> Pid {
+        Pid::from_child(&self.0)
+    }
+
     /// Kills the child and waits for it.
     pub fn kill(&mut self) -> io::Result<ExitStatus> {
         self.0.kill()?;

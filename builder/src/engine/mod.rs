@@ -113,6 +113,7 @@ impl Vm {
         let _restored = raw.transpose().map_err(|errno| EngineError::Io("set the terminal", errno.into()))?;
         let mut child = Leashed::spawn(command, inherited)
             .map_err(|source| EngineError::Start { program: qemu, source })?;
+        network::lengthen(child.id(), self.nics.iter().flat_map(Nic::listeners).collect());
         let end = relay.run().map_err(EngineError::io("pass on what the application writes"))?;
         if let Some(Ok(error)) = misled.map(|failure| failure.try_recv()) {
             child.kill().map_err(EngineError::io("stop QEMU"))?;

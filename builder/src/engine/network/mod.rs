@@ -1,5 +1,6 @@
 //! The machine's network cards, and what each leads to.
 
+mod backlog;
 mod error;
 mod ports;
 
@@ -7,11 +8,12 @@ use std::ffi::OsStr;
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
-use std::net::Ipv4Addr;
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
 
+pub(super) use backlog::lengthen;
 pub use error::NetworkError;
 pub use ports::{Claim, Forward, Transport};
 
@@ -98,6 +100,13 @@ impl Nic {
             Backend::Tap(name) => check_tap(name),
             Backend::Bridge(name) => check_bridge(name),
         }
+    }
+
+    /// Where QEMU listens for it by TCP.
+    pub(super) fn listeners(&self) -> Vec<SocketAddrV4> {
+        let Backend::User(UserNetwork { forwards, .. }) = &self.backend else { return Vec::new() };
+        let is_tcp = |forward: &&Forward| forward.transport == Transport::Tcp;
+        forwards.iter().filter(is_tcp).map(|forward| forward.host).collect()
     }
 
     /// QEMU's arguments for the card with this number.
