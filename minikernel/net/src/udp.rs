@@ -224,6 +224,9 @@ pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
     let from = SocketAddress { address: header.source, port: ports.source };
     let to = SocketAddress { address: header.destination, port: ports.destination };
     let ports_seen = (ports.source, ports.destination);
+    if stack.receive_dhcp(&header, ports, &data, out) {
+        return;
+    }
     if is_multicast(&to.address) || stack.routes.kind_of(&to.address) == Kind::Broadcast {
         let delivered = stack.udp.for_group(&from, &to, header.interface, &mut |endpoint| {
             let wanted = !is_multicast(&to.address) || endpoint.is_member(&to.address, header.interface);

@@ -10,6 +10,7 @@ use super::{Link, arp};
 use crate::address::{Address, is_any, is_multicast, is_v4};
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
+use crate::dhcp;
 use crate::icmp;
 use crate::interface::Interface;
 use crate::ip::{V4_HEADER, V6_HEADER};
@@ -236,7 +237,7 @@ impl Stack {
     }
 
     /// Whether a packet from a link is for this machine, and from somebody (RFC 1122, section 3.2.1.3).
-    fn takes(&self, header: &IpHeader, _: u8, _: Option<&[u8]>) -> bool {
+    fn takes(&self, header: &IpHeader, protocol: u8, head: Option<&[u8]>) -> bool {
         let to_group = is_multicast(&header.destination);
         let to = self.routes.kind_of(&header.destination);
         let from_somebody = if is_any(&header.source) {
@@ -246,7 +247,17 @@ impl Stack {
             // Another machine that has an address of this one says so by IPv6 (RFC 4862, section 5.4.4).
             !is_v4(&header.source) || self.routes.kind_of(&header.source) == Kind::Unicast
         };
-        let for_us = to_group || to != Kind::Unicast;
+        // Who is about to get an address is spoken to by it (RFC 2131, section 4.1).
+        let gives_address = || {
+            let client = |link: &Link| link.dhcp.is_active();
+            let port = head
+                .and_then(|head| head.get(2..4))
+                .is_some_and(|port| port == dhcp::CLIENT_PORT.to_be_bytes());
+            protocol == protocol::UDP
+                && port
+                && self.at(header.interface).and_then(|at| at.link.as_ref()).is_some_and(client)
+        };
+        let for_us = to_group || to != Kind::Unicast || gives_address();
         for_us && from_somebody && !is_multicast(&header.source)
     }
 

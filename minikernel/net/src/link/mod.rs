@@ -24,7 +24,7 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use isopod_hal::sync::SpinLock;
 
 use crate::address::{Address, is_multicast, is_v4};
-use crate::error::Result;
+use crate::dhcp::Dhcp;
 use crate::icmp::{self, Unreachable};
 use crate::interface::{Interface, Traffic};
 use crate::packet::{Outbox, Packet};
@@ -53,6 +53,7 @@ pub(crate) struct Link {
     /// Frames for which there was no room.
     dropped: AtomicU32,
     reassembly: Reassembly,
+    pub dhcp: Dhcp,
     /// What the interface has sent.
     sent: Arc<Traffic>,
     /// What tells fragments of packets apart, by where they go.
@@ -73,6 +74,7 @@ impl Link {
             waiting: AtomicUsize::new(0),
             dropped: AtomicU32::new(0),
             reassembly: Reassembly::new(),
+            dhcp: Dhcp::new(),
             sent,
             identifications: core::array::from_fn(|_| AtomicU32::new(random() as u32)),
             random,
@@ -191,7 +193,8 @@ impl Link {
         for packet in late {
             icmp::refuse(stack, &packet, Unreachable::Late, out);
         }
-        next.min(self.expire_routers(stack, interface, out))
+        let next = next.min(self.expire_routers(stack, interface, out));
+        next.min(stack.expire_dhcp(interface, self, out))
     }
 
     /// Tells the neighbours where an address is.
@@ -230,6 +233,7 @@ impl Stack {
         if link.port.is_up() {
             self.announce(index, out);
             link.seek_routers(self, out);
+            link.dhcp.link_came(self, out.now);
         } else {
             link.neighbours.clear();
         }
@@ -243,16 +247,6 @@ impl Stack {
         for known in interface.addresses().unwrap_or_default() {
             link.announce(interface, &known.address, out);
         }
-    }
-
-    /// Looks for a DHCP server by an interface, or gives up; what comes of it are [events](crate::event::Event).
-    pub fn set_dhcp(&self, _: u32, _: bool, _: &mut Outbox) -> Result<()> {
-        Ok(())
-    }
-
-    /// Whether a first answer of a DHCP server is still awaited: who finds no route may wait for it.
-    pub fn is_configuring(&self) -> bool {
-        false
     }
 }
 

@@ -6,6 +6,7 @@ use crate::address::{SocketAddress, V4_PREFIX, any_like};
 use crate::checksum::Sum;
 use crate::chunk::{Chunk, Chunks};
 use crate::endpoint::Endpoint;
+use crate::error::Result;
 use crate::interface::InterfaceAddress;
 use crate::link::port::{Checksum, PartialSum, Received, Segments};
 use crate::packet::protocol;
