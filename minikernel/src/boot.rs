@@ -72,7 +72,7 @@ async fn run(
         command_line: boot.command_line,
         trace: manifest.trace,
     });
-    network::begin(cards, &manifest.network);
+    network::begin(cards, &manifest).await;
     let Some(host) = host::current() else {
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };

@@ -13,7 +13,7 @@ use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
-use super::{AF_INET, AF_INET6, check_port, control, errno, limits, stack, table, with_stack};
+use super::{AF_INET, AF_INET6, check_port, configuring, control, errno, limits, stack, table, with_stack};
 use crate::process::Thread;
 use crate::socket::options::{self, OptionValue};
 use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
@@ -248,7 +248,7 @@ impl Socket for DatagramSocket {
         let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
         let how = self.manner(&at.address, scope, &Outgoing::default());
         let now = isopod_hal::clock::monotonic_ns();
-        Ok(stack().connect(&self.endpoint, at, &how, now).map_err(errno)?)
+        stack().connect(&self.endpoint, at, &how, now).map_err(configuring::failure)
     }
 
     fn name(&self) -> Result<Address, Errno> {
@@ -292,7 +292,7 @@ impl Socket for DatagramSocket {
         let Some(data) = take_all(source)? else { return Ok(0) };
         let length = data.len();
         with_stack(|stack, out| stack.send(&self.endpoint, to.map(|to| to.at), &how, data, out))
-            .map_err(errno)?;
+            .map_err(configuring::failure)?;
         Ok(length)
     }
 

@@ -4,6 +4,7 @@
 //! wants becomes how its packets are sent. The network begins when the first socket is made.
 
 mod address;
+pub mod configuring;
 mod control;
 mod datagram;
 mod interfaces;
@@ -54,7 +55,7 @@ pub fn is_inet(family: u16) -> bool {
 }
 
 /// The network of this machine.
-fn stack() -> &'static Stack {
+pub fn stack() -> &'static Stack {
     static STACK: Once<Stack> = Once::new();
     STACK.get_or_init(|| {
         let stack = Stack::new(kernel::random_u64);

@@ -12,6 +12,7 @@ use crate::fail::{Attempt, Later, SysResult};
 use crate::mm::UserPtr;
 use crate::poll::{self, FOREVER};
 use crate::process::{Ctx, Resource, Thread};
+use crate::socket::inet::configuring;
 use crate::syscall::argument::{Fd, Flags, Mode, UserPath};
 use crate::syscall::path;
 use crate::syscall::when::when;
@@ -86,6 +87,7 @@ fn open_with(ctx: &mut Ctx, dirfd: Fd, name: UserPath, how: &OpenHow) -> Attempt
     let name = path::read(name)?;
     let start = path::at_name(ctx, dirfd, &name)?;
     let file = with(ctx, |view| view.open(&start, &name, how))?;
+    configuring::check_open(&file)?;
     let close_on_exec = how.flags.contains(OpenFlags::CLOEXEC);
     match poll::opens_later(&file)? {
         None => Ok(install(ctx, file, close_on_exec)?),

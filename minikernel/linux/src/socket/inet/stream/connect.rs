@@ -14,7 +14,7 @@ use super::{Phase, StreamSocket, end, place, tcp_errno};
 use crate::process::Thread;
 use crate::socket::inet::address::{self, Given};
 use crate::socket::inet::{
-    AF_INET, AF_INET6, check_port, errno, limits, options as names, stack, with_stack,
+    AF_INET, AF_INET6, check_port, configuring, limits, options as names, stack, with_stack,
 };
 use crate::socket::{AF_UNSPEC, Address, Shutdown, limits as socket_limits, options};
 
@@ -137,10 +137,10 @@ impl StreamSocket {
     }
 
     /// Begins to connect. EADDRNOTAVAIL, ENETUNREACH, EALREADY
-    fn begin(&self, Given { at, .. }: Given) -> Result<Arc<Stream>, Errno> {
+    fn begin(&self, Given { at, .. }: Given) -> fs::Result<Arc<Stream>> {
         let mut state = self.state.lock();
         if !matches!(state.phase, Phase::Idle) {
-            return Err(Errno::EALREADY);
+            return Err(Errno::EALREADY.into());
         }
         let to_v4 = is_v4(&at.address) || is_v4(&state.local.address) && !is_any(&state.local.address);
         let address = match at.address {
@@ -150,9 +150,9 @@ impl StreamSocket {
         };
         let found = stack()
             .route(&address, &state.local.address, 0, isopod_hal::clock::monotonic_ns())
-            .map_err(errno)?;
+            .map_err(configuring::failure)?;
         if found.kind == RouteKind::Broadcast || is_multicast(&address) {
-            return Err(Errno::ENETUNREACH);
+            return Err(Errno::ENETUNREACH.into());
         }
         let (binding, mut options) = (state.binding.clone(), state.options.clone());
         options.local_ports = limits::local_ports();
@@ -168,7 +168,7 @@ impl StreamSocket {
             let now = out.now;
             stack.tcp.connect(flow, binding, &options, observer, now, &mut Below { stack, out })
         });
-        self.begun(made.map_err(tcp_errno))
+        Ok(self.begun(made.map_err(tcp_errno))?)
     }
 
     /// A connection was begun, or could not be.
