@@ -50,7 +50,7 @@ pub async fn resolvers(
     }
     let mut begins = "search";
     for domain in search {
-        text.push_str(core::mem::replace(&mut begins, ""));
+        text.push_str(core::mem::take(&mut begins));
         text.push(' ');
         text.push_str(domain);
     }

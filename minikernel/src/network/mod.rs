@@ -40,7 +40,7 @@ pub async fn begin(cards: Vec<Arc<Card>>, manifest: &Manifest) {
     let mut configs = Vec::new();
     for (number, card) in cards.into_iter().enumerate() {
         let config = network.interfaces.get(number).cloned().unwrap_or_default();
-        if let Err(error) = begin_interface(number, card, &config) {
+        if let Err(error) = begin_interface(number, &card, &config) {
             log!("network: eth{number} cannot be configured: {error:?}");
         }
         configs.push(config);
@@ -67,15 +67,15 @@ pub async fn begin(cards: Vec<Arc<Card>>, manifest: &Manifest) {
 }
 
 /// Makes a card `eth0`, or what its number is.
-fn begin_interface(number: usize, card: Arc<Card>, config: &InterfaceConfig) -> Result<()> {
+fn begin_interface(number: usize, card: &Arc<Card>, config: &InterfaceConfig) -> Result<()> {
     let index: Result<u32> = with_stack(|stack, out| {
-        let interface = stack.add_interface(&format!("eth{number}"), Arc::clone(&card) as Arc<dyn Port>)?;
+        let interface = stack.add_interface(&format!("eth{number}"), Arc::clone(card) as Arc<dyn Port>)?;
         configure::interface(stack, &interface, config, out)?;
         Ok(interface.index)
     });
     let index = index?;
     for pair in 0..card.pairs() {
-        sched::spawn(Arc::clone(&card).serve(pair, index));
+        sched::spawn(Arc::clone(card).serve(pair, index));
     }
     Ok(())
 }
