@@ -68,12 +68,12 @@ pub struct Wait(Arc<Awaited>);
 
 struct Awaited {
     pending: Arc<dyn Pending>,
-    _page: Frame,
+    _page: Option<Frame>,
 }
 
 impl Wait {
-    /// Waits for `pending`, which fills `page`. That stays in its cache until it was seen.
-    pub fn new(pending: Arc<dyn Pending>, page: Frame) -> Self {
+    /// Waits for `pending`. A `page` that it fills stays in its cache until it was seen.
+    pub fn new(pending: Arc<dyn Pending>, page: Option<Frame>) -> Self {
         Self(Arc::new(Awaited { pending, _page: page }))
     }
 }

@@ -13,7 +13,8 @@ fn random_calls(seed: u64, milliseconds: u64) -> Result<()> {
     let image = Image::new().layer(base_layer()).files(&[("usertest", &program)]).entrypoint(&["/usertest"]);
     let reference = image.cached()?.reference();
     let (seed, milliseconds_word) = (seed.to_string(), milliseconds.to_string());
-    let arguments = ["run", "-m", "128M", &reference, "--fuzz", &seed, &milliseconds_word];
+    let arguments =
+        ["run", "--network", "none", "-m", "128M", &reference, "--fuzz", &seed, &milliseconds_word];
     let limit = Duration::from_mins(3) + Duration::from_millis(milliseconds);
     let outcome = Isopod::shared().limit(limit).run(&arguments)?;
     outcome.expect_status(0);

@@ -57,7 +57,8 @@ fn the_guest_gives_the_recorded_answers_on_four_processors() -> Result<()> {
 fn the_guest_answers_on(cpus: &str) -> Result<()> {
     let program = programs::bytes(&programs::usertest()?)?;
     let image = Image::new().layer(base_layer()).files(&[("usertest", &program)]).entrypoint(&["/usertest"]);
-    let outcome = Isopod::shared().run(&["run", "--cpus", cpus, &image.cached()?.reference()])?;
+    let outcome =
+        Isopod::shared().run(&["run", "--network", "none", "--cpus", cpus, &image.cached()?.reference()])?;
     compare(&expected()?, &outcome.stdout);
     outcome.expect_status(0);
     Ok(())

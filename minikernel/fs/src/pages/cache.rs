@@ -188,7 +188,7 @@ impl PageSource for PageCache {
         if let Some(read) = &page.read {
             match read.result() {
                 None => {
-                    let wait = Wait::new(read.clone(), page.frame.clone());
+                    let wait = Wait::new(read.clone(), Some(page.frame.clone()));
                     return Err(crate::Error::Wait(wait));
                 }
                 Some(Ok(())) => page.read = None,

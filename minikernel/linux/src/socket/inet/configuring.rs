@@ -53,7 +53,7 @@ fn identity(file: &OpenFile) -> Option<(DeviceId, u64)> {
 }
 
 fn wait() -> Option<fs::Error> {
-    UNDER_WAY.load(Ordering::Acquire).then(|| fs::Error::Wait(Wait::new(Arc::new(Configuring))))
+    UNDER_WAY.load(Ordering::Acquire).then(|| fs::Error::Wait(Wait::new(Arc::new(Configuring), None)))
 }
 
 /// Has who opens the list of name servers wait until it is known.
