@@ -6,6 +6,7 @@ use core::sync::atomic::Ordering;
 use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, any_like, is_v4, v4};
 use crate::error::{Error, Result};
 use crate::interface::{Interface, InterfaceAddress, LOOPBACK_INDEX};
+use crate::link::ndp;
 use crate::link::port::Port;
 use crate::packet::Outbox;
 use crate::route::{Kind, Route};
@@ -65,7 +66,10 @@ impl Stack {
         }
         if !up {
             self.routes.remove(&mut |route| route.interface == index);
-            interface.addresses.write().retain(|known| is_v4(&known.address));
+            for known in interface.addresses()?.iter().filter(|known| !is_v4(&known.address)) {
+                // Somebody else may have removed it.
+                let _ = self.remove_address(index, &known.address);
+            }
             return Ok(());
         }
         for known in interface.addresses()? {
@@ -110,6 +114,10 @@ impl Stack {
         let shared =
             addresses.iter().any(|other| route_to_network(index, other).destination == network.destination);
         drop(addresses);
+        if !is_v4(address) && !still {
+            // Routers find out when they ask.
+            self.groups.leave(&ndp::solicited_node(address), index);
+        }
         self.routes.remove(&mut |route| {
             let of_address = route.origin == Route::BY_KERNEL
                 && route.interface == index
@@ -181,7 +189,7 @@ impl Stack {
             }
         }
         if let Some(link) = &interface.link {
-            link.enter(interface, &address, out);
+            link.enter(self, interface, &address, out);
         }
         Ok(())
     }

@@ -38,6 +38,9 @@ bitflags::bitflags! {
 /// How many reports wait at the most: as many as a receive buffer of Linux' default size holds (212,992 bytes, 768 for one).
 const REPORTS_MAX: usize = 277;
 
+/// How many groups of IPv4 one can be in (`igmp_max_memberships`).
+const GROUPS_MAX: usize = 20;
+
 /// A message that waits.
 #[derive(Debug)]
 pub struct Datagram {
@@ -304,11 +307,15 @@ impl Endpoint {
         joined || self.has(Switches::ALL_GROUPS) && !inbox.groups.iter().any(|(known, _)| known == group)
     }
 
-    /// Notes a group. `AddressInUse` if it is known.
+    /// Notes a group. `AddressInUse` if it is known, `TooMany`.
     pub(crate) fn enter_group(&self, group: Address, interface: u32) -> Result<()> {
         let mut inbox = self.inbox.lock();
         if inbox.groups.contains(&(group, interface)) {
             return Err(Error::AddressInUse);
+        }
+        // IPv6 knows no such limit.
+        if is_v4(&group) && inbox.groups.iter().filter(|known| is_v4(&known.0)).count() >= GROUPS_MAX {
+            return Err(Error::TooMany);
         }
         inbox.groups.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         inbox.groups.push((group, interface));

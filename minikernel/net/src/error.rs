@@ -45,6 +45,8 @@ pub enum Error {
     Exists,
     /// There is no such route.
     NoRoute,
+    /// There are as many as there may be.
+    TooMany,
 }
 
 impl From<isopod_hal::OutOfMemory> for Error {

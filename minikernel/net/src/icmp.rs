@@ -8,7 +8,7 @@ use crate::chunk::{Chunk, Chunks};
 use crate::error::{Error, Result};
 use crate::interface::Interface;
 use crate::ip;
-use crate::link::ndp;
+use crate::link::{membership, ndp};
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
 use crate::segments::{self, of_tcp};
@@ -172,6 +172,7 @@ fn answer(header: &IpHeader) -> IpHeader {
         whole: false,
         interface: header.interface,
         to_many: false,
+        alone: false,
         cut_to: 0,
     }
 }
@@ -237,6 +238,8 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
         if let Some(endpoint) = stack.pings.find(&from, &to, header.interface, 0) {
             endpoint.deliver(header, (0, identifier), message.into());
         }
+    } else if version.protocol == protocol::ICMPV6 && kind == membership::QUERY_V6 {
+        membership::input_v6(stack, header, &message, out);
     } else if version.protocol == protocol::ICMPV6 && ndp::TYPES.contains(&kind) {
         ndp::input(stack, header, &message, out);
     } else if version.is_error(kind) {

@@ -3,16 +3,23 @@
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
 use crate::checksum::Sum;
-use crate::packet::IpHeader;
+use crate::packet::{IpHeader, protocol};
 
 /// Bytes of a header without options.
 pub const V4_HEADER: usize = 20;
+/// The option that says that routers are to look into a packet (RFC 2113), as messages of IGMP have it.
+const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
 /// Bytes of a header without extensions.
 pub const V6_HEADER: usize = 40;
 /// Bytes of the longest header that is written.
 pub const HEADER_MAX: usize = V6_HEADER;
 /// Where in both headers their version is, in the upper half.
 const VERSION: usize = 0;
+
+/// Bytes of the header of IPv4 before a protocol.
+fn v4_header(protocol: u8) -> usize {
+    V4_HEADER + if protocol == protocol::IGMP { ROUTER_ALERT.len() } else { 0 }
+}
 
 /// Writes the header of a packet with `length` bytes behind it; `identification` is IPv4's, for packets that may be fragmented. Returns how long it is itself.
 pub fn emit(
@@ -25,13 +32,15 @@ pub fn emit(
     bytes.fill(0);
     let (source, destination) = (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped());
     if let (Some(source), Some(destination)) = (source, destination) {
-        let bytes = &mut bytes[..V4_HEADER];
+        let begin = v4_header(protocol);
+        let bytes = &mut bytes[..begin];
+        bytes[V4_HEADER..].copy_from_slice(&ROUTER_ALERT[..begin - V4_HEADER]);
         let mut packet = Ipv4Packet::new_unchecked(&mut *bytes);
         packet.set_version(4);
-        packet.set_header_len(V4_HEADER as u8);
+        packet.set_header_len(begin as u8);
         packet.set_dscp(header.traffic_class >> 2);
         packet.set_ecn(header.traffic_class & 3);
-        packet.set_total_len((V4_HEADER + length) as u16);
+        packet.set_total_len((begin + length) as u16);
         packet.set_ident(identification);
         packet.set_dont_frag(header.whole);
         packet.set_hop_limit(header.hop_limit);
@@ -41,7 +50,7 @@ pub fn emit(
         let mut sum = Sum::default();
         sum.add(bytes);
         Ipv4Packet::new_unchecked(bytes).set_checksum(sum.finish());
-        return V4_HEADER;
+        return begin;
     }
     let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
     packet.set_version(6);
@@ -85,6 +94,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             whole: packet.dont_frag(),
             interface,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         return Some((header, packet.next_header().into(), begin..end));
@@ -99,6 +109,7 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
             whole: true,
             interface,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let end = bytes.len().min(V6_HEADER + usize::from(packet.payload_len()));
@@ -124,6 +135,7 @@ mod tests {
                 whole: true,
                 interface: 4,
                 to_many: false,
+                alone: false,
                 cut_to: 0,
             };
             let mut bytes = [0; V6_HEADER];
@@ -144,6 +156,7 @@ mod tests {
             whole: true,
             interface: 1,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let mut bytes = [0; V6_HEADER];

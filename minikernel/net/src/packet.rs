@@ -11,8 +11,12 @@ use crate::tcp::SegmentHeader;
 
 /// The protocols, by their numbers (RFC 5237).
 pub mod protocol {
+    /// The header before all others of IPv6 that every router reads.
+    pub const HOP_BY_HOP: u8 = 0;
     /// ICMP of IPv4.
     pub const ICMP: u8 = 1;
+    /// IGMP
+    pub const IGMP: u8 = 2;
     /// TCP
     pub const TCP: u8 = 6;
     /// UDP
@@ -38,6 +42,8 @@ pub struct IpHeader {
     pub interface: u32,
     /// Its frame was for more than this machine.
     pub to_many: bool,
+    /// It is to a group, and not for this machine itself (`IP_MULTICAST_LOOP` is off).
+    pub alone: bool,
     /// It is sent in fragments of at most this; 0 if it need not be.
     pub cut_to: u32,
 }

@@ -57,6 +57,7 @@ impl Output for Below<'_> {
             whole: true,
             interface: path.interface,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let packet = Packet { header: ip, payload: Payload::Tcp(header.clone(), payload) };

@@ -3,7 +3,7 @@
 use crate::address::{Address, V4_PREFIX, any_like, is_any, is_multicast, is_v4, same_prefix};
 use crate::error::{Error, Result};
 use crate::interface::{Interface, InterfaceAddress};
-use crate::route::Path;
+use crate::route::{BROADCAST, Path};
 use crate::stack::Stack;
 
 /// Prefixes, their lengths and what sort of addresses they are (`ip addrlabel`).
@@ -63,11 +63,22 @@ impl Interface {
 }
 
 impl Stack {
+    /// The first interface that is in use and has a card.
+    fn first_link(&self) -> Option<u32> {
+        let found = self.all().find(|known| known.link.is_some() && known.is_up());
+        found.map(|known| known.index)
+    }
+
     /// The way to `to`, by `interface` and from `source` if those are given (0 and any address are not).
     pub fn route(&self, to: &Address, source: &Address, interface: u32, now: u64) -> Result<Path> {
         let mut path = match self.at(interface) {
-            Some(named) if is_multicast(to) && (is_v4(to) || named.link.is_some()) => {
+            // What is for many on a link that is named needs no route.
+            Some(named) if *to == BROADCAST || is_multicast(to) && (is_v4(to) || named.link.is_some()) => {
                 Path::by_interface(interface, to, source)
+            }
+            // Groups of IPv6 are on every link (Linux has a route to them by each): by the first.
+            None if interface == 0 && is_multicast(to) && !is_v4(to) && self.first_link().is_some() => {
+                Path::by_interface(self.first_link().unwrap_or_default(), to, source)
             }
             None if interface != 0 => return Err(Error::NoInterface),
             _ => self.routes.find(to, source, interface)?,

@@ -16,7 +16,8 @@ use crate::groups::Groups;
 use crate::interface::{FOREVER, Interface, LOOPBACK_INDEX};
 use crate::ip;
 use crate::limit::Limit;
-use crate::packet::{Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::link::membership;
+use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::path_mtu::PathMtus;
 use crate::ports::Ports;
 use crate::route::{BROADCAST, Kind, Path, Routes};
@@ -176,8 +177,29 @@ impl Stack {
                 packet.header.cut_to = mtu;
             }
         }
+        if path.kind == Kind::Broadcast {
+            self.loop_back(&packet, out);
+        }
         link.transmit(self, interface, packet, path, out);
         Ok(())
+    }
+
+    /// What is for many is for this machine, too, if it is among them and the sender does not mind (`ip_mc_output`).
+    fn loop_back(&self, packet: &Packet, out: &mut Outbox) {
+        let header = packet.header;
+        let group = is_multicast(&header.destination);
+        if group && (header.alone || !self.groups.has(&header.destination, header.interface)) {
+            return;
+        }
+        // Without memory it is lost.
+        let payload = match &packet.payload {
+            Payload::Udp(ports, data) => data.try_clone().map(|data| Payload::Udp(*ports, data)),
+            Payload::Other(protocol, data) => data.try_clone().map(|data| Payload::Other(*protocol, data)),
+            Payload::Tcp(..) => return,
+        };
+        if let Ok(payload) = payload {
+            out.push(Packet { header: IpHeader { cut_to: 0, ..header }, payload });
+        }
     }
 
     /// Takes in what an operation has sent to this machine itself, and what that leads to. The caller holds no lock.
@@ -243,6 +265,9 @@ impl Stack {
             Payload::Other(protocol::ICMP, data) if is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);
             }
+            Payload::Other(protocol::IGMP, data) if is_v4(&header.source) => {
+                membership::input_v4(self, &header, data.front(), out);
+            }
             Payload::Other(protocol::ICMPV6, data) if !is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);
             }
@@ -250,16 +275,25 @@ impl Stack {
         }
     }
 
-    /// An endpoint joins a group on an interface. `AddressInUse` if it has.
-    pub fn join(&self, endpoint: &Endpoint, group: &Address, interface: u32) -> Result<()> {
+    /// An endpoint joins a group on an interface. `AddressInUse` if it has, `TooMany` if it is in as many as one may be.
+    pub fn join(&self, endpoint: &Endpoint, group: &Address, interface: u32, out: &mut Outbox) -> Result<()> {
         endpoint.enter_group(*group, interface)?;
-        self.groups.join(group, interface)
+        self.enter_group(group, interface, out).inspect_err(|_| {
+            // It was entered a moment ago; if it is not there any more, somebody was faster.
+            let _ = endpoint.leave_group(*group, interface);
+        })
     }
 
     /// An endpoint leaves a group. `AddressNotAvailable` if it is not in it.
-    pub fn leave(&self, endpoint: &Endpoint, group: &Address, interface: u32) -> Result<()> {
+    pub fn leave(
+        &self,
+        endpoint: &Endpoint,
+        group: &Address,
+        interface: u32,
+        out: &mut Outbox,
+    ) -> Result<()> {
         let (group, interface) = endpoint.leave_group(*group, interface)?;
-        self.groups.leave(&group, interface);
+        self.leave_group(&group, interface, out);
         Ok(())
     }
 }

@@ -35,6 +35,8 @@ pub struct Manner {
     pub group_hop_limit: u8,
     /// Traffic class.
     pub traffic_class: u8,
+    /// What goes to a group that this machine is in comes back to it (`IP_MULTICAST_LOOP`).
+    pub loops: bool,
     /// What becomes of messages that are too long for the path (`IP_PMTUDISC_*`).
     pub discovery: u8,
 }
@@ -195,6 +197,7 @@ impl Stack {
             whole,
             interface: path.interface,
             to_many: false,
+            alone: !how.loops,
             cut_to: 0,
         };
         let payload = match endpoint.protocol {
@@ -205,7 +208,7 @@ impl Stack {
     }
 
     /// Nothing reaches an endpoint any more.
-    pub fn close(&self, endpoint: &Arc<Endpoint>) {
+    pub fn close(&self, endpoint: &Arc<Endpoint>, out: &mut Outbox) {
         let mut names = endpoint.lock_names();
         if names.local.port != 0 {
             self.ports(endpoint).remove(endpoint, &names);
@@ -213,7 +216,7 @@ impl Stack {
         }
         drop(names);
         for (group, interface) in endpoint.close() {
-            self.groups.leave(&group, interface);
+            self.leave_group(&group, interface, out);
         }
     }
 }

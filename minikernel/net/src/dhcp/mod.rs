@@ -131,6 +131,7 @@ impl Stack {
             whole: false,
             interface: interface.index,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let ports = UdpHeader { source: CLIENT_PORT, destination: SERVER_PORT };

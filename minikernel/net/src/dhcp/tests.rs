@@ -273,6 +273,7 @@ fn an_interface_without_an_address_gets_one() {
             whole: false,
             interface: 2,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let mut ip = [0; crate::ip::HEADER_MAX];

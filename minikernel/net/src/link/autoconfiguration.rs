@@ -4,10 +4,11 @@ use alloc::vec::Vec;
 use isopod_hal::sync::SpinLock;
 
 use super::Link;
-use super::ndp::{ALL_ROUTERS, ROUTER_SOLICITATION, SOURCE_ADDRESS, options};
+use super::membership::ALL_HOSTS;
+use super::ndp::{ALL_NODES, ALL_ROUTERS, ROUTER_SOLICITATION, SOURCE_ADDRESS, options};
 use super::neighbour::Hardware;
 use super::neighbour::Word;
-use crate::address::{ANY, Address, is_v4, same_prefix};
+use crate::address::{ANY, Address, is_v4};
 use crate::error::{Error, Result};
 use crate::event::Event;
 use crate::interface::{FOREVER, Interface, InterfaceAddress};
@@ -297,15 +298,6 @@ fn resolvers(stack: &Stack, interface: &Interface, body: &[u8], until: u64) {
 impl Interface {
     /// Whether it listens to a group without having been told to.
     pub(crate) fn listens(&self, group: &Address) -> bool {
-        const ALL_HOSTS: Address = crate::address::v4(224, 0, 0, 1);
-        if self.link.is_none() {
-            return false;
-        }
-        let asked = |known: &InterfaceAddress| {
-            !is_v4(&known.address) && super::ndp::solicited_node(&known.address) == *group
-        };
-        matches!(*group, ALL_HOSTS | super::ndp::ALL_NODES)
-            || same_prefix(group, &super::ndp::solicited_node(group), 104)
-                && self.addresses.read().iter().any(asked)
+        self.link.is_some() && matches!(*group, ALL_HOSTS | ALL_NODES)
     }
 }

@@ -121,6 +121,7 @@ impl Stack {
             whole: packet.dont_frag(),
             interface: interface.index,
             to_many,
+            alone: false,
             cut_to: 0,
         };
         let protocol = packet.next_header().into();
@@ -178,6 +179,7 @@ impl Stack {
             whole: true,
             interface: interface.index,
             to_many,
+            alone: false,
             cut_to: 0,
         };
         // What seems to be of IPv4 never travels so (RFC 4291, section 2.5.5.2), nor what is for one machine alone.

@@ -10,6 +10,7 @@ mod autoconfiguration;
 mod ethernet;
 mod extensions;
 mod input;
+pub(crate) mod membership;
 pub(crate) mod ndp;
 mod neighbour;
 mod output;
@@ -31,6 +32,7 @@ use crate::packet::{Outbox, Packet};
 use crate::route::{Kind, Path};
 use crate::stack::Stack;
 use autoconfiguration::Autoconfiguration;
+use membership::Older;
 pub(crate) use neighbour::Hardware;
 use neighbour::{Neighbours, Outcome, Question};
 use port::{Frame, Offloads, Port};
@@ -54,6 +56,7 @@ pub(crate) struct Link {
     dropped: AtomicU32,
     reassembly: Reassembly,
     pub dhcp: Dhcp,
+    older: Older,
     /// What the interface has sent.
     sent: Arc<Traffic>,
     /// What tells fragments of packets apart, by where they go.
@@ -75,6 +78,7 @@ impl Link {
             dropped: AtomicU32::new(0),
             reassembly: Reassembly::new(),
             dhcp: Dhcp::new(),
+            older: Older::new(),
             sent,
             identifications: core::array::from_fn(|_| AtomicU32::new(random() as u32)),
             random,
@@ -194,6 +198,7 @@ impl Link {
             icmp::refuse(stack, &packet, Unreachable::Late, out);
         }
         let next = next.min(self.expire_routers(stack, interface, out));
+        let next = next.min(self.expire_groups(stack, interface, out));
         next.min(stack.expire_dhcp(interface, self, out))
     }
 
@@ -207,13 +212,15 @@ impl Link {
     }
 
     /// An address comes to life: everybody is told, or, of IPv6, asked first.
-    pub fn enter(&self, interface: &Interface, address: &Address, out: &mut Outbox) {
+    pub fn enter(&self, stack: &Stack, interface: &Interface, address: &Address, out: &mut Outbox) {
         if is_v4(address) {
             return self.announce_v4(address, out);
         }
         if let Some(known) = interface.addresses.write().iter_mut().find(|known| known.address == *address) {
             known.doubtful_until = out.now + ndp::DOUBT;
         }
+        // Without memory nobody asks for it with success.
+        let _ = stack.enter_group(&ndp::solicited_node(address), interface.index, out);
         self.doubt(address, out);
     }
 }

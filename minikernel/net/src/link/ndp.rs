@@ -92,6 +92,7 @@ impl Link {
             whole: true,
             interface: 0,
             to_many: false,
+            alone: false,
             cut_to: 0,
         };
         let message = &mut message[..length];

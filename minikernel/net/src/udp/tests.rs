@@ -13,6 +13,7 @@ const HOW: Manner = Manner {
     hop_limit: HOP_LIMIT,
     group_hop_limit: 1,
     traffic_class: 0,
+    loops: true,
     discovery: crate::udp::DISCOVERED,
 };
 
@@ -122,7 +123,7 @@ fn the_most_particular_endpoint_receives() {
     for expected in [&exact, &any_v4, &any] {
         net.send(&stranger, at(LOOPBACK_V4, 7), "x").unwrap();
         assert!(received(expected).is_some());
-        net.stack.close(expected);
+        net.stack.close(expected, &mut net.out);
     }
 }
 
@@ -135,14 +136,14 @@ fn ports_are_taken_once_unless_both_agree() {
         first.set(switch, true);
         endpoint.set(switch, true);
         let outcome = net.stack.bind(&endpoint, at(LOOPBACK_V4, 7).unwrap(), AUTOMATIC);
-        net.stack.close(&endpoint);
+        net.stack.close(&endpoint, &mut Outbox::new(0));
         first.set(switch, false);
         outcome
     };
     assert_eq!(try_bind(Switches::BROADCAST), Err(Error::AddressInUse));
     assert_eq!(try_bind(Switches::REUSE_ADDRESS), Ok(()));
     assert_eq!(try_bind(Switches::REUSE_PORT), Ok(()));
-    net.stack.close(&first);
+    net.stack.close(&first, &mut Outbox::new(0));
     assert_eq!(try_bind(Switches::BROADCAST), Ok(()));
 }
 
@@ -174,7 +175,7 @@ fn all_messages_together_have_a_limit() {
     }
     let found = endpoints.each_ref().map(|endpoint| endpoint.inbox().messages.len());
     assert_eq!(found, [3, 1], "one is always taken");
-    net.stack.close(&endpoints[0]);
+    net.stack.close(&endpoints[0], &mut net.out);
     let again = net.bound(LOOPBACK_V4, 7);
     for _ in 0..3 {
         net.send(&client, at(LOOPBACK_V4, 7), "x").unwrap();
@@ -198,11 +199,11 @@ fn members_receive_what_comes_to_their_group() {
     let mut out = Outbox::new(0);
     send(&mut out);
     assert!(received(&member).is_none());
-    net.stack.join(&member, &group, 1).unwrap();
-    assert_eq!(net.stack.join(&member, &group, 1), Err(Error::AddressInUse));
+    net.stack.join(&member, &group, 1, &mut net.out).unwrap();
+    assert_eq!(net.stack.join(&member, &group, 1, &mut net.out), Err(Error::AddressInUse));
     send(&mut out);
     assert!(received(&member).is_some());
-    net.stack.leave(&member, &group, 1).unwrap();
+    net.stack.leave(&member, &group, 1, &mut net.out).unwrap();
     send(&mut out);
     assert!(received(&member).is_none());
 }

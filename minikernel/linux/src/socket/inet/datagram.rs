@@ -6,7 +6,8 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::file::Ready;
 use isopod_fs::{self as fs, Errno, Sink, Source};
-use isopod_net::address::{ANY, ANY_V4, Address as IpAddress, SocketAddress, is_multicast, is_v4};
+use isopod_hal::clock;
+use isopod_net::address::{ANY, ANY_V4, Address as IpAddress, SocketAddress, any_like, is_multicast, is_v4};
 use isopod_net::chunk::{Chunk, Chunks};
 use isopod_net::endpoint::{Datagram, Endpoint, Switches};
 use isopod_net::udp::Manner;
@@ -101,6 +102,7 @@ impl DatagramSocket {
             hop_limit: said.hop_limit.unwrap_or(hop_limit),
             group_hop_limit: said.hop_limit.unwrap_or(group_hop_limit),
             traffic_class: said.traffic_class.unwrap_or(traffic_class),
+            loops: self.ip.has(if v4 { names::GROUP_LOOP } else { names::GROUP_LOOP_V6 }),
             discovery: self.ip.get(if v4 { names::MTU_DISCOVER } else { names::MTU_DISCOVER_V6 }) as u8,
         }
     }
@@ -151,10 +153,17 @@ impl DatagramSocket {
         }
         let joins = matches!(name, names::JOIN | names::JOIN_V6);
         if joins {
+            // Who names no interface means the one that leads there (`ip_mc_find_dev`).
+            let any = any_like(&group);
+            let interface = match interface {
+                0 => stack().route(&group, &any, 0, clock::monotonic_ns()).map_or(0, |path| path.interface),
+                interface => interface,
+            };
             stack().interface(interface).ok_or(Errno::ENODEV)?;
-            return stack().join(&self.endpoint, &group, interface).map_err(errno);
+            return with_stack(|stack, out| stack.join(&self.endpoint, &group, interface, out))
+                .map_err(errno);
         }
-        stack().leave(&self.endpoint, &group, interface).map_err(errno)
+        with_stack(|stack, out| stack.leave(&self.endpoint, &group, interface, out)).map_err(errno)
     }
 
     /// What `IP_MULTICAST_IF` is set to: an address of the interface's, or with two more words its number.
@@ -247,7 +256,7 @@ impl Socket for DatagramSocket {
         stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
         let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
         let how = self.manner(&at.address, scope, &Outgoing::default());
-        let now = isopod_hal::clock::monotonic_ns();
+        let now = clock::monotonic_ns();
         stack().connect(&self.endpoint, at, &how, now).map_err(configuring::failure)
     }
 
@@ -409,6 +418,6 @@ impl Socket for DatagramSocket {
     }
 
     fn close(&self) {
-        stack().close(&self.endpoint);
+        with_stack(|stack, out| stack.close(&self.endpoint, out));
     }
 }

@@ -107,6 +107,7 @@ fn errno(error: Error) -> Errno {
         Error::NoDestination => Errno::EDESTADDRREQ,
         Error::Exists => Errno::EEXIST,
         Error::NoRoute => Errno::ESRCH,
+        Error::TooMany => Errno::ENOBUFS,
     }
 }
 

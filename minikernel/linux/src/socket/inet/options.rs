@@ -56,6 +56,8 @@ pub const HOPS: Name = (SOL_IPV6, 16);
 pub const GROUP_INTERFACE_V6: Name = (SOL_IPV6, 17);
 /// `IPV6_MULTICAST_HOPS`
 pub const GROUP_HOPS: Name = (SOL_IPV6, 18);
+/// `IPV6_MULTICAST_LOOP`
+pub const GROUP_LOOP_V6: Name = (SOL_IPV6, 19);
 /// `IPV6_ADD_MEMBERSHIP`
 pub const JOIN_V6: Name = (SOL_IPV6, 20);
 /// `IPV6_DROP_MEMBERSHIP`
@@ -137,7 +139,7 @@ static NUMBERS: [Number; COUNT] = [
     number(HOPS, 0, 255, -1),
     number(GROUP_INTERFACE_V6, 0, i32::MAX, 0),
     number(GROUP_HOPS, 0, 255, -1),
-    is(Values::Strict, (SOL_IPV6, 19), 1),
+    is(Values::Strict, GROUP_LOOP_V6, 1),
     number(MTU_DISCOVER_V6, 0, 5, 1),
     number(MTU_V6, 1280, i32::MAX, 0),
     switch(SOL_IPV6, 25), switch(SOL_IPV6, 26),

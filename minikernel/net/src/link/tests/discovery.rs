@@ -27,6 +27,7 @@ fn message(source: &str, destination: &str, hop_limit: u8, body: &[u8]) -> Vec<u
         whole: true,
         interface: 0,
         to_many: false,
+        alone: false,
         cut_to: 0,
     };
     let mut message = body.to_vec();
@@ -82,7 +83,8 @@ fn rfc_4861_6_3_7_routers_are_asked_three_times_at_most() {
     wire.run(60 * SECOND);
     assert_eq!(types(&wire.seen), [133; 3]);
     // While its address is in doubt, it does not tell what others would note (RFC 4429, section 3.2).
-    assert_eq!(wire.seen.iter().map(Vec::len).collect::<Vec<_>>(), [62, 70, 70]);
+    let questions = wire.seen.iter().filter(|frame| frame[20] == 58);
+    assert_eq!(questions.map(Vec::len).collect::<Vec<_>>(), [62, 70, 70]);
     let mut wire = Wire::new(alloc::vec![host()]);
     wire.now = 0;
     wire.run(SECOND);

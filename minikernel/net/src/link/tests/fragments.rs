@@ -185,6 +185,7 @@ fn too_long(v6: bool, mtu: u16, quoted: &[u8]) -> Vec<u8> {
         whole: false,
         interface: 0,
         to_many: false,
+        alone: false,
         cut_to: 0,
     };
     let [high, low] = mtu.to_be_bytes();

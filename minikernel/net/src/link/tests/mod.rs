@@ -1,6 +1,7 @@
 mod bytes;
 mod discovery;
 mod fragments;
+mod groups;
 mod neighbours;
 mod wire;
 

@@ -63,6 +63,8 @@ fn what_waits_for_a_neighbour_arrives_in_order_and_the_oldest_gives_way() {
 #[test]
 fn who_sends_to_nobody_learns_that_after_three_questions() {
     let mut wire = Wire::new(alloc::vec![host_v4(1, Offloads::empty())]);
+    wire.run(2 * SECOND);
+    wire.seen.clear();
     let one = wire.hosts[0].socket(at(1));
     wire.hosts[0].stack.connect(&one, at(9), &super::wire::HOW, wire.now).unwrap();
     one.set(crate::endpoint::Switches::REPORTS, true);

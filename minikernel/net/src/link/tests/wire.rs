@@ -182,6 +182,7 @@ pub const HOW: Manner = Manner {
     hop_limit: HOP_LIMIT,
     group_hop_limit: 1,
     traffic_class: 0,
+    loops: true,
     discovery: crate::udp::DISCOVERED,
 };
 
