@@ -50,6 +50,10 @@ pub struct Datagram {
     pub ports: (u16, u16),
     /// Its bytes.
     pub data: Chunks,
+    /// When it came.
+    pub at: u64,
+    /// So many before it found no room.
+    pub dropped: u32,
     /// So much memory it takes.
     charge: Charge,
 }
@@ -209,7 +213,7 @@ impl Endpoint {
     }
 
     /// Takes in a message. False if it is closed or has no room for it.
-    pub fn deliver(&self, header: &IpHeader, ports: (u16, u16), data: Chunks) -> bool {
+    pub fn deliver(&self, header: &IpHeader, ports: (u16, u16), data: Chunks, now: u64) -> bool {
         let charge = charge(data.len());
         let room = self.room.load(Ordering::Relaxed);
         let mut inbox = self.inbox.lock();
@@ -222,7 +226,8 @@ impl Endpoint {
             return false;
         }
         inbox.charged += charge;
-        inbox.messages.push_back(Datagram { header: *header, ports, data, charge: Charge::new(charge) });
+        let (charge, dropped) = (Charge::new(charge), inbox.dropped);
+        inbox.messages.push_back(Datagram { header: *header, ports, data, at: now, dropped, charge });
         drop(inbox);
         self.wake();
         true

@@ -236,7 +236,7 @@ pub fn input(stack: &Stack, header: &IpHeader, data: &Chunks, out: &mut Outbox) 
         let (from, to) = (place(header.source), place(header.destination));
         let from = SocketAddress { port: 0, ..from };
         if let Some(endpoint) = stack.pings.find(&from, &to, header.interface, 0) {
-            endpoint.deliver(header, (0, identifier), message.into());
+            endpoint.deliver(header, (0, identifier), message.into(), out.now);
         }
     } else if version.protocol == protocol::ICMPV6 && kind == membership::QUERY_V6 {
         membership::input_v6(stack, header, &message, out);

@@ -9,7 +9,7 @@ use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload};
 use crate::route;
 use crate::stack::{HOP_LIMIT, Stack};
-use crate::tcp::{Endpoint, Flow, Output, Path, SegmentHeader, Seq};
+use crate::tcp::{Endpoint, Flow, Manner, Output, Path, SegmentHeader, Seq};
 
 /// The payload that loopback takes at once.
 const LOOPBACK_BURST: u32 = 0xffff;
@@ -49,11 +49,12 @@ impl Output for Below<'_> {
     fn segment(&mut self, flow: &Flow, header: &SegmentHeader, payload: Chunks) {
         // What cannot be sent is lost, and sent again if that matters.
         let Ok((path, source, destination)) = way(self.stack, flow) else { return };
+        let Manner { hop_limit, traffic_class } = header.manner;
         let ip = IpHeader {
             source,
             destination,
-            hop_limit: HOP_LIMIT,
-            traffic_class: 0,
+            hop_limit: if hop_limit == 0 { HOP_LIMIT } else { hop_limit },
+            traffic_class,
             whole: true,
             interface: path.interface,
             to_many: false,

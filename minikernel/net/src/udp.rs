@@ -234,7 +234,7 @@ pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
         let delivered = stack.udp.for_group(&from, &to, header.interface, &mut |endpoint| {
             let wanted = !is_multicast(&to.address) || endpoint.is_member(&to.address, header.interface);
             if wanted && let Ok(copy) = data.try_clone() {
-                endpoint.deliver(&header, ports_seen, copy);
+                endpoint.deliver(&header, ports_seen, copy, out.now);
             }
         });
         // Without memory it is lost.
@@ -247,7 +247,7 @@ pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
         let packet = Packet { header, payload: Payload::Udp(ports, data) };
         return icmp::refuse(stack, &packet, Unreachable::Port, out);
     };
-    let delivered = endpoint.deliver(&header, ports_seen, data);
+    let delivered = endpoint.deliver(&header, ports_seen, data, out.now);
     let counters = &stack.counters;
     let counter = if delivered { &counters.udp_received } else { &counters.udp_dropped };
     counter.fetch_add(1, Ordering::Relaxed);

@@ -47,6 +47,12 @@ const ACCEPTS: u32 = 30;
 pub const SEND_BUFFER_FORCE: u32 = 32;
 /// `SO_RCVBUFFORCE`
 pub const RECEIVE_BUFFER_FORCE: u32 = 33;
+/// `SO_TIMESTAMP`
+pub const TIMESTAMP: u32 = 29;
+/// `SO_TIMESTAMPNS`
+pub const TIMESTAMP_NS: u32 = 35;
+/// `SO_RXQ_OVFL`
+pub const OVERFLOW: u32 = 40;
 const MARK: u32 = 36;
 const PROTOCOL: u32 = 38;
 const DOMAIN: u32 = 39;
@@ -302,6 +308,11 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
         }
         RECEIVE_TIMEOUT | RECEIVE_TIMEOUT_NEW => set_timeout(options.timeout(false), value)?,
         SEND_TIMEOUT | SEND_TIMEOUT_NEW => set_timeout(options.timeout(true), value)?,
+        TIMESTAMP | TIMESTAMP_NS => {
+            // The time is told in one way (`__sock_set_timestamps`).
+            options.set_switch(TIMESTAMP, first != 0 && name == TIMESTAMP);
+            options.set_switch(TIMESTAMP_NS, first != 0 && name == TIMESTAMP_NS);
+        }
         _ if bit_of(name) != 0 => options.set_switch(name, first != 0),
         TYPE | DOMAIN | PROTOCOL | ERROR | ACCEPTS | SEND_LOW_WATER | PEER_NAME | COOKIE => {
             return Err(Errno::ENOPROTOOPT);

@@ -2,7 +2,7 @@
 
 use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
 
-use super::Seq;
+use super::{Manner, Seq};
 
 bitflags::bitflags! {
     /// The control bits.
@@ -45,6 +45,8 @@ pub struct SegmentHeader {
     /// Not on the wire: a payload longer than this is to be cut by the device into segments of this size, each with the sequence
     /// number that follows; FIN and PSH belong to the last. Zero where there is nothing to cut.
     pub segment_size: u16,
+    /// Nor is this: how the packet goes.
+    pub manner: Manner,
 }
 
 /// The options that this implementation reads and writes.
@@ -92,6 +94,7 @@ impl SegmentHeader {
             urgent: packet.urgent_at(),
             options: Options::parse(&segment[Self::LEN..length]),
             segment_size: 0,
+            manner: Manner::default(),
         };
         Some((header, length))
     }
@@ -211,6 +214,7 @@ mod tests {
                     timestamps: timestamps.map(|(value, echo)| Timestamps { value, echo }),
                 },
                 segment_size: 0,
+                manner: Manner::default(),
             }
         }
     }

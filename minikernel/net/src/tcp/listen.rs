@@ -92,7 +92,8 @@ impl Listener {
     ) -> Handshake {
         let options = self.options.lock();
         let (mss, window) = (options.announced_mss(path.mss), Buffers::first_window(&options));
-        Handshake { flow: *flow, path, secret, irs, offered, mss, window, answered: None }
+        let manner = options.manner(flow);
+        Handshake { flow: *flow, path, secret, irs, offered, mss, window, manner, answered: None }
     }
 
     pub(super) fn is_open(&self) -> bool {

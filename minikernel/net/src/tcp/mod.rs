@@ -70,7 +70,7 @@ pub use flow::{Endpoint, Flow, Output};
 pub use header::{Flags, Options, SegmentHeader, Timestamps};
 pub use listen::Listener;
 pub use memory::Memory;
-pub use options::SocketOptions;
+pub use options::{Manner, SocketOptions};
 pub use ports::{Binding, Claim, Scope};
 pub use protocol::{Seen, Tcp};
 pub use seq::Seq;

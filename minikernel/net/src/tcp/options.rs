@@ -2,8 +2,17 @@
 
 use core::ops::RangeInclusive;
 
-use super::SECOND;
 use super::congestion::Algorithm;
+use super::{Flow, SECOND};
+
+/// How packets are sent (`IP_TTL`, `IP_TOS`, `IPV6_UNICAST_HOPS`, `IPV6_TCLASS`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Manner {
+    /// The hop limit; 0 for the usual one.
+    pub hop_limit: u8,
+    /// The traffic class.
+    pub traffic_class: u8,
+}
 
 /// Options of a connection; durations are in nanoseconds. A change takes effect with the next call to the connection.
 #[derive(Clone, Debug)]
@@ -59,6 +68,8 @@ pub struct SocketOptions {
     pub receive_limits: (u32, u32),
     /// The largest limit of what is to be sent (`tcp_wmem`).
     pub send_limit: u32,
+    /// How segments go by IPv4, and by IPv6.
+    pub manners: [Manner; 2],
     /// The socket is one of IPv6, whatever the addresses are.
     pub v6: bool,
     /// The ports of which a connection takes one that has none (`ip_local_port_range`).
@@ -68,6 +79,11 @@ pub struct SocketOptions {
 }
 
 impl SocketOptions {
+    /// How segments of a flow go.
+    pub(super) fn manner(&self, flow: &Flow) -> Manner {
+        self.manners[usize::from(flow.local.address.is_ipv6())]
+    }
+
     /// The MSS option of this end's SYN, on a path that takes `mss`.
     pub(super) fn announced_mss(&self, mss: u16) -> u16 {
         if self.maximum_segment == 0 { mss } else { mss.min(self.maximum_segment) }
@@ -103,6 +119,7 @@ impl Default for SocketOptions {
             syn_backlog: 4096,
             receive_limits: (65_536, 3 << 20),
             send_limit: 4 << 20,
+            manners: [Manner::default(); 2],
             v6: false,
             local_ports: 32_768..=60_999,
             congestion: Algorithm::Cubic,

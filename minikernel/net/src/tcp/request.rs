@@ -122,6 +122,7 @@ impl Handshake {
             acknowledgment: self.irs + 1,
             flags: Flags::SYN | Flags::ACK,
             window: self.window,
+            manner: self.manner,
             options: Options {
                 maximum_segment_size: Some(self.mss),
                 window_scale: self.offered.window_scale.map(|_| super::WINDOW_SHIFT),

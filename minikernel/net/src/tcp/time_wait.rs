@@ -6,8 +6,8 @@ use alloc::sync::Arc;
 use super::deadlines::Alarm;
 use super::ports::Binding;
 use super::{
-    CHALLENGE_INTERVAL, Connection, Flags, Flow, MILLISECOND, Options, Output, SECOND, SegmentHeader, Seq,
-    Timestamps,
+    CHALLENGE_INTERVAL, Connection, Flags, Flow, MILLISECOND, Manner, Options, Output, SECOND, SegmentHeader,
+    Seq, Timestamps,
 };
 use crate::chunk::Chunks;
 
@@ -20,6 +20,7 @@ pub(super) struct TimeWait {
     pub(super) id: u32,
     pub(super) flow: Flow,
     pub(super) v6: bool,
+    manner: Manner,
     pub(super) until: u64,
     pub(super) alarm: Alarm,
     /// When a segment was last answered.
@@ -59,6 +60,7 @@ impl TimeWait {
             id,
             flow: *connection.flow(),
             v6: connection.options().v6,
+            manner: connection.options().manner(connection.flow()),
             until,
             alarm,
             answered: None,
@@ -123,6 +125,7 @@ impl TimeWait {
             acknowledgment: self.rcv_nxt,
             flags: Flags::ACK,
             window: self.window,
+            manner: self.manner,
             options: Options { timestamps, ..Options::default() },
             ..SegmentHeader::default()
         };

@@ -3,6 +3,7 @@
 use alloc::vec::Vec;
 
 use isopod_fs::Errno;
+use isopod_hal::clock;
 use isopod_net::address::{ANY, Address, SocketAddress, is_v4};
 use isopod_net::endpoint::Datagram;
 use isopod_net::icmp::{Origin, Report};
@@ -11,6 +12,7 @@ use super::address::shown;
 use super::options::{self, IpOptions, SOL_IP, SOL_IPV6};
 use super::{AF_INET, AF_INET6};
 use crate::socket::control::Part;
+use crate::socket::options as socket;
 
 /// What a program says of a single message.
 #[derive(Clone, Copy, Debug)]
@@ -23,11 +25,13 @@ pub struct IpControl {
     pub hop_limit: Option<u8>,
     /// Its traffic class.
     pub traffic_class: Option<u8>,
+    /// How long the messages are that it is cut into.
+    pub segment: Option<u16>,
 }
 
 impl Default for IpControl {
     fn default() -> Self {
-        Self { source: ANY, interface: 0, hop_limit: None, traffic_class: None }
+        Self { source: ANY, interface: 0, hop_limit: None, traffic_class: None, segment: None }
     }
 }
 
@@ -82,6 +86,10 @@ pub fn understand(
             said.hop_limit = Some(hops.ok_or(Errno::EINVAL)?);
         }
         (SOL_IP, TOS) if matches!(data.len(), 1 | 4) => said.traffic_class = byte(data)?,
+        options::SEGMENT => {
+            let size = data.try_into().map_err(|_| Errno::EINVAL)?;
+            said.segment = Some(u16::from_ne_bytes(size));
+        }
         (SOL_IP, _) if family == AF_INET => return Err(Errno::EINVAL),
         _ => {}
     }
@@ -115,6 +123,23 @@ pub fn about(datagram: &Datagram, family: u16, options: &IpOptions, parts: &mut 
         if options.has(options::RECEIVE_CLASS) {
             put(SOL_IPV6, CLASS_V6, &u32::from(header.traffic_class).to_ne_bytes());
         }
+    }
+}
+
+/// What a message tells any socket that wants to know: when it came, and how many were lost (`__sock_recv_cmsgs`).
+pub fn about_arrival(datagram: &Datagram, options: &socket::Options, parts: &mut Vec<Part>) {
+    let mut put = |kind, data: Vec<u8>| parts.push(Part { level: socket::SOL_SOCKET, kind, data });
+    let ago = clock::monotonic_ns().saturating_sub(datagram.at);
+    let at = clock::realtime_ns().saturating_sub(ago);
+    let words = |fraction: u64| [(at / 1_000_000_000).to_ne_bytes(), fraction.to_ne_bytes()].concat();
+    if options.has(socket::TIMESTAMP) {
+        put(socket::TIMESTAMP, words(at % 1_000_000_000 / 1000));
+    }
+    if options.has(socket::TIMESTAMP_NS) {
+        put(socket::TIMESTAMP_NS, words(at % 1_000_000_000));
+    }
+    if options.has(socket::OVERFLOW) && datagram.dropped > 0 {
+        put(socket::OVERFLOW, datagram.dropped.to_ne_bytes().to_vec());
     }
 }
 

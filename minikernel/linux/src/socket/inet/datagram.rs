@@ -13,7 +13,7 @@ use isopod_net::endpoint::{Datagram, Endpoint, Switches};
 use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
-use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
+use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6, SOL_UDP};
 use super::{AF_INET, AF_INET6, check_port, configuring, control, errno, limits, stack, table, with_stack};
 use crate::process::Thread;
 use crate::socket::options::{self, OptionValue};
@@ -21,6 +21,9 @@ use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Ou
 
 /// The longest message that is looked at: `EMSGSIZE` needs no copy.
 const LENGTH_MAX: usize = 0xffff;
+
+/// Into so many messages one may be cut (`UDP_MAX_SEGMENTS`).
+const SEGMENTS_MAX: usize = 128;
 
 /// A socket of messages.
 #[derive(Debug)]
@@ -132,13 +135,16 @@ impl DatagramSocket {
             let from = SocketAddress { address: datagram.header.source, port: datagram.ports.0 };
             message.from = Some(shown(family, &from, datagram.header.interface));
         }
+        control::about_arrival(datagram, &self.common.options, &mut message.parts);
         control::about(datagram, family, &self.ip, &mut message.parts);
     }
 
     /// `IP_ADD_MEMBERSHIP` and its kin: the group and the interface that are meant (`struct ip_mreqn`, `ip_mreq`, `ipv6_mreq`).
     fn change_membership(&self, name: names::Name, value: &[u8]) -> Result<(), Errno> {
         let word = |at: usize| value.get(at..at + 4).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok());
-        let (group, interface) = if name.0 == SOL_IP {
+        let (group, interface) = if name.1 == names::JOIN_GROUP || name.1 == names::LEAVE_GROUP {
+            group_request(name.0, value)?
+        } else if name.0 == SOL_IP {
             let (group, local) = (word(0).ok_or(Errno::EINVAL)?, word(4).ok_or(Errno::EINVAL)?);
             let index = word(8).map_or(0, u32::from_ne_bytes);
             let v4 = |[a, b, c, d]: [u8; 4]| isopod_net::address::v4(a, b, c, d);
@@ -151,7 +157,7 @@ impl DatagramSocket {
         if !is_multicast(&group) {
             return Err(Errno::EINVAL);
         }
-        let joins = matches!(name, names::JOIN | names::JOIN_V6);
+        let joins = matches!(name, names::JOIN | names::JOIN_V6) || name.1 == names::JOIN_GROUP;
         if joins {
             // Who names no interface means the one that leads there (`ip_mc_find_dev`).
             let any = any_like(&group);
@@ -184,6 +190,30 @@ impl DatagramSocket {
         self.ip.store(names::GROUP_INTERFACE, index.cast_signed());
         Ok(())
     }
+}
+
+/// `struct group_req`: a group and the number of an interface. EINVAL, EADDRNOTAVAIL
+fn group_request(level: u32, value: &[u8]) -> Result<(IpAddress, u32), Errno> {
+    const LENGTH: usize = 136;
+    const ADDRESS: usize = 8;
+    let value = value.first_chunk::<LENGTH>().ok_or(Errno::EINVAL)?;
+    let interface = u32::from_ne_bytes([value[0], value[1], value[2], value[3]]);
+    let family = u16::from_ne_bytes([value[ADDRESS], value[ADDRESS + 1]]);
+    let byte = |at: usize| value[ADDRESS + at];
+    match (level, family) {
+        (SOL_IP, AF_INET) => Ok((isopod_net::address::v4(byte(4), byte(5), byte(6), byte(7)), interface)),
+        (SOL_IP, _) => Err(Errno::EINVAL),
+        (_, AF_INET6) => {
+            Ok((IpAddress::from(core::array::from_fn::<u8, 16, _>(|index| byte(8 + index))), interface))
+        }
+        _ => Err(Errno::EADDRNOTAVAIL),
+    }
+}
+
+/// Whether a message of UDP goes in one packet.
+fn fits(to: &IpAddress, length: usize) -> bool {
+    let headers = if is_v4(to) { 28 } else { 48 };
+    stack().mtu_to(to).is_none_or(|mtu| length + headers <= mtu as usize)
 }
 
 /// The interface with an address; 0 if there is none.
@@ -298,10 +328,28 @@ impl Socket for DatagramSocket {
             return Err(Errno::EINVAL.into());
         }
         let how = self.manner(&target.address, to.map_or(0, |to| to.scope), message);
-        let Some(data) = take_all(source)? else { return Ok(0) };
+        let whole = !is_v4(&target.address) && self.ip.has(names::DONT_FRAGMENT);
+        if whole && !fits(&target.address, source.remaining()) {
+            return Err(Errno::EMSGSIZE.into());
+        }
+        let piece = usize::from(message.ip.segment.unwrap_or(self.ip.get(names::SEGMENT) as u16));
+        if piece > 0 && self.is_udp() {
+            let first = piece.min(source.remaining());
+            if !fits(&target.address, first) || source.remaining() > piece * SEGMENTS_MAX {
+                return Err(Errno::EINVAL.into());
+            }
+        }
+        let Some(mut data) = take_all(source)? else { return Ok(0) };
         let length = data.len();
-        with_stack(|stack, out| stack.send(&self.endpoint, to.map(|to| to.at), &how, data, out))
-            .map_err(configuring::failure)?;
+        let to = to.map(|to| to.at);
+        with_stack(|stack, out| {
+            while piece > 0 && data.len() > piece && self.is_udp() {
+                let part = data.split_to(piece)?;
+                stack.send(&self.endpoint, to, &how, part, out)?;
+            }
+            stack.send(&self.endpoint, to, &how, data, out)
+        })
+        .map_err(configuring::failure)?;
         Ok(length)
     }
 
@@ -361,6 +409,9 @@ impl Socket for DatagramSocket {
 
     fn option(&self, level: u32, name: u32) -> Result<OptionValue, Errno> {
         let name = (level, name);
+        if level == SOL_UDP && self.is_udp() {
+            return self.ip.told(name);
+        }
         if level != SOL_IP && self.common.family == AF_INET {
             return Err(Errno::EOPNOTSUPP);
         }
@@ -381,11 +432,15 @@ impl Socket for DatagramSocket {
 
     fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
         let name = (level, name);
-        if level == SOL_IPV6 && self.common.family == AF_INET {
+        if level == SOL_IPV6 && self.common.family == AF_INET || level == SOL_UDP && !self.is_udp() {
             return Err(Errno::ENOPROTOOPT);
         }
         match name {
-            names::JOIN | names::LEAVE | names::JOIN_V6 | names::LEAVE_V6 => {
+            names::JOIN
+            | names::LEAVE
+            | names::JOIN_V6
+            | names::LEAVE_V6
+            | (SOL_IP | SOL_IPV6, names::JOIN_GROUP | names::LEAVE_GROUP) => {
                 return self.change_membership(name, value);
             }
             names::GROUP_INTERFACE => return self.set_group_interface(value),

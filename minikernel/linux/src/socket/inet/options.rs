@@ -13,6 +13,9 @@ pub const SOL_IP: u32 = 0;
 /// `SOL_IPV6`
 pub const SOL_IPV6: u32 = 41;
 
+/// `SOL_UDP`
+pub const SOL_UDP: u32 = 17;
+
 /// A level and a name.
 pub type Name = (u32, u32);
 
@@ -49,6 +52,15 @@ pub const JOIN: Name = (SOL_IP, 35);
 pub const LEAVE: Name = (SOL_IP, 36);
 /// `IP_MULTICAST_ALL`
 pub const ALL_GROUPS: Name = (SOL_IP, 49);
+
+/// `UDP_SEGMENT`
+pub const SEGMENT: Name = (SOL_UDP, 103);
+/// `MCAST_JOIN_GROUP`, at both levels
+pub const JOIN_GROUP: u32 = 42;
+/// `MCAST_LEAVE_GROUP`
+pub const LEAVE_GROUP: u32 = 45;
+/// `IPV6_DONTFRAG`
+pub const DONT_FRAGMENT: Name = (SOL_IPV6, 62);
 
 /// `IPV6_UNICAST_HOPS`
 pub const HOPS: Name = (SOL_IPV6, 16);
@@ -118,7 +130,7 @@ const fn number(name: Name, least: i32, most: i32, default: i32) -> Number {
 }
 
 /// How many there are.
-const COUNT: usize = 46;
+const COUNT: usize = 48;
 
 /// -1 stands for what the administrator has set.
 #[rustfmt::skip]
@@ -145,12 +157,14 @@ static NUMBERS: [Number; COUNT] = [
     switch(SOL_IPV6, 25), switch(SOL_IPV6, 26),
     is(Values::Switch, (SOL_IPV6, 29), 1),
     switch(SOL_IPV6, 33), switch(SOL_IPV6, 49), switch(SOL_IPV6, 51), switch(SOL_IPV6, 53), switch(SOL_IPV6, 56), switch(SOL_IPV6, 58),
-    switch(SOL_IPV6, 60), is(Values::Short, (SOL_IPV6, 62), 0), switch(SOL_IPV6, 66),
+    switch(SOL_IPV6, 60), is(Values::Short, DONT_FRAGMENT, 0), switch(SOL_IPV6, 66),
     number(CLASS, 0, 255, -1),
     is(Values::Short, (SOL_IPV6, 70), 1),
     number((SOL_IPV6, 73), 0, 255, 0),
     is(Values::Guarded, (SOL_IPV6, 75), 0),
     is(Values::Short, (SOL_IPV6, 77), 0), switch(SOL_IPV6, 78), switch(SOL_IPV6, 31),
+    // Of what is received nothing is glued together, which `UDP_GRO` leaves to the kernel.
+    number(SEGMENT, 0, 0xffff, 0), switch(SOL_UDP, 104),
 ];
 
 /// What has been set.
@@ -214,7 +228,7 @@ impl IpOptions {
     pub fn set(&self, name: Name, value: &[u8]) -> Result<i32, Errno> {
         let place = place(name).ok_or(Errno::ENOPROTOOPT)?;
         let known = &NUMBERS[place];
-        let short = name.0 == SOL_IPV6 && value.len() < size_of::<i32>();
+        let short = name.0 != SOL_IP && value.len() < size_of::<i32>();
         let given = if short { 0 } else { number_or_byte(value) };
         let value = match known.values {
             Values::Short => i32::from(given != 0),

@@ -15,8 +15,8 @@ use crate::socket::options::{self, OptionValue};
 use crate::syscall::argument::Fd;
 use crate::syscall::file::open::install;
 
-/// As much of an option's value as any has.
-const VALUE_MAX: usize = 64;
+/// As much of an option's value as any has (`struct group_req`).
+const VALUE_MAX: usize = 136;
 
 /// getsockopt(2)
 pub fn getsockopt(

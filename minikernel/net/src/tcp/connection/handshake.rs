@@ -13,7 +13,7 @@ use crate::tcp::rack::Rack;
 use crate::tcp::reassembly::Reassembly;
 use crate::tcp::rtt::RoundTrip;
 use crate::tcp::sack::SackBlocks;
-use crate::tcp::{Error, Flags, Flow, Options, Output, SegmentHeader, Seq, SocketOptions};
+use crate::tcp::{Error, Flags, Flow, Manner, Options, Output, SegmentHeader, Seq, SocketOptions};
 
 /// The shift that this end offers: it takes the window to the largest buffer (Linux chooses it from `tcp_rmem`, too).
 pub(in crate::tcp) const WINDOW_SHIFT: u8 = 7;
@@ -59,6 +59,8 @@ pub struct Handshake {
     pub mss: u16,
     /// Its first window, which is not scaled (RFC 7323, section 2.2).
     pub window: u16,
+    /// How this end's packets go.
+    pub manner: Manner,
     /// When the SYN was answered, if it was answered once: the answer's acknowledgment gives a round-trip time.
     pub answered: Option<u64>,
 }

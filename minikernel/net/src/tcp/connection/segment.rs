@@ -37,6 +37,7 @@ impl Connection {
             window: self.announce_window(syn),
             urgent: urgent.unwrap_or(0),
             options: self.options_for(now, syn),
+            manner: self.options.manner(&self.flow),
             segment_size: if payload.len() > segment_size as usize { segment_size as u16 } else { 0 },
         };
         if flags.contains(Flags::ACK) {

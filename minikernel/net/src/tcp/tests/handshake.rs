@@ -1,7 +1,9 @@
 //! How connections begin, and how they fail to.
 
 use super::script::{ACK, FIN, Peer, RST, SYN, Script, state};
-use crate::tcp::{Connection, Error, Flags, Options, SECOND, SocketOptions, State, Stream, Timestamps};
+use crate::tcp::{
+    Connection, Error, Flags, Manner, Options, SECOND, SocketOptions, State, Stream, Timestamps,
+};
 
 fn error(script: &mut Script, stream: &Stream) -> Option<Error> {
     script.with(stream, |connection, _, _| connection.take_error())
@@ -228,6 +230,29 @@ fn rfc_4987_3_6_a_flood_is_answered_with_cookies_that_open_connections() {
     script.peer_port = 7000;
     script.sends(ACK, 1, 99, 0, options);
     assert_eq!(script.next().flags, RST, "no cookie of ours");
+}
+
+#[test]
+fn packets_go_as_the_socket_says() {
+    let said = Manner { hop_limit: 7, traffic_class: 0x10 };
+    let mut script = Script::new(Peer::default());
+    let options = SocketOptions { manners: [said, Manner::default()], ..SocketOptions::default() };
+    let listener = script.listen(1, options.clone());
+    script.syn(0);
+    assert_eq!(script.next().header.manner, said);
+    script.says(ACK, 1, 1, 0);
+    let stream = listener.accept().unwrap();
+    script.write(&stream, 5);
+    assert_eq!(script.next().header.manner, said);
+    script.close(&stream);
+    assert_eq!(script.next().header.manner, said);
+    script.says(FIN | ACK, 1, 7, 0);
+    assert_eq!(script.next().header.manner, said);
+    script.wait(1000);
+    script.says(FIN | ACK, 1, 7, 0);
+    assert_eq!(script.next().header.manner, said, "in TIME-WAIT");
+    script.connect(&options);
+    assert_eq!(script.next().header.manner, said);
 }
 
 #[test]

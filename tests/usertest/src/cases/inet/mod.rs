@@ -8,6 +8,7 @@ mod helpers;
 mod names;
 mod options;
 mod pings;
+mod segments;
 mod streams;
 mod tables;
 mod tcp_options;
@@ -26,6 +27,7 @@ pub fn run(t: &mut Report) {
     groups::run(t);
     options::run(t);
     pings::run(t);
+    segments::run(t);
     streams::run(t);
     tcp_options::run(t);
     tables::run(t);

@@ -75,4 +75,10 @@ pub fn run(t: &mut Report) {
     t.call("tcp_tos", set_option(fd, IPPROTO_IP, IP_TOS, 0xff));
     t.show("tcp_tos_then", option(fd, IPPROTO_IP, IP_TOS));
     close(fd);
+    let fd = socket(AF_INET6, SOCK_STREAM);
+    t.call("tcp_class", set_option(fd, IPPROTO_IPV6, IPV6_TCLASS, 0xff));
+    t.show("tcp_class_then", option(fd, IPPROTO_IPV6, IPV6_TCLASS));
+    t.call("tcp_hops", set_option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS, 9));
+    t.show("tcp_hops_then", option(fd, IPPROTO_IPV6, IPV6_UNICAST_HOPS));
+    close(fd);
 }

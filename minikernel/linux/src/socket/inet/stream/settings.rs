@@ -4,11 +4,11 @@ use isopod_fs::file::UserMemory;
 use isopod_fs::{self as fs, Errno};
 use isopod_hal::clock;
 use isopod_net::segments::to_packets;
-use isopod_net::tcp::{Connection, SocketOptions, Stream};
+use isopod_net::tcp::{Connection, Manner, SocketOptions, Stream};
 
 use super::{Phase, State, StreamSocket, with};
 use crate::socket::Socket;
-use crate::socket::inet::options::{self as names, SOL_IP, SOL_IPV6};
+use crate::socket::inet::options::{self as names, IpOptions, SOL_IP, SOL_IPV6};
 use crate::socket::inet::tcp_options::Noted;
 use crate::socket::inet::{AF_INET, AF_INET6, stack, tcp_options};
 use crate::socket::options::{self, OptionValue};
@@ -145,10 +145,21 @@ impl StreamSocket {
             return Err(Errno::EINVAL);
         }
         let set = self.ip.set(name, value)?;
-        if name == names::TOS {
+        if matches!(name, names::TOS | names::CLASS) && set >= 0 {
             // The last bits are the protocol's own (RFC 3168).
             self.ip.store(name, set & !3);
         }
-        Ok(())
+        self.change(&mut |options, _| {
+            options.manners = manners(&self.ip);
+            Ok(())
+        })
     }
+}
+
+/// How segments go by both versions of IP.
+pub(super) fn manners(ip: &IpOptions) -> [Manner; 2] {
+    [true, false].map(|v4| {
+        let (hop_limit, traffic_class) = ip.of_packets(v4, false);
+        Manner { hop_limit, traffic_class }
+    })
 }
