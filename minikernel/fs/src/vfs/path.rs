@@ -60,9 +60,13 @@ impl Path {
     }
 
     /// Its absolute name as seen from `root`, and whether it is within `root` at all. What is not on any mount,
-    /// such as a pipe, is named without a slash. A removed name ends with ` (deleted)`.
+    /// such as a pipe, is named without a slash. A removed name ends with ` (deleted)`. Of a name that is longer than any
+    /// path can be only the end is told.
     pub fn text(&self, root: &Self) -> (Vec<u8>, bool) {
-        let mut names: Vec<Arc<[u8]>> = Vec::new();
+        let mut text = Reversed::default();
+        if self.is_unlinked() {
+            text.push(b" (deleted)");
+        }
         let mut place = self.clone();
         let reachable = loop {
             if place == *root {
@@ -74,28 +78,24 @@ impl Path {
                     None => break false,
                 }
             } else if let Some(parent) = place.dentry.parent() {
-                names.push(place.dentry.name());
+                text.push_component(&place.dentry.name());
                 place.dentry = parent;
             } else {
                 return (place.dentry.name().to_vec(), false);
             }
         };
-        let mut text = joined(&names);
-        if self.is_unlinked() {
-            text.extend_from_slice(b" (deleted)");
-        }
-        (text, reachable)
+        (text.finish(), reachable)
     }
 
     /// Its name on the file system it belongs to, wherever that is mounted.
     pub fn text_on_file_system(&self) -> Vec<u8> {
-        let mut names = Vec::new();
+        let mut text = Reversed::default();
         let mut dentry = self.dentry.clone();
         while let Some(parent) = dentry.parent() {
-            names.push(dentry.name());
+            text.push_component(&dentry.name());
             dentry = parent;
         }
-        joined(&names)
+        text.finish()
     }
 
     /// Whether it is the root of its mount.
@@ -113,17 +113,36 @@ impl Path {
     }
 }
 
-/// An absolute name of these components, the last of which comes first.
-fn joined(names: &[Arc<[u8]>]) -> Vec<u8> {
-    let mut text = Vec::new();
-    for name in names.iter().rev() {
-        text.push(b'/');
-        text.extend_from_slice(name);
+/// An absolute name, from its end, whose components a program can have made as many of as it likes.
+#[derive(Default)]
+struct Reversed {
+    bytes: Vec<u8>,
+    named: bool,
+}
+
+impl Reversed {
+    /// Twice as long as a path can be.
+    const LONGEST: usize = 8192;
+
+    fn push(&mut self, bytes: &[u8]) {
+        if self.bytes.len() < Self::LONGEST {
+            self.bytes.extend(bytes.iter().rev());
+        }
     }
-    if text.is_empty() {
-        text.push(b'/');
+
+    fn push_component(&mut self, name: &[u8]) {
+        self.push(name);
+        self.push(b"/");
+        self.named = true;
     }
-    text
+
+    fn finish(mut self) -> Vec<u8> {
+        if !self.named {
+            self.push(b"/");
+        }
+        self.bytes.reverse();
+        self.bytes
+    }
 }
 
 impl PartialEq for Path {

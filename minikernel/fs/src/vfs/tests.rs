@@ -212,6 +212,21 @@ fn rename_keeps_the_tree_a_tree() {
 }
 
 #[test]
+fn of_a_name_of_any_length_the_end_is_told() {
+    let world = World::new();
+    let view = world.root();
+    let (mut place, name) = (world.root.clone(), [b'n'; 200]);
+    for _ in 0..100 {
+        view.mkdir(&place, &name, 0o755).unwrap();
+        place = view.resolve(&place, &name, Resolve::empty()).unwrap();
+    }
+    let text = view.absolute_name(&place).unwrap();
+    assert!((8192..8500).contains(&text.len()));
+    assert!(text.ends_with(&[b"/".as_slice(), &name].concat()));
+    assert_eq!(view.absolute_name(&world.root).unwrap(), b"/");
+}
+
+#[test]
 fn removed_files_and_directories_live_while_they_are_open() {
     let world = World::new();
     let view = world.root();

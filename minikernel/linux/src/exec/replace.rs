@@ -1,7 +1,6 @@
 //! execve(2) itself: the way from a path to a running program.
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
@@ -136,7 +135,9 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
             return Err(Errno::ELOOP);
         }
         (file, start) = retry(|| open_program(thread, &interpreter.path)).await?;
-        let mut list = vec![interpreter.path.clone()];
+        let mut list = Vec::new();
+        list.try_reserve_exact(arguments.len() + 2).map_err(|_| Errno::ENOMEM)?;
+        list.push(interpreter.path.clone());
         list.extend(interpreter.argument);
         list.push(core::mem::replace(&mut script_path, interpreter.path));
         list.extend(arguments.into_iter().skip(1));

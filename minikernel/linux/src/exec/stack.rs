@@ -60,7 +60,7 @@ pub async fn build(
     let top = space.layout().stack_top;
     let mut content = Content::new(top);
     content.reserve(arguments)?;
-    let auxiliary = content.fill(arguments, about);
+    let auxiliary = content.fill(arguments, about)?;
     let pointer = content.start();
     let bottom = page_down(pointer).min(top - INITIAL);
     let mut access = Access::READ | Access::WRITE;
@@ -124,21 +124,23 @@ impl Content {
     }
 
     /// Pushes strings so that the first lies lowest, as programs that rewrite their title expect.
-    fn push_strings(&mut self, strings: &[Vec<u8>]) -> Vec<usize> {
-        let mut addresses: Vec<usize> = strings.iter().rev().map(|string| self.push_string(string)).collect();
+    fn push_strings(&mut self, strings: &[Vec<u8>]) -> Result<Vec<usize>, Errno> {
+        let mut addresses = Vec::new();
+        addresses.try_reserve_exact(strings.len()).map_err(|_| Errno::ENOMEM)?;
+        addresses.extend(strings.iter().rev().map(|string| self.push_string(string)));
         addresses.reverse();
-        addresses
+        Ok(addresses)
     }
 
     /// Pushes everything; returns the auxiliary vector.
-    fn fill(&mut self, arguments: &Strings<'_>, about: &About<'_>) -> Vec<(u64, u64)> {
+    fn fill(&mut self, arguments: &Strings<'_>, about: &About<'_>) -> Result<Vec<(u64, u64)>, Errno> {
         self.push(&[0; 8]);
         let path = self.push_string(arguments.path);
         let end = self.start();
-        let environment = self.push_strings(arguments.environment);
+        let environment = self.push_strings(arguments.environment)?;
         self.environment = self.start()..end;
         let end = self.start();
-        let list = self.push_strings(arguments.arguments);
+        let list = self.push_strings(arguments.arguments)?;
         self.arguments = self.start()..end;
         let platform = self.push_string(b"x86_64");
         let random = self.push(&about.random);
@@ -154,7 +156,7 @@ impl Content {
         self.push_pointers(&environment);
         self.push_pointers(&list);
         self.push(&(list.len() as u64).to_le_bytes());
-        vector
+        Ok(vector)
     }
 
     /// Pushes a NULL-terminated array of pointers.

@@ -70,12 +70,8 @@ impl AddressSpace {
         if covered { Ok(None) } else { Err(Errno::ENOMEM) }
     }
 
-    /// For each page of the range: whether it is in memory (`mincore(2)`).
+    /// For each page of the range, which is one of pages: whether it is in memory (`mincore(2)`).
     pub fn resident_pages(&self, start: usize, length: usize) -> Result<Vec<u8>, Errno> {
-        if !start.is_multiple_of(PAGE_SIZE) {
-            return Err(Errno::EINVAL);
-        }
-        let length = page_up(length).ok_or(Errno::ENOMEM)?;
         let range = start..start.checked_add(length).ok_or(Errno::ENOMEM)?;
         let inner = self.inner.lock();
         if !inner.areas.covers(range.clone()) {

@@ -8,9 +8,11 @@ use bitflags::bitflags;
 use isopod_fs::file::{Mapping, OpenFile};
 use isopod_fs::vfs::MountFlags;
 use isopod_fs::{Errno, Seals};
+use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
 
 use super::argument::{Fd, Flags};
+use super::unfinished::{self, Unfinished};
 use crate::fail::{Attempt, Rest, Stop, SysResult};
 use crate::kernel;
 use crate::mm::{
@@ -84,7 +86,7 @@ pub fn mmap(
 ) -> Attempt {
     let prot = Protection::from_bits_truncate(prot.0);
     let flags = MapFlags::from_bits_retain(flags.0);
-    if !offset.is_multiple_of(isopod_hal::PAGE_SIZE as u64) {
+    if !offset.is_multiple_of(PAGE_SIZE as u64) {
         return Err(Errno::EINVAL.into());
     }
     let file = if flags.contains(MapFlags::ANONYMOUS) { None } else { Some(ctx.thread.files().get(fd.0)?) };
@@ -260,10 +262,7 @@ pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysR
     const INVALIDATE: u32 = 2;
     const SYNC: u32 = 4;
     let both = ASYNC | SYNC;
-    if !address.is_multiple_of(isopod_hal::PAGE_SIZE)
-        || flags.0 & !(both | INVALIDATE) != 0
-        || flags.0 & both == both
-    {
+    if !address.is_multiple_of(PAGE_SIZE) || flags.0 & !(both | INVALIDATE) != 0 || flags.0 & both == both {
         return Err(Errno::EINVAL.into());
     }
     let length = page_up(length).ok_or(Errno::ENOMEM)?;
@@ -275,8 +274,22 @@ pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysR
 
 /// mincore(2)
 pub fn mincore(ctx: &mut Ctx, address: usize, length: usize, vector: UserPtr<u8>) -> Attempt {
-    let pages = ctx.memory.resident_pages(address, length)?;
-    vector.put_bytes(&pages)?;
+    /// After so many bytes others get a turn.
+    const STEP: usize = 4096 * PAGE_SIZE;
+    let done = unfinished::parts(ctx);
+    if !address.is_multiple_of(PAGE_SIZE) {
+        return Err(Errno::EINVAL.into());
+    }
+    let length = page_up(length).filter(|length| address.checked_add(*length).is_some());
+    let left = length.ok_or(Errno::ENOMEM)?.saturating_sub(done);
+    let pages = ctx.memory.resident_pages(address + done, left.min(STEP))?;
+    let told = vector.element(done / PAGE_SIZE).put_bytes(&pages);
+    ctx.unfinished = Some(Unfinished::Parts(done + if told.is_ok() { STEP } else { 0 }));
+    told?;
+    if left > STEP {
+        return Err(Stop::Turn);
+    }
+    ctx.unfinished = None;
     Ok(0)
 }
 

@@ -7,7 +7,7 @@ use isopod_hal::PAGE_SIZE;
 
 use super::argument::Flags;
 use super::process::named_thread;
-use super::unfinished::Unfinished;
+use super::unfinished::{self, Unfinished};
 use crate::fail::{Attempt, Stop};
 use crate::mm::{AddressSpace, FaultKind, UserPtr, page_down, page_up};
 use crate::process::{Ctx, With};
@@ -198,7 +198,7 @@ pub fn move_pages(
         return Err(Errno::EPERM.into());
     }
     let memory = target.process().memory();
-    let from = if let Some(Unfinished::Parts(done)) = ctx.unfinished.take() { done } else { 0 };
+    let from = unfinished::parts(ctx);
     for index in from..count {
         if index > from && index.is_multiple_of(STEP) {
             ctx.unfinished = Some(Unfinished::Parts(index));

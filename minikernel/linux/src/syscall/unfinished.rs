@@ -255,6 +255,11 @@ pub fn end_early(ctx: &mut Ctx) -> bool {
     false
 }
 
+/// How many of its parts a call has done ([`Unfinished::Parts`]); none if it begins.
+pub fn parts(ctx: &mut Ctx) -> usize {
+    if let Some(Unfinished::Parts(done)) = ctx.unfinished.take() { done } else { 0 }
+}
+
 /// The call is not made again: what has been done.
 pub fn forget(ctx: &mut Ctx) -> usize {
     match ctx.unfinished.take() {

@@ -144,6 +144,17 @@ fn working(t: &mut Report) {
     t.call("getcwd_small", sys!(SYS_getcwd, &mut [0u8; 2], 2));
     t.call("getcwd_zero", sys!(SYS_getcwd, &mut [0u8; 2], 0));
     t.call("getcwd_fault", sys!(SYS_getcwd, NOWHERE, 4096));
+    let name = long_name(250);
+    for _ in 0..17 {
+        sys!(SYS_mkdir, name.as_c_str(), 0o755).expect("a directory");
+        sys!(SYS_chdir, name.as_c_str()).expect("a place");
+    }
+    t.call("getcwd_too_long", sys!(SYS_getcwd, &mut [0u8; 8192], 8192));
+    t.call("getcwd_too_long_for_a_small_buffer", sys!(SYS_getcwd, &mut [0u8; 2], 2));
+    for _ in 0..17 {
+        sys!(SYS_chdir, c"..").expect("a place");
+        sys!(SYS_rmdir, name.as_c_str()).expect("an empty directory");
+    }
     t.call("chdir", sys!(SYS_chdir, c"list/sub"));
     t.show("chdir_getcwd", cwd());
     t.call("chdir_up", sys!(SYS_chdir, c"../.."));

@@ -89,6 +89,9 @@ fn poke(address: usize, value: u8) {
     unsafe { (address as *mut u8).write_volatile(value) }
 }
 
+/// So many pages are more than is looked at in one go.
+const MANY: usize = 9000;
+
 /// Whether a page is mapped, by what `mincore` says.
 fn is_mapped(address: usize) -> bool {
     sys!(SYS_mincore, address, PAGE, &mut [0u8; 1]).is_ok()
@@ -267,6 +270,21 @@ fn advice(t: &mut Report) {
     t.call("mincore_hole", sys!(SYS_mincore, at + PAGE, PAGE, &mut [0u8; 1]));
     t.call("mincore_unaligned", sys!(SYS_mincore, at + 1, PAGE, &mut [0u8; 1]));
     t.call("mincore_fault", sys!(SYS_mincore, at, PAGE, 8));
+    // With a hole behind its last page.
+    let many = map((MANY + 1) * PAGE, RW, ANONYMOUS | MAP_NORESERVE).expect("a mapping");
+    sys!(SYS_munmap, many + MANY * PAGE, PAGE).expect("a hole");
+    sys!(SYS_madvise, many, MANY * PAGE, MADV_NOHUGEPAGE).expect("advice");
+    for page in [1, MANY - 1] {
+        // SAFETY: the page is mapped, and nobody else's.
+        unsafe { ((many + page * PAGE) as *mut u8).write(1) };
+    }
+    let mut resident = vec![6u8; MANY + 1];
+    t.call("mincore_many", sys!(SYS_mincore, many, MANY * PAGE, resident.as_mut_ptr()));
+    let found: Vec<_> = (0..=MANY).filter(|page| resident[*page] & 1 == 1).collect();
+    t.show("mincore_many_resident", format!("{found:?}"));
+    t.call("mincore_many_and_a_hole", sys!(SYS_mincore, many, (MANY + 1) * PAGE, resident.as_mut_ptr()));
+    t.call("madvise_many", sys!(SYS_madvise, many, MANY * PAGE, MADV_DONTNEED));
+    sys!(SYS_munmap, many, MANY * PAGE).expect("it is mapped");
 }
 
 fn heap(t: &mut Report) {

@@ -10,8 +10,8 @@ use super::with;
 use crate::fail::Attempt;
 use crate::process::Ctx;
 use crate::syscall::argument::{Fd, OutBytes, UserPath};
-use crate::syscall::path;
 use crate::syscall::unfinished::{Reply, tell};
+use crate::syscall::{PATH_MAX, path};
 
 /// The directory that `name` names, which the caller may enter.
 fn directory(ctx: &Ctx, name: UserPath) -> Attempt<Path> {
@@ -54,6 +54,9 @@ pub fn getcwd(ctx: &mut Ctx, buffer: OutBytes, size: usize) -> Attempt {
     let here = ctx.thread.fs().working_dir();
     let mut name = with(ctx, |view| view.absolute_name(&here))?;
     name.push(0);
+    if name.len() > PATH_MAX {
+        return Err(Errno::ENAMETOOLONG.into());
+    }
     if name.len() > size {
         return Err(Errno::ERANGE.into());
     }
