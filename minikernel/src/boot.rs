@@ -2,7 +2,6 @@
 
 use alloc::string::String;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use isopod_drivers::{Devices, probe};
 use isopod_hal::boot::BootInfo;
@@ -14,7 +13,7 @@ use isopod_linux::{dev, process, sched, syscall};
 use isopod_manifest::channel::Kind;
 use isopod_manifest::{Channel, Manifest};
 
-use crate::network::{self, Card};
+use crate::network::{self, Cards};
 use crate::{manifest, root};
 
 /// The exit status of Isopod's own errors, as container engines have it.
@@ -31,8 +30,8 @@ pub fn start(boot: &'static BootInfo) -> ! {
             power::off(OWN_ERROR)
         }
     };
-    let mut cards = Vec::new();
-    let devices = probe(boot, &mut |transport, cpus| network::start_card(&mut cards, transport, cpus));
+    let mut cards = Cards::new();
+    let devices = probe(boot, &mut |card| cards.push(card));
     let cpus = devices.cpus.min(cpu::MOST);
     if cpus > 1 && cpu::start_others(cpus, sched::run).is_err() {
         log!("isopod: no memory for {cpus} processors");
@@ -57,7 +56,7 @@ async fn run(
     boot: &'static BootInfo,
     manifest: Manifest,
     devices: Devices,
-    cards: Vec<Arc<Card>>,
+    cards: Cards,
     cpus: usize,
 ) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &devices.blocks).await?;
@@ -72,7 +71,7 @@ async fn run(
         command_line: boot.command_line,
         trace: manifest.trace,
     });
-    network::begin(cards, &manifest).await;
+    network::prepare(cards, cpus, &manifest).await;
     let Some(host) = host::current() else {
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };

@@ -41,11 +41,11 @@ pub struct Devices {
     pub cpus: usize,
 }
 
-/// What starts a network card, whose frames are not this crate's, in a machine with so many processors.
-pub type StartCard<'a> = &'a mut dyn FnMut(Box<dyn Transport>, usize) -> Result<(), StartError>;
+/// Who takes a network card, to start it when somebody uses it.
+pub type TakeCard<'a> = &'a mut dyn FnMut(Box<dyn Transport>);
 
-/// Finds all devices and starts those there is a driver for. Waits for nothing: a device answers later.
-pub fn probe(boot: &BootInfo, start_card: StartCard<'_>) -> Devices {
+/// Finds all devices and starts those there is a driver for, but for network cards. Waits for nothing: a device answers later.
+pub fn probe(boot: &BootInfo, take_card: TakeCard<'_>) -> Devices {
     let platform = read_platform(boot);
     prepare_interrupts(&platform);
     prepare_clock(&platform);
@@ -64,10 +64,10 @@ pub fn probe(boot: &BootInfo, start_card: StartCard<'_>) -> Devices {
         pci_space(&platform, places.is_empty())
     };
     for place in places {
-        devices.start_mmio(place, start_card);
+        devices.start_mmio(place, take_card);
     }
     if let Some(space) = pci {
-        pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform, start_card));
+        pci::enumerate(&*space, &mut |function| devices.start_pci(function, &platform, take_card));
     }
     if devices.consoles.is_empty() || command_line::has_word(boot.command_line, b"console=ttyS0") {
         let line = platform.isa_line(COM1_IRQ);
@@ -163,23 +163,23 @@ fn pci_space(platform: &Platform, may_be_pc: bool) -> Option<Box<dyn ConfigSpace
 }
 
 impl Devices {
-    fn start_mmio(&mut self, place: MmioDevice, start_card: StartCard<'_>) {
+    fn start_mmio(&mut self, place: MmioDevice, take_card: TakeCard<'_>) {
         match MmioTransport::open(place) {
             // An empty slot.
             Ok((0, _)) => {}
             Ok((number, transport)) => {
-                self.start(number, transport, format_args!("at {:#x}", place.base), start_card);
+                self.start(number, transport, format_args!("at {:#x}", place.base), take_card);
             }
             Err(error) => log!("virtio: device at {:#x} left out: {error}", place.base),
         }
     }
 
-    fn start_pci(&mut self, function: Function, platform: &Platform, start_card: StartCard<'_>) {
+    fn start_pci(&mut self, function: Function, platform: &Platform, take_card: TakeCard<'_>) {
         // A device without a driver is not worth the look at its capabilities.
         let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else { return };
         let place = format!("at {function}");
         match PciTransport::open(function, &|isa| platform.isa_line(isa)) {
-            Ok(transport) => self.start(number, transport, format_args!("{place}"), start_card),
+            Ok(transport) => self.start(number, transport, format_args!("{place}"), take_card),
             Err(error) => log!("virtio: device {place} left out: {error}"),
         }
     }
@@ -189,11 +189,14 @@ impl Devices {
         number: u32,
         transport: impl Transport + 'static,
         place: fmt::Arguments<'_>,
-        start_card: StartCard<'_>,
+        take_card: TakeCard<'_>,
     ) {
         let transport = Box::new(transport);
         let started: Result<(), StartError> = match number {
-            device::NETWORK => start_card(transport, self.cpus),
+            device::NETWORK => {
+                take_card(transport);
+                Ok(())
+            }
             device::BLOCK => VirtioBlock::start(transport).map(|block| self.blocks.push(block)),
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
@@ -223,7 +226,7 @@ mod tests {
     use crate::virtio::mmio::tests::attach_disk;
 
     fn probe_all(boot: &BootInfo) -> Devices {
-        probe(boot, &mut |_, _| Err(StartError::Legacy))
+        probe(boot, &mut drop)
     }
 
     fn boot(command_line: &'static [u8], seed: Option<[u8; 32]>) -> BootInfo {

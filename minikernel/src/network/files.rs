@@ -1,13 +1,12 @@
 //! The files of `/etc` that tell of the network, as container engines write them: hosts(5), hostname(5), resolv.conf(5).
 
+use alloc::format;
 use alloc::string::String;
 use alloc::sync::Arc;
 use core::fmt::Write;
 use core::net::IpAddr;
 
-use isopod_fs::file::{OpenFile, OpenFlags};
-use isopod_fs::vfs::{OpenHow, Process, View};
-use isopod_fs::{Bytes, Credentials, Errno, Error, Result};
+use isopod_fs::{Bytes, Errno, Error, FileType, Inode, NewNode, NodeKind};
 use isopod_hal::log;
 use isopod_linux::kernel;
 use isopod_linux::wait::retry;
@@ -25,25 +24,38 @@ ff02::1\tip6-allnodes
 ff02::2\tip6-allrouters
 ";
 
-/// Writes `/etc/hostname` and `/etc/hosts`, with the machine's own name at `own`.
-pub async fn name(manifest: &Manifest, own: Option<IpAddr>) {
+/// `/etc`, which is made if the image does not have it. Whoever writes there comes before the first program: nothing has been looked up in it.
+pub async fn directory() -> Option<Arc<dyn Inode>> {
+    let root = kernel::root();
+    let found = retry(|| match root.inode().lookup(b"etc") {
+        Err(Error::Errno(Errno::ENOENT)) => root.inode().create(b"etc", &node(NodeKind::Directory, 0o755)),
+        outcome => outcome,
+    });
+    found.await.inspect_err(|errno| log!("network: there is no /etc: {errno}")).ok()
+}
+
+/// Writes `hostname` and `hosts`, with the machine's own name at `own`.
+pub async fn name(directory: &Arc<dyn Inode>, manifest: &Manifest, own: Option<IpAddr>) {
     let name = &manifest.hostname;
     let mut hosts = String::from(HOSTS);
     for (address, name) in &manifest.network.hosts {
         line(&mut hosts, format_args!("{address}\t{name}"));
     }
     line(&mut hosts, format_args!("{}\t{name}", own.unwrap_or(OWN)));
-    let mut hostname = String::new();
-    line(&mut hostname, format_args!("{name}"));
-    write("/etc/hosts", &hosts).await;
-    write("/etc/hostname", &hostname).await;
+    write(directory, "hosts", &hosts).await;
+    write(directory, "hostname", &format!("{name}\n")).await;
 }
 
-/// Writes `/etc/resolv.conf`.
-pub async fn resolvers(
-    servers: impl Iterator<Item = IpAddr>,
-    search: impl Iterator<Item = &str>,
-) -> Option<Arc<OpenFile>> {
+/// Makes `resolv.conf`, with these words.
+pub async fn make_resolvers(directory: &Arc<dyn Inode>, text: &str) -> Option<Arc<dyn Inode>> {
+    write(directory, "resolv.conf", text).await
+}
+
+/// The words of resolv.conf(5) for servers and domains.
+pub fn resolvers(
+    servers: &mut dyn Iterator<Item = IpAddr>,
+    search: &mut dyn Iterator<Item = &str>,
+) -> String {
     let mut text = String::new();
     for server in servers {
         line(&mut text, format_args!("nameserver {server}"));
@@ -57,7 +69,7 @@ pub async fn resolvers(
     if begins.is_empty() {
         text.push('\n');
     }
-    write("/etc/resolv.conf", &text).await
+    text
 }
 
 fn line(text: &mut String, words: core::fmt::Arguments<'_>) {
@@ -66,35 +78,39 @@ fn line(text: &mut String, words: core::fmt::Arguments<'_>) {
     text.push('\n');
 }
 
-/// Gives a file new contents; one that is missing is made.
-async fn write(name: &str, text: &str) -> Option<Arc<OpenFile>> {
-    let written = retry(|| try_write(name.as_bytes(), text.as_bytes())).await;
-    written.inspect_err(|errno| log!("network: {name} cannot be written: {errno}")).ok()
+fn node(kind: NodeKind<'_>, mode: u16) -> NewNode<'_> {
+    NewNode { kind, mode, uid: 0, gid: 0 }
 }
 
-fn try_write(name: &[u8], text: &[u8]) -> Result<Arc<OpenFile>> {
-    let (namespace, credentials) = (kernel::namespace(), Credentials::root());
-    let root = namespace.root();
-    let view = View {
-        namespace,
-        credentials: &credentials,
-        root: &root,
-        directory: &root,
-        umask: 0,
-        process: Process::default(),
-    };
-    let how = OpenHow::new(OpenFlags::WRONLY | OpenFlags::CREAT | OpenFlags::TRUNC, 0o644);
-    let file = match view.open(&root, name, &how) {
-        Err(Error::Errno(Errno::ENOENT)) => {
-            // There is no directory, or a link that leads nowhere.
-            match view.unlink(&root, name) {
-                Err(Error::Errno(Errno::ENOENT)) => view.mkdir(&root, b"/etc", 0o755)?,
-                outcome => outcome?,
-            }
-            view.open(&root, name, &how)?
+/// Gives the file of a name new contents. What is there and no file is replaced.
+async fn write(directory: &Arc<dyn Inode>, name: &str, text: &str) -> Option<Arc<dyn Inode>> {
+    let file = retry(|| {
+        let create = || directory.create(name.as_bytes(), &node(NodeKind::Regular, 0o644));
+        match directory.lookup(name.as_bytes()) {
+            Ok(file) if file.metadata()?.kind == FileType::Regular => Ok(file),
+            Ok(_) => directory.unlink(name.as_bytes()).and_then(|()| create()),
+            Err(Error::Errno(Errno::ENOENT)) => create(),
+            Err(error) => Err(error),
         }
-        outcome => outcome?,
+    });
+    let file = match file.await {
+        Ok(file) => file,
+        Err(errno) => {
+            log!("network: /etc/{name} cannot be made: {errno}");
+            return None;
+        }
     };
-    file.write(&credentials, &mut Bytes::new(text))?;
-    Ok(file)
+    fill(&file, text).await;
+    Some(file)
+}
+
+/// Gives a file new contents.
+pub async fn fill(file: &Arc<dyn Inode>, text: &str) {
+    let filled = retry(|| {
+        file.truncate(0)?;
+        file.write_at(0, &mut Bytes::new(text.as_bytes()))
+    });
+    if let Err(errno) = filled.await {
+        log!("network: a file of /etc cannot be written: {errno}");
+    }
 }

@@ -2,13 +2,15 @@
 
 use alloc::boxed::Box;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
+use isopod_fs::Inode;
 use isopod_hal::clock;
 use isopod_linux::sched;
-use isopod_linux::socket::inet::{configuring, with_stack};
-use isopod_manifest::Manifest;
+use isopod_linux::socket::inet::{configuring, stack, with_stack};
+use isopod_manifest::Network;
 use isopod_net::address::{ANY_V4, Address, V4_PREFIX};
 use isopod_net::dhcp::Lease;
 use isopod_net::event::Event;
@@ -32,8 +34,10 @@ struct Known {
     resolvers: (Vec<Address>, u64),
 }
 
-/// Follows the network for good.
-pub async fn follow(stack: &'static Stack, manifest: Manifest) {
+/// Follows the network for good. The name servers that it tells of are written to `file`.
+pub async fn follow(network: Network, file: Option<Arc<dyn Inode>>) {
+    super::begin_late().await;
+    let stack = stack();
     let mut all: Vec<Known> = Vec::new();
     let patience = clock::monotonic_ns() + PATIENCE;
     let mut first = true;
@@ -43,8 +47,8 @@ pub async fn follow(stack: &'static Stack, manifest: Manifest) {
         let event = sched::timeout_at(limit, next).await;
         if let Some(event) = event {
             let changed = with_stack(|stack, out| take(stack, &mut all, event, out));
-            if changed && manifest.network.nameservers.is_empty() {
-                write_resolvers(&all, &manifest).await;
+            if let Some(file) = file.as_ref().filter(|_| changed) {
+                files::fill(file, &resolvers(&all, &network)).await;
             }
         }
         if first && (!stack.is_configuring() || clock::monotonic_ns() >= patience) {
@@ -136,12 +140,12 @@ fn routes(interface: u32, lease: &Lease) -> Vec<Route> {
     all.into_iter().map(|(destination, prefix, gateway)| to(destination, prefix, gateway)).collect()
 }
 
-async fn write_resolvers(all: &[Known], manifest: &Manifest) {
+/// What is to be said of name servers.
+fn resolvers(all: &[Known], network: &Network) -> String {
     let now = clock::monotonic_ns();
     let leases = || all.iter().filter_map(|known| known.lease.as_deref());
     let of_routers = all.iter().filter(|known| known.resolvers.1 > now).flat_map(|known| &known.resolvers.0);
-    let servers = leases().flat_map(|lease| &lease.dns).chain(of_routers).map(Address::to_canonical);
-    let given = manifest.network.search.iter();
-    let found = leases().flat_map(|lease| &lease.search).filter(|_| manifest.network.search.is_empty());
-    files::resolvers(servers, given.chain(found).map(String::as_str)).await;
+    let mut servers = leases().flat_map(|lease| &lease.dns).chain(of_routers).map(Address::to_canonical);
+    let found = leases().flat_map(|lease| &lease.search).filter(|_| network.search.is_empty());
+    files::resolvers(&mut servers, &mut network.search.iter().chain(found).map(String::as_str))
 }

@@ -1,4 +1,7 @@
 //! The network: cards become interfaces, and each queue of a card has a task.
+//!
+//! A card is started when the network is first used, or else a little later than the first program: one that uses no network does not wait for
+//! it.
 
 mod card;
 mod configure;
@@ -11,71 +14,98 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_drivers::virtio::{StartError, Transport};
+use isopod_drivers::virtio::Transport;
 use isopod_hal::{clock, log, random};
 use isopod_linux::sched;
-use isopod_linux::socket::inet::{configuring, stack, with_stack};
+use isopod_linux::socket::inet::{begin_with, configuring, stack};
 use isopod_manifest::{InterfaceConfig, Manifest, Method};
 use isopod_net::error::Result;
 use isopod_net::link::port::Port;
+use isopod_net::packet::Outbox;
+use isopod_net::stack::Stack;
 
-pub use card::Card;
+use card::Card;
 
-/// Starts the card behind `transport`. It receives from now on, and keeps what comes until there is somebody to take it.
-pub fn start_card(
-    cards: &mut Vec<Arc<Card>>,
-    transport: Box<dyn Transport>,
-    cpus: usize,
-) -> core::result::Result<(), StartError> {
-    let number = random::hardware_random().unwrap_or_else(clock::monotonic_ns).to_le_bytes();
-    // An address that nobody else gives out, for a card without one (IEEE 802, section 8.4).
-    let address = [0x02, number[0], number[1], number[2], number[3], cards.len() as u8];
-    cards.push(Card::start(transport, cpus, address)?);
-    Ok(())
-}
+/// Where the machine's cards are.
+pub type Cards = Vec<Box<dyn Transport>>;
 
-/// Makes interfaces of the cards, as the manifest has them, and writes the files that tell of the network. Nothing here waits for the network.
-pub async fn begin(cards: Vec<Arc<Card>>, manifest: &Manifest) {
+/// Has interfaces made of the cards, as the manifest has them, and writes the files that tell of the network.
+pub async fn prepare(cards: Cards, cpus: usize, manifest: &Manifest) {
     let network = &manifest.network;
-    let mut configs = Vec::new();
-    for (number, card) in cards.into_iter().enumerate() {
-        let config = network.interfaces.get(number).cloned().unwrap_or_default();
-        if let Err(error) = begin_interface(number, &card, &config) {
-            log!("network: eth{number} cannot be configured: {error:?}");
-        }
-        configs.push(config);
-    }
+    let configs: Vec<_> =
+        (0..cards.len()).map(|number| network.interfaces.get(number).cloned().unwrap_or_default()).collect();
     let own = configs.iter().flat_map(|config| [config.ipv4, config.ipv6]).find_map(|method| match method {
         Method::Static { address, .. } => Some(address),
         _ => None,
     });
-    files::name(manifest, own).await;
+    let Some(directory) = files::directory().await else { return };
+    files::name(&directory, manifest, own).await;
     let automatic = |config: &InterfaceConfig| [config.ipv4, config.ipv6].contains(&Method::Automatic);
     let (servers, follows) = (&network.nameservers, configs.iter().any(automatic));
     let mut resolvers = None;
     // The image's own serves a machine of which nobody knows or will know any.
     if follows || !servers.is_empty() {
-        let search = network.search.iter().map(String::as_str);
-        resolvers = files::resolvers(servers.iter().copied(), search).await;
+        let search = &mut network.search.iter().map(String::as_str);
+        let text = files::resolvers(&mut servers.iter().copied(), search);
+        resolvers = files::make_resolvers(&directory, &text).await.filter(|_| servers.is_empty());
     }
     if follows {
         if configs.iter().any(|config| config.ipv4 == Method::Automatic) {
-            configuring::begin(resolvers.as_deref().filter(|_| servers.is_empty()));
+            configuring::begin(resolvers.as_deref());
         }
-        sched::spawn(follow::follow(stack(), manifest.clone()));
+        sched::spawn(follow::follow(network.clone(), resolvers));
+    }
+    if !cards.is_empty() {
+        sched::spawn(begin_late());
+        begin_with(Box::new(move |stack, out| {
+            for (number, (card, config)) in cards.into_iter().zip(&configs).enumerate() {
+                begin(stack, number, card, cpus, config, out);
+            }
+        }));
     }
 }
 
+/// Nanoseconds in which a program begins, with what it reads from its disk.
+const HEAD_START: u64 = 2_000_000;
+
+/// Lets the network begin, if nobody has used it by then: others may look for this machine.
+async fn begin_late() {
+    sched::sleep_until(clock::monotonic_ns() + HEAD_START).await;
+    stack();
+}
+
 /// Makes a card `eth0`, or what its number is.
-fn begin_interface(number: usize, card: &Arc<Card>, config: &InterfaceConfig) -> Result<()> {
-    let index: Result<u32> = with_stack(|stack, out| {
-        let interface = stack.add_interface(&format!("eth{number}"), Arc::clone(card) as Arc<dyn Port>)?;
-        configure::interface(stack, &interface, config, out)?;
-        Ok(interface.index)
-    });
-    let index = index?;
-    for pair in 0..card.pairs() {
-        sched::spawn(Arc::clone(card).serve(pair, index));
+fn begin(
+    stack: &Stack,
+    number: usize,
+    card: Box<dyn Transport>,
+    cpus: usize,
+    config: &InterfaceConfig,
+    out: &mut Outbox,
+) {
+    let random = random::hardware_random().unwrap_or_else(clock::monotonic_ns).to_le_bytes();
+    // An address that nobody else gives out, for a card without one (IEEE 802, section 8.4).
+    let address = [0x02, random[0], random[1], random[2], random[3], number as u8];
+    let card = match Card::start(card, cpus, address) {
+        Ok(card) => card,
+        Err(error) => return log!("virtio: eth{number} left out: {error}"),
+    };
+    match begin_interface(stack, number, &card, config, out) {
+        Ok(index) => {
+            (0..card.pairs()).for_each(|pair| sched::spawn(Arc::clone(&card).serve(pair, index)));
+        }
+        Err(error) => log!("network: eth{number} cannot be configured: {error:?}"),
     }
-    Ok(())
+}
+
+fn begin_interface(
+    stack: &Stack,
+    number: usize,
+    card: &Arc<Card>,
+    config: &InterfaceConfig,
+    out: &mut Outbox,
+) -> Result<u32> {
+    let interface = stack.add_interface(&format!("eth{number}"), Arc::clone(card) as Arc<dyn Port>)?;
+    configure::interface(stack, &interface, config, out)?;
+    Ok(interface.index)
 }

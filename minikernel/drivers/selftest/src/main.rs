@@ -15,7 +15,6 @@ mod bare {
 
     use isopod_drivers::block::{Block, BlockError, BlockRequest, SECTOR_SIZE};
     use isopod_drivers::console::CharDevice;
-    use isopod_drivers::virtio::StartError;
     use isopod_drivers::{Devices, probe};
     use isopod_hal::boot::BootInfo;
     use isopod_hal::frame::Frame;
@@ -26,7 +25,7 @@ mod bare {
     const SECTORS_PER_PAGE: usize = PAGE_SIZE / SECTOR_SIZE as usize;
 
     fn kmain(boot: &'static BootInfo) -> ! {
-        let devices = probe(boot, &mut |_, _| Err(StartError::Legacy));
+        let devices = probe(boot, &mut drop);
         let Devices { blocks, consoles, random_sources, .. } = &devices;
         log!("{} disks, {} consoles, {} sources", blocks.len(), consoles.len(), random_sources.len());
         if boot.command_line.starts_with(b"all") {

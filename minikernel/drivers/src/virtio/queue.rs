@@ -99,11 +99,11 @@ pub struct Queue {
     doorbell: Doorbell,
     layout: Layout,
     memory: Dma,
-    /// Free descriptors.
+    /// Descriptors that have been used and are free again.
     free: Vec<u16>,
-    /// The buffer that begins at a descriptor.
+    /// For each that has ever been used, the buffer that begins there. Those behind have not, so that nothing is written for them in advance.
     chains: Vec<Option<Chain>>,
-    /// For each descriptor of a buffer, the one after it.
+    /// For each of them in a buffer, the one after it.
     links: Vec<u16>,
     event_index: bool,
     /// Buffers ever pushed, as the ring counts them.
@@ -149,8 +149,7 @@ impl Queue {
             available: at(&memory, layout.available()),
             used: at(&memory, layout.used()),
         };
-        let (free, links) = (collect(0..size)?, collect(0..size)?);
-        let chains = collect((0..size).map(|_| None))?;
+        let (free, chains, links) = (with_room(size)?, with_room(size)?, with_room(size)?);
         let doorbell = transport.enable_queue(size, rings, vector)?;
         Ok(Self {
             number,
@@ -187,21 +186,31 @@ impl Queue {
         at(&self.memory, offset)
     }
 
+    /// How many descriptors are free.
+    fn room(&self) -> usize {
+        self.free.len() + usize::from(self.layout.size) - self.links.len()
+    }
+
     /// Whether a buffer of so many segments fits now.
     pub fn has_room(&self, segments: usize) -> bool {
-        segments <= self.free.len()
+        segments <= self.room()
     }
 
     /// Puts a buffer into the queue, to come back with `token`; false if it does not fit. The device does not see it
     /// before [`Queue::publish`]. The memory of `segments` must stay until the buffer comes back or the device is
     /// reset.
     pub fn push(&mut self, token: u16, segments: &[Segment]) -> bool {
-        let Some(kept) = self.free.len().checked_sub(segments.len()).filter(|_| !segments.is_empty()) else {
+        if segments.is_empty() || !self.has_room(segments.len()) {
             return false;
-        };
+        }
         let (mut next, mut writable) = (None, 0u32);
         // Back to front, so that each descriptor knows its successor.
-        for (descriptor, segment) in self.free.drain(kept..).zip(segments.iter().rev()) {
+        for segment in segments.iter().rev() {
+            let descriptor = self.free.pop().unwrap_or_else(|| {
+                self.chains.push(None);
+                self.links.push(0);
+                (self.links.len() - 1) as u16
+            });
             let mut flags = if next.is_some() { NEXT } else { 0 };
             if segment.direction == Direction::FromDevice {
                 flags |= WRITE;
@@ -320,10 +329,10 @@ fn at(memory: &Dma, offset: usize) -> PhysAddr {
     PhysAddr::new(memory.phys().as_u64() + offset as u64)
 }
 
-fn collect<T>(items: impl ExactSizeIterator<Item = T>) -> Result<Vec<T>, OutOfMemory> {
+/// An empty list with room for as many.
+fn with_room<T>(size: u16) -> Result<Vec<T>, OutOfMemory> {
     let mut all = Vec::new();
-    all.try_reserve_exact(items.len()).map_err(|_| OutOfMemory)?;
-    all.extend(items);
+    all.try_reserve_exact(size.into()).map_err(|_| OutOfMemory)?;
     Ok(all)
 }
 

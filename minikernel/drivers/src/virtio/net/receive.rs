@@ -14,7 +14,7 @@ use crate::virtio::queue::{Completion, Direction, Queue, Segment};
 use crate::virtio::{StartError, Violation};
 
 /// Memory for buffers is made in blocks of so many bytes, or of one buffer.
-const BLOCK: usize = 8 * PAGE_SIZE;
+const BLOCK: usize = 4 * PAGE_SIZE;
 /// A long frame becomes pieces of so many bytes.
 const PIECE: usize = 16 << 10;
 

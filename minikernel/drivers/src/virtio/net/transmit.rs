@@ -37,10 +37,11 @@ enum Lent<P> {
 #[derive(Debug)]
 pub(super) struct Transmit<P> {
     pub queue: Queue,
-    /// Memory of the slots, made when a slot in it is first used.
-    pages: Vec<Option<Dma>>,
-    /// Slots that the device does not have. The last is taken first, so that few pages serve a quiet card.
+    /// Memory of the slots that have ever been used.
+    pages: Vec<Dma>,
+    /// Those of them that the device does not have. The last is taken first, so that few pages serve a quiet card.
     free: Vec<u16>,
+    /// What each of them lends to the device.
     in_flight: Vec<Option<Lent<P>>>,
     /// Built anew for each frame; kept for its memory.
     segments: Vec<Segment>,
@@ -56,17 +57,12 @@ impl<P: Payload> Transmit<P> {
         let size = usize::from(queue.size());
         let pieces_max =
             size.checked_sub(1).filter(|pieces| *pieces > 0).ok_or(StartError::Queue)?.min(PIECES_MAX);
-        let (mut pages, mut free, mut in_flight, mut segments) =
-            (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        let (mut free, mut in_flight, mut segments) = (Vec::new(), Vec::new(), Vec::new());
         let out_of_memory = |_| StartError::OutOfMemory;
-        pages.try_reserve_exact(size.div_ceil(SLOTS_PER_PAGE)).map_err(out_of_memory)?;
         free.try_reserve_exact(size).map_err(out_of_memory)?;
         in_flight.try_reserve_exact(size).map_err(out_of_memory)?;
         segments.try_reserve_exact(PIECES_MAX + 1).map_err(out_of_memory)?;
-        pages.resize_with(size.div_ceil(SLOTS_PER_PAGE), || None);
-        free.extend((0..queue.size()).rev());
-        in_flight.resize_with(size, || None);
-        Ok(Self { queue, pages, free, in_flight, segments, pieces_max, awaited: false })
+        Ok(Self { queue, pages: Vec::new(), free, in_flight, segments, pieces_max, awaited: false })
     }
 
     /// Takes back what has been sent.
@@ -80,7 +76,7 @@ impl<P: Payload> Transmit<P> {
 
     /// Whether somebody found no room and there is some again, which is then told no more.
     pub fn has_room_again(&mut self) -> bool {
-        self.awaited && !self.free.is_empty() && core::mem::take(&mut self.awaited)
+        self.awaited && self.queue.has_room(1) && core::mem::take(&mut self.awaited)
     }
 
     /// Whether somebody waits for room and some frames have been sent.
@@ -106,13 +102,32 @@ impl<P: Payload> Transmit<P> {
         }
     }
 
-    fn try_push(&mut self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
-        let Some(&slot) = self.free.last() else { return Err(payload) };
-        let page = &mut self.pages[usize::from(slot) / SLOTS_PER_PAGE];
-        if page.is_none() {
-            *page = Dma::pages(1).ok();
+    /// Makes one slot more, a free one; false without memory for it.
+    fn add_slot(&mut self) -> bool {
+        let slot = self.in_flight.len();
+        if slot == self.pages.len() * SLOTS_PER_PAGE {
+            let Ok(page) = Dma::pages(1) else { return false };
+            if self.pages.try_reserve(1).is_err() {
+                return false;
+            }
+            self.pages.push(page);
         }
-        let Some(page) = page else { return Ok(()) };
+        // There is room for as many as the queue has descriptors.
+        self.in_flight.push(None);
+        self.free.push(slot as u16);
+        true
+    }
+
+    fn try_push(&mut self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
+        // Each frame has a descriptor at least, so that there are slots where there is room.
+        if !self.queue.has_room(1) {
+            return Err(payload);
+        }
+        if self.free.is_empty() && !self.add_slot() {
+            return Ok(());
+        }
+        let Some(&slot) = self.free.last() else { return Ok(()) };
+        let page = &self.pages[usize::from(slot) / SLOTS_PER_PAGE];
         let at = usize::from(slot) % SLOTS_PER_PAGE * SLOT;
         let mut end = at + HEADER + head.len();
         debug_assert!(end <= at + SLOT, "headers are short");

@@ -6,7 +6,7 @@ use core::sync::atomic::{AtomicBool, Ordering};
 use core::task::Waker;
 
 use isopod_fs::file::OpenFile;
-use isopod_fs::{self as fs, DeviceId, Pending, Wait};
+use isopod_fs::{self as fs, DeviceId, Inode, Pending, Wait};
 use isopod_hal::sync::SpinLock;
 use isopod_net::error::Error;
 
@@ -35,7 +35,7 @@ impl Pending for Configuring {
 }
 
 /// From now on a first lease is awaited, which tells what `resolvers` is to say.
-pub fn begin(resolvers: Option<&OpenFile>) {
+pub fn begin(resolvers: Option<&dyn Inode>) {
     *RESOLVERS.lock() = resolvers.and_then(identity);
     UNDER_WAY.store(true, Ordering::Release);
 }
@@ -47,8 +47,8 @@ pub fn end() {
     waiting.into_iter().for_each(Waker::wake);
 }
 
-fn identity(file: &OpenFile) -> Option<(DeviceId, u64)> {
-    let metadata = file.inode().metadata().ok()?;
+fn identity(inode: &dyn Inode) -> Option<(DeviceId, u64)> {
+    let metadata = inode.metadata().ok()?;
     Some((metadata.device, metadata.inode))
 }
 
@@ -59,7 +59,9 @@ fn wait() -> Option<fs::Error> {
 /// Has who opens the list of name servers wait until it is known.
 pub fn check_open(file: &OpenFile) -> fs::Result<()> {
     match wait() {
-        Some(wait) if identity(file).is_some_and(|opened| *RESOLVERS.lock() == Some(opened)) => Err(wait),
+        Some(wait) if identity(&**file.inode()).is_some_and(|opened| *RESOLVERS.lock() == Some(opened)) => {
+            Err(wait)
+        }
         _ => Ok(()),
     }
 }

@@ -16,11 +16,12 @@ pub mod table;
 mod tcp_options;
 mod timers;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::clock;
-use isopod_hal::sync::Once;
+use isopod_hal::sync::{Once, SpinLock};
 use isopod_net::error::Error;
 use isopod_net::packet::Outbox;
 use isopod_net::stack::{Counters, Stack};
@@ -54,14 +55,38 @@ pub fn is_inet(family: u16) -> bool {
     matches!(family, AF_INET | AF_INET6)
 }
 
-/// The network of this machine.
+static STACK: Once<Stack> = Once::new();
+/// What is to be done when the network begins.
+static BEGIN: SpinLock<Option<Begin>> = SpinLock::new(None);
+
+/// What gives a network its interfaces. It must not ask for the [`stack`] itself.
+pub type Begin = Box<dyn FnOnce(&Stack, &mut Outbox) + Send>;
+
+/// Has the network begin so.
+pub fn begin_with(begin: Begin) {
+    *BEGIN.lock() = Some(begin);
+}
+
+/// The network of this machine, which begins when it is first asked for.
 pub fn stack() -> &'static Stack {
-    static STACK: Once<Stack> = Once::new();
-    STACK.get_or_init(|| {
-        let stack = Stack::new(kernel::random_u64);
-        limits::apply(&stack.tcp);
+    STACK.get().unwrap_or_else(|| {
+        // Who comes second waits here.
+        let mut begin = BEGIN.lock();
+        let stack = STACK.get_or_init(|| new_stack(begin.take()));
+        drop(begin);
+        timers::look(stack);
         stack
     })
+}
+
+fn new_stack(begin: Option<Begin>) -> Stack {
+    let (stack, mut out) = (Stack::new(kernel::random_u64), Outbox::new(clock::monotonic_ns()));
+    limits::apply(&stack.tcp);
+    if let Some(begin) = begin {
+        begin(&stack, &mut out);
+    }
+    stack.deliver(&mut out);
+    stack
 }
 
 /// The limits of all sockets together have changed.
