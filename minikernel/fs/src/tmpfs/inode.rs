@@ -365,7 +365,7 @@ impl Inode for Node {
 
     fn xattr_names(&self) -> Result<Vec<u8>> {
         match (&self.inner.lock().xattrs, &self.lower) {
-            (Some(xattrs), _) => Ok(xattrs.names()),
+            (Some(xattrs), _) => xattrs.names(),
             (None, Some(lower)) => lower.xattr_names(),
             (None, None) => Ok(Vec::new()),
         }

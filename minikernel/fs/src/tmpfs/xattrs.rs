@@ -66,8 +66,14 @@ impl Xattrs {
     }
 
     /// All names, each ended by a NUL.
-    pub(super) fn names(&self) -> Vec<u8> {
-        self.0.iter().flat_map(|xattr| xattr.name.iter().copied().chain([0])).collect()
+    pub(super) fn names(&self) -> Result<Vec<u8>> {
+        let mut names = Vec::new();
+        names.try_reserve_exact(self.0.iter().map(|xattr| xattr.name.len() + 1).sum())?;
+        for xattr in &self.0 {
+            names.extend_from_slice(&xattr.name);
+            names.push(0);
+        }
+        Ok(names)
     }
 }
 

@@ -53,9 +53,12 @@ impl View<'_> {
     pub fn xattr_names(&self, path: &Path) -> Result<Vec<u8>> {
         let mut names = path.inode().xattr_names()?;
         if !self.credentials.capable(Capabilities::SYS_ADMIN) {
-            let visible =
-                names.split_inclusive(|byte| *byte == 0).filter(|name| !name.starts_with(b"trusted."));
-            names = visible.flatten().copied().collect();
+            let mut visible = Vec::new();
+            visible.try_reserve_exact(names.len())?;
+            let all = names.split_inclusive(|byte| *byte == 0);
+            all.filter(|name| !name.starts_with(b"trusted."))
+                .for_each(|name| visible.extend_from_slice(name));
+            names = visible;
         }
         if names.len() > SIZE_MAX {
             return Err(Errno::E2BIG.into());

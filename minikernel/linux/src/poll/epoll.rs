@@ -181,6 +181,9 @@ impl Epoll {
         let nesting = inner_epoll.map(|inner| (NESTING.lock(), inner));
         if let Some((_, inner)) = &nesting {
             self.check_nesting(inner)?;
+            let mut watchers = inner.watchers.lock();
+            watchers.retain(|watcher| watcher.strong_count() > 0);
+            watchers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         }
         let item = Arc::new(Item {
             epoll: Arc::downgrade(self),
@@ -210,10 +213,7 @@ impl Epoll {
             item.leave();
         }
         if let Some((_, inner)) = &nesting {
-            let mut watchers = inner.watchers.lock();
-            watchers.retain(|watcher| watcher.strong_count() > 0);
-            watchers.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-            watchers.push(Arc::downgrade(self));
+            inner.watchers.lock().push(Arc::downgrade(self));
         }
         drop(nesting);
         item.queue_if_ready();
@@ -276,8 +276,11 @@ impl Epoll {
             drop(interest);
             let told = tell(report);
             if told == Told::Not {
-                // It is no longer silenced.
-                item.interest.lock().events |= asked;
+                // It is no longer silenced, unless it has been modified meanwhile.
+                let mut interest = item.interest.lock();
+                if interest.events == mode.bits() {
+                    interest.events = asked;
+                }
             }
             if (told == Told::Not || !mode.intersects(Mode::ONE_SHOT | Mode::EDGE))
                 && !item.queued.swap(true, Ordering::AcqRel)
