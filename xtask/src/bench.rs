@@ -9,6 +9,7 @@ mod build;
 mod calls;
 mod linux;
 mod machine;
+mod net;
 mod newc;
 mod pvh;
 mod run;
@@ -21,10 +22,10 @@ use table::Row;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Parts to measure; all but `linux`, `calls` and `scale` if none is named
+    /// Parts to measure; all but `linux`, `calls`, `scale` and `net` if none is named
     #[arg(value_parser = PARTS.map(|(name, _)| name))]
     parts: Vec<String>,
-    /// Measure what is set beside a Linux guest too (`linux`, `calls`, `scale`), which takes minutes
+    /// Measure what is set beside a Linux guest too (`linux`, `calls`, `scale`, `net`), which takes minutes
     #[arg(long)]
     linux: bool,
     /// Write the results into SPECIFICATION.md
@@ -35,7 +36,7 @@ pub struct Arguments {
 /// A part's name and what measures it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 7] = [
+const PARTS: [Part; 8] = [
     ("size", size::measure),
     ("boot", boot::measure),
     ("linux", linux::measure),
@@ -43,6 +44,7 @@ const PARTS: [Part; 7] = [
     ("build", build::measure),
     ("calls", calls::measure),
     ("scale", scale::measure),
+    ("net", net::measure),
 ];
 
 /// Measures, prints the table, and records it if asked to.
@@ -52,8 +54,8 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     let mut rows = Vec::new();
     for (name, measure) in PARTS {
         let named = arguments.parts.iter().any(|part| part == name);
-        let by_default =
-            arguments.parts.is_empty() && (arguments.linux || !["linux", "calls", "scale"].contains(&name));
+        let by_default = arguments.parts.is_empty()
+            && (arguments.linux || !["linux", "calls", "scale", "net"].contains(&name));
         if named || by_default {
             println!("bench: {name}");
             let measured = measure()?;

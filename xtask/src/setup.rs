@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::{process, workspace};
 
 /// A program or file that must be there, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 12] = [
+const NEEDS: [(&str, &str); 15] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
@@ -21,6 +21,9 @@ const NEEDS: [(&str, &str); 12] = [
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),
     ("pip3", "python3-pip"),
+    ("ip", "iproute2"),
+    ("wrk", "wrk"),
+    ("redis-benchmark", "redis-tools"),
 ];
 
 /// Cargo's helpers as PyPI packages them: the same programs as `cargo install` builds in many minutes.

@@ -72,8 +72,12 @@ impl Guest {
 
     /// The processes that `isopod` started.
     pub fn children(&self) -> Result<Vec<String>> {
-        let id = self.process.id();
-        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
-        Ok(children.split_whitespace().map(str::to_owned).collect())
+        children(self.process.id())
     }
+}
+
+/// The processes that a process has started.
+pub(crate) fn children(id: u32) -> Result<Vec<String>> {
+    let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"))?;
+    Ok(children.split_whitespace().map(str::to_owned).collect())
 }

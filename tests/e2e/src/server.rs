@@ -127,6 +127,11 @@ impl Server {
         self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// The processes that `isopod` has started.
+    pub fn children(&self) -> Result<Vec<String>> {
+        crate::guest::children(self.process.id())
+    }
+
     /// Asks it to end, and its exit status.
     pub fn stop(mut self) -> Result<Option<i32>> {
         crate::succeed(Command::new("kill").args(["-s", "TERM", &self.process.id().to_string()]))?;

@@ -1,7 +1,7 @@
 //! The same program in a Linux guest: Debian's cloud kernel in the same machine, started from an archive in memory.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result};
@@ -21,27 +21,50 @@ pub fn measure() -> Result<Vec<Row>> {
     Ok(vec![Row::figure(name, format!("{} instructions", grouped(instructions)))])
 }
 
+/// Modules of the root's file system, and of the network card on a microvm, in the order in which they need each other.
+const MODULES: [&str; 7] = [
+    "fs/overlayfs/overlay",
+    "drivers/virtio/virtio_ring",
+    "drivers/virtio/virtio",
+    "drivers/virtio/virtio_mmio",
+    "net/core/failover",
+    "drivers/net/net_failover",
+    "drivers/net/virtio_net",
+];
+
 /// An archive from which a guest starts with this folder as the lower part of its root, an overlay, as a container has it.
 pub fn archive_of(image: &Path) -> Result<Vec<u8>> {
     let init = programs::compile("gcc", "linux-init.c", &["-O2", "-static"])?;
     let (package, version) = package()?;
-    let overlay = format!("lib/modules/{version}/kernel/fs/overlayfs/overlay.ko");
     let mut archive = Archive::with_init(&fs::read(init)?);
-    archive.file("overlay.ko", &fs::read(packages::program(&package, &overlay)?)?);
+    archive.folder("modules");
+    for (number, module) in MODULES.iter().enumerate() {
+        let file = packages::program(&package, &format!("lib/modules/{version}/kernel/{module}.ko"))?;
+        archive.file(&format!("modules/{number}.ko"), &fs::read(file)?);
+    }
     archive.tree("image", image)?;
     Ok(archive.finish())
+}
+
+/// Debian's kernel.
+pub fn kernel() -> Result<PathBuf> {
+    let (package, version) = package()?;
+    packages::program(&package, &format!("boot/vmlinuz-{version}"))
+}
+
+/// What the kernel is told: to be brief, and to run this as its first program's arguments.
+pub fn line(arguments: &[&str]) -> String {
+    format!("console=ttyS0 quiet reboot=t panic=-1 -- {}", arguments.join(" "))
 }
 
 /// The command that starts a guest of so much memory from an archive. Its first program gets these arguments.
 pub fn words(archive: &Path, memory: &str, arguments: &[&str]) -> Result<Vec<String>> {
     let path = |path: &Path| path.display().to_string();
-    let (package, version) = package()?;
-    let kernel = packages::program(&package, &format!("boot/vmlinuz-{version}"))?;
-    let line = format!("console=ttyS0 quiet reboot=t panic=-1 -- {}", arguments.join(" "));
     let machine = "qemu-system-x86_64 -M microvm,acpi=off,x-option-roms=off,rtc=on -cpu max -accel tcg \
                    -nodefaults -no-user-config -display none -no-reboot -serial stdio";
     let words = machine.split_whitespace().map(str::to_owned);
-    let rest = ["-m", memory, "-kernel", &path(&kernel), "-initrd", &path(archive), "-append", &line];
+    let rest =
+        ["-m", memory, "-kernel", &path(&kernel()?), "-initrd", &path(archive), "-append", &line(arguments)];
     Ok(words.chain(rest.map(str::to_owned)).collect())
 }
 

@@ -20,6 +20,13 @@ pub fn isopod() -> PathBuf {
     workspace::target().join("release/isopod")
 }
 
+/// QEMU's program.
+pub fn qemu() -> Result<PathBuf> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let mut places = std::env::split_paths(&path).map(|place| place.join("qemu-system-x86_64"));
+    places.find(|file| file.is_file()).context("QEMU is installed")
+}
+
 /// The words of the command that `isopod run` with these arguments would start its machine with.
 pub fn command_line(home: &Path, arguments: &[&str]) -> Result<Vec<String>> {
     let mut command = Command::new(isopod());

@@ -19,10 +19,15 @@ impl Archive {
     /// An archive with `/init`, `/dev` and the console in it.
     pub fn with_init(init: &[u8]) -> Self {
         let mut archive = Self(Vec::new());
-        archive.entry("dev", FOLDER | 0o755, (0, 0), b"");
+        archive.folder("dev");
         archive.entry("dev/console", DEVICE | 0o600, (5, 1), b"");
         archive.file("init", init);
         archive
+    }
+
+    /// Adds a folder without what is in it.
+    pub fn folder(&mut self, name: &str) {
+        self.entry(name, FOLDER | 0o755, (0, 0), b"");
     }
 
     /// Adds a program or other file.

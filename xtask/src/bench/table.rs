@@ -31,6 +31,17 @@ impl Row {
         Self { name, bound, measured, kept: Some(value <= limit) }
     }
 
+    /// A figure that must not be below a limit.
+    pub fn at_least(
+        name: &'static str,
+        bound: &'static str,
+        value: f64,
+        limit: f64,
+        measured: String,
+    ) -> Self {
+        Self { name, bound, measured, kept: Some(value >= limit) }
+    }
+
     /// A figure without a promise.
     pub fn figure(name: &'static str, measured: String) -> Self {
         Self { name, bound: "", measured, kept: None }
