@@ -1,7 +1,7 @@
 //! A small web server: serves the files below `/srv` over HTTP/1.1 (RFC 9112), a thread for each connection.
 //!
 //! ```sh
-//! cargo isopod run -p web
+//! cargo isopod run -p web --publish 8080:8080
 //! ```
 
 use std::io::{self, BufRead, BufReader, Write};
