@@ -12,6 +12,8 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, access};
+use rustix::net::netdevice::name_to_index;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 
 pub(super) use backlog::lengthen;
 pub use error::NetworkError;
@@ -173,25 +175,35 @@ impl UserNetwork {
 }
 
 fn check_tap(name: &str) -> Result<(), NetworkError> {
-    let device = Path::new(CLASS).join(name);
-    if !is_name(name) || !device.exists() {
+    if !exists(name) {
         return Err(NetworkError::NoTap(name.to_owned()));
     }
-    if tun_flags(name).is_none() {
+    if is_shown(name) && tun_flags(name).is_none() {
         return Err(NetworkError::NotATap(name.to_owned()));
     }
     if may_open("/dev/net/tun") { Ok(()) } else { Err(NetworkError::Tun) }
 }
 
 fn check_bridge(name: &str) -> Result<(), NetworkError> {
-    let device = Path::new(CLASS).join(name);
-    if !is_name(name) || !device.exists() {
+    if !exists(name) {
         return Err(NetworkError::NoBridge(name.to_owned()));
     }
-    if !device.join("bridge").is_dir() {
+    if is_shown(name) && !Path::new(CLASS).join(name).join("bridge").is_dir() {
         return Err(NetworkError::NotABridge(name.to_owned()));
     }
     if bridge_helper().is_some() { Ok(()) } else { Err(NetworkError::NoHelper) }
+}
+
+/// Whether there is a network device of this name.
+fn exists(name: &str) -> bool {
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None);
+    // The longest name of a device has 15 bytes (`IFNAMSIZ`).
+    is_name(name) && name.len() < 16 && socket.is_ok_and(|socket| name_to_index(socket, name).is_ok())
+}
+
+/// Whether what is known of a device can be read: in a network namespace of its own, `/sys` may tell of another.
+fn is_shown(name: &str) -> bool {
+    Path::new(CLASS).join(name).exists()
 }
 
 /// Whether a device could have this name: it must not lead elsewhere in the file system.
