@@ -245,3 +245,34 @@ fn a_listener_without_room_does_not_end_time_wait() {
     assert_eq!(script.next().flags, SYN | ACK);
     assert_eq!(script.flows(), 2);
 }
+
+/// What a reset tells depends on what both ends had said (`tcp_reset` in Linux).
+#[test]
+fn rfc_9293_3_10_7_4_a_reset_in_each_state() {
+    for (peer_closes, we_close, error) in [
+        (false, false, Some(Error::Reset)),
+        (true, false, Some(Error::Pipe)),
+        (false, true, Some(Error::Reset)),
+        (true, true, None),
+    ] {
+        let (mut script, stream) = accepted();
+        let mut next = 1;
+        if peer_closes {
+            script.says(FIN | ACK, 1, 1, 0);
+            next += 1;
+        }
+        if we_close {
+            script.shut_down(&stream);
+        }
+        while script.poll().is_some() {}
+        script.says(RST, next, 0, 0);
+        script.nothing();
+        assert_eq!((state(&stream), script.flows()), (State::Closed, 0));
+        assert_eq!(script.with(&stream, |connection, _, _| connection.take_error()), error);
+        // Nothing more is said for it, and what still comes is for nobody.
+        script.wait(100_000);
+        script.nothing();
+        script.says(ACK, next, 1, 5);
+        script.expect(RST, 1, 0, 0);
+    }
+}

@@ -29,6 +29,19 @@ fn rfc_9293_3_8_6_3_every_second_full_segment_is_acknowledged() {
 }
 
 #[test]
+fn segments_that_a_device_has_put_together_count_as_what_they_were() {
+    let (mut script, stream, next) = settled(SocketOptions::default());
+    script.glued(next, 2000, 1000);
+    script.expect(ACK, 1, next + 2000, 0);
+    script.glued(next + 2000, 1000, 1000);
+    script.nothing();
+    script.glued(next + 3000, 5000, 1000);
+    script.expect(ACK, 1, next + 8000, 0);
+    script.nothing();
+    assert_eq!(stream.look(|connection| connection.info(0).rcv_mss), 1000);
+}
+
+#[test]
 fn rfc_9293_3_8_6_3_a_single_segment_is_acknowledged_after_40_ms() {
     let (mut script, _stream, next) = settled(SocketOptions::default());
     script.says(ACK, next, 1, 100);

@@ -242,6 +242,21 @@ impl Script {
         self.deliver(&header, len);
     }
 
+    /// The peer sends data in segments of `size` that a device has put together.
+    pub fn glued(&mut self, sequence: u32, len: usize, size: u16) {
+        let header = SegmentHeader {
+            source: self.peer_port,
+            destination: self.port,
+            sequence: Seq(PEER) + sequence,
+            acknowledgment: self.iss() + 1,
+            flags: ACK,
+            window: self.peer.window,
+            segment_size: size,
+            ..SegmentHeader::default()
+        };
+        self.deliver(&header, len);
+    }
+
     /// The bytes of a payload are the relative sequence numbers, so that a test sees what it reads.
     pub fn deliver(&mut self, header: &SegmentHeader, len: usize) {
         let first = header.sequence - Seq(PEER);
