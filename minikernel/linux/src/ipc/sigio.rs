@@ -71,6 +71,30 @@ impl Told {
     }
 }
 
+impl Told {
+    /// Sends a signal with details, or without them another, to whom it may be sent.
+    fn send(&self, detailed: Option<SigInfo>, plain: Signal) {
+        self.each(&mut |process, thread| {
+            let first = process.first_thread();
+            let Some(about) = thread.or(first.as_deref()) else { return };
+            let users = about.identity().users;
+            let known = |user: &u32| *user == users.real || *user == users.saved;
+            if self.users[1] != 0 && !self.users.iter().any(known) {
+                return;
+            }
+            let send = |signal, info| match thread {
+                Some(thread) => send_to_thread(thread, signal, info),
+                None => send_to_process(process, signal, info),
+            };
+            let told = self.signal.zip(detailed).map(|(signal, info)| send(signal, info));
+            if !matches!(told, Some(Ok(()))) {
+                // To those whose queue is full, too. Of a standard signal one is enough.
+                let _ = send(plain, SigInfo::kernel(plain));
+            }
+        });
+    }
+}
+
 /// The owner of an open file description.
 #[derive(Debug, Default)]
 pub struct Owner {
@@ -140,24 +164,18 @@ impl Owner {
     /// Sends the signals (`send_sigio`).
     fn tell(&self, (code, band): (i32, u32), fd: i32) {
         let told = *self.told.lock();
-        told.each(&mut |process, thread| {
-            let first = process.first_thread();
-            let Some(about) = thread.or(first.as_deref()) else { return };
-            let users = about.identity().users;
-            let known = |user: &u32| *user == users.real || *user == users.saved;
-            if told.users[1] != 0 && !told.users.iter().any(known) {
-                return;
-            }
-            let send = |signal, info| match thread {
-                Some(thread) => send_to_thread(thread, signal, info),
-                None => send_to_process(process, signal, info),
-            };
-            let detailed = told.signal.map(|signal| send(signal, SigInfo::of_file(signal, code, band, fd)));
-            if !matches!(detailed, Some(Ok(()))) {
-                // To those whose queue is full, too. Of a standard signal one is enough.
-                let _ = send(Signal::IO, SigInfo::kernel(Signal::IO));
-            }
-        });
+        let info = told.signal.map(|signal| SigInfo::of_file(signal, code, band, fd));
+        told.send(info, Signal::IO);
+    }
+
+    /// Tells the owner of `file`, if it has one, that urgent data has come (`send_sigurg`).
+    pub fn tell_urgent(file: &OpenFile) {
+        let owner = file.attached().get().and_then(|_| Self::of(file).ok());
+        let told = owner.map(|owner| *owner.told.lock()).filter(|told| told.id != 0);
+        if let Some(told) = told {
+            // Whoever has it to tell may hold locks.
+            sched::spawn(async move { told.send(None, Signal::URG) });
+        }
     }
 }
 

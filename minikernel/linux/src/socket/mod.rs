@@ -160,6 +160,9 @@ pub trait Socket: Any + Send + Sync {
         None
     }
 
+    /// It is this file now.
+    fn opened(&self, _file: &Arc<OpenFile>) {}
+
     /// No descriptor refers to it any more.
     fn close(&self);
 }
@@ -177,7 +180,9 @@ pub fn new_file(socket: Arc<dyn Socket>, flags: OpenFlags, owner: &Thread) -> Re
     let name = format!("socket:[{}]", inode.number());
     let path = kernel::namespace().detached(inode, name.as_bytes());
     let ops = Box::new(SocketFile { socket });
-    OpenFile::anonymous(path, OpenFlags::RDWR | flags, Some(ops)).map_err(crate::fail::errno)
+    let file = OpenFile::anonymous(path, OpenFlags::RDWR | flags, Some(ops)).map_err(crate::fail::errno)?;
+    socket_of(&file)?.opened(&file);
+    Ok(file)
 }
 
 /// The socket that `file` is; `ENOTSOCK` if it is none.

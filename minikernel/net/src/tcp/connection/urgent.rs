@@ -40,7 +40,7 @@ impl Connection {
             0
         });
         self.rcv.urgent = Some(urgent);
-        self.events |= Events::URGENT;
+        self.events |= Events::READABLE;
     }
 
     /// The sequence number of the first byte that was not read.

@@ -13,6 +13,7 @@ pub fn run(t: &mut Report) {
     inherited(t);
     shown(t);
     tuned(t);
+    urgent(t);
 }
 
 /// A listener whose backlog is full, so that it answers nobody.
@@ -177,4 +178,31 @@ fn tuned(t: &mut Report) {
     );
     clients.into_iter().chain([server]).for_each(close);
     set("ip_local_port_range", &before).expect("it can be set");
+}
+
+/// Who owns a socket hears of urgent data, and of nothing else.
+fn urgent(t: &mut Report) {
+    let (set, now, long) = (1u64 << (SIGURG - 1), [0i64, 0], [60i64, 0]);
+    sys!(SYS_rt_sigprocmask, SIG_BLOCK, &set, 0, 8).expect("a mask");
+    let server = bound(SOCK_STREAM, "127.0.0.1:6040");
+    sys!(SYS_listen, server, 5).expect("it listens");
+    let client = socket(AF_INET, SOCK_STREAM);
+    sys!(SYS_fcntl, client, F_SETFL, 0).expect("flags");
+    connect(client, "127.0.0.1:6040").expect("a connection");
+    let accepted = sys!(SYS_accept4, server, 0, 0, SOCK_NONBLOCK).expect("a connection") as i32;
+    let mut heard = |case: &str, time: &[i64; 2]| {
+        let mut info = [0i32; 32];
+        let signal = sys!(SYS_rt_sigtimedwait, &set, &mut info, time, 8);
+        t.show(&format!("urgent_{case}"), format!("{signal:?} {:#x}", info[2]));
+    };
+    super::helpers::send(client, b"x", MSG_OOB).expect("it goes");
+    heard("of_nobody", &now);
+    sys!(SYS_fcntl, accepted, F_SETOWN, std::process::id()).expect("an owner");
+    super::helpers::send(client, b"usual", 0).expect("it goes");
+    heard("usual", &now);
+    super::helpers::send(client, b"y", MSG_OOB).expect("it goes");
+    heard("owned", &long);
+    heard("once", &now);
+    [server, client, accepted].into_iter().for_each(close);
+    sys!(SYS_rt_sigprocmask, SIG_UNBLOCK, &set, 0, 8).expect("a mask");
 }

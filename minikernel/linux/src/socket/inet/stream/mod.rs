@@ -7,7 +7,7 @@ mod transfer;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::Ordering;
 
-use isopod_fs::file::{Ready, UserMemory};
+use isopod_fs::file::{OpenFile, Ready, UserMemory};
 use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
@@ -21,6 +21,7 @@ use super::address::shown;
 use super::options::{self as names, IpOptions};
 use super::tcp_options::Noted;
 use super::{AF_INET, AF_INET6, limits, table, tcp_options, with_stack};
+use crate::ipc::sigio::Owner;
 use crate::process::Thread;
 use crate::socket::options::OptionValue;
 use crate::socket::{Address, Common, Incoming, Kind, Outgoing, Shutdown, Socket};
@@ -37,13 +38,19 @@ pub struct StreamSocket {
     _place: table::Place,
 }
 
-/// Wakes who waits for the socket.
+/// Wakes who waits for the socket, and tells the owner of its file of urgent data.
 #[derive(Debug)]
-struct Wakes(Arc<WaitQueue>);
+struct Wakes(Arc<WaitQueue>, SpinLock<Weak<OpenFile>>);
 
 impl Observer for Wakes {
-    fn notify(&self, _: Events) {
+    fn notify(&self, events: Events) {
         self.0.wake_all();
+        if events.contains(Events::URGENT) {
+            let file = self.1.lock().upgrade();
+            if let Some(file) = file {
+                Owner::tell_urgent(&file);
+            }
+        }
     }
 }
 
@@ -109,7 +116,7 @@ fn place(at: &Endpoint) -> SocketAddress {
 
 impl StreamSocket {
     fn with_parts(common: Common, ip: IpOptions, owner: u32, state: State) -> Arc<Self> {
-        let observer = Arc::new(Wakes(Arc::clone(&common.changed)));
+        let observer = Arc::new(Wakes(Arc::clone(&common.changed), SpinLock::new(Weak::new())));
         Arc::new_cyclic(|socket: &Weak<Self>| {
             let place = table::STREAMS.enter(Weak::clone(socket) as Weak<dyn table::Listed>);
             Self { common, ip, owner, observer, state: SpinLock::new(state), _place: place }
@@ -391,6 +398,10 @@ impl Socket for StreamSocket {
 
     fn ioctl(&self, request: u32, argument: usize, memory: &mut dyn UserMemory) -> fs::Result<usize> {
         self.answer(request, argument, memory)
+    }
+
+    fn opened(&self, file: &Arc<OpenFile>) {
+        *self.observer.1.lock() = Arc::downgrade(file);
     }
 
     fn close(&self) {
