@@ -17,6 +17,10 @@ const TCGETS: u32 = 0x5401;
 const TCSETS: u32 = 0x5402;
 const TCSETSW: u32 = 0x5403;
 const TCSETSF: u32 = 0x5404;
+const TCGETA: u32 = 0x5405;
+const TCSETA: u32 = 0x5406;
+const TCSETAW: u32 = 0x5407;
+const TCSETAF: u32 = 0x5408;
 const TCSBRK: u32 = 0x5409;
 const TCXONC: u32 = 0x540a;
 const TCFLSH: u32 = 0x540b;
@@ -74,6 +78,9 @@ pub(super) fn terminal(
             | TCSETS2
             | TCSETSW2
             | TCSETSF2
+            | TCSETA
+            | TCSETAW
+            | TCSETAF
             | TCSBRK
             | TCSBRKP
             | TIOCSBRK
@@ -90,6 +97,11 @@ pub(super) fn terminal(
             let length = if request == TCGETS { Termios::SHORT } else { size_of::<Termios>() };
             memory.write(argument, &termios.as_bytes()[..length])?;
         }
+        TCGETA => {
+            let old = terminal.lock().line.termios.old();
+            memory.write(argument, &old)?;
+        }
+        TCSETA | TCSETAW | TCSETAF => set(terminal, argument, memory, Termios::OLD, request == TCSETAF)?,
         TCSETS | TCSETSW | TCSETSF => set(terminal, argument, memory, Termios::SHORT, request == TCSETSF)?,
         TCSETS2 | TCSETSW2 | TCSETSF2 => {
             set(terminal, argument, memory, size_of::<Termios>(), request == TCSETSF2)?;
@@ -175,7 +187,13 @@ fn set(
     flush: bool,
 ) -> Result<()> {
     let mut termios = terminal.lock().line.termios;
-    memory.read(argument, &mut termios.as_mut_bytes()[..length])?;
+    if length == Termios::OLD {
+        let mut old = [0; Termios::OLD];
+        memory.read(argument, &mut old)?;
+        termios.take_old(&old);
+    } else {
+        memory.read(argument, &mut termios.as_mut_bytes()[..length])?;
+    }
     termios.settle();
     let mut state = terminal.lock();
     if flush {

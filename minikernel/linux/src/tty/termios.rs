@@ -121,6 +121,31 @@ impl Termios {
         output_speed: 38_400,
     };
 
+    /// Bytes of `struct termio` of System V: the lower halves of the modes, the discipline and the first eight characters.
+    pub const OLD: usize = 18;
+
+    /// As `struct termio`.
+    pub fn old(&self) -> [u8; Self::OLD] {
+        let mut old = [0; Self::OLD];
+        for (place, mode) in old.chunks_exact_mut(2).zip([self.input, self.output, self.control, self.local])
+        {
+            place.copy_from_slice(&(mode as u16).to_le_bytes());
+        }
+        old[8] = self.discipline;
+        old[9..17].copy_from_slice(&self.characters[..8]);
+        old
+    }
+
+    /// Takes what a `struct termio` says; the rest stays.
+    pub fn take_old(&mut self, old: &[u8; Self::OLD]) {
+        let modes = [&mut self.input, &mut self.output, &mut self.control, &mut self.local];
+        for (mode, half) in modes.into_iter().zip(old.chunks_exact(2)) {
+            *mode = *mode & !0xffff | u32::from(half[1]) << 8 | u32::from(half[0]);
+        }
+        self.discipline = old[8];
+        self.characters[..8].copy_from_slice(&old[9..17]);
+    }
+
     /// Makes settings of a program's what the terminal can be: always eight bits and no parity.
     pub fn settle(&mut self) {
         self.control &= !(control::CSIZE | control::PARENB);

@@ -131,6 +131,17 @@ fn terminals(t: &mut Report) {
         "pts_default_modes",
         format!("{:o} {:o} {:o} {:o}", mode.c_iflag, mode.c_oflag, mode.c_cflag, mode.c_lflag),
     );
+    let mut old = [0x77u8; 20];
+    t.call("pts_tcgeta", sys!(SYS_ioctl, 4, TCGETA, &mut old));
+    t.show("pts_old_modes", format!("{old:x?}"));
+    // Without signs for what is interrupted, and with another character for it.
+    (old[6], old[9]) = (old[6] & !1, 5);
+    t.call("pts_tcseta", sys!(SYS_ioctl, 4, TCSETA, &old));
+    let mut changed = sys::zeroed::<termios>();
+    let _ = sys!(SYS_ioctl, 4, TCGETS, &mut changed);
+    t.show("pts_changed_modes", format!("{:o} {:?}", changed.c_lflag, &changed.c_cc[..10]));
+    t.call("pts_tcseta_fault", sys!(SYS_ioctl, 4, TCSETA, 8));
+    t.call("pts_tcsets_back", sys!(SYS_ioctl, 4, TCSETS, &mode));
     let mut size = winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
     t.call("pts_set_size", sys!(SYS_ioctl, 3, TIOCSWINSZ, &size));
     size.ws_row = 0;
