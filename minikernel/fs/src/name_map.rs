@@ -1,14 +1,14 @@
 //! Values by name.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 
 /// Values by name, in no order: a tree by the hashes of the names. Numbers compare faster than names do, and a tree grows by small pieces,
 /// which a table does not.
 #[derive(Debug)]
 pub(crate) struct NameMap<V> {
-    chains: BTreeMap<u64, Box<Entry<V>>>,
+    chains: NumberMap<Box<Entry<V>>>,
 }
 
 /// A name, and the others of its hash.
@@ -21,7 +21,7 @@ struct Entry<V> {
 
 impl<V> Default for NameMap<V> {
     fn default() -> Self {
-        Self { chains: BTreeMap::new() }
+        Self { chains: NumberMap::new() }
     }
 }
 

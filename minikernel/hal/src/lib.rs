@@ -49,6 +49,7 @@ pub mod irq;
 pub mod log;
 mod memory;
 pub mod mmio;
+pub mod number_map;
 pub mod paging;
 pub mod panic;
 pub mod port;

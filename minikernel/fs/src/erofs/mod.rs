@@ -14,7 +14,7 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
 
@@ -88,7 +88,7 @@ struct Image {
     superblock: Superblock,
     device: DeviceId,
     /// The inodes in use, by number.
-    nodes: SpinLock<BTreeMap<u64, Weak<Node>>>,
+    nodes: SpinLock<NumberMap<Weak<Node>>>,
 }
 
 impl Erofs {

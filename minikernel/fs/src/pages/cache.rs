@@ -1,7 +1,7 @@
 //! The page cache of a device.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -40,7 +40,7 @@ pub struct PageCache {
 
 #[derive(Default)]
 struct Inner {
-    pages: BTreeMap<u64, Box<Page>>,
+    pages: NumberMap<Box<Page>>,
     ahead: ReadAhead,
 }
 
@@ -72,7 +72,7 @@ impl PageCache {
         let mut freed = 0;
         // Whatever the first sweep marks as no longer used, the second one takes.
         for _ in 0..2 {
-            self.inner.lock().pages.retain(|_, page| {
+            self.inner.lock().pages.retain(|page| {
                 if freed >= want || !page.is_idle() || core::mem::take(&mut page.used) {
                     return true;
                 }

@@ -1,6 +1,6 @@
 //! The contents of a regular file: pages of its own over pages of the lower file.
 
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
@@ -29,7 +29,7 @@ pub(super) enum Found {
 pub(super) struct Contents {
     size: u64,
     /// Pages of its own.
-    pages: BTreeMap<u64, Frame>,
+    pages: NumberMap<Frame>,
     lower: Option<Lower>,
 }
 
@@ -73,7 +73,7 @@ impl Contents {
         let size = lower.as_ref().map_or(0, |(_, size)| *size);
         let shown = core::iter::once(0..size.div_ceil(PAGE)).filter(|run| !run.is_empty());
         let lower = lower.map(|(inode, _)| Lower { inode, shown: shown.collect(), hidden: 0 });
-        Self { size, pages: BTreeMap::new(), lower }
+        Self { size, pages: NumberMap::new(), lower }
     }
 
     pub(super) fn size(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! The names in a directory that differ from its lower one's.
 
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 
 use super::node::Node;
@@ -26,14 +26,14 @@ pub(super) struct Entry {
 pub(super) struct Directory {
     entries: NameMap<Arc<Entry>>,
     /// Those that are no whiteouts.
-    order: BTreeMap<u64, Arc<Entry>>,
+    order: NumberMap<Arc<Entry>>,
     next_cookie: u64,
 }
 
 impl Directory {
     pub(super) fn new(over_lower: bool) -> Self {
         let next_cookie = if over_lower { OVER_LOWER } else { FIRST_COOKIE };
-        Self { entries: NameMap::default(), order: BTreeMap::new(), next_cookie }
+        Self { entries: NameMap::default(), order: NumberMap::new(), next_cookie }
     }
 
     pub(super) fn get(&self, name: &[u8]) -> Option<&Entry> {

@@ -1,7 +1,7 @@
 //! What the nodes of one file system share: limits, numbers, and the table of nodes with a lower inode.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
 
@@ -27,7 +27,7 @@ pub(super) struct Shared {
     inodes: Counter,
     next_number: AtomicU64,
     /// The node over each lower inode that is in use, or was changed.
-    over: SpinLock<BTreeMap<u64, Box<Over>>>,
+    over: SpinLock<NumberMap<Box<Over>>>,
 }
 
 #[derive(Debug)]

@@ -5,7 +5,7 @@
 //! over each change of the directory, so that both are seen in one order.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -180,7 +180,7 @@ pub(super) struct DentryCache {
 /// Remembered names by age; some may be gone already. A tree, as it grows by small pieces.
 #[derive(Default)]
 struct Queue {
-    names: BTreeMap<u64, Box<Remembered>>,
+    names: NumberMap<Box<Remembered>>,
     next: u64,
 }
 

@@ -1,6 +1,6 @@
 //! Process and thread ids.
 
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
@@ -18,12 +18,12 @@ struct Ids {
     last: u32,
     /// All have been given out once.
     reused: bool,
-    threads: BTreeMap<u64, Weak<Thread>>,
-    processes: BTreeMap<u64, Arc<Process>>,
+    threads: NumberMap<Weak<Thread>>,
+    processes: NumberMap<Arc<Process>>,
 }
 
 static IDS: SpinLock<Ids> =
-    SpinLock::new(Ids { last: 0, reused: false, threads: BTreeMap::new(), processes: BTreeMap::new() });
+    SpinLock::new(Ids { last: 0, reused: false, threads: NumberMap::new(), processes: NumberMap::new() });
 
 impl Ids {
     /// A thread or a process has it, or it is a group's or session's whose first has ended.
@@ -71,7 +71,10 @@ pub fn last_pid() -> u32 {
 pub fn register(thread: &Arc<Thread>) {
     let mut ids = IDS.lock();
     ids.threads.insert(thread.tid().into(), Arc::downgrade(thread));
-    ids.processes.entry(thread.process().pid.into()).or_insert_with(|| Arc::clone(thread.process()));
+    let process = thread.process();
+    if !ids.processes.contains_key(&process.pid.into()) {
+        ids.processes.insert(process.pid.into(), Arc::clone(process));
+    }
 }
 
 /// Makes a thread known by another id than before.

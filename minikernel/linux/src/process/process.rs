@@ -1,6 +1,6 @@
 //! The process: what all threads of a thread group share.
 
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicUsize, Ordering};
@@ -49,7 +49,7 @@ impl ExitStatus {
 #[derive(Debug, Default)]
 struct Threads {
     /// Those that have not ended, by id.
-    running: BTreeMap<u64, Arc<Thread>>,
+    running: NumberMap<Arc<Thread>>,
     /// No other may start: one of them executes a program.
     sealed: bool,
     /// What those that have ended have used.
@@ -207,7 +207,7 @@ impl Process {
 
     /// The first of them.
     pub fn first_thread(&self) -> Option<Arc<Thread>> {
-        self.threads.lock().running.first_key_value().map(|(_, thread)| Arc::clone(thread))
+        self.threads.lock().running.values().next().map(Arc::clone)
     }
 
     /// How many threads have not ended.

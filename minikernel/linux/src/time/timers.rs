@@ -1,7 +1,7 @@
 //! The timers of a process.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
+use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
 
@@ -61,7 +61,7 @@ pub struct ProcessTimers {
 #[derive(Debug, Default)]
 struct Inner {
     intervals: [Option<Arc<SignalTimer>>; 5],
-    posix: BTreeMap<u64, Box<PosixTimer>>,
+    posix: NumberMap<Box<PosixTimer>>,
     /// Id of the next POSIX timer; ids are not used again soon.
     next_id: i32,
 }
