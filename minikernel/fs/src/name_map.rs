@@ -1,8 +1,8 @@
 //! Values by name.
 
 use alloc::boxed::Box;
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
+use isopod_hal::number_map::NumberMap;
 
 /// Values by name, in no order: a tree by the hashes of the names. Numbers compare faster than names do, and a tree grows by small pieces,
 /// which a table does not.

@@ -230,10 +230,11 @@ mod tests {
 
     #[test]
     fn values_are_found_in_order() {
-        let mut map: NumberMap<Box<u64>> = [9, 3, 7, 1].into_iter().fold(NumberMap::new(), |mut map, number| {
-            map.insert(number, Box::new(number * 10));
-            map
-        });
+        let mut map: NumberMap<Box<u64>> =
+            [9, 3, 7, 1].into_iter().fold(NumberMap::new(), |mut map, number| {
+                map.insert(number, Box::new(number * 10));
+                map
+            });
         **map.get_mut(&3).unwrap() += 1;
         map.range_mut(7..9).for_each(|(_, value)| **value += 2);
         assert_eq!(map.values().map(|value| **value).collect::<Vec<_>>(), [10, 31, 72, 90]);

@@ -14,9 +14,9 @@ mod xattr;
 #[cfg(test)]
 mod tests;
 
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
+use isopod_hal::number_map::NumberMap;
 
 use isopod_hal::sync::SpinLock;
 

@@ -1,12 +1,12 @@
 //! The page cache of a device.
 
 use alloc::boxed::Box;
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use isopod_hal::number_map::NumberMap;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame, sync::SpinLock};
 

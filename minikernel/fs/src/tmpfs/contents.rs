@@ -1,9 +1,9 @@
 //! The contents of a regular file: pages of its own over pages of the lower file.
 
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
+use isopod_hal::number_map::NumberMap;
 
 use isopod_hal::{PAGE_SIZE, frame::Frame};
 

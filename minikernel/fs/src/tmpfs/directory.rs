@@ -1,7 +1,7 @@
 //! The names in a directory that differ from its lower one's.
 
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
+use isopod_hal::number_map::NumberMap;
 
 use super::node::Node;
 use crate::inode::FIRST_COOKIE;

@@ -1,9 +1,9 @@
 //! What the nodes of one file system share: limits, numbers, and the table of nodes with a lower inode.
 
 use alloc::boxed::Box;
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::sync::atomic::{AtomicU64, Ordering};
+use isopod_hal::number_map::NumberMap;
 
 use isopod_hal::{PAGE_SIZE, sync::SpinLock};
 

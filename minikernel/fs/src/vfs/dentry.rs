@@ -5,10 +5,10 @@
 //! over each change of the directory, so that both are seen in one order.
 
 use alloc::boxed::Box;
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use core::fmt;
 use core::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use isopod_hal::number_map::NumberMap;
 
 use isopod_hal::sync::SpinLock;
 

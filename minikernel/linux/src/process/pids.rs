@@ -1,9 +1,9 @@
 //! Process and thread ids.
 
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
+use isopod_hal::number_map::NumberMap;
 
 use isopod_fs::Errno;
 use isopod_hal::memory_stats;

@@ -1,9 +1,9 @@
 //! The process: what all threads of a thread group share.
 
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicUsize, Ordering};
+use isopod_hal::number_map::NumberMap;
 
 use isopod_fs::Errno;
 use isopod_fs::file::WriteDenied;

@@ -41,7 +41,7 @@ pub struct Ctx {
     pub call: u64,
     /// Its filters have let the call pass that is being made.
     pub passed: bool,
-    /// The bytes that a read or write has moved when it was tried at once, or the events that it has told, where there are more.
+    /// The bytes that a read or write has moved when it was tried at once, where there are more.
     pub moved: usize,
     /// The fault whose signal is about to be delivered, for the frame.
     pub last_fault: Option<Fault>,

@@ -3,19 +3,20 @@
 use alloc::sync::Arc;
 
 use isopod_fs::Errno;
-use isopod_fs::file::OpenFlags;
+use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::paging::USER_END;
 use isopod_hal::uaccess::Fault;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::argument::{Fd, Flags};
 use super::file::open::install;
-use super::poll::{deadline_in, deadline_in_ms, optional, replace_mask};
-use crate::fail::{Fail, SysResult};
-use crate::mm::UserPtr;
+use super::poll::{deadline_in, deadline_in_ms, get_mask};
+use crate::fail::{Attempt, Fail, Rest, Stop, SysResult};
+use crate::mm::{AddressSpace, UserPtr};
 use crate::poll::{Epoll, Interest, NEVER, Told, new_epoll};
-use crate::process::Ctx;
+use crate::process::{Ctx, Thread};
 use crate::sched;
+use crate::signal::SigSet;
 use crate::time::Timespec;
 use crate::wait::interruptible;
 
@@ -44,20 +45,14 @@ pub fn epoll_create1(ctx: &mut Ctx, flags: Flags) -> SysResult {
 }
 
 /// `epoll_ctl(2)`
-pub async fn epoll_ctl(
-    ctx: &mut Ctx,
-    instance: Fd,
-    operation: i32,
-    fd: Fd,
-    event: UserPtr<EpollEvent>,
-) -> SysResult {
+pub fn epoll_ctl(ctx: &mut Ctx, instance: Fd, operation: i32, fd: Fd, event: UserPtr<EpollEvent>) -> Attempt {
     const ADD: i32 = 1;
     const DELETE: i32 = 2;
     const MODIFY: i32 = 3;
     let interest = if operation == DELETE {
         Interest { events: 0, data: 0 }
     } else {
-        let EpollEvent { events, data } = ctx.memory.read(event).await?;
+        let EpollEvent { events, data } = event.get()?;
         Interest { events, data }
     };
     let files = ctx.thread.files();
@@ -78,34 +73,18 @@ pub async fn epoll_ctl(
 }
 
 /// `epoll_wait(2)`
-pub async fn epoll_wait(
+pub fn epoll_wait(
     ctx: &mut Ctx,
     instance: Fd,
     events: UserPtr<EpollEvent>,
     limit: i32,
     timeout: i32,
-) -> SysResult {
-    wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await
-}
-
-/// `epoll_wait(2)` of what is ready.
-pub fn epoll_wait_at_once(
-    ctx: &mut Ctx,
-    instance: Fd,
-    events: UserPtr<EpollEvent>,
-    limit: i32,
-    timeout: i32,
-) -> Option<SysResult> {
-    let limit = checked(events, limit).ok()?;
-    let watcher = ctx.thread.file(instance.0).ok()?;
-    match tell(Epoll::of(&watcher)?, events, limit, &mut ctx.moved) {
-        Ok(()) if ctx.moved > 0 || timeout == 0 => Some(Ok(core::mem::take(&mut ctx.moved))),
-        _ => None,
-    }
+) -> Attempt {
+    wait(ctx, instance, events, limit, deadline_in_ms(timeout), None)
 }
 
 /// `epoll_pwait(2)`
-pub async fn epoll_pwait(
+pub fn epoll_pwait(
     ctx: &mut Ctx,
     instance: Fd,
     events: UserPtr<EpollEvent>,
@@ -113,14 +92,13 @@ pub async fn epoll_pwait(
     timeout: i32,
     mask: UserPtr<u64>,
     size: usize,
-) -> SysResult {
-    replace_mask(ctx, mask, size).await?;
-    let outcome = wait_until(ctx, instance, events, limit, deadline_in_ms(timeout)).await;
-    finish(ctx, outcome)
+) -> Attempt {
+    let mask = get_mask(mask, size)?;
+    wait(ctx, instance, events, limit, deadline_in_ms(timeout), mask)
 }
 
 /// `epoll_pwait2(2)`
-pub async fn epoll_pwait2(
+pub fn epoll_pwait2(
     ctx: &mut Ctx,
     instance: Fd,
     events: UserPtr<EpollEvent>,
@@ -128,36 +106,68 @@ pub async fn epoll_pwait2(
     timeout: UserPtr<Timespec>,
     mask: UserPtr<u64>,
     size: usize,
-) -> SysResult {
-    let deadline = deadline_in(optional(ctx, timeout).await?)?;
-    replace_mask(ctx, mask, size).await?;
-    let outcome = wait_until(ctx, instance, events, limit, deadline).await;
-    finish(ctx, outcome)
+) -> Attempt {
+    let deadline = deadline_in(timeout.get_optional()?)?;
+    let mask = get_mask(mask, size)?;
+    wait(ctx, instance, events, limit, deadline, mask)
 }
 
-/// The mask goes back at once unless a signal ended the wait.
-fn finish(ctx: &Ctx, outcome: SysResult) -> SysResult {
-    if outcome != Err(Fail::Errno(Errno::EINTR)) {
-        ctx.thread.restore_mask();
-    }
-    outcome
-}
-
-async fn wait_until(
-    ctx: &Ctx,
+/// Tells of what is ready; waits if nothing is, and where a page is missing.
+fn wait(
+    ctx: &mut Ctx,
     instance: Fd,
     events: UserPtr<EpollEvent>,
     limit: i32,
     deadline: u64,
-) -> SysResult {
+    mask: Option<SigSet>,
+) -> Attempt {
     let limit = checked(events, limit)?;
-    let watcher = ctx.thread.files().get(instance.0)?;
-    watcher.check_not_path().map_err(|_| Errno::EBADF)?;
-    let epoll = Epoll::of(&watcher).ok_or(Errno::EINVAL)?;
-    let mut told = ctx.moved;
+    let watcher = ctx.thread.file(instance.0)?;
+    let mut told = 0;
+    let outcome = tell(Epoll::of(&watcher).ok_or(Errno::EINVAL)?, events, limit, &mut told);
+    if outcome.is_ok() && (told > 0 || deadline == NEVER) {
+        return Ok(told);
+    }
+    if let Some(mask) = mask {
+        ctx.replace_mask(mask);
+    }
+    Err(Stop::Rest(rest(ctx, watcher, events, limit, deadline, told)))
+}
+
+// Not inlined: mostly something is ready.
+#[inline(never)]
+fn rest(
+    ctx: &Ctx,
+    watcher: Arc<OpenFile>,
+    events: UserPtr<EpollEvent>,
+    limit: usize,
+    deadline: u64,
+    told: usize,
+) -> Rest {
+    let (thread, memory) = (Arc::clone(&ctx.thread), Arc::clone(&ctx.memory));
+    Rest::new(async move {
+        let outcome = wait_until(&thread, &memory, &watcher, events, limit, deadline, told).await;
+        // The mask goes back at once unless a signal ended the wait.
+        if outcome != Err(Fail::Errno(Errno::EINTR)) {
+            thread.restore_mask();
+        }
+        outcome
+    })
+}
+
+async fn wait_until(
+    thread: &Thread,
+    memory: &AddressSpace,
+    watcher: &OpenFile,
+    events: UserPtr<EpollEvent>,
+    limit: usize,
+    deadline: u64,
+    mut told: usize,
+) -> SysResult {
+    let epoll = Epoll::of(watcher).ok_or(Errno::EINVAL)?;
     loop {
         match tell(epoll, events, limit, &mut told) {
-            Err(fault) => match ctx.memory.resolve(fault).await {
+            Err(fault) => match memory.resolve(fault).await {
                 Err(errno) if told == 0 => return Err(errno.into()),
                 Err(_) => return Ok(told),
                 Ok(()) => {}
@@ -165,7 +175,7 @@ async fn wait_until(
             Ok(()) if told == 0 && deadline != NEVER => {
                 let wait = sched::timeout_at(deadline, epoll.wait());
                 // Never made again, whatever the handler's flags (signal(7)).
-                if interruptible(&ctx.thread, wait).await.map_err(|_| Errno::EINTR)?.is_none() {
+                if interruptible(thread, wait).await.map_err(|_| Errno::EINTR)?.is_none() {
                     return Ok(0);
                 }
             }

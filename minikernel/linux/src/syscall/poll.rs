@@ -49,32 +49,12 @@ pub(super) fn deadline_in(timeout: Option<Timespec>) -> Result<u64, Errno> {
     })
 }
 
-/// Reads what may be null.
-pub(super) async fn optional<T: FromBytes + IntoBytes>(
-    ctx: &Ctx,
-    from: UserPtr<T>,
-) -> Result<Option<T>, Errno> {
-    match from.non_null() {
-        Some(from) => ctx.memory.read(from).await.map(Some),
-        None => Ok(None),
-    }
-}
-
 /// Reads the mask of a wait, if there is one.
 pub(super) fn get_mask(mask: UserPtr<u64>, size: usize) -> Attempt<Option<SigSet>> {
     if !mask.is_null() {
         check_size(size)?;
     }
     Ok(mask.get_optional()?.map(SigSet::from_bits))
-}
-
-/// Blocks `mask`, if there is one, for the length of a wait.
-pub(super) async fn replace_mask(ctx: &Ctx, mask: UserPtr<u64>, size: usize) -> Result<(), Errno> {
-    if let Some(mask) = mask.non_null() {
-        check_size(size)?;
-        ctx.replace_mask(SigSet::from_bits(ctx.memory.read(mask).await?));
-    }
-    Ok(())
 }
 
 /// What a call asks of files: which of them are ready.

@@ -319,8 +319,8 @@ system_calls! {
     229 clock_getres(clockid: i32, res: UserPtr<crate::time::Timespec>) => again time::clock_getres;
     230 clock_nanosleep(clockid: i32, flags: Flags, request: UserPtr<crate::time::Timespec>, remain: UserPtr<crate::time::Timespec>) => again time::clock_nanosleep;
     231 exit_group(status: i32) => now process::exit_group;
-    232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => wait epoll::epoll_wait, first epoll::epoll_wait_at_once;
-    233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => wait epoll::epoll_ctl;
+    232 epoll_wait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32) => again epoll::epoll_wait;
+    233 epoll_ctl(epfd: Fd, op: i32, fd: Fd, event: UserPtr<epoll::EpollEvent>) => again epoll::epoll_ctl;
     234 tgkill(tgid: i32, tid: i32, sig: SignalNumber) => now signals::tgkill;
     235 utimes(filename: UserPath, times: UserPtr<[crate::time::Timeval; 2]>) => again file::attributes::utimes;
     237 mbind(addr: usize, len: usize, mode: u32, nodemask: UserPtr<u64>, maxnode: usize, flags: Flags) => again numa::mbind;
@@ -363,7 +363,7 @@ system_calls! {
     278 vmsplice(fd: Fd, iov: UserPtr<file::io::IoVec>, nr_segs: usize, flags: Flags) => again splice::vmsplice;
     279 move_pages(pid: u32, count: usize, pages: UserPtr<u64>, nodes: UserPtr<i32>, status: UserPtr<i32>, flags: Flags) => again numa::move_pages;
     280 utimensat(dirfd: Fd, pathname: UserPath, times: UserPtr<[crate::time::Timespec; 2]>, flags: Flags) => again file::attributes::utimensat;
-    281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait;
+    281 epoll_pwait(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: i32, sigmask: UserPtr<u64>, sigsetsize: usize) => again epoll::epoll_pwait;
     282 signalfd(fd: Fd, mask: UserPtr<u64>, sizemask: usize) => again signalfd::signalfd;
     283 timerfd_create(clockid: i32, flags: Flags) => now timers::timerfd_create;
     284 eventfd(initval: u32) => now eventfd::eventfd;
@@ -411,7 +411,7 @@ system_calls! {
     437 openat2(dirfd: Fd, pathname: UserPath, how: UserPtr<file::open::UserOpenHow>, size: usize) => again file::open::openat2;
     438 pidfd_getfd(pidfd: Fd, targetfd: Fd, flags: Flags) => now pidfd::pidfd_getfd;
     439 faccessat2(dirfd: Fd, pathname: UserPath, mode: Flags, flags: Flags) => again file::stat::faccessat2;
-    441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => wait epoll::epoll_pwait2;
+    441 epoll_pwait2(epfd: Fd, events: UserPtr<epoll::EpollEvent>, maxevents: i32, timeout: UserPtr<crate::time::Timespec>, sigmask: UserPtr<u64>, sigsetsize: usize) => again epoll::epoll_pwait2;
     449 futex_waitv(waiters: UserPtr<futex::UserWord>, nr_futexes: u32, flags: Flags, timeout: UserPtr<crate::time::Timespec>, clockid: i32) => again futex::futex_waitv;
     452 fchmodat2(dirfd: Fd, pathname: UserPath, mode: Mode, flags: Flags) => again file::attributes::fchmodat2;
 }

@@ -1,9 +1,9 @@
 //! The timers of a process.
 
 use alloc::boxed::Box;
-use isopod_hal::number_map::NumberMap;
 use alloc::sync::Arc;
 use core::sync::atomic::{AtomicUsize, Ordering};
+use isopod_hal::number_map::NumberMap;
 
 use isopod_fs::Errno;
 use isopod_hal::sync::SpinLock;
