@@ -126,9 +126,15 @@ impl<V> NumberMap<V> {
         pop_first(&mut self.tree).map(|(number, bytes)| (number, unsafe { bytes.take() }))
     }
 
+    /// The value of the least number.
+    pub fn first(&self) -> Option<&V> {
+        // SAFETY: all bytes in the tree are those of values.
+        self.tree.first_key_value().map(|(_, bytes)| unsafe { bytes.get() })
+    }
+
     /// Numbers in `range` and their values, in order.
     pub fn range(&self, range: impl RangeBounds<u64>) -> impl DoubleEndedIterator<Item = (&u64, &V)> {
-        // SAFETY: all bytes in the tree are those of values.
+        // SAFETY: as above.
         self.tree.range(range).map(|(number, bytes)| (number, unsafe { bytes.get() }))
     }
 
@@ -237,6 +243,7 @@ mod tests {
             });
         **map.get_mut(&3).unwrap() += 1;
         map.range_mut(7..9).for_each(|(_, value)| **value += 2);
+        assert_eq!(map.first().map(|value| **value), Some(10));
         assert_eq!(map.values().map(|value| **value).collect::<Vec<_>>(), [10, 31, 72, 90]);
         assert_eq!(map.range(2..).next_back().map(|(number, value)| (*number, **value)), Some((9, 90)));
         assert_eq!(alloc::format!("{map:?}"), "{1: 10, 3: 31, 7: 72, 9: 90}");

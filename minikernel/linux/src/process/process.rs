@@ -207,7 +207,7 @@ impl Process {
 
     /// The first of them.
     pub fn first_thread(&self) -> Option<Arc<Thread>> {
-        self.threads.lock().running.values().next().map(Arc::clone)
+        self.threads.lock().running.first().map(Arc::clone)
     }
 
     /// How many threads have not ended.
@@ -316,7 +316,7 @@ impl Process {
 
     /// The real user id that it has, or had at last.
     pub fn real_uid(&self) -> u32 {
-        let first = self.threads.lock().running.values().next().cloned();
+        let first = self.threads.lock().running.first().cloned();
         first.map_or_else(|| self.last_uid.load(Ordering::Relaxed), |thread| thread.identity().users.real)
     }
 
