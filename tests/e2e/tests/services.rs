@@ -1,0 +1,64 @@
+//! More servers in the guest: what is large, and takes minutes to make.
+
+use std::io::{BufRead as _, BufReader, Write as _};
+
+use anyhow::{Result, ensure};
+use isopod_e2e::image;
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::longer;
+use isopod_e2e::server::{Server, get};
+
+/// Starts a shell's line in an image of these packages and all that they depend on, with a port published; nothing where what takes long is
+/// left out.
+fn serve(packages: &[&str], port: u16, line: &str) -> Result<Option<Server>> {
+    if longer(0, 1) == 0 {
+        return Ok(None);
+    }
+    let reference = image::complete(packages)?.files(&[("srv/page", b"a page\n")]).cached()?.reference();
+    let port = format!("127.0.0.1::{port}");
+    let arguments = ["run", "-m", "512M", "--cpus", "2", "-p", &port, &reference, "/bin/sh", "-ec", line];
+    Isopod::shared().serve(&arguments).map(Some)
+}
+
+#[test]
+fn memcached_keeps_values() -> Result<()> {
+    let Some(mut server) = serve(&["memcached"], 11211, "exec memcached -u root -t 4")? else {
+        return Ok(());
+    };
+    server.ask(11211, |stream| {
+        stream.write_all(b"set key 0 0 5\r\nvalue\r\nget key\r\nincr key 1\r\n")?;
+        let mut lines = BufReader::new(stream).lines();
+        for expected in ["STORED", "VALUE key 0 5", "value", "END"] {
+            let line = lines.next().transpose()?;
+            ensure!(line.as_deref() == Some(expected), "{line:?} in place of {expected}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn lighttpd_serves_files() -> Result<()> {
+    let line = "printf 'server.document-root = \"/srv\"\\nserver.port = 80\\n' > /tmp/conf
+        exec lighttpd -D -f /tmp/conf";
+    let Some(mut server) = serve(&["lighttpd"], 80, line)? else { return Ok(()) };
+    server.ask(80, |stream| {
+        for _ in 0..20 {
+            ensure!(get(stream, "/page")?.body == b"a page\n");
+        }
+        ensure!(get(stream, "/missing")?.status == 404);
+        Ok(())
+    })
+}
+
+#[test]
+fn haproxy_passes_requests_on() -> Result<()> {
+    let upstream = isopod_e2e::host::page(b"from the host\n")?;
+    let line = format!(
+        "printf 'defaults\\n mode http\\n timeout connect 60s\\n timeout client 60s\\n timeout server 60s\\n\
+         listen front\\n bind :80\\n server up 10.0.2.2:{upstream}\\n' > /tmp/conf
+        exec haproxy -db -f /tmp/conf"
+    );
+    let Some(mut server) = serve(&["haproxy"], 80, &line)? else { return Ok(()) };
+    assert_eq!(server.get(80, "/page")?.text(), "from the host\n");
+    Ok(())
+}
