@@ -115,7 +115,8 @@ fn redis(stream: &mut TcpStream, commands: &[&str]) -> Result<Vec<String>> {
     let mut answers = Vec::new();
     for _ in commands {
         let mut line = String::new();
-        reader.read_line(&mut line)?;
+        // Before the server listens the connection ends at once.
+        anyhow::ensure!(reader.read_line(&mut line)? > 0, "the connection has ended");
         let text = line.trim_end();
         let answer = match text.strip_prefix('$').and_then(|length| length.parse::<usize>().ok()) {
             None => text.to_owned(),
