@@ -103,6 +103,18 @@ impl Stack {
         if interface.is_up() { self.enter(&interface, &address, out) } else { Ok(()) }
     }
 
+    /// Has an address that an interface has be good for as long as `address` says. `AddressNotAvailable` if it does not have it.
+    pub fn prolong_address(&self, index: u32, address: &InterfaceAddress) -> Result<()> {
+        let interface = self.interface(index).ok_or(Error::NoInterface)?;
+        let mut addresses = interface.addresses.write();
+        let known = addresses
+            .iter_mut()
+            .find(|known| known.address == address.address && known.prefix == address.prefix)
+            .ok_or(Error::AddressNotAvailable)?;
+        (known.preferred_until, known.valid_until) = (address.preferred_until, address.valid_until);
+        Ok(())
+    }
+
     /// Takes an address from an interface, and the routes that followed from it. `AddressNotAvailable` if it does not have it.
     pub fn remove_address(&self, index: u32, address: &Address) -> Result<()> {
         let interface = self.interface(index).ok_or(Error::NoInterface)?;

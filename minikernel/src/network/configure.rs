@@ -4,7 +4,7 @@ use core::net::IpAddr;
 use core::sync::atomic::Ordering;
 
 use isopod_manifest::{InterfaceConfig, Method};
-use isopod_net::address::{ANY, ANY_V4, Address, V4_PREFIX, is_v4};
+use isopod_net::address::{ANY, ANY_V4, V4_PREFIX, is_v4, same_prefix};
 use isopod_net::error::Result;
 use isopod_net::interface::{Interface, InterfaceAddress};
 use isopod_net::packet::Outbox;
@@ -47,25 +47,25 @@ fn give(
     gateway: Option<IpAddr>,
     out: &mut Outbox,
 ) -> Result<()> {
-    let before = if address.is_ipv4() { V4_PREFIX } else { 0 };
-    stack.add_address(interface, InterfaceAddress::new(to_packets(address), before + prefix), out)?;
-    match gateway {
-        Some(gateway) => stack.add_route(default_route(interface, to_packets(gateway))),
-        None => Ok(()),
-    }
-}
-
-/// The route to all that no other leads to.
-fn default_route(interface: u32, gateway: Address) -> Route {
+    let prefix = if address.is_ipv4() { V4_PREFIX } else { 0 } + prefix;
+    let address = to_packets(address);
+    stack.add_address(interface, InterfaceAddress::new(address, prefix), out)?;
+    let Some(gateway) = gateway.map(to_packets) else { return Ok(()) };
     let v4 = is_v4(&gateway);
-    Route {
-        destination: if v4 { ANY_V4 } else { ANY },
-        prefix: if v4 { V4_PREFIX } else { 0 },
+    let route = |destination, prefix, gateway| Route {
+        destination,
+        prefix,
         kind: Kind::Unicast,
         interface,
-        gateway: Some(gateway),
+        gateway,
         source: None,
         metric: if v4 { 0 } else { METRIC_V6 },
         origin: BY_BOOT,
+    };
+    // A gateway may lie outside of the network, as with an address that is alone in its own: then it is on the link nevertheless.
+    if !same_prefix(&address, &gateway, prefix) && !gateway.is_unicast_link_local() {
+        stack.add_route(route(gateway, 128, None))?;
     }
+    let (all, prefix) = if v4 { (ANY_V4, V4_PREFIX) } else { (ANY, 0) };
+    stack.add_route(route(all, prefix, Some(gateway)))
 }

@@ -11,7 +11,7 @@ use isopod_hal::clock;
 use isopod_linux::sched;
 use isopod_linux::socket::inet::{configuring, stack, with_stack};
 use isopod_manifest::Network;
-use isopod_net::address::{ANY_V4, Address, V4_PREFIX};
+use isopod_net::address::{ANY_V4, Address, V4_PREFIX, same_prefix};
 use isopod_net::dhcp::Lease;
 use isopod_net::event::Event;
 use isopod_net::interface::InterfaceAddress;
@@ -88,9 +88,10 @@ fn take(stack: &Stack, all: &mut Vec<Known>, event: Event, out: &mut Outbox) -> 
 
 /// Gives an interface what a lease says, in place of what the one before said. What cannot be given for lack of memory is given when the lease is renewed.
 fn apply(stack: &Stack, interface: u32, old: Option<&Lease>, new: Option<&Lease>, out: &mut Outbox) {
+    let wanted = new.map(|new| routes(interface, new)).unwrap_or_default();
     if let Some(old) = old {
-        for route in routes(interface, old) {
-            let _ = stack.remove_route(&route);
+        for route in routes(interface, old).iter().filter(|route| !wanted.contains(route)) {
+            let _ = stack.remove_route(route);
         }
         if new.is_none_or(|new| (new.address, new.prefix) != (old.address, old.prefix)) {
             let _ = stack.remove_address(interface, &old.address);
@@ -102,13 +103,14 @@ fn apply(stack: &Stack, interface: u32, old: Option<&Lease>, new: Option<&Lease>
         valid_until: new.until,
         ..InterfaceAddress::new(new.address, new.prefix)
     };
-    // One that it has is there for longer.
-    let _ = stack.remove_address(interface, &new.address);
-    let _ = stack.add_address(interface, address, out);
+    // One that it has is there for longer, and all the while.
+    if stack.prolong_address(interface, &address).is_err() {
+        let _ = stack.add_address(interface, address, out);
+    }
     if let (Some(mtu), Some(interface)) = (new.mtu, stack.interface(interface)) {
         interface.mtu.fetch_min(mtu.into(), Ordering::Relaxed);
     }
-    for route in routes(interface, new) {
+    for route in wanted {
         let _ = stack.add_route(route);
     }
 }
@@ -127,12 +129,11 @@ fn routes(interface: u32, lease: &Lease) -> Vec<Route> {
         origin: BY_DHCP,
     };
     if lease.routes.is_empty() {
-        return lease
-            .routers
-            .first()
-            .map(|router| to(ANY_V4, V4_PREFIX, Some(*router)))
-            .into_iter()
-            .collect();
+        let Some(router) = lease.routers.first() else { return Vec::new() };
+        // A router outside of the network is on the link nevertheless: some clouds give each machine a network of its own.
+        let far = !same_prefix(&lease.address, router, lease.prefix);
+        let link = far.then(|| to(*router, 128, None));
+        return link.into_iter().chain([to(ANY_V4, V4_PREFIX, Some(*router))]).collect();
     }
     // What is on the link comes first: a gateway may be there.
     let mut all = lease.routes.clone();

@@ -19,7 +19,6 @@ use isopod_hal::{clock, log, random};
 use isopod_linux::sched;
 use isopod_linux::socket::inet::{begin_with, configuring, stack};
 use isopod_manifest::{InterfaceConfig, Manifest, Method};
-use isopod_net::error::Result;
 use isopod_net::link::port::Port;
 use isopod_net::packet::Outbox;
 use isopod_net::stack::Stack;
@@ -38,13 +37,17 @@ pub async fn prepare(cards: Cards, cpus: usize, manifest: &Manifest) {
         Method::Static { address, .. } => Some(address),
         _ => None,
     });
-    let Some(directory) = files::directory().await else { return };
-    files::name(&directory, manifest, own).await;
+    let directory = files::directory().await;
+    if let Some(directory) = &directory {
+        files::name(directory, manifest, own).await;
+    }
     let automatic = |config: &InterfaceConfig| [config.ipv4, config.ipv6].contains(&Method::Automatic);
     let (servers, follows) = (&network.nameservers, configs.iter().any(automatic));
     let mut resolvers = None;
     // The image's own serves a machine of which nobody knows or will know any.
-    if follows || !servers.is_empty() {
+    if let Some(directory) = directory
+        && (follows || !servers.is_empty())
+    {
         let search = &mut network.search.iter().map(String::as_str);
         let text = files::resolvers(&mut servers.iter().copied(), search);
         resolvers = files::make_resolvers(&directory, &text).await.filter(|_| servers.is_empty());
@@ -90,22 +93,12 @@ fn begin(
         Ok(card) => card,
         Err(error) => return log!("virtio: eth{number} left out: {error}"),
     };
-    match begin_interface(stack, number, &card, config, out) {
-        Ok(index) => {
-            (0..card.pairs()).for_each(|pair| sched::spawn(Arc::clone(&card).serve(pair, index)));
-        }
-        Err(error) => log!("network: eth{number} cannot be configured: {error:?}"),
+    let interface = match stack.add_interface(&format!("eth{number}"), Arc::clone(&card) as Arc<dyn Port>) {
+        Ok(interface) => interface,
+        Err(error) => return log!("network: eth{number} left out: {error:?}"),
+    };
+    if let Err(error) = configure::interface(stack, &interface, config, out) {
+        log!("network: eth{number} is not all that the manifest says: {error:?}");
     }
-}
-
-fn begin_interface(
-    stack: &Stack,
-    number: usize,
-    card: &Arc<Card>,
-    config: &InterfaceConfig,
-    out: &mut Outbox,
-) -> Result<u32> {
-    let interface = stack.add_interface(&format!("eth{number}"), Arc::clone(card) as Arc<dyn Port>)?;
-    configure::interface(stack, &interface, config, out)?;
-    Ok(interface.index)
+    (0..card.pairs()).for_each(|pair| sched::spawn(Arc::clone(&card).serve(pair, interface.index)));
 }

@@ -16,6 +16,12 @@ const MAGIC: u32 = 0x6382_5363;
 /// Relays drop what is shorter (RFC 1542, section 2.1).
 const LEAST: usize = 300;
 const SECOND: u64 = 1_000_000_000;
+/// The longest message that servers are to send.
+const LONGEST: u16 = 1500;
+/// So many routes are heeded.
+const ROUTES_MOST: usize = 64;
+/// No time of a lease is shorter than this, or than half of the lease.
+const TIME_LEAST: u64 = 60 * SECOND;
 
 /// The options' numbers.
 mod option {
@@ -119,7 +125,7 @@ impl Question {
             put(option::SERVER, &octets(server));
         }
         put(option::WANTED, &WANTED);
-        put(option::LONGEST, &1500_u16.to_be_bytes());
+        put(option::LONGEST, &LONGEST.to_be_bytes());
         bytes.push(255);
         if bytes.len() < LEAST {
             bytes.resize(LEAST, 0);
@@ -211,7 +217,9 @@ fn prefix(mask: Option<u32>, own: [u8; 4]) -> u8 {
 /// Networks and the routers to them (RFC 3442).
 fn routes(value: &[u8]) -> Vec<(Address, u8, Option<Address>)> {
     let (mut all, mut rest) = (Vec::new(), value);
-    while let Some((&length, others)) = rest.split_first().filter(|(length, _)| **length <= 32) {
+    while all.len() < ROUTES_MOST
+        && let Some((&length, others)) = rest.split_first().filter(|(length, _)| **length <= 32)
+    {
         let Some((network, others)) = others.split_at_checked(usize::from(length).div_ceil(8)) else { break };
         let Some((router, others)) = others.split_first_chunk() else { break };
         let mut bytes = [0; 4];
@@ -227,7 +235,8 @@ fn routes(value: &[u8]) -> Vec<(Address, u8, Option<Address>)> {
 
 /// Reads a message to a client with this address on the link. `None` for what is none.
 pub fn parse(bytes: &[u8], hardware: Hardware, now: u64) -> Option<Answer> {
-    let packet = DhcpPacket::new_checked(bytes).ok()?;
+    // Not longer than it was asked to be.
+    let packet = DhcpPacket::new_checked(bytes).ok().filter(|_| bytes.len() <= LONGEST.into())?;
     let ours = packet.opcode() == DhcpOpCode::Reply
         && packet.magic_number() == MAGIC
         && packet.hardware_len() == 6
@@ -254,8 +263,10 @@ pub fn parse(bytes: &[u8], hardware: Hardware, now: u64) -> Option<Answer> {
     }
     let duration = if seconds == u32::MAX { u64::MAX } else { u64::from(seconds) * SECOND };
     let time = |kind, usual: u64| word(&of(kind)).map_or(usual, |seconds| u64::from(seconds) * SECOND);
-    let rebinding = time(option::REBINDING, duration / 8 * 7).min(duration);
-    let renewal = time(option::RENEWAL, duration / 2).min(rebinding);
+    // Who asks earlier than that asks without end.
+    let least = TIME_LEAST.min(duration / 2);
+    let rebinding = time(option::REBINDING, duration / 8 * 7).clamp(least, duration);
+    let renewal = time(option::RENEWAL, duration / 2).clamp(least, rebinding);
     let domains: Vec<String> =
         of(option::DOMAIN).split(|byte| matches!(byte, b' ' | 0)).filter_map(names::plain).collect();
     let search = names::list(&of(option::SEARCH));

@@ -196,6 +196,11 @@ fn rfc_2132_options_are_read() {
     ];
     assert_eq!(lease.routes, routes);
     assert_eq!((renewal, rebinding), (1800 * SECOND, 3150 * SECOND));
+    // A server that wants to be asked at once would be asked without end.
+    let times = [&HOUR[..], &[58, 4, 0, 0, 0, 0, 59, 4, 0, 0, 0, 1]].concat();
+    let (_, renewal, rebinding) =
+        parse(&message(5, 1, [10, 0, 2, 15], &times), OWN, 0).unwrap().lease.unwrap();
+    assert_eq!((renewal, rebinding), (60 * SECOND, 60 * SECOND));
     let none = parse(&message(5, 1, [172, 16, 0, 9], &HOUR), OWN, 0).unwrap().lease.unwrap().0;
     assert_eq!(none.prefix, V4_PREFIX + 16);
     let for_ever = parse(&message(5, 1, [172, 16, 0, 9], &[51, 4, 255, 255, 255, 255]), OWN, 7)

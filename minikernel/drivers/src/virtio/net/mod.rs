@@ -33,6 +33,8 @@ const MTU: u16 = 1500;
 /// Bytes of a buffer for frames; where the device glues segments together, of one that is worth its descriptor.
 const BUFFER: usize = 2048;
 const LONG_BUFFER: usize = 4096;
+/// The longest packet of segments that the device has glued together.
+const GLUED_MAX: usize = 65_535;
 
 mod feature {
     pub const SUM: u64 = 1 << 0;
@@ -174,6 +176,7 @@ impl<P: Payload> VirtioNet<P> {
             (true, false) => BUFFER,
             (false, _) => BUFFER.max((HEADER + ETHERNET + usize::from(mtu)).next_multiple_of(64)),
         };
+        let longest = if glues { GLUED_MAX } else { usize::from(mtu) };
         let mut all = Vec::new();
         let count = pairs.min(offered);
         all.try_reserve_exact(usize::from(count)).map_err(|_| StartError::OutOfMemory)?;
@@ -181,7 +184,7 @@ impl<P: Payload> VirtioNet<P> {
             let queue = |of: u16| {
                 Queue::with_vector(&*transport, 2 * number + of, QUEUE_SIZE, 0, features, 1 + number)
             };
-            let receive = SpinLock::new(Receive::new(queue(0)?, size, merges)?);
+            let receive = SpinLock::new(Receive::new(queue(0)?, size, merges, HEADER + ETHERNET + longest)?);
             let transmit = SpinLock::new(Transmit::new(queue(1)?)?);
             all.push(Pair {
                 receive,

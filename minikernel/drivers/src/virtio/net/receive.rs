@@ -44,10 +44,16 @@ pub(super) struct Receive {
 }
 
 impl Receive {
-    /// A queue whose buffers have `size` bytes, with a first block of them.
-    pub fn new(queue: Queue, size: usize, merges: bool) -> Result<Self, StartError> {
+    /// A queue whose buffers have `size` bytes, with as many as a frame of `longest` bytes fills: a device that has no room for a frame waits until
+    /// there are more buffers, and there are more only when it has used some.
+    pub fn new(queue: Queue, size: usize, merges: bool, longest: usize) -> Result<Self, StartError> {
         let mut receive = Self { queue, size, merges, blocks: Vec::new(), buffers: 0 };
-        if receive.grow() { Ok(receive) } else { Err(StartError::OutOfMemory) }
+        while usize::from(receive.buffers) * size < longest && receive.buffers < receive.queue.size() {
+            if !receive.grow() {
+                return Err(StartError::OutOfMemory);
+            }
+        }
+        Ok(receive)
     }
 
     fn per_block(&self) -> usize {

@@ -16,6 +16,9 @@ const SLOTS_PER_PAGE: usize = PAGE_SIZE / SLOT;
 /// A payload in more pieces than this is copied.
 const PIECES_MAX: usize = 32;
 
+/// Descriptors that any frame can do with: one for what lies in its slot, and one for a payload that does not, if need be as a copy.
+const FRAME: usize = 2;
+
 /// The header that comes before each frame (5.1.6).
 mod header {
     pub const NEEDS_SUM: u8 = 1;
@@ -76,7 +79,7 @@ impl<P: Payload> Transmit<P> {
 
     /// Whether somebody found no room and there is some again, which is then told no more.
     pub fn has_room_again(&mut self) -> bool {
-        self.awaited && self.queue.has_room(1) && core::mem::take(&mut self.awaited)
+        self.awaited && self.queue.has_room(FRAME) && core::mem::take(&mut self.awaited)
     }
 
     /// Whether somebody waits for room and some frames have been sent.
@@ -119,8 +122,10 @@ impl<P: Payload> Transmit<P> {
     }
 
     fn try_push(&mut self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
+        debug_assert!(HEADER + head.len() <= SLOT, "headers are short");
+        let short = payload.len() <= SLOT - HEADER - head.len();
         // Each frame has a descriptor at least, so that there are slots where there is room.
-        if !self.queue.has_room(1) {
+        if !self.queue.has_room(if short { 1 } else { FRAME }) {
             return Err(payload);
         }
         if self.free.is_empty() && !self.add_slot() {
@@ -130,14 +135,13 @@ impl<P: Payload> Transmit<P> {
         let page = &self.pages[usize::from(slot) / SLOTS_PER_PAGE];
         let at = usize::from(slot) % SLOTS_PER_PAGE * SLOT;
         let mut end = at + HEADER + head.len();
-        debug_assert!(end <= at + SLOT, "headers are short");
         write_header(page, at, head.len(), work);
         page.write(at + HEADER, head);
         self.segments.clear();
         let address = PhysAddr::new(page.phys().as_u64() + at as u64);
         self.segments.push(Segment { address, len: 0, direction: Direction::ToDevice });
         let mut lent = None;
-        if payload.len() <= at + SLOT - end {
+        if short {
             payload.pieces(&mut |piece| {
                 page.write(end, piece);
                 end += piece.len();
