@@ -146,6 +146,11 @@ impl Simulated {
         write(used + 4 + 8 * u64::from(queue.size), &queue.seen.wrapping_sub(1).to_le_bytes());
     }
 
+    /// Whether the driver uses a queue.
+    pub(super) fn has_queue(&self, queue: usize) -> bool {
+        self.state().queues[queue].rings.is_some()
+    }
+
     /// Changes its configuration, of which it does not tell by itself.
     pub(super) fn set_config(&self, config: &[u8]) {
         self.state().config = config.to_vec();

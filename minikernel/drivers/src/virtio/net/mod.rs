@@ -24,6 +24,8 @@ use transmit::Transmit;
 const QUEUE_SIZE: u16 = 256;
 /// No machine needs more pairs of queues.
 const PAIRS_MAX: u16 = 8;
+/// No device can say that it has more: their queues, and the one behind them, have numbers of 16 bits.
+const OFFERED_MAX: u16 = 0x7fff;
 /// Bytes of the header before each frame.
 const HEADER: usize = 12;
 /// Bytes of Ethernet's header, with a tag.
@@ -168,7 +170,11 @@ impl<P: Payload> VirtioNet<P> {
             limits = transport.config(config::PAIRS);
         }
         let mtu = if has(feature::MTU) { (limits >> 16) as u16 } else { MTU };
-        let offered = if has(feature::PAIRS) && has(feature::CONTROL) { (limits as u16).max(1) } else { 1 };
+        let offered = if has(feature::PAIRS) && has(feature::CONTROL) {
+            (limits as u16).clamp(1, OFFERED_MAX)
+        } else {
+            1
+        };
         let merges = has(feature::MERGES);
         let glues = has(feature::GUEST_CUT_V4 | feature::GUEST_CUT_V6);
         let size = match (merges, glues) {
@@ -272,8 +278,16 @@ impl<P: Payload> VirtioNet<P> {
 
     /// Shows the device what this processor has queued.
     pub fn flush(&self) {
-        if !self.is_dead() {
-            self.own_pair().transmit.lock().queue.kick(&*self.transport);
+        if self.is_dead() {
+            return;
+        }
+        let own = self.own_pair();
+        own.transmit.lock().queue.kick(&*self.transport);
+        // The first served all until the device agreed to use others, perhaps since a frame was queued. Who has its lock flushes it too.
+        if let Some(first) = self.pairs.first().filter(|first| !core::ptr::eq(*first, own))
+            && let Some(mut transmit) = first.transmit.try_lock()
+        {
+            transmit.queue.kick(&*self.transport);
         }
     }
 

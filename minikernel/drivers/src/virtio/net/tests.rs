@@ -5,6 +5,8 @@ use core::future::Future;
 use core::pin::pin;
 use core::task::{Context, Poll, Waker};
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::network::Cut;
 use crate::virtio::simulated::{Buffer, Simulated};
@@ -315,4 +317,127 @@ fn a_device_that_breaks_the_rules_is_given_up() {
     let (device, card) = card(0);
     device.give_back(1, 3, 0);
     assert!(!card.collect(0) && !card.is_up());
+}
+
+/// What a hostile device or its driver's user does next.
+#[derive(Clone, Copy, Debug)]
+enum Step {
+    /// The device fills a buffer with a header and says how long that is.
+    Fill {
+        queue: usize,
+        header: [u8; 12],
+        written: u32,
+    },
+    /// It returns what it likes.
+    Return {
+        queue: usize,
+        head: u32,
+        written: u32,
+    },
+    /// It returns what it was given.
+    GiveBack {
+        queue: usize,
+        written: u32,
+    },
+    /// It counts as it likes.
+    Count {
+        queue: usize,
+        index: u16,
+    },
+    Configure([u8; 12]),
+    Interrupt,
+    Receive(usize),
+    Send {
+        pieces: usize,
+        length: usize,
+    },
+    Collect,
+    Announce,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let queue = 0..3usize;
+    let written = prop_oneof![0..70u32, 4090..4100u32, any::<u32>()];
+    let header = (any::<[u8; 10]>(), prop_oneof![0..20u16, any::<u16>()]).prop_map(|(first, buffers)| {
+        let mut header = [0; 12];
+        header[..10].copy_from_slice(&first);
+        header[10..].copy_from_slice(&buffers.to_le_bytes());
+        header
+    });
+    prop_oneof![
+        6 => (0..1usize, header, written.clone())
+            .prop_map(|(queue, header, written)| Step::Fill { queue, header, written }),
+        1 => (queue.clone(), prop_oneof![0..300u32, any::<u32>()], written.clone())
+            .prop_map(|(queue, head, written)| Step::Return { queue, head, written }),
+        6 => (queue.clone(), 0..2u32).prop_map(|(queue, written)| Step::GiveBack { queue, written }),
+        1 => (queue, any::<u16>()).prop_map(|(queue, index)| Step::Count { queue, index }),
+        1 => any::<[u8; 12]>().prop_map(Step::Configure),
+        3 => Just(Step::Interrupt),
+        6 => (1..80usize).prop_map(Step::Receive),
+        6 => (0..40usize, 0..3000usize).prop_map(|(pieces, length)| Step::Send { pieces, length }),
+        3 => Just(Step::Collect),
+        1 => Just(Step::Announce),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    /// Whatever a device does, nothing panics, and frames are no longer than the buffers that it was given.
+    #[test]
+    fn a_hostile_device_does_no_harm(
+        features in any::<u64>(),
+        config in any::<[u8; 12]>(),
+        size in 1..256u16,
+        steps in prop::collection::vec(step(), 0..120),
+    ) {
+        let features = features & (feature::PLAIN | feature::PAIRS | common::EVENT_INDEX);
+        let (device, transport) = Simulated::new(features, &config, &[size, size, size, size, size]);
+        let Ok(card) = VirtioNet::<Pieces>::start(transport, 2, OWN) else { return Ok(()) };
+        for step in steps {
+            if !device.status().contains(Status::DRIVER_OK) {
+                // It has been given up, and has no queues any more.
+                break;
+            }
+            match step {
+                Step::Fill { queue, header, written } => {
+                    if let Some(buffer) = device.take(queue) {
+                        buffer.fill(&header[..header.len().min(buffer.room() as usize)]);
+                        device.give_back(queue, buffer.head.into(), written);
+                    }
+                }
+                Step::Return { queue, head, written } if device.has_queue(queue) => {
+                    device.give_back(queue, head, written);
+                }
+                Step::GiveBack { queue, written } if device.has_queue(queue) => {
+                    if let Some(buffer) = device.take(queue) {
+                        device.give_back(queue, buffer.head.into(), written);
+                    }
+                }
+                Step::Count { queue, index } if device.has_queue(queue) => device.set_used_index(queue, index),
+                Step::Configure(config) => device.set_config(&config),
+                Step::Interrupt => device.interrupt(),
+                Step::Receive(limit) => {
+                    let mut frames = Vec::new();
+                    card.receive(0, limit, &mut frames);
+                    prop_assert!(frames.len() <= limit);
+                    for frame in frames {
+                        let length = frame.first.len() + frame.rest.iter().map(Vec::len).sum::<usize>();
+                        prop_assert!(length <= usize::from(size) << 17);
+                    }
+                }
+                Step::Send { pieces, length } => {
+                    let payload = Pieces(vec![vec![9; length / pieces.max(1)]; pieces]);
+                    let _ = card.transmit(&[7; 54], payload, &Work::default());
+                    card.flush();
+                }
+                Step::Collect => _ = card.collect(0),
+                Step::Announce => {
+                    card.takes_announcement();
+                    card.announced();
+                }
+                Step::Return { .. } | Step::GiveBack { .. } | Step::Count { .. } => {}
+            }
+        }
+    }
 }
