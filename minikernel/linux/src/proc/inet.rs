@@ -4,12 +4,13 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::{Errno, Result};
 use isopod_net::address::{Address, V4_PREFIX, is_v4};
+use isopod_net::interface::{FOREVER, SCOPE_HOST, SCOPE_LINK};
 
 use super::subject::Subject;
 use super::table::put;
 use super::text::Text;
 use crate::socket::inet::{
-    AF_INET, AF_INET6, counters, interfaces, routes,
+    AF_INET, AF_INET6, counters, interfaces, routes, stack,
     table::{DATAGRAMS, STREAMS, Shown, of_nobody},
 };
 
@@ -172,21 +173,69 @@ pub(super) fn route(_: &Subject, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
+/// `/proc/net/arp`: the neighbours of IPv4.
+pub(super) fn arp(text: &mut Text) {
+    text.put(b"IP address       HW type     Flags       HW address            Mask     Device\n");
+    stack().neighbours(&mut |interface, address, hardware, _| {
+        if let Some(address) = address.to_ipv4_mapped() {
+            put!(text, "{address:<16} 0x1         0x2         ");
+            for (place, byte) in hardware.iter().enumerate() {
+                put!(text, "{}{byte:02x}", if place == 0 { "" } else { ":" });
+            }
+            put!(text, "     *        {}\n", interface.name);
+        }
+    });
+}
+
+/// `/proc/net/ipv6_route`
+pub(super) fn ipv6_route(_: &Subject, text: &mut Text) -> Result<()> {
+    /// `RTF_UP`, `RTF_GATEWAY`, `RTF_HOST`, `RTF_LOCAL`
+    const UP: u32 = 1;
+    const GATEWAY: u32 = 2;
+    const HOST: u32 = 4;
+    const LOCAL: u32 = 0x8000_0000;
+    let (interfaces, all) = (interfaces()?, routes()?);
+    for route in all.iter().filter(|route| !is_v4(&route.destination)) {
+        let name =
+            interfaces.iter().find(|known| known.index == route.interface).map_or("*", |known| &known.name);
+        let kind = if route.kind == isopod_net::route::Kind::Local { LOCAL } else { 0 };
+        let far = route.gateway.map_or(0, |_| GATEWAY);
+        let flags = UP | kind | far | if route.prefix == 128 && kind == 0 { HOST } else { 0 };
+        put!(
+            text,
+            "{:032x} {:02x} {:032x} 00 {:032x} {:08x} {:08x} {:08x} {flags:08x} {name:>8}\n",
+            route.destination.to_bits(),
+            route.prefix,
+            0,
+            route.gateway.map_or(0, Address::to_bits),
+            route.metric,
+            1,
+            0
+        );
+    }
+    Ok(())
+}
+
 /// `/proc/net/if_inet6`
 pub(super) fn if_inet6(_: &Subject, text: &mut Text) -> Result<()> {
-    /// `IPV6_ADDR_LOOPBACK`
-    const SCOPE: u8 = 0x10;
     /// `IFA_F_PERMANENT`
     const PERMANENT: u8 = 0x80;
     for interface in interfaces()? {
         let addresses = interface.addresses().map_err(|_| Errno::ENOMEM)?;
         for known in addresses.iter().filter(|known| !is_v4(&known.address)) {
+            // `IPV6_ADDR_LOOPBACK`, `IPV6_ADDR_LINKLOCAL`, or any.
+            let scope = match known.scope {
+                SCOPE_HOST => 0x10,
+                SCOPE_LINK => 0x20,
+                _ => 0,
+            };
             put!(
                 text,
-                "{:032x} {:02x} {:02x} {SCOPE:02x} {PERMANENT:02x} {:>8}\n",
+                "{:032x} {:02x} {:02x} {scope:02x} {:02x} {:>8}\n",
                 known.address.to_bits(),
                 interface.index,
                 known.prefix,
+                if known.valid_until == FOREVER { PERMANENT } else { 0 },
                 interface.name
             );
         }

@@ -22,7 +22,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::{Once, SpinLock};
 
 use crate::address::{Address, is_multicast, is_v4};
 use crate::dhcp::Dhcp;
@@ -225,6 +225,9 @@ impl Link {
     }
 }
 
+/// What is shown of a neighbour: its interface, its addresses, and whether it has answered lately.
+pub type ShowNeighbour<'a> = &'a mut dyn FnMut(&Interface, &Address, &[u8; 6], bool);
+
 impl Stack {
     /// A card has room for frames again.
     pub fn room(&self, index: u32) {
@@ -243,6 +246,16 @@ impl Stack {
             link.dhcp.link_came(self, out.now);
         } else {
             link.neighbours.clear();
+        }
+    }
+
+    /// Shows `visit` the neighbours that are known.
+    pub fn neighbours(&self, visit: ShowNeighbour<'_>) {
+        for interface in self.interfaces.iter().filter_map(Once::get) {
+            if let Some(link) = &interface.link {
+                link.neighbours
+                    .each(&mut |address, hardware, fresh| visit(interface, address, hardware, fresh));
+            }
         }
     }
 

@@ -242,7 +242,6 @@ impl Neighbours {
     }
 
     /// Shows what is known to `visit`: addresses, and whether they are reachable.
-    #[cfg(test)]
     pub fn each(&self, visit: &mut dyn FnMut(&Address, &Hardware, bool)) {
         for bucket in &self.buckets {
             for known in bucket.lock().iter().filter(|known| known.state != State::Incomplete) {

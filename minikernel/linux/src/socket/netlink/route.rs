@@ -8,7 +8,7 @@ use isopod_net::interface::{FOREVER, Interface};
 use isopod_net::route::{Kind, Route};
 
 use super::message::{Answer, DUMP, MULTI, Request, attribute, word};
-use crate::socket::inet::{AF_INET, AF_INET6, interfaces, routes, state};
+use crate::socket::inet::{AF_INET, AF_INET6, interfaces, routes, stack, state};
 
 const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
@@ -16,6 +16,8 @@ const NEW_ADDRESS: u16 = 20;
 const GET_ADDRESS: u16 = 22;
 const NEW_ROUTE: u16 = 24;
 const GET_ROUTE: u16 = 26;
+const NEW_NEIGHBOUR: u16 = 28;
+const GET_NEIGHBOUR: u16 = 30;
 /// `RTM_MAX`, and the last bits of types that ask.
 const KINDS: core::ops::RangeInclusive<u16> = 16..=123;
 const GET: u16 = 2;
@@ -90,7 +92,12 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
                 all.iter().filter(fits).for_each(|found| route(found, answer));
             }
         }
-        // There are neither neighbours nor rules to tell of.
+        GET_NEIGHBOUR if dumps => stack().neighbours(&mut |interface, address, hardware, fresh| {
+            if wanted(family_of(address)) {
+                neighbour(interface, address, *hardware, fresh, answer);
+            }
+        }),
+        // There are no rules to tell of.
         kind if dumps && kind & 3 == GET => {}
         _ => return Err(Errno::EOPNOTSUPP),
     }
@@ -161,6 +168,19 @@ fn addresses(
         answer.attribute(6, &cache);
     }
     Ok(())
+}
+
+fn neighbour(interface: &Interface, address: &Address, hardware: [u8; 6], fresh: bool, answer: &mut Answer) {
+    /// `NUD_REACHABLE`, `NUD_STALE`, `RTN_UNICAST`
+    const REACHABLE: u8 = 2;
+    const STALE: u8 = 4;
+    const UNICAST: u8 = 1;
+    let mut fixed = [family_of(address), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, UNICAST];
+    fixed[4..8].copy_from_slice(&interface.index.to_ne_bytes());
+    fixed[8] = if fresh { REACHABLE } else { STALE };
+    answer.message(NEW_NEIGHBOUR, MULTI, &fixed);
+    put_address(answer, 1, address);
+    answer.attribute(2, &hardware);
 }
 
 fn route(found: &Route, answer: &mut Answer) {
