@@ -174,15 +174,15 @@ impl SignalTimer {
             let passed = state.schedule.advance(now);
             let mut patient = state.sent.is_some();
             if passed > 0 && !(patient && self.notice.waits()) {
-                // The last expiry that has passed; those before it could not be told.
-                let last = match state.schedule.next {
-                    Some(next) => next - state.schedule.interval,
+                // The first expiry that has passed: those after it are its overrun, however late the machine was.
+                let first = match state.schedule.next {
+                    Some(next) => next - state.schedule.interval * passed,
                     None => now,
                 };
                 drop(state);
                 let sent = self.notice.send();
                 state = self.state.lock();
-                state.sent = sent.then_some(last);
+                state.sent = sent.then_some(first);
                 patient = !sent;
             }
             let Some(next) = state.schedule.next else { return };
