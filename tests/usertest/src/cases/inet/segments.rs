@@ -167,8 +167,8 @@ fn whole(t: &mut Report) {
     let (server, client) = (bound(SOCK_DGRAM, "[::1]:6105"), socket(AF_INET6, SOCK_DGRAM));
     connect(client, "[::1]:6105").expect("a peer");
     set_option(client, IPPROTO_IPV6, IPV6_DONTFRAG, 1).expect("an option");
-    t.call("udp_whole", send(client, &[7; 60_000], 0));
+    t.call("udp_whole", send(client, &vec![7; 60_000], 0));
     t.show("udp_whole_received", receive_message(server, 5, MSG_TRUNC));
-    t.call("udp_whole_mtu", sys!(SYS_sendto, client, &[0u8; 65_520], 65_520, 0, 0, 0));
+    t.call("udp_whole_mtu", sys!(SYS_sendto, client, vec![0u8; 65_520].as_ptr(), 65_520, 0, 0, 0));
     [server, client].into_iter().for_each(close);
 }
