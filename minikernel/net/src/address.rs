@@ -21,8 +21,9 @@ pub const fn v4(a: u8, b: u8, c: u8, d: u8) -> Address {
 }
 
 /// Whether it is one of IPv4.
+#[inline]
 pub fn is_v4(address: &Address) -> bool {
-    address.to_ipv4_mapped().is_some()
+    address.to_bits() >> 32 == 0xffff
 }
 
 /// Whether it stands for any address.
@@ -32,7 +33,8 @@ pub fn is_any(address: &Address) -> bool {
 
 /// Whether it is a group's.
 pub fn is_multicast(address: &Address) -> bool {
-    address.to_ipv4_mapped().map_or(address.is_multicast(), |address| address.is_multicast())
+    let bits = address.to_bits();
+    if is_v4(address) { bits as u32 >> 28 == 0xe } else { bits >> 120 == 0xff }
 }
 
 /// Whether it holds on one link only (`fe80::/10`, `ff02::/16` and narrower).

@@ -1,6 +1,6 @@
 //! The checksum of the Internet (RFC 1071).
 
-use crate::address::Address;
+use crate::address::{Address, is_v4};
 
 /// A sum under way.
 #[derive(Clone, Copy, Debug, Default)]
@@ -11,21 +11,28 @@ pub struct Sum {
 }
 
 impl Sum {
-    /// That of the pseudo-header of a packet's payload (RFC 768; RFC 8200, section 8.1).
-    pub fn of_pseudo_header(source: &Address, destination: &Address, protocol: u8, length: usize) -> Self {
-        let mut sum = Self::default();
-        for address in [source, destination] {
-            match address.to_ipv4_mapped() {
-                Some(short) => sum.add(&short.octets()),
-                None => sum.add(&address.octets()),
-            }
-        }
-        sum.add(&(length as u32).to_be_bytes());
-        sum.add(&u32::from(protocol).to_be_bytes());
-        sum
+    /// One of words that somebody has added up.
+    pub fn of(sum: u64) -> Self {
+        Self { sum, length: 0 }
     }
 
-    /// Adds bytes behind those that were added before.
+    /// That of the pseudo-header of a packet's payload (RFC 768; RFC 8200, section 8.1).
+    pub fn of_pseudo_header(source: &Address, destination: &Address, protocol: u8, length: usize) -> Self {
+        let v4 = is_v4(source);
+        let mut sum = length as u64 + u64::from(protocol);
+        for address in [source, destination] {
+            let bits = address.to_bits();
+            sum += u64::from(bits as u32);
+            if !v4 {
+                sum += u64::from((bits >> 32) as u32)
+                    + u64::from((bits >> 64) as u32)
+                    + u64::from((bits >> 96) as u32);
+            }
+        }
+        Self::of(sum)
+    }
+
+    /// Adds bytes behind those that were added before. Longer words do as well as those of the RFC (section 2): 2^16 is 1 in this sum.
     pub fn add(&mut self, bytes: &[u8]) {
         let mut rest = bytes;
         if !self.length.is_multiple_of(2)
@@ -34,9 +41,11 @@ impl Sum {
             self.sum += u64::from(*first);
             rest = others;
         }
-        let (words, last) = rest.as_chunks();
-        self.sum += words.iter().map(|word| u64::from(u16::from_be_bytes(*word))).sum::<u64>();
-        self.sum += last.first().map_or(0, |byte| u64::from(*byte) << 8);
+        let (words, last) = rest.as_chunks::<4>();
+        self.sum += words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum::<u64>();
+        let mut end = [0; 4];
+        end[..last.len()].copy_from_slice(last);
+        self.sum += u64::from(u32::from_be_bytes(end));
         self.length += bytes.len();
     }
 

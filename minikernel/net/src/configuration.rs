@@ -89,6 +89,7 @@ impl Stack {
     /// Gives an interface an address, and makes the routes that follow from it. `Exists` if it has it.
     pub fn add_address(&self, index: u32, address: InterfaceAddress, out: &mut Outbox) -> Result<()> {
         let interface = self.interface(index).ok_or(Error::NoInterface)?;
+        check_prefix(&address.address, address.prefix)?;
         {
             let mut addresses = interface.addresses.write();
             if addresses
@@ -143,6 +144,7 @@ impl Stack {
     /// Adds a route. `Exists` if there is one like it.
     pub fn add_route(&self, route: Route) -> Result<()> {
         let interface = self.interface(route.interface).ok_or(Error::NoInterface)?;
+        check_prefix(&route.destination, route.prefix)?;
         if !interface.is_up() {
             return Err(Error::NetworkDown);
         }
@@ -205,6 +207,12 @@ impl Stack {
         }
         Ok(())
     }
+}
+
+/// No address has more bits, and all of those before one of IPv4 count.
+fn check_prefix(address: &Address, prefix: u8) -> Result<()> {
+    let least = if is_v4(address) { V4_PREFIX } else { 0 };
+    if (least..=128).contains(&prefix) { Ok(()) } else { Err(Error::Invalid) }
 }
 
 /// The route to the network of an address.

@@ -2,13 +2,16 @@
 
 use smoltcp::wire::{IpProtocol, Ipv4Packet, Ipv6Packet};
 
+use crate::address::is_v4;
 use crate::checksum::Sum;
 use crate::packet::{IpHeader, protocol};
 
 /// Bytes of a header without options.
 pub const V4_HEADER: usize = 20;
 /// The option that says that routers are to look into a packet (RFC 2113), as messages of IGMP have it.
-const ROUTER_ALERT: [u8; 4] = [148, 4, 0, 0];
+const ROUTER_ALERT: u32 = 0x9404_0000;
+/// The flag of what nobody may fragment.
+const DONT_FRAGMENT: u32 = 0x4000;
 /// Bytes of a header without extensions.
 pub const V6_HEADER: usize = 40;
 /// Bytes of the longest header that is written.
@@ -18,7 +21,7 @@ const VERSION: usize = 0;
 
 /// Bytes of the header of IPv4 before a protocol.
 fn v4_header(protocol: u8) -> usize {
-    V4_HEADER + if protocol == protocol::IGMP { ROUTER_ALERT.len() } else { 0 }
+    V4_HEADER + if protocol == protocol::IGMP { size_of_val(&ROUTER_ALERT) } else { 0 }
 }
 
 /// Writes the header of a packet with `length` bytes behind it; `identification` is IPv4's, for packets that may be fragmented. Returns how long it is itself.
@@ -29,29 +32,28 @@ pub fn emit(
     identification: u16,
     bytes: &mut [u8; HEADER_MAX],
 ) -> usize {
-    bytes.fill(0);
-    let (source, destination) = (header.source.to_ipv4_mapped(), header.destination.to_ipv4_mapped());
-    if let (Some(source), Some(destination)) = (source, destination) {
+    if is_v4(&header.source) {
         let begin = v4_header(protocol);
-        let bytes = &mut bytes[..begin];
-        bytes[V4_HEADER..].copy_from_slice(&ROUTER_ALERT[..begin - V4_HEADER]);
-        let mut packet = Ipv4Packet::new_unchecked(&mut *bytes);
-        packet.set_version(4);
-        packet.set_header_len(begin as u8);
-        packet.set_dscp(header.traffic_class >> 2);
-        packet.set_ecn(header.traffic_class & 3);
-        packet.set_total_len((begin + length) as u16);
-        packet.set_ident(identification);
-        packet.set_dont_frag(header.whole);
-        packet.set_hop_limit(header.hop_limit);
-        packet.set_next_header(IpProtocol::from(protocol));
-        packet.set_src_addr(source);
-        packet.set_dst_addr(destination);
-        let mut sum = Sum::default();
-        sum.add(bytes);
-        Ipv4Packet::new_unchecked(bytes).set_checksum(sum.finish());
+        let fixed =
+            |first: u8, second: u8, rest: u16| u32::from_be_bytes([first, second, 0, 0]) | u32::from(rest);
+        // Five words, or six: written as such, since every packet has them.
+        let mut words = [
+            fixed(0x40 | (begin / 4) as u8, header.traffic_class, (begin + length) as u16),
+            u32::from(identification) << 16 | if header.whole { DONT_FRAGMENT } else { 0 },
+            fixed(header.hop_limit, protocol, 0),
+            header.source.to_bits() as u32,
+            header.destination.to_bits() as u32,
+            ROUTER_ALERT,
+        ];
+        let words = &mut words[..begin / 4];
+        let sum = words.iter().map(|word| u64::from(*word)).sum();
+        words[2] |= u32::from(Sum::of(sum).finish());
+        for (place, word) in bytes.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *place = word.to_be_bytes();
+        }
         return begin;
     }
+    bytes.fill(0);
     let mut packet = Ipv6Packet::new_unchecked(&mut bytes[..]);
     packet.set_version(6);
     packet.set_traffic_class(header.traffic_class);

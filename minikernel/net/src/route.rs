@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use isopod_hal::sync::RwSpinLock;
 
-use crate::address::{Address, any_like, is_any, is_multicast, is_v4, same_prefix, v4};
+use crate::address::{Address, any_like, is_any, is_multicast, is_v4, v4};
 use crate::error::{Error, Result};
 
 /// All on the link (RFC 919).
@@ -44,7 +44,42 @@ pub struct Route {
 
 /// The routes: those to this machine and to all on a link first, as in Linux' table of local ones, then those of the longest prefix.
 #[derive(Debug)]
-pub struct Routes(RwSpinLock<Vec<Route>>);
+pub struct Routes(RwSpinLock<Vec<Entry>>);
+
+/// A route, and what every packet is compared with.
+#[derive(Debug)]
+struct Entry {
+    route: Route,
+    v4: bool,
+    /// Those bits of an address that count, and what they are, as they lie in memory.
+    mask: u128,
+    bits: u128,
+}
+
+/// An address that is looked for.
+struct Sought {
+    v4: bool,
+    bits: u128,
+}
+
+impl Sought {
+    fn new(address: &Address) -> Self {
+        Self { v4: is_v4(address), bits: u128::from_ne_bytes(address.octets()) }
+    }
+}
+
+impl Entry {
+    fn new(route: Route) -> Self {
+        let mask = !u128::MAX.checked_shr(route.prefix.into()).unwrap_or(0);
+        let mask = u128::from_ne_bytes(mask.to_be_bytes());
+        let Sought { v4, bits } = Sought::new(&route.destination);
+        Self { route, v4, mask, bits: bits & mask }
+    }
+
+    fn leads_to(&self, sought: &Sought) -> bool {
+        sought.bits & self.mask == self.bits && sought.v4 == self.v4
+    }
+}
 
 /// Where a packet goes.
 #[derive(Clone, Copy, Debug)]
@@ -69,7 +104,7 @@ impl Routes {
     pub(crate) fn add(&self, route: Route) -> Result<()> {
         let mut routes = self.0.write();
         let rank = route.rank();
-        let same = |known: &Route| {
+        let same = |Entry { route: known, .. }: &Entry| {
             known.rank() == rank
                 && known.destination == route.destination
                 // Several routers may tell that they are one.
@@ -79,8 +114,8 @@ impl Routes {
             return Err(Error::Exists);
         }
         routes.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
-        let place = routes.partition_point(|known| known.rank() <= rank);
-        routes.insert(place, route);
+        let place = routes.partition_point(|known| known.route.rank() <= rank);
+        routes.insert(place, Entry::new(route));
         Ok(())
     }
 
@@ -88,7 +123,7 @@ impl Routes {
     pub(crate) fn remove(&self, unwanted: &mut dyn FnMut(&Route) -> bool) -> usize {
         let mut routes = self.0.write();
         let before = routes.len();
-        routes.retain(|route| !unwanted(route));
+        routes.retain(|known| !unwanted(&known.route));
         before - routes.len()
     }
 
@@ -97,7 +132,7 @@ impl Routes {
         let routes = self.0.read();
         let mut all = Vec::new();
         all.try_reserve_exact(routes.len()).map_err(|_| Error::OutOfMemory)?;
-        all.extend(routes.iter().cloned());
+        all.extend(routes.iter().map(|known| known.route.clone()));
         Ok(all)
     }
 
@@ -106,20 +141,21 @@ impl Routes {
         if *address == BROADCAST {
             return Kind::Broadcast;
         }
-        let routes = self.0.read();
-        let special = routes.iter().take_while(|route| route.kind != Kind::Unicast);
-        special.into_iter().find(|route| route.leads_to(address)).map_or(Kind::Unicast, |route| route.kind)
+        let (routes, sought) = (self.0.read(), Sought::new(address));
+        let mut special = routes.iter().take_while(|known| known.route.kind != Kind::Unicast);
+        special.find(|known| known.leads_to(&sought)).map_or(Kind::Unicast, |known| known.route.kind)
     }
 
     /// The way to `destination`, by `interface` and from `source` if those are given (0 and any address are not). The source of what nobody has
     /// named one for is any.
     pub(crate) fn find(&self, destination: &Address, source: &Address, interface: u32) -> Result<Path> {
-        let routes = self.0.read();
-        let fits = |route: &&Route| {
-            route.leads_to(destination)
+        let (routes, sought) = (self.0.read(), Sought::new(destination));
+        let fits = |known: &&Entry| {
+            let route = &known.route;
+            known.leads_to(&sought)
                 && (interface == 0 || interface == route.interface || route.kind == Kind::Local)
         };
-        let route = routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?;
+        let route = &routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?.route;
         let own = || match route.kind {
             Kind::Local => *destination,
             _ => any_like(destination),
@@ -153,9 +189,5 @@ impl Route {
     /// The best has the least.
     fn rank(&self) -> (bool, u8, u32) {
         (self.kind == Kind::Unicast, 128 - self.prefix, self.metric)
-    }
-
-    fn leads_to(&self, address: &Address) -> bool {
-        is_v4(address) == is_v4(&self.destination) && same_prefix(&self.destination, address, self.prefix)
     }
 }
