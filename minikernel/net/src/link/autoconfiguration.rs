@@ -98,7 +98,7 @@ impl Link {
             let mut known = self.autoconfiguration.0.lock();
             if known.at <= out.now {
                 asks = true;
-                known.questions -= 1;
+                known.questions = known.questions.saturating_sub(1);
                 known.at = if known.questions > 0 { out.now + INTERVAL } else { FOREVER };
             }
             next = next.min(known.at);

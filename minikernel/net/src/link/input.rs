@@ -110,7 +110,8 @@ impl Stack {
             return None;
         }
         let (source, destination) = (packet.src_addr(), packet.dst_addr());
-        if source.is_loopback() || destination.is_loopback() {
+        let nowhere = source.octets()[0] == 0 && !source.is_unspecified();
+        if source.is_loopback() || destination.is_loopback() || nowhere {
             return None;
         }
         let header = IpHeader {
