@@ -13,11 +13,12 @@ use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol
 /// A target, and how far its seeds get at the least.
 type Target = (&'static str, fn(&[u8]) -> usize, usize);
 
-const TARGETS: [Target; 8] = [
+const TARGETS: [Target; 9] = [
     ("acpi", isopod_fuzz::acpi::run, 5),
     ("channel", isopod_fuzz::channel::run, 5),
     ("elf", isopod_fuzz::elf::run, 1),
     ("erofs", isopod_fuzz::erofs::run, 20),
+    ("frames", isopod_fuzz::frames::run, 8),
     ("manifest", isopod_fuzz::manifest::run, 1),
     ("program", isopod_fuzz::program::run, 1),
     ("tar", isopod_fuzz::tar::run, 3),
@@ -79,6 +80,8 @@ fn write(corpus: &Path) {
     fs::remove_dir_all(&scratch).expect("what was written");
     put("program", "script", b"#! /interpreter argument\n");
     put("tcp", "accepted", &accepted());
+    put("frames", "v4", &frames_v4());
+    put("frames", "v6", &frames_v6());
 }
 
 fn manifest() -> Manifest {
@@ -95,7 +98,11 @@ fn manifest() -> Manifest {
 
 fn network() -> Network {
     let card = InterfaceConfig {
-        ipv4: Method::Static { address: [10, 0, 2, 15].into(), prefix: 24, gateway: Some([10, 0, 2, 2].into()) },
+        ipv4: Method::Static {
+            address: [10, 0, 2, 15].into(),
+            prefix: 24,
+            gateway: Some([10, 0, 2, 2].into()),
+        },
         ipv6: Method::None,
         mtu: Some(1400),
     };
@@ -131,6 +138,110 @@ fn accepted() -> Vec<u8> {
     ];
     steps.extend(rest.concat());
     steps
+}
+
+/// A frame that is received, with its sums put right.
+fn received(to: [u8; 6], kind: [u8; 2], parts: &[&[u8]]) -> Vec<u8> {
+    const ROUTER: [u8; 6] = [2, 0, 0, 0, 0, 2];
+    let frame = [&to[..], &ROUTER, &kind, &parts.concat()].concat();
+    let [low, high] = (frame.len() as u16).to_le_bytes();
+    [&[1, low, high][..], &frame].concat()
+}
+
+/// The header of a packet of IPv4: with `length` bytes behind it, and where in a whole it belongs.
+fn header_v4(protocol: u8, to: [u8; 4], length: usize, place: u16) -> Vec<u8> {
+    let [high, low] = (length as u16 + 20).to_be_bytes();
+    let [first, second] = place.to_be_bytes();
+    [&[0x45, 0, high, low, 0, 1, first, second, 64, protocol, 0, 0, 10, 0, 0, 2][..], &to].concat()
+}
+
+/// What comes by IPv4: questions, an echo, a datagram in two fragments, a SYN, an offer of an address, and word of a shorter path.
+fn frames_v4() -> Vec<u8> {
+    use isopod_fuzz::frames::HARDWARE;
+    const IP: [u8; 2] = [8, 0];
+    const OWN: [u8; 4] = [10, 0, 0, 1];
+    let v4 = |protocol, to: [u8; 4], body: &[u8]| {
+        received(HARDWARE, IP, &[&header_v4(protocol, to, body.len(), 0), body])
+    };
+    let question =
+        [&[0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 10, 0, 0, 2, 0, 0, 0, 0, 0, 0][..], &OWN].concat();
+    let datagram = [&[0, 9, 0, 7, 0, 40, 0, 0][..], &[b'x'; 32]].concat();
+    let mut offer = vec![2, 1, 6, 0, 0x12, 0x34, 0x56, 0x79];
+    offer.resize(236, 0);
+    offer[16..20].copy_from_slice(&[10, 0, 0, 77]);
+    offer[28..34].copy_from_slice(&HARDWARE);
+    offer.extend([
+        0x63, 0x82, 0x53, 0x63, 53, 1, 2, 54, 4, 10, 0, 0, 2, 51, 4, 0, 0, 14, 16, 1, 4, 255, 255, 255, 0,
+    ]);
+    offer.extend(b"\x77\x0d\x03eng\x07example\0\xff");
+    let [high, low] = (offer.len() as u16 + 8).to_be_bytes();
+    let offer = [&[0, 67, 0, 68, high, low, 0, 0][..], &offer].concat();
+    let quoted =
+        [&header_v4(17, [10, 0, 0, 2], 48, 0)[..12], &OWN, &[10, 0, 0, 2], &[0, 7, 0, 9, 0, 48, 0, 0]]
+            .concat();
+    let syn = [0x13, 0x88, 0, 80, 0, 0, 0, 1, 0, 0, 0, 0, 0x60, 2, 255, 255, 0, 0, 0, 0, 2, 4, 5, 0xb4];
+    [
+        received([0xff; 6], [8, 6], &[&question]),
+        v4(1, OWN, &[8, 0, 0, 0, 0, 1, 0, 1, 1, 2, 3, 4]),
+        received(HARDWARE, IP, &[&header_v4(17, OWN, 24, 0x2000), &datagram[..24]]),
+        received(HARDWARE, IP, &[&header_v4(17, OWN, 16, 3), &datagram[24..]]),
+        v4(17, OWN, &datagram),
+        v4(6, OWN, &syn),
+        v4(2, [224, 0, 0, 1], &[0x11, 100, 0, 0, 0, 0, 0, 0]),
+        vec![6, 1, 0, 2],
+        v4(17, [10, 0, 0, 77], &offer),
+        vec![6, 1, 0, 2, 4, 1, 0, 2],
+        v4(1, OWN, &[&[3, 4, 0, 0, 0, 0, 2, 0x28][..], &quoted].concat()),
+        vec![4, 200, 0],
+        vec![2; 200],
+        vec![7, 0, 0],
+    ]
+    .concat()
+}
+
+/// The same by IPv6: what neighbours and routers tell, an echo behind options, a datagram in two fragments.
+fn frames_v6() -> Vec<u8> {
+    use isopod_fuzz::frames::HARDWARE;
+    const IP: [u8; 2] = [0x86, 0xdd];
+    let octets = |text: &str| text.parse::<std::net::Ipv6Addr>().expect("an address").octets();
+    let (own, near, router, all) =
+        (octets("fd00::1"), octets("fd00::2"), octets("fe80::2"), octets("ff02::1"));
+    let v6 = |next: u8, hops: u8, from: [u8; 16], to: [u8; 16], body: &[u8]| {
+        let [high, low] = (body.len() as u16).to_be_bytes();
+        let header = [&[0x60, 0, 0, 0, high, low, next, hops][..], &from, &to].concat();
+        let hardware = if to[0] == 0xff { [0x33, 0x33, to[12], to[13], to[14], to[15]] } else { HARDWARE };
+        received(hardware, IP, &[&header, body])
+    };
+    let asks = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &own, &[1, 1, 2, 0, 0, 0, 0, 2]].concat();
+    let tells = [&[136, 0, 0, 0, 0x60, 0, 0, 0][..], &near, &[2, 1, 2, 0, 0, 0, 0, 2]].concat();
+    let prefix =
+        [&[3, 4, 64, 0xc0, 0, 0, 14, 16, 0, 0, 7, 8, 0, 0, 0, 0][..], &octets("2001:db8::")].concat();
+    let servers = [&[25, 3, 0, 0, 0, 0, 0, 60][..], &near].concat();
+    let advertises = [
+        &[134, 0, 0, 0, 64, 0, 7, 8, 0, 0, 0, 0, 0, 0, 0, 0, 5, 1, 0, 0, 0, 0, 5, 0x78][..],
+        &prefix,
+        &servers,
+    ]
+    .concat();
+    let echo = [60, 0, 5, 2, 0, 0, 1, 0, 58, 0, 1, 4, 0, 0, 0, 0, 128, 0, 0, 0, 0, 1, 0, 1];
+    let datagram = [&[0, 9, 0, 7, 0, 40, 0, 1][..], &[b'x'; 32]].concat();
+    let group = [&[130, 0, 0, 0, 0, 10, 0, 0][..], &[0; 16], &[2, 125, 0, 0]].concat();
+    [
+        v6(58, 255, near, octets("ff02::1:ff00:1"), &asks),
+        v6(58, 255, near, own, &tells),
+        v6(58, 255, router, all, &advertises),
+        v6(0, 64, near, own, &echo),
+        v6(44, 64, near, own, &[&[17, 0, 0, 1, 0, 0, 0, 9][..], &datagram[..24]].concat()),
+        v6(44, 64, near, own, &[&[17, 0, 0, 24, 0, 0, 0, 9][..], &datagram[24..]].concat()),
+        v6(58, 1, router, all, &group),
+        v6(43, 64, near, own, &[17, 0, 0, 1, 0, 0, 0, 0]),
+        v6(17, 64, near, own, &datagram),
+        vec![6, 1, 0, 1, 5, 100, 0],
+        vec![3; 100],
+        v6(58, 255, octets("fe80::9"), all, &asks),
+        vec![6, 1, 0, 200],
+    ]
+    .concat()
 }
 
 /// Everything that a guest can say.

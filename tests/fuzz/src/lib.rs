@@ -5,6 +5,7 @@ pub mod acpi;
 pub mod channel;
 pub mod elf;
 pub mod erofs;
+pub mod frames;
 pub mod manifest;
 pub mod program;
 pub mod tar;
