@@ -52,7 +52,7 @@ pub fn run(t: &mut Report) {
     t.show("left", receive(member, 10, 0));
     // A socket is in so many groups at the most (`igmp_max_memberships`).
     let all = (0..25).map(|number| change(member, IP_ADD_MEMBERSHIP, [239, 9, 9, number], LOCAL));
-    t.show("join_many", all.filter(Result::is_ok).count());
+    t.show("join_many", all.flatten().count());
     t.call("join_too_many", change(member, IP_ADD_MEMBERSHIP, group, LOCAL));
     t.call("leave_one", change(member, IP_DROP_MEMBERSHIP, [239, 9, 9, 3], LOCAL));
     t.call("join_one_more", change(member, IP_ADD_MEMBERSHIP, group, LOCAL));
