@@ -23,7 +23,7 @@ pub mod fuzzing;
 pub mod host;
 pub mod ipc;
 pub mod kernel;
-mod memory_pressure;
+pub mod memory_pressure;
 pub mod mm;
 pub mod poll;
 mod proc;

@@ -40,6 +40,8 @@ const REPORTS_MAX: usize = 277;
 
 /// How many groups of IPv4 one can be in (`igmp_max_memberships`).
 const GROUPS_MAX: usize = 20;
+/// How many groups of IPv6: as many entries of 56 bytes as a socket of Linux may hold beside its data (`net.core.optmem_max`).
+const GROUPS_MAX_V6: usize = 365;
 
 /// A message that waits.
 #[derive(Debug)]
@@ -312,15 +314,19 @@ impl Endpoint {
         joined || self.has(Switches::ALL_GROUPS) && !inbox.groups.iter().any(|(known, _)| known == group)
     }
 
-    /// Notes a group. `AddressInUse` if it is known, `TooMany`.
+    /// Notes a group. `AddressInUse` if it is known, `TooMany`, `OutOfMemory`.
     pub(crate) fn enter_group(&self, group: Address, interface: u32) -> Result<()> {
         let mut inbox = self.inbox.lock();
         if inbox.groups.contains(&(group, interface)) {
             return Err(Error::AddressInUse);
         }
-        // IPv6 knows no such limit.
-        if is_v4(&group) && inbox.groups.iter().filter(|known| is_v4(&known.0)).count() >= GROUPS_MAX {
+        let count = inbox.groups.iter().filter(|known| is_v4(&known.0) == is_v4(&group)).count();
+        if is_v4(&group) && count >= GROUPS_MAX {
             return Err(Error::TooMany);
+        }
+        // Those of IPv6 are limited by what a socket may hold.
+        if count >= GROUPS_MAX_V6 {
+            return Err(Error::OutOfMemory);
         }
         inbox.groups.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         inbox.groups.push((group, interface));

@@ -7,6 +7,8 @@ use alloc::vec::Vec;
 use isopod_drivers::network::{Abilities, Cut, Incoming, Payload, Work};
 use isopod_drivers::virtio::net::VirtioNet;
 use isopod_drivers::virtio::{StartError, Transport};
+use isopod_hal::heap;
+use isopod_linux::memory_pressure;
 use isopod_linux::sched;
 use isopod_linux::socket::inet::with_stack;
 use isopod_net::chunk::{Chunk, Chunks};
@@ -52,6 +54,10 @@ impl Card {
         let mut up = self.0.is_up();
         loop {
             let more = self.0.receive(pair, BATCH, &mut frames);
+            // What others send must not take the memory that the kernel itself needs.
+            if !frames.is_empty() && heap::reserve_low() && !memory_pressure::reclaim() {
+                frames.clear();
+            }
             let room = self.0.collect(pair);
             let now_up = self.0.is_up();
             let changed = pair == 0 && up != now_up;

@@ -227,6 +227,8 @@ pub(super) fn input(
                 if length > 128
                     || prefix.is_unicast_link_local()
                     || prefix.is_multicast()
+                    // No router of IPv6 tells of IPv4.
+                    || is_v4(&prefix)
                     || preferred > valid
                 {
                     continue;

@@ -248,7 +248,8 @@ impl Stack {
             to_group || to == Kind::Broadcast
         } else {
             // Another machine that has an address of this one says so by IPv6 (RFC 4862, section 5.4.4).
-            !is_v4(&header.source) || self.routes.kind_of(&header.source) == Kind::Unicast
+            protocol == protocol::ICMPV6 && !is_v4(&header.source)
+                || self.routes.kind_of(&header.source) == Kind::Unicast
         };
         // Who is about to get an address is spoken to by it (RFC 2131, section 4.1).
         let gives_address = || {
@@ -260,7 +261,12 @@ impl Stack {
                 && port
                 && self.at(header.interface).and_then(|at| at.link.as_ref()).is_some_and(client)
         };
-        let for_us = to_group || to != Kind::Unicast || gives_address();
+        let for_us = match to {
+            // TCP knows no broadcasts (RFC 9293, section 3.9.2.3), not even in a frame for this machine alone.
+            Kind::Broadcast => protocol != protocol::TCP,
+            Kind::Local => true,
+            Kind::Unicast => to_group || gives_address(),
+        };
         for_us && from_somebody && !is_multicast(&header.source)
     }
 

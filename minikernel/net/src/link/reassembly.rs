@@ -17,6 +17,10 @@ const PATIENCE_V6: u64 = 60 * SECOND;
 const MEMORY: usize = 1 << 20;
 /// How many packets are waited for at once.
 const PACKETS: usize = 64;
+/// How many parts a packet may come in: smaller ones than any link makes are somebody's attempt to make this machine busy.
+const PARTS: usize = 256;
+/// What a part holds besides its bytes, about.
+const OVERHEAD: usize = 160;
 /// No packet is longer.
 const LONGEST: usize = 0xffff;
 
@@ -45,6 +49,8 @@ struct Partial {
     length: Option<usize>,
     /// The protocol that the first fragment tells.
     protocol: u8,
+    /// How many bytes of it are there.
+    there: usize,
     memory: usize,
     until: u64,
 }
@@ -84,7 +90,16 @@ impl Reassembly {
             }
             let until = now + if v4 { PATIENCE_V4 } else { PATIENCE_V6 };
             let (parts, length, protocol) = (Vec::new(), None, fragment.protocol);
-            packets.push(Partial { header: *header, key, parts, length, protocol, memory: 0, until });
+            packets.push(Partial {
+                header: *header,
+                key,
+                parts,
+                length,
+                protocol,
+                there: 0,
+                memory: 0,
+                until,
+            });
             packets.len() - 1
         };
         let used: usize = packets.iter().map(|partial| partial.memory).sum();
@@ -156,8 +171,12 @@ impl Partial {
         let before = place.checked_sub(1).and_then(|place| self.parts.get(place));
         let touches = before.is_some_and(|(other, there)| other + there.len() > begin)
             || self.parts.get(place).is_some_and(|(other, _)| *other < end);
-        let memory: usize = data.iter().map(Chunk::footprint).sum();
-        if touches || used + memory > MEMORY || self.parts.try_reserve(1).is_err() {
+        let memory = OVERHEAD + data.iter().map(Chunk::footprint).sum::<usize>();
+        if touches
+            || self.parts.len() >= PARTS
+            || used + memory > MEMORY
+            || self.parts.try_reserve(1).is_err()
+        {
             return None;
         }
         if begin == 0 {
@@ -167,16 +186,16 @@ impl Partial {
             self.length = Some(end);
         }
         self.memory += memory;
+        self.there += data.len();
         self.parts.insert(place, (begin, data));
-        let there: usize = self.parts.iter().map(|(_, data)| data.len()).sum();
-        Some(self.length == Some(there))
+        Some(self.length == Some(self.there))
     }
 
     fn join(self) -> Option<(u8, Chunks)> {
         let mut whole = Chunks::new();
         for (_, mut part) in self.parts {
             while let Some(chunk) = part.pop() {
-                whole.push(chunk).ok()?;
+                whole.gather(chunk).ok()?;
             }
         }
         Some((self.protocol, whole))

@@ -368,6 +368,11 @@ impl<P: Payload> VirtioNet<P> {
                 self.announce.store(true, Ordering::Release);
             }
         }
+        self.take_answers();
+    }
+
+    /// Takes what the device has answered on the control queue.
+    fn take_answers(&self) {
         let answer = self.control.as_ref().map(|control| control.lock().collect());
         match answer.unwrap_or(Ok(None)) {
             Ok(Some(pairs)) => self.active.store(pairs, Ordering::Release),
@@ -383,6 +388,9 @@ impl<P: Payload> Driver for VirtioNet<P> {
             let used = self.pairs.iter().any(Self::has_work);
             if self.transport.acknowledge_interrupt(used) && !self.is_dead() {
                 self.look();
+            } else if !self.is_dead() {
+                // An answer is told of like a frame.
+                self.take_answers();
             }
             // Also where nothing was seen: it may have come since.
             self.pairs.iter().for_each(Pair::wake);

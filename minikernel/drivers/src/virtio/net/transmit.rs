@@ -13,8 +13,8 @@ use crate::virtio::{StartError, Violation};
 /// Memory for the headers of one frame, and for a payload that is not worth a descriptor.
 const SLOT: usize = 256;
 const SLOTS_PER_PAGE: usize = PAGE_SIZE / SLOT;
-/// A payload in more pieces than this is copied.
-const PIECES_MAX: usize = 32;
+/// A payload in more pieces than this is copied. 64 KiB of small writes are gathered in no more.
+const PIECES_MAX: usize = 40;
 
 /// Descriptors that any frame can do with: one for what lies in its slot, and one for a payload that does not, if need be as a copy.
 const FRAME: usize = 2;

@@ -106,6 +106,25 @@ fn rfc_5722_fragments_that_overlap_take_the_whole_with_them() {
     }
 }
 
+#[test]
+fn a_packet_in_more_parts_than_any_link_makes_is_dropped() {
+    for (size, arrives) in [(8_usize, false), (16, true)] {
+        let (wire, [_, other], frames) = fragments(false, 4000);
+        let whole: Vec<u8> = frames.iter().flat_map(|frame| frame[HEADER + 20..].to_vec()).collect();
+        let count = whole.len().div_ceil(size);
+        for (number, part) in whole.chunks(size).enumerate() {
+            let mut frame = [&frames[0][..HEADER + 20], part].concat();
+            let ip = &mut frame[HEADER..HEADER + 20];
+            let more = if number + 1 < count { 0x2000 } else { 0 };
+            ip[2..4].copy_from_slice(&(20 + part.len() as u16).to_be_bytes());
+            ip[6..8].copy_from_slice(&(more | (number * size / 8) as u16).to_be_bytes());
+            repair(ip);
+            wire.hosts[1].receive(wire.now, &frame, Checksum::Unknown);
+        }
+        assert_eq!(read(&other), arrives.then(|| bytes(4000)));
+    }
+}
+
 fn repair(header: &mut [u8]) {
     header[10..12].fill(0);
     let mut sum = crate::checksum::Sum::default();
