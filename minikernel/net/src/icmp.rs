@@ -165,15 +165,9 @@ pub(crate) fn sum(header: &IpHeader, data: &[u8]) -> u16 {
 /// The header of an answer to a packet.
 fn answer(header: &IpHeader) -> IpHeader {
     IpHeader {
-        source: header.destination,
-        destination: header.source,
-        hop_limit: HOP_LIMIT,
-        traffic_class: 0,
         whole: false,
         interface: header.interface,
-        to_many: false,
-        alone: false,
-        cut_to: 0,
+        ..IpHeader::new(header.destination, header.source, HOP_LIMIT)
     }
 }
 

@@ -77,6 +77,27 @@ pub fn set_fragment(header: &mut [u8], identification: u16, offset: u16, more: b
     Ipv4Packet::new_unchecked(header).set_checksum(sum.finish());
 }
 
+/// What a header of IPv4 says that came by `interface`.
+pub fn header_v4(packet: &Ipv4Packet<&[u8]>, interface: u32) -> IpHeader {
+    let [source, destination] =
+        [packet.src_addr(), packet.dst_addr()].map(|address| address.to_ipv6_mapped());
+    IpHeader {
+        traffic_class: packet.dscp() << 2 | packet.ecn(),
+        whole: packet.dont_frag(),
+        interface,
+        ..IpHeader::new(source, destination, packet.hop_limit())
+    }
+}
+
+/// What one of IPv6 says.
+pub fn header_v6(packet: &Ipv6Packet<&[u8]>, interface: u32) -> IpHeader {
+    IpHeader {
+        traffic_class: packet.traffic_class(),
+        interface,
+        ..IpHeader::new(packet.src_addr(), packet.dst_addr(), packet.hop_limit())
+    }
+}
+
 /// What a packet that came by `interface` says: its header, its protocol, and where its payload lies, as far as it is there: an ICMP message quotes only
 /// the beginning. `None` for what is no packet.
 pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::Range<usize>)> {
@@ -88,32 +109,12 @@ pub fn parse(bytes: &[u8], interface: u32) -> Option<(IpHeader, u8, core::ops::R
         if begin < V4_HEADER || begin > end {
             return None;
         }
-        let header = IpHeader {
-            source: packet.src_addr().to_ipv6_mapped(),
-            destination: packet.dst_addr().to_ipv6_mapped(),
-            hop_limit: packet.hop_limit(),
-            traffic_class: packet.dscp() << 2 | packet.ecn(),
-            whole: packet.dont_frag(),
-            interface,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = header_v4(&packet, interface);
         return Some((header, packet.next_header().into(), begin..end));
     }
     if version == 6 && bytes.len() >= V6_HEADER {
         let packet = Ipv6Packet::new_unchecked(bytes);
-        let header = IpHeader {
-            source: packet.src_addr(),
-            destination: packet.dst_addr(),
-            hop_limit: packet.hop_limit(),
-            traffic_class: packet.traffic_class(),
-            whole: true,
-            interface,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = header_v6(&packet, interface);
         let end = bytes.len().min(V6_HEADER + usize::from(packet.payload_len()));
         return Some((header, packet.next_header().into(), V6_HEADER..end));
     }
@@ -129,17 +130,8 @@ mod tests {
     #[test]
     fn headers_are_read_as_they_were_written() {
         for (source, destination) in [(LOOPBACK_V4, v4(10, 1, 2, 3)), (LOOPBACK, LOOPBACK)] {
-            let header = IpHeader {
-                source,
-                destination,
-                hop_limit: 9,
-                traffic_class: 0xb9,
-                whole: true,
-                interface: 4,
-                to_many: false,
-                alone: false,
-                cut_to: 0,
-            };
+            let header =
+                IpHeader { traffic_class: 0xb9, interface: 4, ..IpHeader::new(source, destination, 9) };
             let mut bytes = [0; V6_HEADER];
             let length = emit(&header, UDP, 100, 0, &mut bytes);
             let (found, protocol, payload) = parse(&bytes[..length], 4).unwrap();
@@ -150,17 +142,7 @@ mod tests {
 
     #[test]
     fn the_checksum_of_a_header_is_that_of_rfc_791() {
-        let header = IpHeader {
-            source: v4(192, 168, 0, 1),
-            destination: v4(192, 168, 0, 199),
-            hop_limit: 64,
-            traffic_class: 0,
-            whole: true,
-            interface: 1,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = IpHeader { interface: 1, ..IpHeader::new(v4(192, 168, 0, 1), v4(192, 168, 0, 199), 64) };
         let mut bytes = [0; V6_HEADER];
         emit(&header, UDP, 95, 0, &mut bytes);
         assert_eq!(bytes[10..12], [0xb8, 0x61]);

@@ -48,6 +48,23 @@ pub struct IpHeader {
     pub cut_to: u32,
 }
 
+impl IpHeader {
+    /// One with nothing but its addresses: in no class, never to be fragmented.
+    pub fn new(source: Address, destination: Address, hop_limit: u8) -> Self {
+        Self {
+            source,
+            destination,
+            hop_limit,
+            traffic_class: 0,
+            whole: true,
+            interface: 0,
+            to_many: false,
+            alone: false,
+            cut_to: 0,
+        }
+    }
+}
+
 /// What an IP packet carries.
 #[derive(Debug)]
 pub enum Payload {

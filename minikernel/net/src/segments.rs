@@ -51,15 +51,9 @@ impl Output for Below<'_> {
         let Ok((path, source, destination)) = way(self.stack, flow) else { return };
         let Manner { hop_limit, traffic_class } = header.manner;
         let ip = IpHeader {
-            source,
-            destination,
-            hop_limit: if hop_limit == 0 { HOP_LIMIT } else { hop_limit },
             traffic_class,
-            whole: true,
             interface: path.interface,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
+            ..IpHeader::new(source, destination, if hop_limit == 0 { HOP_LIMIT } else { hop_limit })
         };
         let packet = Packet { header: ip, payload: Payload::Tcp(header.clone(), payload) };
         let _ = self.stack.output(&path, packet, self.out);

@@ -190,15 +190,15 @@ impl Stack {
             Error::TooLong
         })?;
         let header = IpHeader {
-            source: path.source,
-            destination: address,
-            hop_limit: if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit },
             traffic_class: how.traffic_class,
             whole,
             interface: path.interface,
-            to_many: false,
             alone: !how.loops,
-            cut_to: 0,
+            ..IpHeader::new(
+                path.source,
+                address,
+                if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit },
+            )
         };
         let payload = match endpoint.protocol {
             protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),

@@ -124,15 +124,9 @@ impl Stack {
         let source = if server.is_some() { question.own } else { ANY_V4 };
         let destination = server.unwrap_or(BROADCAST);
         let header = IpHeader {
-            source,
-            destination,
-            hop_limit: HOP_LIMIT,
-            traffic_class: 0,
             whole: false,
             interface: interface.index,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
+            ..IpHeader::new(source, destination, HOP_LIMIT)
         };
         let ports = UdpHeader { source: CLIENT_PORT, destination: SERVER_PORT };
         let packet = Packet { header, payload: Payload::Udp(ports, Chunks::from(Chunk::from(bytes))) };

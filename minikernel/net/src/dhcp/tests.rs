@@ -270,17 +270,8 @@ fn an_interface_without_an_address_gets_one() {
         );
         // The server speaks to the address that it gives.
         let answer = message(kind, 0x1234_5678, [10, 0, 2, 15], &HOUR);
-        let header = IpHeader {
-            source: v4(10, 0, 2, 2),
-            destination: v4(10, 0, 2, 15),
-            hop_limit: 64,
-            traffic_class: 0,
-            whole: false,
-            interface: 2,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
-        };
+        let header =
+            IpHeader { whole: false, interface: 2, ..IpHeader::new(v4(10, 0, 2, 2), v4(10, 0, 2, 15), 64) };
         let mut ip = [0; crate::ip::HEADER_MAX];
         crate::ip::emit(&header, 17, answer.len() + 8, 0, &mut ip);
         let [high, low] = (answer.len() as u16 + 8).to_be_bytes();

@@ -13,7 +13,7 @@ use crate::chunk::{Chunk, Chunks};
 use crate::dhcp;
 use crate::icmp;
 use crate::interface::Interface;
-use crate::ip::{V4_HEADER, V6_HEADER};
+use crate::ip::{V4_HEADER, V6_HEADER, header_v4, header_v6};
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
 use crate::route::Kind;
 use crate::stack::Stack;
@@ -114,17 +114,7 @@ impl Stack {
         if source.is_loopback() || destination.is_loopback() || nowhere {
             return None;
         }
-        let header = IpHeader {
-            source: source.to_ipv6_mapped(),
-            destination: destination.to_ipv6_mapped(),
-            hop_limit: packet.hop_limit(),
-            traffic_class: packet.dscp() << 2 | packet.ecn(),
-            whole: packet.dont_frag(),
-            interface: interface.index,
-            to_many,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = IpHeader { to_many, ..header_v4(&packet, interface.index) };
         let protocol = packet.next_header().into();
         let fragment = Fragment {
             protocol,
@@ -172,17 +162,7 @@ impl Stack {
         }
         let packet = Ipv6Packet::new_unchecked(bytes);
         let length = usize::from(packet.payload_len());
-        let header = IpHeader {
-            source: packet.src_addr(),
-            destination: packet.dst_addr(),
-            hop_limit: packet.hop_limit(),
-            traffic_class: packet.traffic_class(),
-            whole: true,
-            interface: interface.index,
-            to_many,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = IpHeader { to_many, ..header_v6(&packet, interface.index) };
         // What seems to be of IPv4 never travels so (RFC 4291, section 2.5.5.2), nor what is for one machine alone.
         let strange = |address: &Address| is_v4(address) || address.is_loopback();
         let alone = header.destination.is_multicast() && header.destination.octets()[1] & 0xf <= 1;

@@ -116,15 +116,9 @@ impl Link {
         let source = if v4 { interface.address_for(&ANY_V4) } else { Some(self.local_address()) };
         let source = source.filter(|source| !interface.doubts(source, out.now));
         let header = IpHeader {
-            source: source.unwrap_or(any_like(group)),
-            destination,
-            hop_limit: 1,
             traffic_class: if v4 { 0xc0 } else { 0 },
-            whole: true,
             interface: interface.index,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
+            ..IpHeader::new(source.unwrap_or(any_like(group)), destination, 1)
         };
         let body = &mut message[start..];
         let sum = if v4 {

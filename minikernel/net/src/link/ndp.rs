@@ -84,17 +84,7 @@ impl Link {
             message[length + 2..length + 8].copy_from_slice(&self.port.hardware_address());
             length += 8;
         }
-        let header = IpHeader {
-            source: *source,
-            destination: *destination,
-            hop_limit: NEAR,
-            traffic_class: 0,
-            whole: true,
-            interface: 0,
-            to_many: false,
-            alone: false,
-            cut_to: 0,
-        };
+        let header = IpHeader::new(*source, *destination, NEAR);
         let message = &mut message[..length];
         let sum = icmp::sum(&header, message);
         message[2..4].copy_from_slice(&sum.to_be_bytes());

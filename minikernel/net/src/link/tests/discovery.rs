@@ -19,17 +19,7 @@ fn address(text: &str) -> Address {
 
 /// A message of ICMPv6 in its frame.
 fn message(source: &str, destination: &str, hop_limit: u8, body: &[u8]) -> Vec<u8> {
-    let header = IpHeader {
-        source: address(source),
-        destination: address(destination),
-        hop_limit,
-        traffic_class: 0,
-        whole: true,
-        interface: 0,
-        to_many: false,
-        alone: false,
-        cut_to: 0,
-    };
+    let header = IpHeader::new(address(source), address(destination), hop_limit);
     let mut message = body.to_vec();
     let sum = icmp::sum(&header, &message);
     message[2..4].copy_from_slice(&sum.to_be_bytes());

@@ -196,17 +196,7 @@ proptest! {
 /// A router tells host 1 that a packet of it was too long.
 fn too_long(v6: bool, mtu: u16, quoted: &[u8]) -> Vec<u8> {
     let [one, other] = addresses(v6).map(|at| at.address);
-    let header = IpHeader {
-        source: other,
-        destination: one,
-        hop_limit: 60,
-        traffic_class: 0,
-        whole: false,
-        interface: 0,
-        to_many: false,
-        alone: false,
-        cut_to: 0,
-    };
+    let header = IpHeader { whole: false, ..IpHeader::new(other, one, 60) };
     let [high, low] = mtu.to_be_bytes();
     let (kind, code, protocol) = if v6 { (2, 0, protocol::ICMPV6) } else { (3, 4, protocol::ICMP) };
     let quoted = &quoted[HEADER..quoted.len().min(HEADER + 500)];

@@ -106,17 +106,7 @@ fn rfc_3376_and_3810_routers_are_told_twice_of_what_is_new_and_once_of_what_is_o
 
 /// A router asks host 1.
 fn question(source: Address, destination: Address, message: &[u8]) -> Vec<u8> {
-    let header = IpHeader {
-        source,
-        destination,
-        hop_limit: 1,
-        traffic_class: 0,
-        whole: true,
-        interface: 0,
-        to_many: false,
-        alone: false,
-        cut_to: 0,
-    };
+    let header = IpHeader::new(source, destination, 1);
     let v4 = crate::address::is_v4(&source);
     let mut message = message.to_vec();
     let sum = icmp::sum(&header, &message);
