@@ -8,9 +8,8 @@ use isopod_drivers::network::{Abilities, Cut, Incoming, Payload, Work};
 use isopod_drivers::virtio::net::VirtioNet;
 use isopod_drivers::virtio::{StartError, Transport};
 use isopod_hal::heap;
-use isopod_linux::memory_pressure;
-use isopod_linux::sched;
 use isopod_linux::socket::inet::with_stack;
+use isopod_linux::{memory_pressure, sched};
 use isopod_net::chunk::{Chunk, Chunks};
 use isopod_net::link::port::{Checksum, Frame, Offloads, Port, Received};
 
