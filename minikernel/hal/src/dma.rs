@@ -11,11 +11,16 @@ use crate::{
     memory::{OutOfMemory, Purpose, buddy::block_range, memory},
 };
 
-/// Orders every access to shared memory before it against every access after it, of whatever kind. Between the
-/// write of a descriptor and the index that publishes it, or between an index and what it covers
-/// (virtio 1.2, section 2.7.13.2).
+/// Orders reads of shared memory before it against every access after it, and every access before it against writes after it. Between the write of a
+/// descriptor and the index that publishes it, or between an index and what it covers (virtio 1.2, section 2.7.13.2).
 pub fn fence() {
-    cpu_fence(Ordering::SeqCst);
+    cpu_fence(Ordering::AcqRel);
+}
+
+/// Orders every access to shared memory before it against every access after it. Between the index that publishes buffers and the device's wish to be
+/// notified, or between the driver's wish and the device's index (virtio 1.2, sections 2.7.13.4.1 and 2.7.14).
+pub fn full_fence() {
+    machine::full_fence();
 }
 
 /// Where bytes of the heap lie, for a device to read them there. The caller keeps them until it has, or it reads what comes to lie there. `None`

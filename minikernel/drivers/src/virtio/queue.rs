@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use isopod_hal::dma::{Dma, fence};
+use isopod_hal::dma::{Dma, fence, full_fence};
 use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr};
 
 use super::{Doorbell, Rings, StartError, Transport, Violation, feature};
@@ -240,7 +240,7 @@ impl Queue {
         fence();
         self.memory.write_u16(self.layout.available_index(), self.pushed);
         // The index must be out before the wish is read: the device writes its wish, then looks at the index.
-        fence();
+        full_fence();
         let (old, new) = (self.published, self.pushed);
         self.published = new;
         if self.event_index {
@@ -310,7 +310,7 @@ impl Queue {
             self.memory.write_u16(self.layout.available(), 0);
         }
         // The wish must be out before the index is read: the device writes the index, then looks at the wish.
-        fence();
+        full_fence();
         self.memory.read_u16(self.layout.used_index()).wrapping_sub(self.popped) < wanted
     }
 

@@ -4,6 +4,7 @@
 //! what interrupts it [`vectors`]. Memory: [`layout`], [`direct`], [`space`]. Time: [`time`], [`timer`].
 
 mod apic;
+mod barrier;
 mod bytes;
 mod direct;
 mod enter;
@@ -30,6 +31,7 @@ mod user_copy;
 mod vectors;
 
 pub(crate) use apic::{apic_id, end_of_interrupt, pending_interrupt, wait_for_interrupt};
+pub(crate) use barrier::full_fence;
 pub(crate) use direct::{
     MmioWindow, direct, direct_to_phys, heap_address, map_direct, read_firmware, share_kernel_half,
 };

@@ -30,6 +30,7 @@ pub(crate) use user::{
 };
 
 use core::cell::Cell;
+use core::sync::atomic::{Ordering, fence};
 use std::{
     eprint, process,
     sync::OnceLock,
@@ -60,6 +61,10 @@ pub(crate) fn start_cpus(_count: usize, _main: fn() -> !) -> Result<(), OutOfMem
 pub(crate) fn call_cpus() {}
 
 pub(crate) fn synchronize_cpus() {}
+
+pub(crate) fn full_fence() {
+    fence(Ordering::SeqCst);
+}
 
 pub(crate) fn firmware_cpus() -> Option<usize> {
     None
