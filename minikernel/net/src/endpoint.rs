@@ -12,7 +12,8 @@ use crate::address::{Address, Binding, SocketAddress, is_any, is_v4};
 use crate::chunk::Chunks;
 use crate::error::{Error, Result};
 use crate::icmp::{Origin, Report};
-use crate::packet::IpHeader;
+use crate::packet::{IpHeader, protocol};
+use crate::raw::Raw;
 
 bitflags::bitflags! {
     /// What can be set of an endpoint.
@@ -106,8 +107,10 @@ pub struct Endpoint {
     pub room: AtomicUsize,
     /// The only interface that it uses; 0 for any.
     pub interface: AtomicU32,
-    /// Its protocol: UDP, or ICMP of a version for echoes.
+    /// Its protocol: UDP, or ICMP of a version for echoes; any of one that takes whole packets.
     pub protocol: u8,
+    /// What one has that takes whole packets.
+    pub raw: Option<Raw>,
     /// Whose it is.
     pub owner: u32,
     /// Woken when readiness may have changed.
@@ -150,6 +153,31 @@ fn charge(length: usize) -> usize {
 impl Endpoint {
     /// One that is not bound, at any address of a version, which is the one of `any`.
     pub fn new(protocol: u8, any: Address, owner: u32, room: usize, changed: Arc<WaitQueue>) -> Arc<Self> {
+        Self::make((protocol, None), any, owner, room, changed)
+    }
+
+    /// One that takes whole packets of a protocol.
+    pub fn new_raw(
+        protocol: u8,
+        any: Address,
+        owner: u32,
+        room: usize,
+        changed: Arc<WaitQueue>,
+    ) -> Arc<Self> {
+        let raw = Some(Raw::new(protocol));
+        let endpoint = Self::make((protocol, raw), any, owner, room, changed);
+        // It hears nothing of IPv4 packets by an address of IPv6.
+        endpoint.set(Switches::ONLY_V6, !is_v4(&any));
+        endpoint
+    }
+
+    fn make(
+        (protocol, raw): (u8, Option<Raw>),
+        any: Address,
+        owner: u32,
+        room: usize,
+        changed: Arc<WaitQueue>,
+    ) -> Arc<Self> {
         let names = Names {
             local: SocketAddress { address: any, port: 0 },
             source: any,
@@ -163,11 +191,17 @@ impl Endpoint {
             room: AtomicUsize::new(room),
             interface: AtomicU32::new(0),
             protocol,
+            raw,
             owner,
             changed,
             names: SpinLock::new(names),
             inbox: SpinLock::new(Inbox::default()),
         })
+    }
+
+    /// Whether its messages are UDP's.
+    pub fn is_udp(&self) -> bool {
+        self.protocol == protocol::UDP && self.raw.is_none()
     }
 
     /// Whether something is set.
@@ -351,6 +385,16 @@ impl Names {
         self.source = address;
         self.own_address |= !is_any(&address);
         self.own_port |= asked != 0;
+    }
+
+    /// It is at another address, which it loses with its peer.
+    pub(crate) fn move_to(&mut self, address: Address) {
+        (self.local.address, self.source) = (address, address);
+    }
+
+    /// It sends from whichever address suits.
+    pub(crate) fn send_from_any(&mut self) {
+        self.source = self.any;
     }
 
     /// It has no peer any more. Returns whether it loses its port with it.

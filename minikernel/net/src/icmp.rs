@@ -10,6 +10,7 @@ use crate::interface::Interface;
 use crate::ip;
 use crate::link::{membership, ndp};
 use crate::packet::{IpHeader, Outbox, Packet, Payload, UdpHeader, protocol};
+use crate::raw::{self, Raw};
 use crate::route::Kind;
 use crate::segments::{self, of_tcp};
 use crate::stack::{HOP_LIMIT, Stack};
@@ -268,6 +269,15 @@ fn error(stack: &Stack, header: &IpHeader, message: &Chunk, out: &mut Outbox) {
             interface: header.interface,
         }
     };
+    if !stack.raws.is_empty() {
+        let (from, to) = (about.destination, about.source);
+        raw::matching(stack, protocol, (&from, &to), header.interface, &mut |endpoint| {
+            let skip = if endpoint.raw.as_ref().is_some_and(Raw::has_header) { 0 } else { payload.start };
+            let mut quoted = message.clone();
+            quoted.advance(HEADER + skip);
+            endpoint.fail(report(0, 0, quoted));
+        });
+    }
     match protocol {
         protocol::UDP if data.len() >= UdpHeader::LEN => {
             let from = endpoint(about.destination, destination);

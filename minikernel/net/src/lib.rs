@@ -26,6 +26,7 @@ pub mod link;
 pub mod packet;
 mod path_mtu;
 mod ports;
+pub mod raw;
 pub mod route;
 pub mod segments;
 mod source;

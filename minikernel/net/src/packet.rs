@@ -74,6 +74,8 @@ pub enum Payload {
     Udp(UdpHeader, Chunks),
     /// What another protocol has to say, in its bytes.
     Other(u8, Chunks),
+    /// A whole packet with the header of IP that a program gave it.
+    Verbatim(u8, Chunks),
 }
 
 /// The ports of a datagram (RFC 768).
@@ -105,16 +107,16 @@ impl Payload {
         match self {
             Self::Tcp(..) => protocol::TCP,
             Self::Udp(..) => protocol::UDP,
-            Self::Other(protocol, _) => *protocol,
+            Self::Other(protocol, _) | Self::Verbatim(protocol, _) => *protocol,
         }
     }
 
-    /// How many bytes it is on the wire.
+    /// How many bytes it is on the wire behind the header of IP, if that is not part of it.
     pub fn wire_len(&self) -> usize {
         match self {
             Self::Tcp(header, data) => header.encoded_len() + data.len(),
             Self::Udp(_, data) => UdpHeader::LEN + data.len(),
-            Self::Other(_, data) => data.len(),
+            Self::Other(_, data) | Self::Verbatim(_, data) => data.len(),
         }
     }
 }

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
+use core::sync::atomic::{AtomicUsize, Ordering};
 
 use isopod_hal::sync::SpinLock;
 
@@ -15,7 +16,10 @@ const BUCKETS: usize = 64;
 
 /// The endpoints of a protocol that have a port, by its last bits.
 #[derive(Debug)]
-pub struct Ports([SpinLock<Vec<Entry>>; BUCKETS]);
+pub struct Ports {
+    buckets: [SpinLock<Vec<Entry>>; BUCKETS],
+    count: AtomicUsize,
+}
 
 #[derive(Debug)]
 struct Entry {
@@ -27,11 +31,17 @@ struct Entry {
 impl Ports {
     /// None yet.
     pub const fn new() -> Self {
-        Self([const { SpinLock::new(Vec::new()) }; BUCKETS])
+        Self { buckets: [const { SpinLock::new(Vec::new()) }; BUCKETS], count: AtomicUsize::new(0) }
     }
 
     fn bucket(&self, port: u16) -> &SpinLock<Vec<Entry>> {
-        &self.0[usize::from(port) % BUCKETS]
+        &self.buckets[usize::from(port) % BUCKETS]
+    }
+
+    /// Whether there is none.
+    #[inline]
+    pub fn is_empty(&self) -> bool {
+        self.count.load(Ordering::Relaxed) == 0
     }
 
     /// Gives an endpoint a port of an address: the one asked for, or with 0 one of `automatic`, beginning at a `random` one. `AddressInUse`
@@ -56,7 +66,8 @@ impl Ports {
         Ok(())
     }
 
-    fn enter(&self, endpoint: &Arc<Endpoint>, names: &Names, local: SocketAddress) -> Result<()> {
+    /// Notes an endpoint at a port. `AddressInUse`
+    pub fn enter(&self, endpoint: &Arc<Endpoint>, names: &Names, local: SocketAddress) -> Result<()> {
         let mut entries = self.bucket(local.port).lock();
         if entries.iter().any(|entry| entry.conflicts(endpoint, &local)) {
             return Err(Error::AddressInUse);
@@ -64,6 +75,7 @@ impl Ports {
         entries.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         // Of several that share a port the latest receives, without `REUSE_PORT`.
         entries.insert(0, Entry { local, peer: names.peer, endpoint: Arc::clone(endpoint) });
+        self.count.fetch_add(1, Ordering::Relaxed);
         Ok(())
     }
 
@@ -81,6 +93,7 @@ impl Ports {
         let place = entries.iter().position(|entry| Arc::ptr_eq(&entry.endpoint, endpoint));
         let gone = place.map(|place| entries.remove(place));
         drop(entries);
+        self.count.fetch_sub(usize::from(gone.is_some()), Ordering::Relaxed);
         drop(gone);
     }
 
@@ -142,9 +155,9 @@ impl Entry {
     /// Whether `other` cannot have this address as well (`udp_lib_lport_inuse`).
     fn conflicts(&self, other: &Endpoint, local: &SocketAddress) -> bool {
         let both = |switch| self.endpoint.has(switch) && other.has(switch);
-        let interfaces = [&self.endpoint, other]
-            .map(|endpoint| endpoint.interface.load(core::sync::atomic::Ordering::Relaxed));
+        let interfaces = [&self.endpoint, other].map(|endpoint| endpoint.interface.load(Ordering::Relaxed));
         self.local.port == local.port
+            && other.raw.is_none()
             && !both(Switches::REUSE_ADDRESS)
             && (interfaces.contains(&0) || interfaces[0] == interfaces[1])
             && !(both(Switches::REUSE_PORT) && self.endpoint.owner == other.owner)

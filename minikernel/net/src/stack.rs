@@ -22,7 +22,7 @@ use crate::path_mtu::PathMtus;
 use crate::ports::Ports;
 use crate::route::{BROADCAST, Kind, Path, Routes};
 use crate::tcp::Tcp;
-use crate::{icmp, segments, udp};
+use crate::{icmp, raw, segments, udp};
 
 /// How many interfaces there can be.
 const INTERFACES: usize = 32;
@@ -53,6 +53,8 @@ pub struct Stack {
     pub udp: Ports,
     /// Those that wait for answers to echoes.
     pub pings: Ports,
+    /// Those that take whole packets, by their protocols.
+    pub raws: Ports,
     /// The groups that somebody has joined.
     pub groups: Groups,
     /// What happened.
@@ -83,6 +85,7 @@ impl Stack {
             tcp: Tcp::new(core::array::from_fn(|_| random())),
             udp: Ports::new(),
             pings: Ports::new(),
+            raws: Ports::new(),
             groups: Groups::new(),
             counters: Counters::default(),
             path_mtus: PathMtus::new(),
@@ -195,6 +198,9 @@ impl Stack {
         let payload = match &packet.payload {
             Payload::Udp(ports, data) => data.try_clone().map(|data| Payload::Udp(*ports, data)),
             Payload::Other(protocol, data) => data.try_clone().map(|data| Payload::Other(*protocol, data)),
+            Payload::Verbatim(protocol, data) => {
+                data.try_clone().map(|data| Payload::Verbatim(*protocol, data))
+            }
             Payload::Tcp(..) => return,
         };
         if let Ok(payload) = payload {
@@ -251,6 +257,8 @@ impl Stack {
     /// Takes in a packet.
     pub(crate) fn input(&self, packet: Packet, out: &mut Outbox) {
         let header = packet.header;
+        // What a program has put together is looked at as if it came from a link.
+        let Some(packet) = raw::read_again(self, packet, out) else { return };
         let (to, at) = (&header.destination, header.interface);
         if is_multicast(to)
             && !self.groups.has(to, at)
@@ -258,6 +266,7 @@ impl Stack {
         {
             return;
         }
+        let taken = !self.raws.is_empty() && raw::input(self, &packet, out.now);
         match &packet.payload {
             Payload::Tcp(..) if is_multicast(&header.destination) => {}
             Payload::Tcp(..) => segments::input(self, packet, out),
@@ -271,7 +280,10 @@ impl Stack {
             Payload::Other(protocol::ICMPV6, data) if !is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);
             }
-            Payload::Other(..) => icmp::refuse(self, &packet, icmp::Unreachable::Protocol, out),
+            Payload::Other(..) | Payload::Verbatim(..) if taken => {}
+            Payload::Other(..) | Payload::Verbatim(..) => {
+                icmp::refuse(self, &packet, icmp::Unreachable::Protocol, out);
+            }
         }
     }
 
@@ -301,14 +313,21 @@ impl Stack {
 impl Packet {
     /// How many bytes it is on the wire.
     pub fn wire_len(&self) -> usize {
-        let header = if is_v4(&self.header.source) { ip::V4_HEADER } else { ip::V6_HEADER };
+        let header = match &self.payload {
+            Payload::Verbatim(..) => 0,
+            _ if is_v4(&self.header.source) => ip::V4_HEADER,
+            _ => ip::V6_HEADER,
+        };
         header + self.payload.wire_len()
     }
 
     /// Writes as much of it as fits into `bytes`, with no checksum but that of the header of IPv4. Returns how much that is.
     pub fn emit(&self, bytes: &mut [u8]) -> usize {
         let mut header = [0; ip::V6_HEADER];
-        let length = ip::emit(&self.header, self.payload.protocol(), self.payload.wire_len(), 0, &mut header);
+        let length = match &self.payload {
+            Payload::Verbatim(..) => 0,
+            payload => ip::emit(&self.header, payload.protocol(), payload.wire_len(), 0, &mut header),
+        };
         let mut at = 0;
         let mut put = |part: &[u8]| {
             let count = part.len().min(bytes.len() - at);
@@ -330,7 +349,7 @@ impl Packet {
                 put(words.as_flattened());
                 data
             }
-            Payload::Other(_, data) => data,
+            Payload::Other(_, data) | Payload::Verbatim(_, data) => data,
         };
         data.copy_to(0, &mut put);
         at

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 
 use crate::address::{ANY_V4, Address, LOOPBACK, LOOPBACK_V4, SocketAddress, is_any, is_multicast, is_v4};
 use crate::chunk::Chunks;
-use crate::endpoint::{Endpoint, Switches};
+use crate::endpoint::{Endpoint, Names, Switches};
 use crate::error::{Error, Result};
 use crate::icmp::{self, Unreachable};
 use crate::ip;
@@ -72,7 +72,7 @@ impl Manner {
 }
 
 /// The address that is meant by one: any is this machine.
-fn meant(address: &Address, local: &Address) -> Address {
+pub(crate) fn meant(address: &Address, local: &Address) -> Address {
     match *address {
         ANY_V4 => LOOPBACK_V4,
         _ if is_any(address) && is_v4(local) && *local != ANY_V4 => LOOPBACK_V4,
@@ -83,8 +83,12 @@ fn meant(address: &Address, local: &Address) -> Address {
 
 impl Stack {
     /// Where endpoints of the same protocol have their ports.
-    fn ports(&self, endpoint: &Endpoint) -> &Ports {
-        if endpoint.protocol == protocol::UDP { &self.udp } else { &self.pings }
+    pub(crate) fn ports(&self, endpoint: &Endpoint) -> &Ports {
+        match (&endpoint.raw, endpoint.protocol) {
+            (Some(_), _) => &self.raws,
+            (None, protocol::UDP) => &self.udp,
+            _ => &self.pings,
+        }
     }
 
     /// The way from an endpoint to an address.
@@ -121,7 +125,17 @@ impl Stack {
             return Err(Error::Invalid);
         }
         let ports = self.ports(endpoint);
-        ports.bind(endpoint, &mut names, (to.address, to.port), (automatic, (self.random)()))
+        ports.bind(endpoint, &mut names, (to.address, to.port), (automatic, (self.random)()))?;
+        self.mend_source(&mut names);
+        Ok(())
+    }
+
+    /// Nothing is sent from an address that stands for many.
+    pub(crate) fn mend_source(&self, names: &mut Names) {
+        let source = &names.source;
+        if is_multicast(source) || !is_any(source) && self.routes.kind_of(source) == Kind::Broadcast {
+            names.send_from_any();
+        }
     }
 
     /// Gives it a port if it has none.
@@ -148,7 +162,7 @@ impl Stack {
         if is_any(&names.local.address) {
             names.local.address = path.source;
         }
-        let port = if endpoint.protocol == protocol::UDP { to.port } else { 0 };
+        let port = if endpoint.is_udp() { to.port } else { 0 };
         names.peer = Some(SocketAddress { address, port });
         self.ports(endpoint).update(endpoint, &names);
         Ok(())
@@ -185,26 +199,37 @@ impl Stack {
         }
         let length =
             data.len() + UdpHeader::LEN + if is_v4(&address) { ip::V4_HEADER } else { ip::V6_HEADER };
-        let whole = how.is_whole(self, &path, &address, length).map_err(|mtu| {
-            endpoint.tell_too_long(SocketAddress { address, port: to.port }, mtu, path.source);
-            Error::TooLong
-        })?;
-        let header = IpHeader {
-            traffic_class: how.traffic_class,
-            whole,
-            interface: path.interface,
-            alone: !how.loops,
-            ..IpHeader::new(
-                path.source,
-                address,
-                if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit },
-            )
-        };
+        let header =
+            self.header_to(endpoint, &path, &SocketAddress { address, port: to.port }, how, length)?;
         let payload = match endpoint.protocol {
             protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),
             protocol => Payload::Other(protocol, icmp::echo(&header, names.local.port, &data)?),
         };
         self.output(&path, Packet { header, payload }, out)
+    }
+
+    /// The header of a packet of `length` bytes to somebody. `TooLong` if the path does not take it.
+    pub(crate) fn header_to(
+        &self,
+        endpoint: &Endpoint,
+        path: &Path,
+        to: &SocketAddress,
+        how: &Manner,
+        length: usize,
+    ) -> Result<IpHeader> {
+        let address = to.address;
+        let whole = how.is_whole(self, path, &address, length).map_err(|mtu| {
+            endpoint.tell_too_long(*to, mtu, path.source);
+            Error::TooLong
+        })?;
+        let hop_limit = if is_multicast(&address) { how.group_hop_limit } else { how.hop_limit };
+        Ok(IpHeader {
+            traffic_class: how.traffic_class,
+            whole,
+            interface: path.interface,
+            alone: !how.loops,
+            ..IpHeader::new(path.source, address, hop_limit)
+        })
     }
 
     /// Nothing reaches an endpoint any more.

@@ -76,6 +76,10 @@ pub const DNSMASQ: [&str; 23] = [
     "libzstd1",
 ];
 
+/// What looks at a network and changes it.
+pub const TOOLS: [&str; 6] =
+    ["busybox-static", "iputils-ping", "libc6", "libcap2", "libidn2-0", "libunistring2"];
+
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 

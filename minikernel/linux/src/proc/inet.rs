@@ -11,7 +11,7 @@ use super::table::put;
 use super::text::Text;
 use crate::socket::inet::{
     AF_INET, AF_INET6, counters, interfaces, routes, stack,
-    table::{DATAGRAMS, STREAMS, Shown, of_nobody},
+    table::{All, DATAGRAMS, RAWS, STREAMS, Shown, of_nobody},
 };
 
 /// `TCP_TIME_WAIT`
@@ -32,7 +32,7 @@ fn put_place(text: &mut Text, family: u16, address: &Address, port: u16) {
     put!(text, ":{port:04X}");
 }
 
-fn put_socket(text: &mut Text, slot: usize, shown: &Shown, tail: &str, width: usize) {
+fn put_socket(text: &mut Text, slot: usize, shown: &Shown, tail: &str, (width, length): (usize, usize)) {
     let begin = text.bytes().len();
     put!(text, "{slot:width$}: ");
     put_place(text, shown.family, &shown.local.address, shown.local.port);
@@ -47,57 +47,51 @@ fn put_socket(text: &mut Text, slot: usize, shown: &Shown, tail: &str, width: us
         shown.owner,
         shown.inode
     );
-    let length = match (shown.family, width) {
-        (AF_INET, 4) => LINE,
-        (AF_INET, _) => LINE_UDP,
-        _ => 0,
-    };
+    pad(text, begin, length);
+}
+
+/// Ends a line that has a length.
+fn pad(text: &mut Text, begin: usize, length: usize) {
     while text.bytes().len() - begin < length {
         text.put(b" ");
     }
     text.put(b"\n");
 }
 
-fn put_heading(text: &mut Text, family: u16, udp: bool) {
-    let (first, tail) = if udp { ("   sl", " ref pointer drops") } else { ("  sl", "") };
+/// The heading of a table, of messages or of connections.
+fn put_heading(text: &mut Text, family: u16, messages: bool, length: usize) {
+    let first = if length == LINE_UDP { "   sl" } else { "  sl" };
+    let tail = if messages { " ref pointer drops" } else { "" };
     let places = if family == AF_INET {
         "local_address rem_address  "
     } else {
         "local_address                         remote_address                       "
     };
-    let first = if family == AF_INET { first } else { "  sl" };
     let begin = text.bytes().len();
     put!(text, "{first}  {places} st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode{tail}");
-    let length = match (family, udp) {
-        (AF_INET, false) => LINE,
-        (AF_INET, true) => LINE_UDP,
-        _ => 0,
-    };
-    while text.bytes().len() - begin < length {
-        text.put(b" ");
-    }
-    text.put(b"\n");
+    pad(text, begin, length);
 }
 
 fn streams(family: u16, text: &mut Text) -> Result<()> {
-    put_heading(text, family, false);
+    let length = if family == AF_INET { LINE } else { 0 };
+    put_heading(text, family, false, length);
     let all = STREAMS.shown(family)?.into_iter().chain(of_nobody(family)?);
     for (slot, shown) in all.enumerate() {
         let tail =
             if shown.state == TIME_WAIT { "3 0000000000000000" } else { "1 0000000000000000 100 0 0 10 0" };
-        put_socket(text, slot, &shown, tail, 4);
+        put_socket(text, slot, &shown, tail, (4, length));
     }
     Ok(())
 }
 
-fn datagrams(family: u16, text: &mut Text) -> Result<()> {
-    put_heading(text, family, true);
-    for (slot, shown) in DATAGRAMS.shown(family)?.iter().enumerate() {
+fn messages(all: &All, family: u16, text: &mut Text, (width, length): (usize, usize)) -> Result<()> {
+    put_heading(text, family, true, length);
+    for (slot, shown) in all.shown(family)?.iter().enumerate() {
         let mut tail = Text::default();
         put!(&mut tail, "2 0000000000000000 {}", shown.dropped);
         let tail = tail.finish()?;
         let tail = core::str::from_utf8(&tail).map_err(|_| Errno::EIO)?;
-        put_socket(text, slot, shown, tail, 5);
+        put_socket(text, slot, shown, tail, (width, length));
     }
     Ok(())
 }
@@ -114,12 +108,22 @@ pub(super) fn tcp6(_: &Subject, text: &mut Text) -> Result<()> {
 
 /// `/proc/net/udp`
 pub(super) fn udp(_: &Subject, text: &mut Text) -> Result<()> {
-    datagrams(AF_INET, text)
+    messages(&DATAGRAMS, AF_INET, text, (5, LINE_UDP))
 }
 
 /// `/proc/net/udp6`
 pub(super) fn udp6(_: &Subject, text: &mut Text) -> Result<()> {
-    datagrams(AF_INET6, text)
+    messages(&DATAGRAMS, AF_INET6, text, (5, 0))
+}
+
+/// `/proc/net/raw`
+pub(super) fn raw(_: &Subject, text: &mut Text) -> Result<()> {
+    messages(&RAWS, AF_INET, text, (4, 0))
+}
+
+/// `/proc/net/raw6`
+pub(super) fn raw6(_: &Subject, text: &mut Text) -> Result<()> {
+    messages(&RAWS, AF_INET6, text, (5, 0))
 }
 
 /// `/proc/net/dev`
@@ -243,20 +247,25 @@ pub(super) fn if_inet6(_: &Subject, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
+/// How many sockets of a family there are of TCP, of UDP, and of whole packets.
+fn counts(family: u16) -> Result<[usize; 3]> {
+    Ok([STREAMS.shown(family)?.len(), DATAGRAMS.shown(family)?.len(), RAWS.shown(family)?.len()])
+}
+
 /// `/proc/net/sockstat`
 pub(super) fn sockstat(_: &Subject, text: &mut Text) -> Result<()> {
-    let (streams, datagrams) = (STREAMS.shown(AF_INET)?.len(), DATAGRAMS.shown(AF_INET)?.len());
+    let [streams, datagrams, raws] = counts(AF_INET)?;
     let waits = of_nobody(AF_INET)?.iter().filter(|shown| shown.state == TIME_WAIT).count();
-    put!(text, "sockets: used {}\n", streams + datagrams);
+    put!(text, "sockets: used {}\n", streams + datagrams + raws);
     put!(text, "TCP: inuse {streams} orphan 0 tw {waits} alloc {streams} mem 0\n");
-    put!(text, "UDP: inuse {datagrams} mem 0\nUDPLITE: inuse 0\nRAW: inuse 0\nFRAG: inuse 0 memory 0\n");
+    put!(text, "UDP: inuse {datagrams} mem 0\nUDPLITE: inuse 0\nRAW: inuse {raws}\nFRAG: inuse 0 memory 0\n");
     Ok(())
 }
 
 /// `/proc/net/sockstat6`
 pub(super) fn sockstat6(_: &Subject, text: &mut Text) -> Result<()> {
-    let (streams, datagrams) = (STREAMS.shown(AF_INET6)?.len(), DATAGRAMS.shown(AF_INET6)?.len());
-    put!(text, "TCP6: inuse {streams}\nUDP6: inuse {datagrams}\nUDPLITE6: inuse 0\nRAW6: inuse 0\n");
+    let [streams, datagrams, raws] = counts(AF_INET6)?;
+    put!(text, "TCP6: inuse {streams}\nUDP6: inuse {datagrams}\nUDPLITE6: inuse 0\nRAW6: inuse {raws}\n");
     put!(text, "FRAG6: inuse 0 memory 0\n");
     Ok(())
 }

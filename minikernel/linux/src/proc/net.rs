@@ -9,11 +9,13 @@ use super::text::Text;
 use crate::socket::unix::table::for_each;
 
 /// The names in `/proc/PID/net`, which are the same for all: there is one network namespace.
-pub(super) static NET: [Row; 13] = [
+pub(super) static NET: [Row; 15] = [
     Row::machine("arp", inet::arp),
     Row::thread("dev", inet::dev),
     Row::thread("if_inet6", inet::if_inet6),
     Row::thread("ipv6_route", inet::ipv6_route),
+    Row::thread("raw", inet::raw),
+    Row::thread("raw6", inet::raw6),
     Row::thread("route", inet::route),
     Row::thread("snmp", inet::snmp),
     Row::thread("sockstat", inet::sockstat),

@@ -251,7 +251,7 @@ impl Stack {
     }
 
     /// Takes in what a packet carries.
-    fn receive_payload(
+    pub(crate) fn receive_payload(
         &self,
         header: IpHeader,
         protocol: u8,

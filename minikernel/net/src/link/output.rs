@@ -36,6 +36,12 @@ impl Link {
                 self.sum(&mut frame, &header, protocol::UDP, UDP_SUM);
                 self.send(frame, out);
             }
+            Payload::Verbatim(_, data) => {
+                let kind = if is_v4(&header.destination) { IPV4 } else { IPV6 };
+                let mut frame = Frame::new(to, self.port.hardware_address(), kind);
+                frame.payload = data;
+                self.send(frame, out);
+            }
             Payload::Other(protocol, data) => {
                 let mut frame = self.begin(&header, protocol, data.len(), to);
                 frame.payload = data;
@@ -62,7 +68,7 @@ impl Link {
         let protocol = payload.protocol();
         let mut data = match payload {
             Payload::Udp(ports, data) => with_header(&header, ports, data)?,
-            Payload::Tcp(..) => return None,
+            Payload::Tcp(..) | Payload::Verbatim(..) => return None,
             Payload::Other(_, data) => data,
         };
         let v4 = is_v4(&header.destination);

@@ -14,7 +14,9 @@ use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6, SOL_UDP};
-use super::{AF_INET, AF_INET6, check_port, configuring, control, errno, limits, stack, table, with_stack};
+use super::{
+    AF_INET, AF_INET6, check_port, configuring, control, errno, limits, raw, stack, table, with_stack,
+};
 use crate::process::Thread;
 use crate::socket::options::{self, OptionValue};
 use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
@@ -28,9 +30,9 @@ const SEGMENTS_MAX: usize = 128;
 /// A socket of messages.
 #[derive(Debug)]
 pub struct DatagramSocket {
-    common: Common,
-    endpoint: Arc<Endpoint>,
-    ip: IpOptions,
+    pub(super) common: Common,
+    pub(super) endpoint: Arc<Endpoint>,
+    pub(super) ip: IpOptions,
     _place: Option<table::Place>,
 }
 
@@ -64,23 +66,42 @@ fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Optio
 impl DatagramSocket {
     /// A new one.
     pub fn new(caller: &Thread, family: u16, protocol: u8) -> Arc<Self> {
-        let common = Common::new(family, Kind::Datagram, protocol.into());
+        Self::make(caller, Common::new(family, Kind::Datagram, protocol.into()), protocol)
+    }
+
+    /// A new one of packets, which have this number of those that can be asked for.
+    pub(super) fn new_raw(caller: &Thread, family: u16, protocol: i32, number: u8) -> Arc<Self> {
+        Self::make(caller, Common::new(family, Kind::Raw, protocol.cast_unsigned()), number)
+    }
+
+    fn make(caller: &Thread, common: Common, protocol: u8) -> Arc<Self> {
+        let family = common.family;
         let any = if family == AF_INET { ANY_V4 } else { ANY };
         let room = common.options.receive_buffer();
         let owner = caller.identity().users.file;
-        let endpoint = Endpoint::new(protocol, any, owner, room, Arc::clone(&common.changed));
+        let is_raw = common.kind == Kind::Raw;
+        let make = if is_raw { Endpoint::new_raw } else { Endpoint::new };
+        let endpoint = make(protocol, any, owner, room, Arc::clone(&common.changed));
         if limits::ONLY_V6.get() != 0 && family == AF_INET6 {
             endpoint.set(Switches::ONLY_V6, true);
         }
         Arc::new_cyclic(|socket: &Weak<Self>| {
-            let udp = i32::from(protocol) == super::UDP;
-            let place = udp.then(|| table::DATAGRAMS.enter(Weak::clone(socket) as Weak<dyn table::Listed>));
+            let all = match i32::from(protocol) {
+                _ if is_raw => Some(&table::RAWS),
+                super::UDP => Some(&table::DATAGRAMS),
+                _ => None,
+            };
+            let place = all.map(|all| all.enter(Weak::clone(socket) as Weak<dyn table::Listed>));
             Self { common, endpoint, ip: IpOptions::default(), _place: place }
         })
     }
 
     fn is_udp(&self) -> bool {
-        i32::from(self.endpoint.protocol) == super::UDP
+        self.endpoint.is_udp()
+    }
+
+    fn is_ping(&self) -> bool {
+        !self.is_udp() && self.endpoint.raw.is_none()
     }
 
     fn any(&self) -> IpAddress {
@@ -92,7 +113,7 @@ impl DatagramSocket {
     }
 
     /// How a message to `to` is sent.
-    fn manner(&self, to: &IpAddress, scope: u32, message: &Outgoing) -> Manner {
+    pub(super) fn manner(&self, to: &IpAddress, scope: u32, message: &Outgoing) -> Manner {
         let v4 = is_v4(to);
         let (hop_limit, traffic_class) = self.ip.of_packets(v4, false);
         let (group_hop_limit, _) = self.ip.of_packets(v4, true);
@@ -251,6 +272,9 @@ impl Socket for DatagramSocket {
     }
 
     fn bind(&self, caller: &Thread, address: &Address) -> fs::Result<()> {
+        if self.endpoint.raw.is_some() {
+            return raw::bind(self, address);
+        }
         let Given { at, .. } = address::to_bind(self.common.family, self.only_v6(), address)?;
         let there = stack().can_bind(&at.address) || self.ip.has(names::FREE_BIND);
         let v4 = self.common.family == AF_INET;
@@ -307,6 +331,9 @@ impl Socket for DatagramSocket {
     }
 
     fn send(&self, message: &mut Outgoing, source: &mut dyn Source) -> fs::Result<usize> {
+        if self.endpoint.raw.is_some() {
+            return raw::send(self, message, source);
+        }
         stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
         if source.remaining() > LENGTH_MAX {
             return Err(Errno::EMSGSIZE.into());
@@ -354,6 +381,9 @@ impl Socket for DatagramSocket {
     }
 
     fn receive(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
+        if message.flags.contains(MessageFlags::OUT_OF_BAND) && !self.is_udp() {
+            return Err(Errno::EOPNOTSUPP);
+        }
         if message.flags.contains(MessageFlags::ERROR_QUEUE) {
             return self.receive_report(message, sink);
         }
@@ -366,8 +396,8 @@ impl Socket for DatagramSocket {
             return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
         };
         let Some(copied) = copy_out(&first.data, message, sink) else { return Ok(0) };
-        // Only UDP tells the whole length (`ping_recvmsg`).
-        let whole = message.flags.contains(MessageFlags::CUT) && self.is_udp();
+        // Echoes do not tell the whole length (`ping_recvmsg`).
+        let whole = message.flags.contains(MessageFlags::CUT) && !self.is_ping();
         let count = if whole { first.data.len() } else { copied };
         if message.peeks() {
             self.describe(first, message);
@@ -409,6 +439,9 @@ impl Socket for DatagramSocket {
 
     fn option(&self, level: u32, name: u32) -> Result<OptionValue, Errno> {
         let name = (level, name);
+        if let Some(found) = self.endpoint.raw.as_ref().and_then(|raw| raw::option(self, raw, name)) {
+            return found;
+        }
         if level == SOL_UDP && self.is_udp() {
             return self.ip.told(name);
         }
@@ -432,6 +465,10 @@ impl Socket for DatagramSocket {
 
     fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
         let name = (level, name);
+        if let Some(done) = self.endpoint.raw.as_ref().and_then(|raw| raw::set_option(self, raw, name, value))
+        {
+            return done;
+        }
         if level == SOL_IPV6 && self.common.family == AF_INET || level == SOL_UDP && !self.is_udp() {
             return Err(Errno::ENOPROTOOPT);
         }

@@ -10,6 +10,7 @@ mod datagram;
 mod interfaces;
 pub mod limits;
 mod options;
+mod raw;
 pub mod state;
 mod stream;
 pub mod table;
@@ -164,6 +165,7 @@ pub fn new(caller: &Thread, family: u16, kind: Kind, protocol: i32) -> Result<Ar
         (Kind::Datagram, 0 | UDP) => Ok(DatagramSocket::new(caller, family, UDP as u8)),
         (Kind::Datagram, ICMP) if family == AF_INET => ping(caller, family, protocol),
         (Kind::Datagram, ICMPV6) if family == AF_INET6 => ping(caller, family, protocol),
+        (Kind::Raw, _) => raw::new(caller, family, protocol),
         (Kind::Sequence, _) => Err(Errno::ESOCKTNOSUPPORT),
         _ => Err(Errno::EPROTONOSUPPORT),
     }

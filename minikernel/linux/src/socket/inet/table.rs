@@ -64,6 +64,8 @@ const TIME_WAIT: u8 = 6;
 pub static STREAMS: All = All::new();
 /// The sockets of UDP.
 pub static DATAGRAMS: All = All::new();
+/// Those of whole packets.
+pub static RAWS: All = All::new();
 
 impl core::fmt::Debug for All {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {

@@ -8,6 +8,7 @@ mod helpers;
 mod names;
 mod options;
 mod pings;
+mod raw;
 mod segments;
 mod streams;
 mod tables;
@@ -27,6 +28,7 @@ pub fn run(t: &mut Report) {
     groups::run(t);
     options::run(t);
     pings::run(t);
+    raw::run(t);
     segments::run(t);
     streams::run(t);
     tcp_options::run(t);
