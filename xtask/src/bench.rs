@@ -22,12 +22,12 @@ use table::Row;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Parts to measure; all but `linux`, `calls`, `scale` and `net` if none is named
+    /// Parts to measure; the first four if none is named
     #[arg(value_parser = PARTS.map(|(name, _)| name))]
     parts: Vec<String>,
-    /// Measure what is set beside a Linux guest too (`linux`, `calls`, `scale`, `net`), which takes minutes
+    /// Measure all parts, which takes most of an hour
     #[arg(long)]
-    linux: bool,
+    all: bool,
     /// Write the results into SPECIFICATION.md
     #[arg(long)]
     record: bool,
@@ -36,15 +36,22 @@ pub struct Arguments {
 /// A part's name and what measures it.
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
-const PARTS: [Part; 8] = [
+/// How many of them are measured if none is named: what needs no Linux guest beside it.
+const BY_DEFAULT: usize = 4;
+
+const PARTS: [Part; 12] = [
     ("size", size::measure),
     ("boot", boot::measure),
-    ("linux", linux::measure),
     ("run", run::measure),
     ("build", build::measure),
+    ("linux", linux::measure),
     ("calls", calls::measure),
     ("scale", scale::measure),
-    ("net", net::measure),
+    ("nginx", net::nginx::measure),
+    ("redis", net::redis::measure),
+    ("iperf", net::iperf::measure),
+    ("idle", net::idle::measure),
+    ("endurance", net::endurance::measure),
 ];
 
 /// Measures, prints the table, and records it if asked to.
@@ -52,10 +59,9 @@ pub fn run(arguments: &Arguments) -> Result<()> {
     setup::ensure()?;
     process::run(workspace::cargo().args(["build", "--release", "--quiet", "--package", "isopod"]))?;
     let mut rows = Vec::new();
-    for (name, measure) in PARTS {
+    for (number, (name, measure)) in PARTS.into_iter().enumerate() {
         let named = arguments.parts.iter().any(|part| part == name);
-        let by_default = arguments.parts.is_empty()
-            && (arguments.linux || !["linux", "calls", "scale", "net"].contains(&name));
+        let by_default = arguments.parts.is_empty() && (arguments.all || number < BY_DEFAULT);
         if named || by_default {
             println!("bench: {name}");
             let measured = measure()?;

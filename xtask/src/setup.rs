@@ -8,7 +8,7 @@ use anyhow::{Context, Result, bail};
 use crate::{process, workspace};
 
 /// A program or file that must be there, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 15] = [
+const NEEDS: [(&str, &str); 16] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
@@ -24,6 +24,7 @@ const NEEDS: [(&str, &str); 15] = [
     ("ip", "iproute2"),
     ("wrk", "wrk"),
     ("redis-benchmark", "redis-tools"),
+    ("iperf3", "iperf3"),
 ];
 
 /// Cargo's helpers as PyPI packages them: the same programs as `cargo install` builds in many minutes.
