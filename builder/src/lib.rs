@@ -5,6 +5,7 @@
 //! - [`root`]: layers, directories and files merged in memory, and written as one EROFS file system.
 //! - [`kernel`]: the guest kernel, carried inside the program.
 //! - [`link`]: kernel, root and manifest become one bootable ELF.
+//! - [`disk`]: kernel, root and manifest become a partitioned disk, in the formats of hypervisors and clouds.
 //! - [`prepare`]: from a reference to a finished root, by all of the above.
 //! - [`engine`]: runs one virtual machine and carries its streams, signals and exit status.
 //! - [`cargo`]: the command line of `cargo isopod`.
@@ -14,6 +15,7 @@
 
 pub mod cargo;
 pub mod cli;
+pub mod disk;
 pub mod engine;
 pub mod kernel;
 pub mod link;

@@ -8,8 +8,9 @@ use anyhow::{Context, Result, bail};
 use crate::{process, workspace};
 
 /// A program or file that must be there, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 16] = [
+const NEEDS: [(&str, &str); 21] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
+    ("qemu-img", "qemu-utils"),
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("musl-gcc", "musl-tools"),
@@ -17,6 +18,10 @@ const NEEDS: [(&str, &str); 16] = [
     ("skopeo", "skopeo"),
     ("umoci", "umoci"),
     ("mkfs.erofs", "erofs-utils"),
+    ("sgdisk", "gdisk"),
+    ("fsck.fat", "dosfstools"),
+    ("mcopy", "mtools"),
+    ("xorriso", "xorriso"),
     ("setcap", "libcap2-bin"),
     ("apt-get", "apt"),
     ("dpkg-deb", "dpkg"),

@@ -1,0 +1,166 @@
+//! What lies where on a disk.
+//!
+//! ```text
+//! 0            protective MBR with boot code, the GPT
+//! 32 KiB       left free: an ISO 9660 volume begins there, where the disk is written as one
+//! 64 KiB       partition `isopod-stage`: what the boot code loads, where there is any
+//! 1 MiB        partition `isopod-efi`: FAT with the program that UEFI firmware loads
+//! ..           partition `isopod-root`: the EROFS image, and the manifest at the next multiple of 4 KiB
+//! end          the GPT once more
+//! ```
+//!
+//! Every identifier follows from what is on the disk, so the same contents give the same bytes.
+
+use std::fs::File;
+use std::io;
+
+use uuid::{Builder, Uuid};
+
+use super::DiskError;
+use super::content::{Bytes, Data, Piece};
+use super::fat::{EfiFile, Fat};
+use super::gpt::{self, BOOT_CODE, Kind, Partition, SECTOR};
+use crate::root::erofs;
+use crate::store::Digest;
+
+/// What the beginnings of partitions and the size of the disk are multiples of.
+pub const ALIGNMENT: u64 = 1 << 20;
+/// Where the stage begins.
+pub const STAGE: u64 = 64 << 10;
+
+/// What goes onto a disk.
+#[derive(Debug)]
+pub struct Contents<'a> {
+    /// Stands for the root's bytes: the identifiers are derived from it.
+    pub identity: Digest,
+    /// The EROFS image.
+    pub root: &'a File,
+    /// The encoded manifest.
+    pub manifest: &'a [u8],
+    /// What UEFI firmware finds.
+    pub efi: Vec<EfiFile<'a>>,
+    /// What a BIOS starts.
+    pub bios: Option<Bios<'a>>,
+}
+
+/// The programs that a BIOS starts.
+#[derive(Debug)]
+pub struct Bios<'a> {
+    /// The boot code of the MBR.
+    pub boot_code: [u8; BOOT_CODE],
+    /// What it loads, from [`STAGE`] on: at most up to the first MiB.
+    pub stage: Data<'a>,
+}
+
+/// A disk whose layout is decided.
+#[derive(Debug)]
+pub struct Disk<'a> {
+    pub(super) bytes: Bytes<'a>,
+    pub(super) id: Uuid,
+    pub(super) partitions: Vec<Partition>,
+}
+
+impl<'a> Disk<'a> {
+    /// Decides where `contents` lie, on a disk of `size` bytes, or as many as are needed.
+    /// The size is a multiple of `rounding`, itself a multiple of [`ALIGNMENT`].
+    ///
+    /// # Errors
+    /// [`DiskError::TooSmall`] where they need more, and what is wrong with the files for UEFI or with the root.
+    pub fn plan(contents: Contents<'a>, size: Option<u64>, rounding: u64) -> Result<Self, DiskError> {
+        let ids = Ids::new(&contents);
+        let mut boot_code = [0; BOOT_CODE];
+        let mut partitions = Vec::new();
+        let mut pieces = Vec::new();
+        if let Some(bios) = contents.bios {
+            boot_code = bios.boot_code;
+            let len = bios.stage.len().next_multiple_of(SECTOR);
+            if STAGE + len > ALIGNMENT {
+                return Err(DiskError::StageTooLarge { size: len });
+            }
+            partitions.push(ids.partition(Kind::BiosBoot, "isopod-stage", STAGE, len));
+            pieces.push(Piece { offset: STAGE, data: bios.stage });
+        }
+        let mut next = ALIGNMENT;
+        if !contents.efi.is_empty() {
+            let fat = Fat::plan(&contents.efi, ids.serial(), next, ALIGNMENT)?;
+            partitions.push(ids.partition(Kind::Efi, "isopod-efi", next, fat.size));
+            pieces.extend(fat.pieces.into_iter().map(|piece| Piece { offset: next + piece.offset, ..piece }));
+            next += fat.size;
+        }
+        let root = root_size(contents.root).map_err(DiskError::Read)?;
+        let manifest = next + root.next_multiple_of(erofs::BLOCK);
+        let end = manifest + (contents.manifest.len() as u64).next_multiple_of(erofs::BLOCK);
+        pieces.push(Piece { offset: next, data: Data::File { file: contents.root, start: 0, len: root } });
+        pieces.push(Piece { offset: manifest, data: Data::Bytes(contents.manifest.into()) });
+        partitions.push(ids.partition(Kind::Root, "isopod-root", next, end - next));
+
+        let needed = (end + gpt::END).next_multiple_of(ALIGNMENT);
+        let asked = size.unwrap_or(needed);
+        if asked < needed {
+            return Err(DiskError::TooSmall { needed, asked });
+        }
+        let size = asked.next_multiple_of(rounding);
+        let id = ids.uuid("disk");
+        pieces.extend(gpt::pieces(id, size, &partitions, &boot_code));
+        Ok(Self { bytes: Bytes::new(size, pieces), id, partitions })
+    }
+
+    /// How large the machine finds it, in bytes.
+    pub fn size(&self) -> u64 {
+        self.bytes.map().size()
+    }
+
+    /// How many bytes of it hold data, in steps of 64 KiB.
+    pub fn data(&self) -> u64 {
+        self.bytes.map().data()
+    }
+
+    /// Its partitions, in order.
+    pub fn partitions(&self) -> &[Partition] {
+        &self.partitions
+    }
+
+    /// The partition of a kind, if there is one.
+    pub(super) fn partition(&self, kind: Kind) -> Option<&Partition> {
+        self.partitions.iter().find(|partition| partition.kind == kind)
+    }
+}
+
+/// The root's length, which must be whole blocks of a file system.
+fn root_size(root: &File) -> io::Result<u64> {
+    let len = root.metadata()?.len();
+    if len == 0 || !len.is_multiple_of(erofs::BLOCK) {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "the root is not a whole file system"));
+    }
+    Ok(len)
+}
+
+/// Identifiers that follow from contents.
+struct Ids(Digest);
+
+impl Ids {
+    fn new(contents: &Contents<'_>) -> Self {
+        let manifest = Digest::of(contents.manifest);
+        Self(Digest::of(&[&contents.identity.as_bytes()[..], manifest.as_bytes()].concat()))
+    }
+
+    fn uuid(&self, name: &str) -> Uuid {
+        derived(self.0.as_bytes(), name)
+    }
+
+    /// What tells the FAT file system from others.
+    fn serial(&self) -> u32 {
+        self.uuid("fat").as_fields().0
+    }
+
+    fn partition(&self, kind: Kind, name: &'static str, start: u64, len: u64) -> Partition {
+        Partition { kind, id: self.uuid(name), name, start, len }
+    }
+}
+
+/// An identifier that follows from another and a name: of version 8, which is for such (RFC 9562, 5.8).
+pub(super) fn derived(from: &[u8], name: &str) -> Uuid {
+    let digest = Digest::of(&[from, name.as_bytes()].concat());
+    let (bytes, _) = digest.as_bytes().split_first_chunk().expect("a digest has 32 bytes");
+    Builder::from_custom_bytes(*bytes).into_uuid()
+}
