@@ -2,7 +2,8 @@
 
 use alloc::vec::Vec;
 use core::{
-    fmt, ptr,
+    fmt,
+    ptr::{self, NonNull},
     sync::atomic::{Ordering, fence as cpu_fence},
 };
 
@@ -33,14 +34,24 @@ pub fn address_of(bytes: &[u8]) -> Option<PhysAddr> {
 /// access is volatile and what is read must be judged as input.
 pub struct Dma {
     first: u32,
-    pages: usize,
+    length: usize,
+    /// Where the direct map has it.
+    base: NonNull<u8>,
 }
+
+// SAFETY: the memory is this value's alone but for the device, and stays where it is.
+unsafe impl Send for Dma {}
+// SAFETY: each access is volatile or a copy of bytes; those who share it agree on who writes, as with the device.
+unsafe impl Sync for Dma {}
 
 impl Dma {
     /// `pages` contiguous pages; at least one.
     pub fn pages(pages: usize) -> Result<Self, OutOfMemory> {
         let first = memory().allocate(pages, Purpose::Ordinary)?;
-        let dma = Self { first, pages };
+        let phys = block_range(first, 1).start;
+        // SAFETY: the direct map holds all pages, and nothing lies at its address 0.
+        let base = unsafe { NonNull::new_unchecked(machine::direct(phys)) };
+        let dma = Self { first, length: pages * PAGE_SIZE, base };
         // SAFETY: the pages were just allocated and are mapped, and `len` covers just them.
         unsafe { ptr::write_bytes(dma.at(0, dma.len()), 0, dma.len()) };
         Ok(dma)
@@ -53,12 +64,12 @@ impl Dma {
 
     /// Length in bytes.
     pub fn len(&self) -> usize {
-        self.pages * PAGE_SIZE
+        self.length
     }
 
     /// Always false: there is at least one page.
     pub fn is_empty(&self) -> bool {
-        self.pages == 0
+        self.length == 0
     }
 
     /// Copies out `into.len()` bytes from `offset` on.
@@ -90,11 +101,11 @@ impl Dma {
         unsafe { ptr::copy_nonoverlapping(from.as_ptr(), into, from.len()) }
     }
 
+    #[inline]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
-        let end = offset.checked_add(len).expect("a range within the memory");
-        assert!(end <= self.len(), "a range within the memory");
+        assert!(len <= self.length && offset <= self.length - len, "a range within the memory");
         // SAFETY: the direct map holds all the pages, one after the other.
-        unsafe { machine::direct(self.phys()).add(offset) }
+        unsafe { self.base.as_ptr().add(offset) }
     }
 }
 
@@ -133,13 +144,13 @@ impl Drop for Dma {
     fn drop(&mut self) {
         // SAFETY: the pages are this value's alone. That the device knows them no more is the driver's part: it
         // resets the device or takes the buffer back before it drops it.
-        unsafe { memory().free(self.first, self.pages) };
+        unsafe { memory().free(self.first, self.length / PAGE_SIZE) };
     }
 }
 
 impl fmt::Debug for Dma {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Dma({:?})", block_range(self.first, self.pages))
+        write!(f, "Dma({:?})", block_range(self.first, self.length / PAGE_SIZE))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use isopod_hal::sync::RwSpinLock;
+use isopod_hal::sync::{RwSpinLock, SpinLock};
 
 use crate::address::{Address, any_like, is_any, is_multicast, is_v4, v4};
 use crate::error::{Error, Result};
@@ -44,7 +44,32 @@ pub struct Route {
 
 /// The routes: those to this machine and to all on a link first, as in Linux' table of local ones, then those of the longest prefix.
 #[derive(Debug)]
-pub struct Routes(RwSpinLock<Vec<Entry>>);
+pub struct Routes {
+    entries: RwSpinLock<Vec<Entry>>,
+    /// What was asked lately: most packets go where others have gone. It is locked behind the entries, and empty after each change of those.
+    recent: SpinLock<Recent>,
+}
+
+/// Answers, by the address that they are about.
+#[derive(Debug)]
+struct Recent {
+    kinds: [Option<(Address, Kind)>; RECENT],
+    /// The way to an address from another, by any interface.
+    paths: [Option<(Address, Address, Path)>; RECENT],
+}
+
+/// How many of them are kept.
+const RECENT: usize = 8;
+
+impl Recent {
+    const EMPTY: Self = Self { kinds: [None; RECENT], paths: [None; RECENT] };
+
+    /// Where the answer about an address is, if it is there.
+    fn place(address: &Address) -> usize {
+        let last = address.octets()[15];
+        usize::from(last ^ last >> 3) % RECENT
+    }
+}
 
 /// A route, and what every packet is compared with.
 #[derive(Debug)]
@@ -97,12 +122,12 @@ pub struct Path {
 impl Routes {
     /// None.
     pub(crate) const fn new() -> Self {
-        Self(RwSpinLock::new(Vec::new()))
+        Self { entries: RwSpinLock::new(Vec::new()), recent: SpinLock::new(Recent::EMPTY) }
     }
 
     /// Adds a route, behind those that are as good. `Exists` if there is one to the same addresses with the same metric.
     pub(crate) fn add(&self, route: Route) -> Result<()> {
-        let mut routes = self.0.write();
+        let mut routes = self.entries.write();
         let rank = route.rank();
         let same = |Entry { route: known, .. }: &Entry| {
             known.rank() == rank
@@ -116,20 +141,22 @@ impl Routes {
         routes.try_reserve(1).map_err(|_| Error::OutOfMemory)?;
         let place = routes.partition_point(|known| known.route.rank() <= rank);
         routes.insert(place, Entry::new(route));
+        *self.recent.lock() = Recent::EMPTY;
         Ok(())
     }
 
     /// Removes those of which `unwanted` says so. Returns how many that were.
     pub(crate) fn remove(&self, unwanted: &mut dyn FnMut(&Route) -> bool) -> usize {
-        let mut routes = self.0.write();
+        let mut routes = self.entries.write();
         let before = routes.len();
         routes.retain(|known| !unwanted(&known.route));
+        *self.recent.lock() = Recent::EMPTY;
         before - routes.len()
     }
 
     /// All of them. `OutOfMemory`
     pub fn all(&self) -> Result<Vec<Route>> {
-        let routes = self.0.read();
+        let routes = self.entries.read();
         let mut all = Vec::new();
         all.try_reserve_exact(routes.len()).map_err(|_| Error::OutOfMemory)?;
         all.extend(routes.iter().map(|known| known.route.clone()));
@@ -141,15 +168,41 @@ impl Routes {
         if *address == BROADCAST {
             return Kind::Broadcast;
         }
-        let (routes, sought) = (self.0.read(), Sought::new(address));
+        let place = Recent::place(address);
+        if let Some((known, kind)) = self.recent.lock().kinds[place]
+            && known == *address
+        {
+            return kind;
+        }
+        let (routes, sought) = (self.entries.read(), Sought::new(address));
         let mut special = routes.iter().take_while(|known| known.route.kind != Kind::Unicast);
-        special.find(|known| known.leads_to(&sought)).map_or(Kind::Unicast, |known| known.route.kind)
+        let found = special.find(|known| known.leads_to(&sought));
+        let kind = found.map_or(Kind::Unicast, |known| known.route.kind);
+        self.recent.lock().kinds[place] = Some((*address, kind));
+        kind
     }
 
     /// The way to `destination`, by `interface` and from `source` if those are given (0 and any address are not). The source of what nobody has
     /// named one for is any.
     pub(crate) fn find(&self, destination: &Address, source: &Address, interface: u32) -> Result<Path> {
-        let (routes, sought) = (self.0.read(), Sought::new(destination));
+        let place = Recent::place(destination);
+        if interface == 0
+            && let Some((to, from, path)) = self.recent.lock().paths[place]
+            && to == *destination
+            && from == *source
+        {
+            return Ok(path);
+        }
+        let routes = self.entries.read();
+        let path = Self::find_among(&routes, destination, source, interface)?;
+        if interface == 0 {
+            self.recent.lock().paths[place] = Some((*destination, *source, path));
+        }
+        Ok(path)
+    }
+
+    fn find_among(routes: &[Entry], destination: &Address, source: &Address, interface: u32) -> Result<Path> {
+        let sought = Sought::new(destination);
         let fits = |known: &&Entry| {
             let route = &known.route;
             known.leads_to(&sought)
@@ -189,5 +242,47 @@ impl Route {
     /// The best has the least.
     fn rank(&self) -> (bool, u8, u32) {
         (self.kind == Kind::Unicast, 128 - self.prefix, self.metric)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn route(kind: Kind, destination: Address, prefix: u8, interface: u32) -> Route {
+        Route { destination, prefix, kind, interface, gateway: None, source: None, metric: 0, origin: 2 }
+    }
+
+    #[test]
+    fn a_change_outdates_what_was_asked_before() {
+        let (routes, to, any) = (Routes::new(), v4(10, 0, 0, 7), v4(0, 0, 0, 0));
+        assert_eq!(routes.find(&to, &any, 0).unwrap_err(), Error::NetworkUnreachable);
+        routes.add(route(Kind::Unicast, v4(10, 0, 0, 0), 96 + 8, 2)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(routes.find(&to, &any, 0).unwrap().interface, 2);
+            assert_eq!(routes.kind_of(&to), Kind::Unicast);
+        }
+        routes.add(route(Kind::Local, to, 128, 3)).unwrap();
+        for _ in 0..2 {
+            assert_eq!(routes.find(&to, &any, 0).unwrap().kind, Kind::Local);
+            assert_eq!(routes.kind_of(&to), Kind::Local);
+        }
+        assert_eq!(routes.remove(&mut |known| known.interface == 3), 1);
+        assert_eq!(routes.kind_of(&to), Kind::Unicast);
+        assert_eq!(routes.find(&to, &any, 0).unwrap().interface, 2);
+    }
+
+    #[test]
+    fn addresses_that_share_a_place_are_told_apart() {
+        let (routes, any) = (Routes::new(), v4(0, 0, 0, 0));
+        routes.add(route(Kind::Unicast, v4(0, 0, 0, 0), 96, 2)).unwrap();
+        routes.add(route(Kind::Local, v4(10, 0, 0, 1), 128, 3)).unwrap();
+        let all = (0..=255).map(|last| v4(10, 0, 0, last));
+        for address in all.clone().chain(all) {
+            let local = address == v4(10, 0, 0, 1);
+            assert_eq!(routes.kind_of(&address) == Kind::Local, local, "{address}");
+            let path = routes.find(&address, &any, 0).unwrap();
+            assert_eq!((path.interface, path.next), (if local { 3 } else { 2 }, address));
+        }
     }
 }
