@@ -98,6 +98,32 @@ fn nginx_serves_files() -> Result<()> {
     Ok(())
 }
 
+/// Also: each exchange of notifications with the card is a chance to lose one, and then nobody is answered any more.
+#[test]
+fn nginx_serves_many_at_once_with_32_mib() -> Result<()> {
+    let options = ["-m", "32M", "-p", "127.0.0.1::80"];
+    let mut server = serve(&nginx("")?, &options, &[])?;
+    assert_eq!(server.get(80, "/large")?.body, large());
+    let address = server.address("80/tcp")?;
+    let all: Vec<_> = (0..256).map(|_| connect(address)).collect::<Result<_>>()?;
+    let answer_ends = b"a page\n";
+    for _ in 0..20 {
+        for mut stream in &all {
+            stream.write_all(b"GET /small HTTP/1.1\r\nHost: nginx\r\n\r\n")?;
+        }
+        for mut stream in &all {
+            let (mut answer, mut part) = (Vec::new(), [0; 4096]);
+            while !answer.ends_with(answer_ends) {
+                let length = stream.read(&mut part)?;
+                ensure!(length > 0, "the connection ended behind {answer:?}");
+                answer.extend(&part[..length]);
+            }
+        }
+    }
+    assert_eq!(server.stop()?, Some(0));
+    Ok(())
+}
+
 #[test]
 fn nginx_passes_requests_on_to_another_host() -> Result<()> {
     let upstream = host::page(b"from the host\n")?;
