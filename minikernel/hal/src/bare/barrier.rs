@@ -3,6 +3,7 @@
 use core::arch::asm;
 use core::sync::atomic::{Ordering, fence};
 
+use super::processors::cpu_count;
 use super::time::hypervisor;
 
 /// Orders every access before it against every access after it, writes before reads included.
@@ -12,7 +13,7 @@ use super::time::hypervisor;
 /// a notification, for good. Forgetting a translation takes a lock there, which is a barrier of the host's.
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
-    if hypervisor().is(b"TCGTCGTCGTCG") {
+    if cpu_count() == 1 && hypervisor().is(b"TCGTCGTCGTCG") {
         // SAFETY: forgetting a translation is always right; the first page has none.
         unsafe { asm!("invlpg [{}]", in(reg) 0usize, options(nostack, preserves_flags)) };
     }
