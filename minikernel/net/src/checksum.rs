@@ -32,30 +32,32 @@ impl Sum {
         Self::of(sum)
     }
 
-    /// Adds bytes behind those that were added before. Longer words do as well as those of the RFC (section 2): 2^16 is 1 in this sum.
+    /// Adds bytes behind those that were added before. Words of any width do as well as those of the RFC, in the processor's order too: only the result's
+    /// bytes are swapped then, as they are behind an odd number of bytes (section 2).
     pub fn add(&mut self, bytes: &[u8]) {
-        let mut rest = bytes;
-        if !self.length.is_multiple_of(2)
-            && let Some((first, others)) = bytes.split_first()
-        {
-            self.sum += u64::from(*first);
-            rest = others;
+        let word = |bytes: &[u8; 8]| u128::from(u64::from_ne_bytes(*bytes));
+        let (blocks, rest) = bytes.as_chunks::<32>();
+        let mut sum = 0;
+        for block in blocks {
+            let [a, b, c, d] = block.as_chunks().0 else { continue };
+            sum += word(a) + word(b) + word(c) + word(d);
         }
-        let (words, last) = rest.as_chunks::<4>();
-        self.sum += words.iter().map(|word| u64::from(u32::from_be_bytes(*word))).sum::<u64>();
-        let mut end = [0; 4];
-        end[..last.len()].copy_from_slice(last);
-        self.sum += u64::from(u32::from_be_bytes(end));
+        let (words, rest) = rest.as_chunks::<8>();
+        sum += words.iter().map(word).sum::<u128>();
+        if !rest.is_empty() {
+            let mut last = [0; 8];
+            last[..rest.len()].copy_from_slice(rest);
+            sum += word(&last);
+        }
+        let sum = (sum as u64 >> 32) + u64::from(sum as u32) + (sum >> 64) as u64;
+        let sum = fold(sum);
+        self.sum += u64::from(if self.length.is_multiple_of(2) { sum.to_be() } else { sum.to_le() });
         self.length += bytes.len();
     }
 
     /// The checksum; 0 of what includes a correct one.
     pub fn finish(self) -> u16 {
-        let mut sum = self.sum;
-        while sum > 0xffff {
-            sum = (sum & 0xffff) + (sum >> 16);
-        }
-        !(sum as u16)
+        !fold(self.sum)
     }
 
     /// The checksum as a datagram carries it, of which 0 would say that there is none (RFC 768).
@@ -65,6 +67,15 @@ impl Sum {
             sum => sum,
         }
     }
+}
+
+/// The same sum in 16 bits.
+fn fold(sum: u64) -> u16 {
+    let mut sum = sum;
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    sum as u16
 }
 
 #[cfg(test)]
@@ -88,6 +99,14 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn it_is_the_sum_of_the_words(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+            let word = |pair: &[u8]| u64::from(u16::from_be_bytes([pair[0], *pair.get(1).unwrap_or(&0)]));
+            let mut sum = Sum::default();
+            sum.add(&bytes);
+            prop_assert_eq!(sum.finish(), Sum::of(bytes.chunks(2).map(word).sum()).finish());
+        }
+
         #[test]
         fn parts_sum_up_to_the_whole(bytes in prop::collection::vec(any::<u8>(), 0..200), cut in 0..200usize) {
             let (mut whole, mut parts) = (Sum::default(), Sum::default());
