@@ -9,6 +9,9 @@ backtrace -frame-arguments none
 info registers rip
 print value
 print counter
+watch counter
+continue
+delete 2
 finish
 step
 next
@@ -28,6 +31,11 @@ print $_siginfo.si_signo
 break handle
 continue
 bt -frame-arguments none
+delete
+hbreak second
+continue
+print $_siginfo.si_signo
+print value
 delete
 break third if value == 14
 continue

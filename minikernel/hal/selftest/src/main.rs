@@ -59,6 +59,7 @@ mod bare {
             ("traps: exceptions", &traps::exceptions),
             ("traps: page faults", &traps::page_faults),
             ("traps: what user code may not", &traps::privileges),
+            ("traps: breakpoints of the processor", &traps::breakpoints),
             ("copies: whole, partial, none", &copies::faults_are_errors),
             ("threads: registers survive", &threads::registers_survive),
             ("threads: segment bases", &threads::segment_bases),

@@ -109,6 +109,8 @@ programs! {
     load: "mov rax, [rdi]" "syscall";
     /// Stores to rdi, then calls.
     store: "mov [rdi], rax" "syscall";
+    /// Loads the stack segment from rdi, which holds up what that causes until the call has entered the kernel, and calls.
+    hold_up: "mov ss, [rdi]" "syscall" "nop";
     /// Jumps to rdi.
     jump: "jmp rdi";
     /// Loads from the segment bases.

@@ -1,6 +1,6 @@
 //! Traps of user code.
 
-use isopod_hal::{PAGE_SIZE, cpu, paging::USER_END, user::Trap};
+use isopod_hal::{PAGE_SIZE, cpu, paging::USER_END, uaccess, user::Trap};
 
 use super::program::{self, CODE, DATA, Program, STACK};
 
@@ -41,6 +41,64 @@ pub fn exceptions() {
     program.context.regs.rflags |= 0x100;
     let first = program.run();
     assert!(matches!(first, Trap::Exception { vector: 1, .. } | Trap::Syscall), "{first:?}");
+}
+
+pub fn breakpoints() {
+    // The first breakpoint, for eight bytes that are written; the second, for an instruction.
+    const WRITTEN: u64 = 0x9_0002;
+    const EXECUTED: u64 = 0x8;
+    let met = |error| Trap::Exception { vector: 1, error };
+    let addresses = [DATA as u64, CODE as u64, 0, 0];
+    let mut program = Program::load(program::store());
+    program.context.regs.rdi = DATA as u64 + 4;
+    program.context.set_breakpoints(WRITTEN, addresses).unwrap();
+    assert_eq!(program.run(), met(1));
+    assert_eq!(program.context.regs.rip, CODE as u64 + 3, "behind the store");
+    assert_eq!(program.run(), Trap::Syscall);
+    // The kernel's copies meet them, too, and go on.
+    let word = [7; 8];
+    uaccess::copy_to_user(DATA, &word).unwrap();
+    assert_eq!(program.data.read_array::<8>(0), word);
+    // A single step over one of them is told with it.
+    program.context.regs.rip = CODE as u64;
+    program.context.regs.rflags |= 0x100;
+    assert_eq!(program.run(), met(0x4001));
+    program.context.regs.rflags &= !0x100;
+    // Before an instruction, until the resume flag takes it past that.
+    program.context.set_breakpoints(EXECUTED, addresses).unwrap();
+    program.context.regs.rip = CODE as u64;
+    assert_eq!((program.run(), program.context.regs.rip), (met(2), CODE as u64));
+    program.context.regs.rflags |= 1 << 16;
+    assert_eq!(program.run(), Trap::Syscall);
+    // They change hands with the thread: neither another's code nor what the kernel copies for it meets them.
+    program.context.set_breakpoints(WRITTEN, addresses).unwrap();
+    program.context.regs.rip = CODE as u64;
+    assert_eq!(program.run(), met(1));
+    isopod_hal::user::release();
+    uaccess::copy_to_user(DATA, &word).unwrap();
+    let mut other = Program::load(program::store());
+    other.context.regs.rdi = DATA as u64;
+    assert_eq!(other.run(), Trap::Syscall);
+    uaccess::copy_to_user(DATA, &word).unwrap();
+    program.space.activate();
+    assert_eq!(program.run(), Trap::Syscall);
+    // One that is held up comes at the kernel's first instruction. Emulators do not hold it up.
+    let mut program = Program::load(program::hold_up());
+    program.context.regs.rdi = DATA as u64;
+    program.data.write(0, &0x23u16.to_le_bytes());
+    program.context.set_breakpoints(0xf_0002, addresses).unwrap();
+    let trap = program.run();
+    if trap != Trap::Syscall {
+        assert_eq!((trap, program.run()), (met(1), Trap::Syscall));
+    }
+    assert_eq!(program.context.regs.rip, program.context.regs.rcx);
+    // A step is told from them.
+    let mut program = Program::load(program::store());
+    program.context.regs.rdi = DATA as u64;
+    program.context.regs.rflags |= 0x100;
+    assert_eq!(program.run(), met(0x4000));
+    // Nothing of the kernel's can be met.
+    program.context.set_breakpoints(WRITTEN, [USER_END as u64; 4]).unwrap();
 }
 
 pub fn page_faults() {

@@ -6,13 +6,14 @@ use core::{
 };
 
 use super::{
+    debug,
     entry::EFER,
     fpu,
     percpu::{self, PerCpu},
     registers::{cr2, rdmsr, wrmsr},
     segments::{KERNEL_CODE, KERNEL_STACK, USER_BASE, USER_CODE, USER_STACK},
     shootdown,
-    vectors::PAGE_FAULT,
+    vectors::{self, PAGE_FAULT},
 };
 use crate::{
     cpu::features,
@@ -21,6 +22,9 @@ use crate::{
 
 /// Stands for the `syscall` instruction among the vectors.
 const SYSCALL: u64 = 256;
+
+/// As the entry tells it.
+const DEBUG: u64 = vectors::DEBUG as u64;
 
 /// Model-specific registers of `syscall` (SDM volume 3, section 5.8.8).
 const STAR: u32 = 0xc000_0081;
@@ -85,6 +89,7 @@ impl Outcome {
                 exec: self.error & 16 != 0,
                 present: self.error & 1 != 0,
             },
+            DEBUG => Trap::Exception { vector: DEBUG as u8, error: debug::take_causes() },
             vector @ 0..32 => Trap::Exception { vector: vector as u8, error: self.error },
             vector => Trap::Interrupt(vector as u8),
         }

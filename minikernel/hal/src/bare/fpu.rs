@@ -7,13 +7,14 @@
 use core::arch::asm;
 
 use super::{
+    debug,
     percpu::{KERNEL_GS_BASE, PerCpu},
     registers::{cr4, rdmsr, set_cr4, wrmsr},
 };
 use crate::{
     cpu::{cpuid_count, features},
     sync::Once,
-    user::FpuLayout,
+    user::{FpuLayout, Prefix},
 };
 
 const OSXSAVE: u64 = 1 << 18;
@@ -62,22 +63,31 @@ pub(crate) fn fpu_layout() -> FpuLayout {
 pub(super) fn take(cpu: &PerCpu, area: *mut u8) {
     // SAFETY: the caller's thread lives, and its area is complete.
     unsafe {
-        if cpu.owner.get() != area || holder(area).read() != cpu.index as u64 + 1 {
+        if cpu.owner.get() != area || (*prefix(area)).holder != cpu.index as u64 + 1 {
             fpu_release();
             load(area);
-            holder(area).write(cpu.index as u64 + 1);
+            (*prefix(area)).holder = cpu.index as u64 + 1;
             cpu.owner.set(area);
+        }
+        if (*prefix(area)).control != 0 {
+            debug::load(&*prefix(area));
         }
     }
     cpu.unsaved.set(true);
 }
 
-/// Stores what the CPU holds of the thread that ran last, so that another may take that thread. The CPU still holds it.
+/// Stores what the CPU holds of the thread that ran last, so that another may take that thread. The CPU still holds it, but for its
+/// breakpoints, which another thread's copies must not meet.
 pub(crate) fn fpu_release() {
     let cpu = PerCpu::get();
     if cpu.unsaved.replace(false) {
         // SAFETY: the owner's area lives: a thread that goes tells the CPU by `fpu_forget`, and since it ran it has not left this CPU.
-        unsafe { save(cpu.owner.get()) };
+        unsafe {
+            save(cpu.owner.get());
+            if (*prefix(cpu.owner.get())).control != 0 {
+                debug::unload();
+            }
+        }
     }
 }
 
@@ -93,18 +103,22 @@ pub(crate) fn fpu_sync(area: *mut u8) {
 /// Makes every CPU forget that it holds the state of `area`: it will be changed, or go.
 pub(crate) fn fpu_forget(area: *mut u8) {
     let cpu = PerCpu::get();
-    if cpu.owner.get() == area {
-        cpu.owner.set(core::ptr::null_mut());
-        cpu.unsaved.set(false);
-    }
     // SAFETY: the caller's area.
-    unsafe { holder(area).write(0) };
+    unsafe {
+        if cpu.owner.get() == area {
+            cpu.owner.set(core::ptr::null_mut());
+            if cpu.unsaved.replace(false) && (*prefix(area)).control != 0 {
+                debug::unload();
+            }
+        }
+        (*prefix(area)).holder = 0;
+    }
 }
 
-/// Where it is noted which CPU loaded the state last: its number and one, 0 for none.
-unsafe fn holder(area: *mut u8) -> *mut u64 {
-    // SAFETY: behind the two bases, before the area.
-    unsafe { area.sub(BASES).cast::<u64>().add(2) }
+/// What lies before an area.
+unsafe fn prefix(area: *mut u8) -> *mut Prefix {
+    // SAFETY: the caller's area has a prefix.
+    unsafe { area.sub(size_of::<Prefix>()).cast() }
 }
 
 /// Saves the CPU's state to `area`, but for xmm registers and MXCSR; the state stays in the CPU.
@@ -165,9 +179,6 @@ unsafe fn load(area: *mut u8) {
 #[repr(C, align(16))]
 struct Legacy([u8; 512]);
 
-/// Bases of `fs` and `gs` before an area.
-const BASES: usize = 64;
-
 /// Stores the bases, which user code may have changed itself where the processor allows that.
 unsafe fn save_bases(area: *mut u8) {
     if !features().fsgsbase {
@@ -178,9 +189,8 @@ unsafe fn save_bases(area: *mut u8) {
     unsafe {
         let fs: u64;
         asm!("rdfsbase {}", out(reg) fs, options(nomem, nostack, preserves_flags));
-        let bases = area.sub(BASES).cast::<u64>();
-        bases.write(fs);
-        bases.add(1).write(rdmsr(KERNEL_GS_BASE));
+        (*prefix(area)).fs = fs;
+        (*prefix(area)).gs = rdmsr(KERNEL_GS_BASE);
     }
 }
 
@@ -189,12 +199,12 @@ unsafe fn load_bases(area: *mut u8) {
     // SAFETY: as for `save_bases`. Only addresses of the user half are ever stored, or such as user code has set itself;
     // both are canonical.
     unsafe {
-        let bases = area.sub(BASES).cast::<u64>();
+        let Prefix { fs, gs, .. } = *prefix(area);
         if features().fsgsbase {
-            asm!("wrfsbase {}", in(reg) bases.read(), options(nomem, nostack, preserves_flags));
+            asm!("wrfsbase {}", in(reg) fs, options(nomem, nostack, preserves_flags));
         } else {
-            wrmsr(FS_BASE_MSR, bases.read());
+            wrmsr(FS_BASE_MSR, fs);
         }
-        wrmsr(KERNEL_GS_BASE, bases.add(1).read());
+        wrmsr(KERNEL_GS_BASE, gs);
     }
 }

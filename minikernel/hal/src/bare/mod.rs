@@ -6,6 +6,7 @@
 mod apic;
 mod barrier;
 mod bytes;
+mod debug;
 mod direct;
 mod enter;
 mod entry;
@@ -32,6 +33,7 @@ mod vectors;
 
 pub(crate) use apic::{apic_id, end_of_interrupt, pending_interrupt, wait_for_interrupt};
 pub(crate) use barrier::full_fence;
+pub(crate) use debug::prepare_breakpoints;
 pub(crate) use direct::{
     MmioWindow, direct, direct_to_phys, heap_address, map_direct, read_firmware, share_kernel_half,
 };

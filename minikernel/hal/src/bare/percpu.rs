@@ -60,6 +60,9 @@ pub(super) struct PerCpu {
     pub(super) shared: Shared,
     /// Where the processor pushes five words at an exception or interrupt of user code.
     entry_stack: UnsafeCell<[u64; 32]>,
+    /// The same for debug exceptions, which may come at the first instruction of any entry, with user code's stack pointer: `mov ss` holds them up by
+    /// an instruction, which may be the one that enters (SDM volume 3, section 7.8.3).
+    debug_stack: UnsafeCell<[u64; 32]>,
     pub(super) gdt: UnsafeCell<Gdt>,
     pub(super) tss: UnsafeCell<Tss>,
 }
@@ -123,6 +126,7 @@ impl PerCpu {
                 done: AtomicU64::new(0),
             },
             entry_stack: UnsafeCell::new([0; 32]),
+            debug_stack: UnsafeCell::new([0; 32]),
             gdt: UnsafeCell::new(Gdt::new()),
             tss: UnsafeCell::new(Tss::new()),
         }
@@ -158,6 +162,7 @@ impl PerCpu {
             for (index, top) in fault_stacks.into_iter().enumerate() {
                 tss.set_fault_stack(index, top);
             }
+            tss.set_fault_stack(FAULT_STACKS, self.debug_stack.get().add(1) as usize);
             (*self.gdt.get()).load(self.tss.get());
             wrmsr(GS_BASE, &raw const *self as u64);
             wrmsr(KERNEL_GS_BASE, 0);

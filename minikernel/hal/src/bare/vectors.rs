@@ -1,20 +1,26 @@
 //! The interrupt descriptor table and the code behind its gates.
 //!
-//! User code may trap anywhere; the kernel itself only in three ways: a copy from or to user memory faults and is
-//! continued at the place that `.extable` names, a device interrupts the idle CPU, or the kernel has an error.
+//! User code may trap anywhere; the kernel itself only in four ways: a copy from or to user memory faults and is
+//! continued at the place that `.extable` names, or meets a breakpoint, a device interrupts the idle CPU, or the kernel has an error.
 
-use core::arch::{asm, global_asm};
+use alloc::alloc::{alloc, dealloc};
+use core::{
+    alloc::Layout,
+    arch::{asm, global_asm},
+};
 
 use super::{
-    percpu,
+    debug, percpu,
     segments::{KERNEL_CODE, Pointer},
 };
+use crate::{cpu::cpuid, memory::OutOfMemory, sync::Once};
 
 /// Where the linker script puts the code of gate 0; the others follow at this distance.
 const CODE: u64 = 0xffff_ffff_8020_1000;
 const DISTANCE: u64 = 16;
 
 /// Vectors with a meaning here (SDM volume 3, table 7-1).
+pub(super) const DEBUG: usize = 1;
 const NMI: usize = 2;
 const BREAKPOINT: usize = 3;
 const OVERFLOW: usize = 4;
@@ -26,33 +32,80 @@ const MACHINE_CHECK: usize = 18;
 #[repr(C, align(16))]
 struct Idt([[u64; 2]; 256]);
 
-static IDT: Idt = Idt({
-    let mut gates = [[0; 2]; 256];
-    let mut vector = 0;
-    while vector < 256 {
-        let code = CODE + vector as u64 * DISTANCE;
-        let stack = match vector {
-            NMI => 1,
-            DOUBLE_FAULT => 2,
-            MACHINE_CHECK => 3,
-            _ => 0,
-        };
-        // `int3` and `into` may be executed by user code; other vectors cannot be called by `int`.
-        let level = if vector == BREAKPOINT || vector == OVERFLOW { 3 } else { 0 };
-        // SDM volume 3, figure 7-8: an interrupt gate, which keeps interrupts off.
-        let attributes = 0x8e00 | level << 13 | stack;
-        gates[vector] = [
-            code & 0xffff | (KERNEL_CODE as u64) << 16 | attributes << 32 | (code >> 16 & 0xffff) << 48,
-            code >> 32,
-        ];
-        vector += 1;
+static IDT: Idt = Idt::new();
+
+/// The table for QEMU's emulator, once it is wanted.
+static EMULATORS: Once<&Idt> = Once::new();
+
+impl Idt {
+    const fn new() -> Self {
+        let mut gates = [[0; 2]; 256];
+        let mut vector = 0;
+        while vector < 256 {
+            let code = CODE + vector as u64 * DISTANCE;
+            let stack = match vector {
+                NMI => 1,
+                DOUBLE_FAULT => 2,
+                MACHINE_CHECK => 3,
+                DEBUG => 4,
+                _ => 0,
+            };
+            // `int3` and `into` may be executed by user code; other vectors cannot be called by `int`.
+            let level = if vector == BREAKPOINT || vector == OVERFLOW { 3 } else { 0 };
+            // SDM volume 3, figure 7-8: an interrupt gate, which keeps interrupts off.
+            let attributes = 0x8e00 | level << 13 | stack;
+            gates[vector] = [
+                code & 0xffff | (KERNEL_CODE as u64) << 16 | attributes << 32 | (code >> 16 & 0xffff) << 48,
+                code >> 32,
+            ];
+            vector += 1;
+        }
+        Self(gates)
     }
-    gates
-});
+}
 
 /// Makes the table the CPU's.
 pub(super) fn load() {
-    let pointer = Pointer { limit: size_of::<Idt>() as u16 - 1, base: &raw const IDT as u64 };
+    load_table(&IDT);
+}
+
+/// Makes what is needed for debug exceptions. QEMU's emulator delivers a breakpoint and a single step of one instruction one after the other, the
+/// second behind the gate of the first, whose frame it would overwrite if both had the same stack. It does not hold up exceptions behind `mov ss`,
+/// for which they have a stack of their own elsewhere. So there they have none.
+pub(super) fn prepare_debug() -> Result<(), OutOfMemory> {
+    // A processor that does not know the leaf answers with another, which has no such bytes.
+    let name = cpuid(0x4000_0000);
+    let emulator = [*b"TCGT", *b"CGTC", *b"GTCG"].map(u32::from_le_bytes);
+    if EMULATORS.get().is_some() || [name.ebx, name.ecx, name.edx] != emulator {
+        return Ok(());
+    }
+    let mut table = Idt::new();
+    table.0[DEBUG][0] &= !(7 << 32);
+    // SAFETY: the layout is not empty; what was allocated is written as a whole, and stays for good.
+    let table = unsafe {
+        let place = alloc(Layout::new::<Idt>()).cast::<Idt>();
+        if place.is_null() {
+            return Err(OutOfMemory);
+        }
+        place.write(table);
+        &*place
+    };
+    if let Err(table) = EMULATORS.set(table) {
+        // SAFETY: another CPU was faster, and nobody has seen this one.
+        unsafe { dealloc(core::ptr::from_ref(table).cast_mut().cast(), Layout::new::<Idt>()) };
+    }
+    Ok(())
+}
+
+/// Has debug exceptions come in the way that was prepared.
+pub(super) fn load_debug() {
+    if let Some(table) = EMULATORS.get() {
+        load_table(table);
+    }
+}
+
+fn load_table(table: &'static Idt) {
+    let pointer = Pointer { limit: size_of::<Idt>() as u16 - 1, base: &raw const *table as u64 };
     // SAFETY: every gate leads to code that the linker script has put there, asserted at link time.
     unsafe { asm!("lidt [{}]", in(reg) &raw const pointer, options(readonly, nostack, preserves_flags)) };
 }
@@ -100,6 +153,8 @@ global_asm!(
     "push vector",
     ".if vector == {NMI} || vector == {DOUBLE_FAULT} || vector == {MACHINE_CHECK}",
     "jmp fault_entry",
+    ".elseif vector == {DEBUG}",
+    "jmp debug_entry",
     ".else",
     "jmp trap_entry",
     ".endif",
@@ -121,6 +176,21 @@ global_asm!(
     "and dword ptr [rsp + 40], ~0x200",
     "pop rax",
     "add rsp, 16",
+    "iretq",
+
+    // A breakpoint of user code's, or a single step. The kernel itself meets breakpoints in copies, and at the first instruction of an entry, with
+    // user code's `gs`. It forgets them and goes on, but where an emulator has still to tell of what user code has met (see `prepare_debug`).
+    "debug_entry:",
+    "cld",
+    "test byte ptr [rsp + 24], 3",
+    "jnz user_trap",
+    "cmp qword ptr [rsp + 16], offset vectors + {DEBUG} * {DISTANCE}",
+    "je 5f",
+    "push rax",
+    "mov eax, {NOTHING}",
+    "mov dr6, rax",
+    "pop rax",
+    "5: add rsp, 16",
     "iretq",
 
     // A fault in the kernel. If the instruction is in the table, its copy ends there.
@@ -190,6 +260,8 @@ global_asm!(
     "iretq",
     ".popsection",
     DISTANCE = const DISTANCE,
+    DEBUG = const DEBUG,
+    NOTHING = const debug::NOTHING,
     NMI = const NMI,
     DOUBLE_FAULT = const DOUBLE_FAULT,
     MACHINE_CHECK = const MACHINE_CHECK,

@@ -26,7 +26,8 @@ pub(crate) use ram::test_range;
 pub(crate) use ram::{direct, direct_to_phys, heap_address, loaded, map_direct, memory_spans, read_firmware};
 pub(crate) use user::{
     copy_from_user, copy_to_user, flush, fpu_forget, fpu_layout, fpu_release, fpu_sync, leave_tables,
-    load_tables, others_use, run_user, share_kernel_half, user_cmpxchg_u32, user_load_u32, user_store_u32,
+    load_tables, others_use, prepare_breakpoints, run_user, share_kernel_half, user_cmpxchg_u32,
+    user_load_u32, user_store_u32,
 };
 
 use core::cell::Cell;

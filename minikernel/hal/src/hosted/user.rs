@@ -12,6 +12,7 @@ use std::thread_local;
 use crate::{
     PAGE_SIZE, PhysAddr,
     frame::Frame,
+    memory::OutOfMemory,
     paging::{Access, ActiveTables, translate},
     user::{FpuLayout, Trap, UserContext},
 };
@@ -121,5 +122,9 @@ pub(crate) fn fpu_layout() -> FpuLayout {
 pub(crate) fn fpu_sync(_area: *mut u8) {}
 
 pub(crate) fn fpu_release() {}
+
+pub(crate) fn prepare_breakpoints() -> Result<(), OutOfMemory> {
+    Ok(())
+}
 
 pub(crate) fn fpu_forget(_area: *mut u8) {}

@@ -32,12 +32,26 @@ const INITIAL_MXCSR: u32 = 0x1f80;
 /// Components x87 and SSE, which are always there.
 const X87_AND_SSE: u64 = 3;
 
-/// Bytes before the XSAVE area: the segment bases. The area itself must be aligned to 64 bytes.
-const PREFIX: usize = 64;
+/// What else of the thread changes hands with these registers. It lies before the XSAVE area, which must be aligned to 64 bytes.
+#[derive(Debug)]
+#[repr(C, align(64))]
+pub(crate) struct Prefix {
+    /// The segment bases.
+    pub(crate) fs: u64,
+    pub(crate) gs: u64,
+    /// Which CPU loaded the state last: its number and one, 0 for none.
+    pub(crate) holder: u64,
+    /// DR7 with the thread's breakpoints, 0 if it has none.
+    pub(crate) control: u64,
+    pub(crate) breakpoints: [u64; 4],
+}
+
+/// Bytes of the prefix.
+const PREFIX: usize = size_of::<Prefix>();
 
 /// The state that a thread keeps beyond [`super::Registers`].
 pub struct Fpu {
-    /// The bases of `fs` and `gs` (two `u64`), then, from [`PREFIX`] on, the XSAVE area.
+    /// A [`Prefix`], then the XSAVE area.
     state: NonNull<u8>,
 }
 
@@ -119,21 +133,25 @@ impl Fpu {
     /// Bases of `fs` and `gs`.
     pub(super) fn bases(&self) -> (u64, u64) {
         machine::fpu_sync(self.area_pointer());
-        // SAFETY: the prefix holds two aligned words.
-        unsafe { (self.state.cast::<u64>().read(), self.state.cast::<u64>().add(1).read()) }
+        // SAFETY: the prefix is initialised, and the CPU writes it only in `fpu_sync` and in `run`, which takes `&mut`.
+        let prefix = unsafe { self.state.cast::<Prefix>().as_ref() };
+        (prefix.fs, prefix.gs)
     }
 
     pub(super) fn set_bases(&mut self, fs: u64, gs: u64) {
+        let prefix = self.prefix_mut();
+        (prefix.fs, prefix.gs) = (fs, gs);
+    }
+
+    /// The prefix, up to date, to be changed while no CPU holds the state.
+    pub(super) fn prefix_mut(&mut self) -> &mut Prefix {
         machine::fpu_sync(self.area_pointer());
         machine::fpu_forget(self.area_pointer());
         // SAFETY: as for `bases`; `&mut self`, and no CPU holds the state any more.
-        unsafe {
-            self.state.cast::<u64>().write(fs);
-            self.state.cast::<u64>().add(1).write(gs);
-        }
+        unsafe { self.state.cast().as_mut() }
     }
 
-    /// Where the XSAVE area lies; the bases lie [`PREFIX`] bytes before it.
+    /// Where the XSAVE area lies; the prefix lies before it.
     #[inline]
     pub(crate) fn area_pointer(&self) -> *mut u8 {
         // SAFETY: the allocation is longer than its prefix.

@@ -6,6 +6,8 @@
 mod fpu;
 
 pub(crate) use fpu::FpuLayout;
+#[cfg(isopod_bare)]
+pub(crate) use fpu::Prefix;
 pub use fpu::{Fpu, Invalid};
 
 use crate::{machine, memory::OutOfMemory, paging::USER_END};
@@ -53,7 +55,8 @@ pub enum Trap {
         /// The page is mapped, with other rights.
         present: bool,
     },
-    /// Another exception: its vector (SDM volume 3, table 6-1) and error code, 0 where it has none.
+    /// Another exception: its vector (SDM volume 3, table 6-1) and error code, 0 where it has none. That of a debug exception is what DR6 says of its
+    /// causes: a bit for each breakpoint, and bit 14 for a single step.
     Exception {
         /// 0 to 31.
         vector: u8,
@@ -144,6 +147,18 @@ impl UserContext {
             self.fpu.set_bases(self.fs_base(), base);
         }
         valid
+    }
+
+    /// Has the thread trap at breakpoints (SDM volume 3, section 18.2.4): `control` is DR7 without reserved bits, 0 for none. The kernel's copies
+    /// do not trap there. Addresses outside the user half are not met.
+    pub fn set_breakpoints(&mut self, control: u64, addresses: [u64; 4]) -> Result<(), OutOfMemory> {
+        /// Each breakpoint's enabling bits, kind and length.
+        const BITS: u64 = 0xffff_00ff;
+        machine::prepare_breakpoints()?;
+        let prefix = self.fpu.prefix_mut();
+        prefix.breakpoints = addresses.map(|address| if address < USER_END as u64 { address } else { 0 });
+        prefix.control = control & BITS;
+        Ok(())
     }
 
     /// Runs the thread in the active address space until something happens.

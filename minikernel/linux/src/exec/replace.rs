@@ -91,6 +91,7 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.rseq.register((0, 0, 0));
+    *thread.breakpoints.lock() = trace::Breakpoints::default();
     // What was shared with others is this process's own from now on.
     let actions = Arc::new(thread.actions.lock().duplicate());
     actions.reset_handlers();

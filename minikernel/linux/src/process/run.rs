@@ -216,6 +216,7 @@ async fn serve(ctx: &mut Ctx, trap: Trap) {
             };
             page_fault(ctx, address, kind).await;
         }
+        Trap::Exception { vector: 1, error } => trace::debug_exception(ctx, error),
         Trap::Exception { vector, error } => signal::raise_fault(ctx, Fault::from_exception(vector, error)),
         Trap::Interrupt(vector) => {
             irq::dispatch(vector);

@@ -16,7 +16,7 @@ use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
 use crate::syscall::watch::FILTERED;
 use crate::time::Used;
-use crate::trace::{self, Trace};
+use crate::trace::{self, Breakpoints, Trace};
 
 /// The longest name of a thread, in bytes (`prctl(2)`, `PR_SET_NAME`: 16 with the terminating NUL).
 pub const NAME_MAX: usize = 15;
@@ -88,6 +88,8 @@ pub struct Thread {
     pub timer_slack: TimerSlack,
     /// See [`Rseq`].
     pub rseq: Rseq,
+    /// Its debug registers.
+    pub breakpoints: SpinLock<Breakpoints>,
     /// What may become of its calls. It is inherited, and never taken away.
     pub(crate) seccomp: SpinLock<Mode>,
     /// Who traces it.
@@ -152,6 +154,9 @@ impl Thread {
             ),
             timer_slack: TimerSlack::new(creator.map_or(TIMER_SLACK, |creator| creator.timer_slack.get())),
             rseq: Rseq::default(),
+            breakpoints: SpinLock::new(
+                creator.map(|creator| creator.breakpoints.lock().of_child()).unwrap_or_default(),
+            ),
             seccomp: SpinLock::default(),
             trace: Trace::default(),
             watched: AtomicU8::new(0),

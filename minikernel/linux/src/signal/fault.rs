@@ -36,7 +36,7 @@ pub enum Fault {
     Exception {
         /// Its number (Intel SDM volume 3, table 6-1).
         vector: u8,
-        /// Its error code, 0 for those without one.
+        /// Its error code, 0 for those without one; of a debug exception what DR6 tells of its causes.
         error: u64,
     },
     /// The frame from which it returns to the code that a signal interrupted is not there, or not sound.
@@ -82,8 +82,8 @@ impl Fault {
             Self::NotMapped { kind, .. } => code(kind, 0),
             Self::NotAllowed { kind, .. } => code(kind, 1),
             Self::NoContent { .. } => 4,
+            Self::Exception { vector: 1, .. } | Self::SignalFrame => 0,
             Self::Exception { error, .. } => error,
-            Self::SignalFrame => 0,
         }
     }
 
@@ -97,6 +97,7 @@ impl Fault {
         const ILL_ILLOPN: i32 = 2;
         const TRAP_BRKPT: i32 = 1;
         const TRAP_TRACE: i32 = 2;
+        const TRAP_HWBKPT: i32 = 4;
         let at = |signal, code, address: usize| SigInfo::fault(signal, code, address as u64);
         let here = registers.rip as usize;
         match self {
@@ -104,15 +105,16 @@ impl Fault {
             Self::NotAllowed { address, .. } => at(Signal::SEGV, SEGV_ACCERR, address),
             Self::NoContent { address } => at(Signal::BUS, BUS_ADRERR, address),
             Self::SignalFrame => SigInfo::kernel(Signal::SEGV),
-            Self::Exception { vector, .. } => match vector {
+            Self::Exception { vector, error } => match vector {
                 0 => at(Signal::FPE, FPE_INTDIV, here),
-                1 => at(Signal::TRAP, TRAP_TRACE, here),
+                1 if error & 0x4000 != 0 => at(Signal::TRAP, TRAP_TRACE, here),
+                1 if error != 0 => at(Signal::TRAP, TRAP_HWBKPT, here),
                 3 => SigInfo::kernel(Signal::TRAP),
                 6 => at(Signal::ILL, ILL_ILLOPN, here),
                 16 | 19 => at(Signal::FPE, 0, here),
                 17 => at(Signal::BUS, BUS_ADRALN, 0),
                 11 | 12 => SigInfo::kernel(Signal::BUS),
-                2 => at(Signal::TRAP, TRAP_BRKPT, here),
+                1 | 2 => at(Signal::TRAP, TRAP_BRKPT, here),
                 // General protection and whatever else a program can cause.
                 _ => SigInfo::kernel(Signal::SEGV),
             },

@@ -53,7 +53,10 @@ const NT_PRFPREG: u64 = 2;
 const NT_X86_XSTATE: u64 = 0x202;
 
 /// Bytes of `struct user`.
-const USER_AREA: usize = 912;
+const USER_AREA: usize = 928;
+/// Where the debug registers begin there, in words, and the last of them.
+const DEBUG: usize = 848 / 8;
+const DEBUG_LAST: usize = DEBUG + 7;
 
 /// ptrace(2)
 pub fn ptrace(ctx: &mut Ctx, request: u64, pid: i32, address: usize, data: usize) -> Attempt {
@@ -119,10 +122,10 @@ fn act(ctx: &Ctx, thread: &Arc<Thread>, request: u64, address: usize, data: usiz
         }
         POKETEXT | POKEDATA => poke(&thread.process().memory(), address, &data.to_le_bytes())?,
         PEEKUSER => {
-            let word = trace.stopped(|tracee| user_word(tracee, address))?;
+            let word = trace.stopped(|tracee| user_word(thread, tracee, address))?;
             UserPtr::new(data).put(&word)?;
         }
-        POKEUSER => trace.stopped(|tracee| set_user_word(tracee, address, data as u64))?,
+        POKEUSER => trace.stopped(|tracee| set_user_word(thread, tracee, address, data as u64))?,
         CONT => trace.go_on(Resume::Continue, signal(data)?)?,
         SYSCALL => trace.go_on(Resume::Call, signal(data)?)?,
         SINGLESTEP => trace.go_on(Resume::Step, signal(data)?)?,
@@ -216,23 +219,32 @@ fn shown(tracee: &mut Tracee) -> Result<&mut SigInfo, Errno> {
     tracee.stop.as_mut().and_then(|stop| stop.info.as_mut()).ok_or(Errno::EINVAL)
 }
 
-/// A word of `struct user`: the general registers come first. Of the rest nothing is kept, debug registers among it.
-fn user_word(tracee: &Tracee, at: usize) -> Result<u64, Errno> {
+/// A word of `struct user`: the general registers come first, debug registers later. Of the rest nothing is kept.
+fn user_word(thread: &Thread, tracee: &Tracee, at: usize) -> Result<u64, Errno> {
     if !at.is_multiple_of(8) || at >= USER_AREA {
         return Err(Errno::EIO);
     }
-    Ok(trace::general(tracee).get(at / 8).copied().unwrap_or(0))
+    Ok(match at / 8 {
+        general @ 0..trace::GENERAL => trace::general(tracee)[general],
+        debug @ DEBUG..=DEBUG_LAST => thread.breakpoints.lock().get(debug - DEBUG),
+        _ => 0,
+    })
 }
 
-/// Sets one. `EIO` for what cannot be set, as debug registers cannot but to 0.
-fn set_user_word(tracee: &mut Tracee, at: usize, word: u64) -> Result<(), Errno> {
-    let mut words = trace::general(tracee);
-    match words.get_mut(at / 8) {
-        Some(place) if at.is_multiple_of(8) => *place = word,
-        None if at.is_multiple_of(8) && at < USER_AREA && word == 0 => return Ok(()),
-        _ => return Err(Errno::EIO),
+/// Sets one. `EIO` for what cannot be set.
+fn set_user_word(thread: &Thread, tracee: &mut Tracee, at: usize, word: u64) -> Result<(), Errno> {
+    if !at.is_multiple_of(8) {
+        return Err(Errno::EIO);
     }
-    trace::set_general(tracee, &words)
+    match at / 8 {
+        general @ 0..trace::GENERAL => {
+            let mut words = trace::general(tracee);
+            words[general] = word;
+            trace::set_general(tracee, &words)
+        }
+        debug @ DEBUG..=DEBUG_LAST => thread.breakpoints.lock().set(debug - DEBUG, word, &mut tracee.user),
+        _ => Err(Errno::EIO),
+    }
 }
 
 /// A set of registers as bytes; `EINVAL` for an unknown one.

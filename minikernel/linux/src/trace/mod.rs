@@ -3,8 +3,9 @@
 //! A traced thread has a [`Tracee`]: who traces it, how it is to go on, and, while it is stopped, its registers, which it has put there itself
 //! ([`stop`]) so that the tracer can look at them and change them without it. The tracer is a process; any of its threads may ask.
 //!
-//! Locks: families, a process's list of tracees, a thread's tracee, then nothing else.
+//! Locks: families, a process's list of tracees, a thread's tracee, its debug registers, then nothing else.
 
+mod breakpoints;
 mod events;
 mod family;
 mod registers;
@@ -23,6 +24,7 @@ use isopod_hal::user::UserContext;
 use crate::process::{ExitStatus, Process};
 use crate::signal::{SigInfo, Signal};
 
+pub use breakpoints::{Breakpoints, debug_exception};
 pub use events::{Event, after_call, before_call, child_of, executed, exiting, filtered, released};
 pub use family::{
     attach, detach, detach_all, end_of_process, end_of_thread, forget, inherit, look, replace_leader,

@@ -9,6 +9,7 @@ macro_rules! trace {
 
 mod calls;
 mod contents;
+mod debug;
 mod events;
 mod requests;
 mod steps;
@@ -48,6 +49,10 @@ pub fn run(t: &mut Report) {
     contents::register_sets(t);
     contents::memory(t);
     calls::filters(t);
+    debug::registers(t);
+    debug::breakpoints(t);
+    debug::copies(t);
+    debug::others(t);
 }
 
 /// Waits for `pid`, whatever it is; what it tells as a word for a case.
