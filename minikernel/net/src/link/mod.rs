@@ -64,6 +64,8 @@ pub(crate) struct Link {
     random: fn() -> u64,
     /// Nobody outside knows it.
     secret: u64,
+    /// By this it knows its own questions about addresses.
+    nonce: Hardware,
 }
 
 impl Link {
@@ -83,6 +85,7 @@ impl Link {
             identifications: core::array::from_fn(|_| AtomicU32::new(random() as u32)),
             random,
             secret: random() | 1,
+            nonce: core::array::from_fn(|_| random() as u8),
         }
     }
 

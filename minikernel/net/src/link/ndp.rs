@@ -26,6 +26,8 @@ pub const TYPES: core::ops::RangeInclusive<u8> = 133..=137;
 pub const SOURCE_ADDRESS: u8 = 1;
 /// See [`SOURCE_ADDRESS`].
 const TARGET_ADDRESS: u8 = 2;
+/// An option of those who doubt an address: a number by which they know their own question when a link brings it back (RFC 7527, section 4.1).
+const NONCE: u8 = 14;
 /// Flags of an advertisement: it is an answer, and overrides what was known.
 const SOLICITED: u8 = 0x40;
 /// See [`SOLICITED`].
@@ -66,7 +68,8 @@ fn hardware_in(bytes: &[u8], kind: u8) -> Option<Hardware> {
 }
 
 impl Link {
-    /// Sends a message: its type, what follows the checksum, and this machine's address on the link if that is to be told.
+    /// Sends a message: its type, what follows the checksum, and an option if there is to be one: [`NONCE`], or one with this machine's address on
+    /// the link.
     pub(super) fn tell(
         &self,
         (source, destination): (&Address, &Address),
@@ -81,7 +84,8 @@ impl Link {
         message[4..length].copy_from_slice(body);
         if let Some(option) = option {
             message[length..length + 2].copy_from_slice(&[option, 1]);
-            message[length + 2..length + 8].copy_from_slice(&self.port.hardware_address());
+            let value = if option == NONCE { self.nonce } else { self.port.hardware_address() };
+            message[length + 2..length + 8].copy_from_slice(&value);
             length += 8;
         }
         let header = IpHeader::new(*source, *destination, NEAR);
@@ -105,7 +109,7 @@ impl Link {
     /// Asks whether anybody else has an address of this machine.
     pub(super) fn doubt(&self, address: &Address, out: &mut Outbox) {
         let nobody = Address::UNSPECIFIED;
-        self.tell((&nobody, &solicited_node(address)), question(address).about(), None, None, out);
+        self.tell((&nobody, &solicited_node(address)), question(address).about(), Some(NONCE), None, out);
     }
 
     /// Tells everybody where an address is (RFC 4861, section 7.2.6).
@@ -184,6 +188,9 @@ fn solicited(
         return None;
     }
     if is_any(&header.source) {
+        if options(&message[LENGTH..]).any(|(kind, value)| kind == NONCE && value == link.nonce) {
+            return None;
+        }
         // Whoever wants the same address at the same time gets it as little as this machine (RFC 4862, section 5.4.3).
         if interface.doubts(&target, out.now) {
             stack.lose(interface, &target);
@@ -214,13 +221,16 @@ fn advertised(
     out: &mut Outbox,
 ) -> Option<()> {
     let target = target_of(message)?;
+    let hardware = hardware_in(&message[LENGTH..], TARGET_ADDRESS);
     if interface.has(&target) {
-        if interface.doubts(&target, out.now) {
+        // What this machine has answered itself may come back.
+        let is_own = hardware == Some(link.port.hardware_address());
+        if !is_own && interface.doubts(&target, out.now) {
             stack.lose(interface, &target);
         }
         return None;
     }
-    let hardware = hardware_in(&message[LENGTH..], TARGET_ADDRESS)?;
+    let hardware = hardware?;
     let solicited = message[4] & SOLICITED != 0 && !header.destination.is_multicast();
     let word = Word { solicited, overrides: message[4] & OVERRIDES != 0, creates: false };
     let waited = link.neighbours.learn(&target, hardware, word, out.now);

@@ -208,6 +208,27 @@ fn rfc_4862_5_4_an_address_that_another_machine_has_is_given_up() {
 }
 
 #[test]
+fn rfc_7527_4_2_a_link_that_brings_back_what_was_sent_takes_no_address() {
+    let own = address("2001:db8::1");
+    let host = Host::new(1, Offloads::empty());
+    host.add(SECOND, own, 64);
+    let question = host.card.take().pop().unwrap();
+    host.receive(SECOND, &question, Checksum::Unknown);
+    assert!(addresses(&host).contains(&own));
+    // Nor does its answer to somebody who asks meanwhile.
+    let asks = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &own.octets(), &[1, 1], &ROUTER].concat();
+    host.receive(SECOND, &message("2001:db8::9", "ff02::1:ff00:1", 255, &asks), Checksum::Unknown);
+    let answers = host.card.take();
+    assert_eq!(types(&answers), [136]);
+    host.receive(SECOND, &answers[0], Checksum::Unknown);
+    assert!(addresses(&host).contains(&own));
+    // The same question of somebody else.
+    let other = [&[135, 0, 0, 0, 0, 0, 0, 0][..], &own.octets(), &[14, 1, 1, 2, 3, 4, 5, 6]].concat();
+    host.receive(SECOND, &message("::", "ff02::1:ff00:1", 255, &other), Checksum::Unknown);
+    assert!(!addresses(&host).contains(&own));
+}
+
+#[test]
 fn rfc_4861_7_2_4_who_asks_is_answered() {
     let host = Host::new(1, Offloads::empty());
     host.add(0, address("2001:db8::1"), 64);
