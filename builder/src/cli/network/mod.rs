@@ -18,13 +18,13 @@ pub(super) use plan::Plan;
 #[derive(Debug, Default, Args)]
 #[command(next_help_heading = "Network options")]
 pub(crate) struct ConfigOptions {
-    /// The machine's IPv4 address; /PREFIX where the network is tap or bridge
+    /// The machine's IPv4 address; /PREFIX unless the network is user
     #[arg(long, value_name = "IP[/PREFIX]", value_parser = values::subnet4)]
     ip: Option<Subnet>,
-    /// The machine's IPv6 address; /PREFIX where the network is tap or bridge
+    /// The machine's IPv6 address; /PREFIX unless the network is user
     #[arg(long, value_name = "IP[/PREFIX]", value_parser = values::subnet6)]
     ip6: Option<Subnet>,
-    /// The router to other networks, where the network is tap or bridge
+    /// The router to other networks, unless the network is user
     #[arg(long, value_name = "IP", value_parser = values::ip)]
     gateway: Vec<IpAddr>,
     /// The largest packet, in bytes
@@ -53,11 +53,12 @@ pub(crate) struct NetworkOptions {
     /// Publish all ports that the image exposes, on ports of this host that are free
     #[arg(short = 'P', long)]
     publish_all: bool,
-    /// What the machine's network card leads to: user, none, tap=NAME, bridge=NAME
+    /// What the machine's network card leads to: user, none, tap=NAME, bridge=NAME, socket=GROUP:PORT
     ///
     /// user, the default, is a network within QEMU that needs no rights: programs reach what this host reaches, and are reached at
-    /// published ports. tap is a TAP device that is there already, bridge a bridge of this host. Given again, it adds a card. Settings
-    /// of one card follow it: tap=tap0,ip=10.1.0.2/24,gateway=10.1.0.1,mac=52:54:00:00:00:01,mtu=9000.
+    /// published ports. tap is a TAP device that is there already, bridge a bridge of this host, socket a network of all machines of
+    /// this host that name the same multicast group. Given again, it adds a card. Settings of one card follow it:
+    /// tap=tap0,ip=10.1.0.2/24,gateway=10.1.0.1,mac=52:54:00:00:00:01,mtu=9000.
     #[arg(long, alias = "net", value_name = "NETWORK")]
     network: Vec<NetworkName>,
     /// The network card's address

@@ -62,12 +62,13 @@ impl NetworkOptions {
                 }
                 NetworkKind::Tap(name) => (Backend::Tap(name), automatic(&card, built)?),
                 NetworkKind::Bridge(name) => (Backend::Bridge(name), automatic(&card, built)?),
+                NetworkKind::Socket(group) => (Backend::Socket(group), automatic(&card, built)?),
                 NetworkKind::None => continue,
             };
             has_router |= matches!(config.ipv4, Method::Static { gateway: Some(_), .. });
             let mac = match (card.mac, &backend) {
                 // Who meets other machines needs an address that is its own.
-                (None, Backend::Tap(_) | Backend::Bridge(_)) => {
+                (None, Backend::Tap(_) | Backend::Bridge(_) | Backend::Socket(_)) => {
                     Some(MacAddress::random().map_err(|error| {
                         Failure::new(
                             format!("cannot read random numbers: {error}"),

@@ -1,6 +1,6 @@
 //! Values of the network's options, in the forms that Docker has.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
@@ -92,6 +92,7 @@ pub(super) enum NetworkKind {
     None,
     Tap(String),
     Bridge(String),
+    Socket(SocketAddrV4),
 }
 
 /// A network card's own settings.
@@ -115,7 +116,8 @@ impl FromStr for NetworkName {
             ("none", None) => NetworkKind::None,
             ("tap", Some(name)) if !name.is_empty() => NetworkKind::Tap(name.to_owned()),
             ("bridge", Some(name)) if !name.is_empty() => NetworkKind::Bridge(name.to_owned()),
-            _ => return Err("a network is user, none, tap=NAME or bridge=NAME".to_owned()),
+            ("socket", Some(group)) => NetworkKind::Socket(socket(group)?),
+            _ => return Err("a network is user, none, tap=NAME, bridge=NAME or socket=GROUP:PORT".to_owned()),
         };
         let mut card = CardSettings::default();
         for word in words {
@@ -137,6 +139,13 @@ impl FromStr for NetworkName {
         }
         Ok(Self { kind, card })
     }
+}
+
+/// `GROUP:PORT`, a multicast address that machines of this host meet at
+fn socket(text: &str) -> Result<SocketAddrV4, String> {
+    let group =
+        text.parse().ok().filter(|group: &SocketAddrV4| group.ip().is_multicast() && group.port() > 0);
+    group.ok_or_else(|| "machines meet at a multicast address and a port, as in 239.0.0.1:5000".to_owned())
 }
 
 /// An address, and how many of its bits are the network's where that is said.
@@ -266,12 +275,17 @@ mod tests {
         let network: NetworkName =
             "tap=tap0,mac=02:00:00:00:00:01,ip=10.1.0.2/24,gateway=10.1.0.1,mtu=9000".parse().unwrap();
         assert_eq!(network.kind, NetworkKind::Tap("tap0".to_owned()));
+        let network: NetworkName = "socket=239.0.0.1:5000,mtu=1400".parse().unwrap();
+        assert_eq!(network.kind, NetworkKind::Socket(SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), 5000)));
         let ip = Subnet { address: [10, 1, 0, 2].into(), prefix: Some(24) };
         assert_eq!((network.card.ip, network.card.mtu), (Some(ip), Some(9000)));
         for bad in [
             "host",
             "tap",
             "bridge=",
+            "socket=239.0.0.1",
+            "socket=127.0.0.1:5000",
+            "socket=239.0.0.1:0",
             "user=x",
             "none,mtu=1500",
             "user,colour=red",

@@ -55,6 +55,8 @@ pub enum Backend {
     Tap(String),
     /// A new port of a bridge of the host.
     Bridge(String),
+    /// A network of those machines of this host that send their packets to the same multicast group, and to nobody else. It needs no rights.
+    Socket(SocketAddrV4),
 }
 
 /// QEMU's user network. The machine finds its router at host 2 of it and a name server at host 3, in IPv4 and in IPv6.
@@ -98,7 +100,7 @@ impl Nic {
     /// A [`NetworkError`] that names what is missing.
     pub fn check(&self) -> Result<(), NetworkError> {
         match &self.backend {
-            Backend::User(_) => Ok(()),
+            Backend::User(_) | Backend::Socket(_) => Ok(()),
             Backend::Tap(name) => check_tap(name),
             Backend::Bridge(name) => check_bridge(name),
         }
@@ -134,11 +136,15 @@ impl Nic {
                 let helper = format!("helper={}", helper.display());
                 vec!["tap".to_owned(), format!("br={}", comma_doubled(name)), helper]
             }
+            // The loopback interface carries them, so that they stay on this host.
+            Backend::Socket(group) => {
+                vec!["socket".to_owned(), format!("mcast={group}"), "localaddr=127.0.0.1".to_owned()]
+            }
         };
         netdev.push(format!("id=net{number}"));
         // The host's kernel moves the packets where it can; it signals the machine through KVM.
-        let is_user = matches!(self.backend, Backend::User(_));
-        if !is_user && accelerator == Accelerator::Kvm && may_open("/dev/vhost-net") {
+        let is_the_hosts = matches!(self.backend, Backend::Tap(_) | Backend::Bridge(_));
+        if is_the_hosts && accelerator == Accelerator::Kvm && may_open("/dev/vhost-net") {
             netdev.push("vhost=on".to_owned());
         }
         let mut device = vec![machine.device("virtio-net"), format!("netdev=net{number}")];
