@@ -275,10 +275,10 @@ mod tests {
         let network: NetworkName =
             "tap=tap0,mac=02:00:00:00:00:01,ip=10.1.0.2/24,gateway=10.1.0.1,mtu=9000".parse().unwrap();
         assert_eq!(network.kind, NetworkKind::Tap("tap0".to_owned()));
-        let network: NetworkName = "socket=239.0.0.1:5000,mtu=1400".parse().unwrap();
-        assert_eq!(network.kind, NetworkKind::Socket(SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), 5000)));
         let ip = Subnet { address: [10, 1, 0, 2].into(), prefix: Some(24) };
         assert_eq!((network.card.ip, network.card.mtu), (Some(ip), Some(9000)));
+        let network: NetworkName = "socket=239.0.0.1:5000,mtu=1400".parse().unwrap();
+        assert_eq!(network.kind, NetworkKind::Socket(SocketAddrV4::new(Ipv4Addr::new(239, 0, 0, 1), 5000)));
         for bad in [
             "host",
             "tap",
