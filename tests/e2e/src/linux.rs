@@ -17,6 +17,7 @@ const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin
 
 /// Mounts what a container has besides its files, and becomes the program. The first argument is the root.
 const ENTER: &str = r#"root=$1; shift
+echo isopod > /proc/sys/kernel/hostname &&
 mount --rbind /dev "$root/dev" && mount -t proc proc "$root/proc" && mount -t sysfs -o ro sysfs "$root/sys" &&
 mount -t tmpfs shm "$root/dev/shm" && cd "$root" && exec chroot . /usr/bin/env -C / "$@""#;
 

@@ -12,11 +12,21 @@ fn compare(module: &str) -> Result<()> {
     if longer(0, 1) == 0 {
         return Ok(());
     }
-    let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost\n")];
-    let image = image::complete(&["python3", "libpython3.11-testsuite"])?.files(&files);
+    let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost isopod\n")];
+    let image = image::complete(&["python3", "libpython3.11-testsuite", "netbase"])?.files(&files);
     linux::compare(&image.cached()?, &["-m", "1G"], &["/usr/bin/python3", "/cpython.py", module])?
         .expect_status(0);
     Ok(())
+}
+
+#[test]
+fn addresses_of_pages_are_opened() -> Result<()> {
+    compare("test_urllib")
+}
+
+#[test]
+fn addresses_of_pages_are_opened_through_handlers() -> Result<()> {
+    compare("test_urllib2")
 }
 
 #[test]
@@ -25,8 +35,18 @@ fn archives_are_written_and_read() -> Result<()> {
 }
 
 #[test]
+fn channels_are_watched() -> Result<()> {
+    compare("test_asyncore")
+}
+
+#[test]
 fn children_share_queues_pools_and_memory() -> Result<()> {
     compare("test_multiprocessing_fork")
+}
+
+#[test]
+fn connections_are_encrypted() -> Result<()> {
+    compare("test_ssl")
 }
 
 #[test]
@@ -45,8 +65,28 @@ fn files_are_selected() -> Result<()> {
 }
 
 #[test]
-fn many_files_are_waited_for_by_epoll() -> Result<()> {
-    compare("test_epoll")
+fn files_are_transferred() -> Result<()> {
+    compare("test_ftplib")
+}
+
+#[test]
+fn logs_are_sent_to_servers() -> Result<()> {
+    compare("test_logging")
+}
+
+#[test]
+fn mail_is_fetched() -> Result<()> {
+    compare("test_poplib")
+}
+
+#[test]
+fn mail_is_kept_on_a_server() -> Result<()> {
+    compare("test_imaplib")
+}
+
+#[test]
+fn mail_is_sent() -> Result<()> {
+    compare("test_smtplib")
 }
 
 #[test]
@@ -55,13 +95,48 @@ fn many_files_are_waited_for_by_any_means() -> Result<()> {
 }
 
 #[test]
+fn many_files_are_waited_for_by_epoll() -> Result<()> {
+    compare("test_epoll")
+}
+
+#[test]
+fn pages_are_asked_for() -> Result<()> {
+    compare("test_httplib")
+}
+
+#[test]
+fn pages_are_fetched_from_the_machine_itself() -> Result<()> {
+    compare("test_urllib2_localnet")
+}
+
+#[test]
+fn pages_are_served() -> Result<()> {
+    compare("test_httpservers")
+}
+
+#[test]
+fn procedures_are_called() -> Result<()> {
+    compare("test_xmlrpc")
+}
+
+#[test]
 fn processes_are_started_and_spoken_to() -> Result<()> {
     compare("test_subprocess")
 }
 
 #[test]
+fn servers_have_threads_and_children() -> Result<()> {
+    compare("test_socketserver")
+}
+
+#[test]
 fn signals_are_handled_and_waited_for() -> Result<()> {
     compare("test_signal")
+}
+
+#[test]
+fn sockets_of_every_kind_are_used() -> Result<()> {
+    compare("test_socket")
 }
 
 #[test]
@@ -80,6 +155,11 @@ fn temporary_files_come_and_go() -> Result<()> {
 }
 
 #[test]
+fn terminals_have_two_ends() -> Result<()> {
+    compare("test_pty")
+}
+
+#[test]
 fn threads_start_wait_and_end() -> Result<()> {
     compare("test_threading")
 }
@@ -92,9 +172,4 @@ fn time_passes() -> Result<()> {
 #[test]
 fn trees_are_copied_and_removed() -> Result<()> {
     compare("test_shutil")
-}
-
-#[test]
-fn terminals_have_two_ends() -> Result<()> {
-    compare("test_pty")
 }
