@@ -363,6 +363,22 @@ impl Epoll {
             .try_fold(level, |highest, watcher| Some(highest.max(watcher.height_above(level + 1)?)))
     }
 
+    /// The address of the file that descriptor `fd` was when it was added: of several that are still open, the one behind `skip` others
+    /// (`ep_find_tfd`).
+    pub fn target(&self, fd: i32, skip: u32) -> Option<usize> {
+        let inner = self.inner.lock();
+        let mut left = skip;
+        for (key, item) in &inner.items {
+            if key.0 == fd && item.file.strong_count() > 0 {
+                if left == 0 {
+                    return Some(key.1);
+                }
+                left -= 1;
+            }
+        }
+        None
+    }
+
     /// Drops the items of closed files when the list has doubled since the last time.
     fn sweep(&self) {
         let mut inner = self.inner.lock();

@@ -7,6 +7,8 @@ use isopod_fs::Errno;
 
 use crate::fail::{Attempt, Fail};
 use crate::ipc::sysv::semaphores;
+use crate::mm::UserPtr;
+use crate::poll::Epoll;
 use crate::process::{Ctx, Thread, With, find_thread};
 
 /// kcmp(2): 0 for the same, 1 or 2 in an order that is always the same.
@@ -24,14 +26,12 @@ pub fn kcmp(ctx: &mut Ctx, first: u32, second: u32, kind: i32, first_fd: u64, se
         return Err(Errno::EPERM.into());
     }
     let pair = |of: &dyn Fn(&Thread) -> usize| of(&first).cmp(&of(&second));
+    let place = |thread: &Thread, fd: u64| -> Result<usize, Fail> {
+        let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
+        Ok(Arc::as_ptr(&thread.files().get_or_place(fd)?).addr())
+    };
     let order = match kind {
-        FILE => {
-            let place = |thread: &Thread, fd: u64| -> Result<usize, Fail> {
-                let fd = i32::try_from(fd).map_err(|_| Errno::EBADF)?;
-                Ok(Arc::as_ptr(&thread.files().get_or_place(fd)?).addr())
-            };
-            place(&first, first_fd)?.cmp(&place(&second, second_fd)?)
-        }
+        FILE => place(&first, first_fd)?.cmp(&place(&second, second_fd)?),
         VM => pair(&|thread| Arc::as_ptr(&thread.process().memory()).addr()),
         FILES => pair(&|thread| Arc::as_ptr(&thread.files()).addr()),
         FS => pair(&|thread| Arc::as_ptr(&thread.fs()).addr()),
@@ -42,8 +42,14 @@ pub fn kcmp(ctx: &mut Ctx, first: u32, second: u32, kind: i32, first_fd: u64, se
             let pid = thread.process().pid;
             if semaphores::has_undo(pid) { pid as usize } else { 0 }
         }),
-        // Which files an epoll watches is not told.
-        EPOLL_TARGET => return Err(Errno::EOPNOTSUPP.into()),
+        EPOLL_TARGET => {
+            // `struct kcmp_epoll_slot`: an epoll, a descriptor that it watches, and how many of that number come first.
+            let [epoll, target, skip]: [u32; 3] = UserPtr::new(second_fd as usize).get()?;
+            let file = place(&first, first_fd)?;
+            let epoll = second.files().get(epoll.cast_signed())?;
+            let watched = Epoll::of(&epoll).ok_or(Errno::EINVAL)?.target(target.cast_signed(), skip);
+            file.cmp(&watched.ok_or(Errno::ENOENT)?)
+        }
         _ => return Err(Errno::EINVAL.into()),
     };
     Ok(match order {

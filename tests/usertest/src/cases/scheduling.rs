@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{child, close, get, leave, pipe, sleep_ms, status_of, wait_for};
+use super::helpers::{NOWHERE, child, close, get, leave, pipe, sleep_ms, status_of, wait_for};
 use crate::report::Report;
 use crate::sys::{self, Errno};
 
@@ -350,6 +350,30 @@ fn memory_of_others(t: &mut Report) {
     t.show("vm_own_byte", own[0]);
 }
 
+/// What an epoll watches, with a descriptor that is a copy of standard output and no longer what it was when it was added.
+fn epoll_targets(t: &mut Report, own: usize, copy: i32) {
+    let epoll = sys!(SYS_epoll_create1, 0).expect("an epoll") as i32;
+    let [read, write] = pipe();
+    let event = [EPOLLIN as u32, 0, 0];
+    let _ = sys!(SYS_epoll_ctl, epoll, EPOLL_CTL_ADD, read, &event);
+    let compare = |file: i32, slot: [i32; 3]| sys!(SYS_kcmp, own, own, 7, file, &slot);
+    t.call("kcmp_epoll", compare(read, [epoll, read, 0]));
+    t.is("kcmp_epoll_other", matches!(compare(write, [epoll, read, 0]), Ok(1 | 2)));
+    t.call("kcmp_epoll_unwatched", compare(read, [epoll, write, 0]));
+    t.call("kcmp_epoll_second", compare(read, [epoll, read, 1]));
+    t.call("kcmp_epoll_closed", compare(read, [999, read, 0]));
+    t.call("kcmp_epoll_none", compare(read, [read, read, 0]));
+    t.call("kcmp_epoll_closed_file", compare(999, [epoll, read, 0]));
+    t.call("kcmp_epoll_nowhere", sys!(SYS_kcmp, own, own, 7, read, NOWHERE));
+    // The number is another file's by now, and the first one is open under another number.
+    let again = sys!(SYS_dup, read).expect("a descriptor") as i32;
+    let _ = sys!(SYS_dup2, copy, read);
+    t.call("kcmp_epoll_moved", compare(again, [epoll, read, 0]));
+    close(again);
+    t.call("kcmp_epoll_gone", compare(write, [epoll, read, 0]));
+    [epoll, read, write].into_iter().for_each(close);
+}
+
 fn comparing(t: &mut Report) {
     let own = sys!(SYS_getpid).expect("an id");
     let other = child(|| {
@@ -382,6 +406,7 @@ fn comparing(t: &mut Report) {
     t.call("kcmp_file", compare(own, second, 0, 1, 1));
     t.call("kcmp_copy", compare(own, own, 0, 1, copy));
     t.call("kcmp_closed", compare(own, second, 0, 1, 99));
+    epoll_targets(t, own, copy);
     let _ = sys!(SYS_close, copy);
     t.call("kcmp_bad_kind", compare(own, own, 8, 0, 0));
     t.call("kcmp_bad_kind_nobody", compare(own, 99_999, 8, 0, 0));
