@@ -7,6 +7,7 @@ use crate::{process, setup, workspace};
 mod boot;
 mod build;
 mod calls;
+mod formats;
 mod linux;
 mod machine;
 mod net;
@@ -22,7 +23,7 @@ use table::Row;
 /// What to measure.
 #[derive(clap::Args)]
 pub struct Arguments {
-    /// Parts to measure; the first four if none is named
+    /// Parts to measure; the first five if none is named
     #[arg(value_parser = PARTS.map(|(name, _)| name))]
     parts: Vec<String>,
     /// Measure all parts, which takes most of an hour
@@ -37,13 +38,14 @@ pub struct Arguments {
 type Part = (&'static str, fn() -> Result<Vec<Row>>);
 
 /// How many of them are measured if none is named: what needs no Linux guest beside it.
-const BY_DEFAULT: usize = 4;
+const BY_DEFAULT: usize = 5;
 
-const PARTS: [Part; 12] = [
+const PARTS: [Part; 13] = [
     ("size", size::measure),
     ("boot", boot::measure),
     ("run", run::measure),
     ("build", build::measure),
+    ("formats", formats::measure),
     ("linux", linux::measure),
     ("calls", calls::measure),
     ("scale", scale::measure),

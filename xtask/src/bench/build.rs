@@ -24,10 +24,10 @@ const LAYERS: [&[&str]; 4] = [
 const ROUNDS: usize = 5;
 
 /// What was measured of one run of a program.
-struct Cost {
-    time: Duration,
+pub(super) struct Cost {
+    pub time: Duration,
     /// The most memory that was resident at once, in bytes.
-    memory: u64,
+    pub memory: u64,
 }
 
 /// Measures a cold build, one with another top layer, and the competition.
@@ -103,7 +103,7 @@ pub fn measure() -> Result<Vec<Row>> {
 }
 
 /// Removes a file or folder, if there is one.
-fn remove(path: &Path) -> Result<()> {
+pub(super) fn remove(path: &Path) -> Result<()> {
     let removed = if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     match removed {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error.into()),
@@ -133,7 +133,7 @@ fn competition(reference: &str, folder: &Path) -> Result<Duration> {
 }
 
 /// Runs a program and watches how much memory it takes.
-fn watch(command: &mut Command) -> Result<Cost> {
+pub(super) fn watch(command: &mut Command) -> Result<Cost> {
     let start = Instant::now();
     let mut child = command.stdin(Stdio::null()).spawn()?;
     let status = format!("/proc/{}/status", child.id());

@@ -3,6 +3,7 @@
 mod archives;
 mod formats;
 mod layout;
+mod targets;
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
