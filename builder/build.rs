@@ -37,7 +37,10 @@ fn main() {
     let mut cargo = Command::new(variable("CARGO"));
     cargo.current_dir(&workspace);
     cargo.args(["build", "--locked", "--quiet", "--profile", "kernel"]);
-    cargo.args(["--package", "isopod-kernel", "--bin", "isopod-kernel", "--target", TARGET]);
+    for program in ["isopod-kernel", "isopod-bios"] {
+        cargo.args(["--package", program, "--bin", program]);
+    }
+    cargo.args(["--target", TARGET]);
     cargo.arg("--target-dir").arg(&target_dir);
     for (name, _) in env::vars_os().filter(|(name, _)| is_for_the_outer_build(name)) {
         cargo.env_remove(name);
@@ -50,6 +53,7 @@ fn main() {
     let kernel = target_dir.join(TARGET).join("kernel/isopod-kernel");
     println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel));
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
+    println!("cargo::rustc-env=ISOPOD_BIOS={}", kernel.with_file_name("isopod-bios").display());
 }
 
 /// Options that call the sources of other crates the same on every machine: panics name them, and the same kernel has the same bytes.

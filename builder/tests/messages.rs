@@ -66,6 +66,13 @@ fn networks() {
 fn outputs() {
     assert_snapshot!("output_directory_missing", isopod(&["build", "-o", "no/such/file", "elf:/bin/true"]));
     assert_snapshot!("output_is_a_directory", isopod(&["build", "-o", ".", "elf:/bin/true"]));
+    let build = |options: &[&str]| isopod(&[&["build", "-o", "out"], options, &["elf:/bin/true"]].concat());
+    assert_snapshot!("format_unknown", build(&["-f", "vdi"]));
+    assert_snapshot!("target_unknown", build(&["--target", "esx"]));
+    assert_snapshot!("format_not_taken", build(&["-f", "vhd,raw", "--target", "proxmox"]));
+    assert_snapshot!("target_without_bios", build(&["-f", "raw", "--target", "cloud-hypervisor"]));
+    assert_snapshot!("size_without_disk", build(&["--disk-size", "1g"]));
+    assert_snapshot!("disk_too_small", build(&["-f", "raw", "--disk-size", "2m"]));
     assert_snapshot!("output_is_a_device", isopod(&["build", "-o", "/dev/full", "elf:/bin/true"]));
 }
 

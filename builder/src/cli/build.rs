@@ -1,32 +1,45 @@
 //! `isopod build`
 
 use std::fs::File;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
+use super::disk::{self, DiskFile};
 use super::network::ConfigOptions;
 use super::options::{OverrideOptions, SourceOptions};
-use super::{Bars, Failure, say};
+use super::{Bars, Failure, say, values};
+use crate::disk::{Firmware, Form, Image, Target};
+use crate::engine::CommandLine;
 use crate::kernel;
 use crate::link::{self, LinkError, Output, Payload, RootBytes, Session};
 use crate::prepare::{self, PrepareError, Prepared, Pull};
-use crate::root::erofs;
+use crate::root::{RootInfo, erofs};
 use crate::source::Reference;
 use crate::store::{Store, StoreError};
 
-/// Write an application as one file that hypervisors boot directly
+/// Write an application as a file that hypervisors boot
 ///
-/// The file is an ELF with the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. It
-/// is loaded into the machine's memory, so the machine needs more of it than the file has. The same source gives the same bytes, and
-/// FILE appears whole or not at all.
+/// An ELF has the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. A disk has the same
+/// in partitions, and starts on machines with a BIOS. Either is loaded into the machine's memory, so the machine needs more of it than
+/// the image has. The same source gives the same bytes, and FILE appears whole or not at all.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Build {
-    /// The file to write
+    /// The file to write; with several formats, what their files are called before .FORMAT
     #[arg(short, long, value_name = "FILE")]
     output: PathBuf,
+    /// What to write, several at once with commas between [default: elf, or what the target takes]
+    #[arg(short, long, value_name = "FORMAT", value_delimiter = ',', value_parser = values::forms())]
+    format: Vec<Form>,
+    /// Where the image is to run: chooses the format, and prints the commands that start it there
+    #[arg(long, value_name = "TARGET", value_parser = values::targets())]
+    target: Option<Target>,
+    /// The size of a disk, if it is to be larger than its contents
+    #[arg(long, value_name = "SIZE", value_parser = values::disk_size)]
+    disk_size: Option<u64>,
     /// Where the application comes from
     source: String,
     /// The command, in place of the image's or behind its entrypoint
@@ -55,14 +68,29 @@ const EXAMPLES: &str = "\
 Examples:
   isopod build -o web.elf localhost:5000/web -- --port 8080
   qemu-system-x86_64 -M microvm -m 512M -nographic -no-reboot -kernel web.elf
-  isopod run -e LEVEL=debug web.elf";
+  isopod run -e LEVEL=debug web.elf
+  isopod build -f qcow2 --target proxmox -o web.qcow2 localhost:5000/web";
 
 impl Build {
     pub fn execute(self) -> Result<(), Failure> {
         let reference: Reference = self.source.parse()?;
         let overrides = self.application.overrides(self.command)?;
+        let forms = forms(self.target, &self.format)?;
+        if self.disk_size.is_some() && !forms.iter().any(|form| matches!(form, Form::Disk(_))) {
+            return Err(Failure::new(
+                "--disk-size is for disks, and none is written",
+                "add -f raw or another disk format",
+            ));
+        }
         // Before the work, so that a place that cannot be written to is told at once.
-        let output = create(&self.output)?;
+        let several = forms.len() > 1;
+        let files = forms
+            .iter()
+            .map(|&form| {
+                let path = path(&self.output, form, several);
+                Ok((form, create(&path)?, path))
+            })
+            .collect::<Result<Vec<_>, Failure>>()?;
         let store = Store::open()?;
         let pull = self.from.pull(Pull::Always);
         let mut prepared = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
@@ -74,8 +102,87 @@ impl Build {
             network: self.network.network()?,
             ..Session::default()
         };
-        write(&prepared, &session, output, &self.output)
+        let (mut elves, mut disks) = (Vec::new(), Vec::new());
+        for (form, output, path) in files {
+            match form {
+                Form::Elf => elves.push((output, path)),
+                Form::Disk(format) => disks.push(DiskFile { format, path, output }),
+            }
+        }
+        let paths: Vec<PathBuf> = forms.iter().map(|&form| path(&self.output, form, several)).collect();
+        if !disks.is_empty() {
+            // Every format is written from the same bytes, so they are made first.
+            let root = prepared.keep(&store)?;
+            disk::write(&root, &session, self.target, self.disk_size, &disks, &store)?;
+            prepared = root.into();
+        }
+        for (output, path) in elves {
+            write(&prepared, &session, output, &path)?;
+        }
+        for DiskFile { path, output, .. } in disks {
+            commit(output, &path)?;
+        }
+        self.target.map_or(Ok(()), |target| print_commands(target, &forms, &paths))
     }
+}
+
+/// The forms that are written, each once: those that were asked for, which the target must take, or its usual one.
+fn forms(target: Option<Target>, asked: &[Form]) -> Result<Vec<Form>, Failure> {
+    if asked.is_empty() {
+        return Ok(vec![target.map_or(Ok(Form::Elf), |target| target.form(None))?]);
+    }
+    let mut forms = Vec::new();
+    for &form in asked {
+        if let Some(target) = target {
+            let disk = matches!(target.form(Some(form))?, Form::Disk(_));
+            if disk && !target.platform().firmware.contains(&Firmware::Bios) {
+                let message = format!("disks start by a BIOS, and {target} has none");
+                return Err(Failure::new(message, "leave out -f: an ELF starts there"));
+            }
+        }
+        if !forms.contains(&form) {
+            forms.push(form);
+        }
+    }
+    Ok(forms)
+}
+
+/// Where a form is written.
+fn path(output: &Path, form: Form, several: bool) -> PathBuf {
+    if !several {
+        return output.to_owned();
+    }
+    let extension = match form {
+        Form::Elf => "elf",
+        Form::Disk(format) => format.extension(),
+    };
+    let mut path = output.as_os_str().to_owned();
+    path.push(".");
+    path.push(extension);
+    path.into()
+}
+
+/// Prints, on standard output, how the images are started.
+fn print_commands(target: Target, forms: &[Form], paths: &[PathBuf]) -> Result<(), Failure> {
+    for (&form, path) in forms.iter().zip(paths) {
+        let file = CommandLine::word(path.as_os_str());
+        let size = path.metadata().map_or(0, |about| about.len());
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || *c == '-').collect();
+        // What is loaded, and some to work with.
+        let memory = ((size >> 20) + 128).next_multiple_of(64).max(256);
+        let image = Image { form, file: &file, name: &name, memory };
+        match writeln!(std::io::stdout(), "{}", target.commands(image)) {
+            Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
+                return Err(Failure::new(
+                    format!("cannot print the commands: {error}"),
+                    "the image is written",
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Opens the output.
@@ -95,11 +202,9 @@ pub(crate) fn write(
         channel: Channel::Console,
         ..link::manifest(&prepared.info, session)?
     };
-    let about = serde_json::to_vec(&prepared.info).map_err(|error| {
-        Failure::new(format!("cannot describe the image: {error}"), "report this: it is a fault of Isopod")
-    })?;
+    let about = describe(&prepared.info)?;
     match &prepared.root {
-        prepare::Root::Cached(image) => {
+        prepare::Root::Cached { image, .. } => {
             let image = File::open(image).map_err(StoreError::io("open", image))?;
             link(RootBytes::File(&image), &manifest, &about, &output, path)
         }
@@ -109,10 +214,22 @@ pub(crate) fn write(
             link(RootBytes::Tree(&image), &manifest, &about, &output, path)
         }
     }?;
+    commit(output, path)
+}
+
+/// Puts a whole image in place.
+fn commit(output: Output, path: &Path) -> Result<(), Failure> {
     let size = output.file().metadata().map_or(0, |about| about.len());
     output.commit().map_err(|error| cannot_write(path, &error))?;
     say(format_args!("wrote {} ({})", path.display(), indicatif::HumanBytes(size)));
     Ok(())
+}
+
+/// What an image says of itself to Isopod.
+pub(super) fn describe(info: &RootInfo) -> Result<Vec<u8>, Failure> {
+    serde_json::to_vec(info).map_err(|error| {
+        Failure::new(format!("cannot describe the image: {error}"), "report this: it is a fault of Isopod")
+    })
 }
 
 /// Writes the image into `output`, and looks whether it will start.
@@ -136,7 +253,7 @@ fn link(
     Ok(())
 }
 
-fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
+pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let hint = match error.kind() {
         ErrorKind::NotFound => "its directory does not exist: make it first",

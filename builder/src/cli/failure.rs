@@ -1,6 +1,7 @@
 //! How an error looks to a user: one line that says what went wrong, one that says what to do.
 
 use super::say;
+use crate::disk::{DiskError, NotTaken};
 use crate::engine::EngineError;
 use crate::link::inspect::InspectError;
 use crate::link::{CommandError, LinkError};
@@ -52,9 +53,11 @@ macro_rules! failure_from {
 
 failure_from!(
     CommandError,
+    DiskError,
     EngineError,
     InspectError,
     LinkError,
+    NotTaken,
     ParseReferenceError,
     PrepareError,
     SourceError,

@@ -1,6 +1,7 @@
 //! The command line of `isopod`: one file per verb. Only this room prints.
 
 mod build;
+mod disk;
 mod failure;
 mod gdb;
 mod network;

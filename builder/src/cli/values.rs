@@ -1,5 +1,8 @@
 //! Values of options.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+
+use crate::disk::{Form, Format, Target};
 use crate::engine::{Acceleration, Machine};
 use crate::prepare::Pull;
 
@@ -8,8 +11,8 @@ const MEMORY_MIN: u64 = 8 << 20;
 /// The most: what the guest kernel maps.
 const MEMORY_MAX: u64 = 64 << 30;
 
-/// A size: digits and `b`, `k`, `m` or `g`, as Docker takes it (`512m`, `1G`, `64MiB`). Rounded up to whole MiB.
-pub(crate) fn memory(text: &str) -> Result<u64, String> {
+/// A size: digits and `b`, `k`, `m` or `g`, as Docker takes it (`512m`, `1G`, `64MiB`).
+fn size(text: &str) -> Result<u64, String> {
     let lower = text.to_ascii_lowercase();
     let digits = lower.trim_end_matches(|c: char| c.is_ascii_alphabetic());
     let shift = match &lower[digits.len()..] {
@@ -20,13 +23,61 @@ pub(crate) fn memory(text: &str) -> Result<u64, String> {
         _ => return Err("a size is a number and k, m or g: 512m, 1g".to_owned()),
     };
     let number: u64 = digits.parse().map_err(|_| "a size is a number and k, m or g: 512m, 1g".to_owned())?;
-    match number.checked_mul(1 << shift) {
-        Some(bytes) if bytes < MEMORY_MIN => {
+    Ok(number.saturating_mul(1 << shift))
+}
+
+/// A size of memory, rounded up to whole MiB.
+pub(crate) fn memory(text: &str) -> Result<u64, String> {
+    match size(text)? {
+        bytes if bytes < MEMORY_MIN => {
             Err(format!("a machine needs at least {} MiB (a number alone is in bytes)", MEMORY_MIN >> 20))
         }
-        Some(bytes) if bytes <= MEMORY_MAX => Ok(bytes.next_multiple_of(1 << 20)),
+        bytes if bytes <= MEMORY_MAX => Ok(bytes.next_multiple_of(1 << 20)),
         _ => Err(format!("a machine has at most {} GiB", MEMORY_MAX >> 30)),
     }
+}
+
+/// What boots today: an ELF, and disks of a BIOS on machines whose network card the kernel knows.
+const FORMS: [Form; 10] = [
+    Form::Elf,
+    Form::Disk(Format::Raw),
+    Form::Disk(Format::Qcow2),
+    Form::Disk(Format::Vmdk),
+    Form::Disk(Format::VmdkSparse),
+    Form::Disk(Format::Vhd),
+    Form::Disk(Format::Vhdx),
+    Form::Disk(Format::Gce),
+    Form::Disk(Format::Iso),
+    Form::Disk(Format::ContainerDisk),
+];
+const TARGETS: [Target; 6] = [
+    Target::Qemu,
+    Target::Firecracker,
+    Target::CloudHypervisor,
+    Target::OpenStack,
+    Target::Proxmox,
+    Target::KubeVirt,
+];
+
+/// `--format`
+pub(crate) fn forms() -> impl TypedValueParser<Value = Form> {
+    let names = FORMS.map(|form| match form {
+        Form::Elf => "elf",
+        Form::Disk(format) => format.name(),
+    });
+    PossibleValuesParser::new(names)
+        .map(|name| FORMS.into_iter().find(|form| form.to_string() == name).unwrap_or(Form::Elf))
+}
+
+/// `--target`
+pub(crate) fn targets() -> impl TypedValueParser<Value = Target> {
+    PossibleValuesParser::new(TARGETS.map(Target::name))
+        .map(|name| TARGETS.into_iter().find(|target| target.name() == name).unwrap_or(Target::Qemu))
+}
+
+/// `--disk-size`: any size, rounded up to whole MiB.
+pub(crate) fn disk_size(text: &str) -> Result<u64, String> {
+    size(text)?.checked_next_multiple_of(1 << 20).ok_or_else(|| "no disk is so large".to_owned())
 }
 
 /// `NAME=VALUE`, or `NAME` for the value it has in our own environment; `None` where it has none.

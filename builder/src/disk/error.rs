@@ -42,9 +42,9 @@ pub enum DiskError {
         "`{0}` is no name for a file that firmware reads: eight capital letters or digits, and three behind a dot"
     )]
     EfiName(String),
-    /// The stage for the BIOS does not fit before the first partition.
-    #[error("the boot program takes {size} bytes, more than there are before the first partition")]
-    StageTooLarge {
+    /// The root is larger than what a BIOS can load into memory.
+    #[error("the root takes {} MiB, more than can be loaded into memory", size.div_ceil(1 << 20))]
+    RootTooLarge {
         /// Bytes that it has.
         size: u64,
     },
@@ -73,7 +73,10 @@ impl DiskError {
             }
             Self::TooLarge { .. } => "choose qcow2 or vhdx, which hold larger disks, or a smaller size",
             Self::EfiTooLarge { .. } => "leave the root on a partition of its own",
-            Self::EfiName(_) | Self::StageTooLarge { .. } => "report this: it is a fault of Isopod",
+            Self::RootTooLarge { .. } => {
+                "`isopod run SOURCE` keeps the root on a disk, where it can be larger"
+            }
+            Self::EfiName(_) => "report this: it is a fault of Isopod",
             Self::Read(_) => "see whether the disk of the cache is sound, and build the image again",
             Self::Write { source, .. } if source.kind() == io::ErrorKind::StorageFull => {
                 "free some space there, or choose another place"

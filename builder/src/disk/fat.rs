@@ -17,6 +17,8 @@ const CLUSTER_MAX: u64 = 32 << 10;
 /// The root directory has a place of its own, for as many entries as is usual.
 const ROOT_ENTRIES: u64 = 512;
 const ENTRY: u64 = 32;
+/// The first file begins at a multiple of this, so that whoever knows only sectors of 2048 bytes can read it.
+const PAGE: u64 = 4096;
 /// 1 January 1980, the first day that a directory can name.
 const DATE: u16 = 1 << 5 | 1;
 const END_OF_CHAIN: u16 = 0xffff;
@@ -47,6 +49,8 @@ pub(super) struct Fat<'a> {
     pub size: u64,
     /// Its bytes, at offsets from its beginning.
     pub pieces: Vec<Piece<'a>>,
+    /// Where each file's bytes begin there.
+    pub places: Vec<u64>,
 }
 
 /// What follows from the size of a cluster and the number of clusters.
@@ -54,6 +58,8 @@ struct Geometry {
     cluster: u64,
     sectors: u64,
     fat: u64,
+    /// Bytes before the first table.
+    reserved: u64,
 }
 
 impl Geometry {
@@ -61,9 +67,10 @@ impl Geometry {
         let clusters = needed.max(CLUSTERS_MIN);
         // Two bytes for each cluster, and the two entries that stand for none.
         let fat = ((CLUSTERS_MAX + 2).min(clusters + alignment / cluster + 2) * 2).next_multiple_of(SECTOR);
-        let head = SECTOR + 2 * fat + ROOT_ENTRIES * ENTRY;
-        let sectors = (head + clusters * cluster).next_multiple_of(alignment) / SECTOR;
-        Self { cluster, sectors, fat }
+        let head = 2 * fat + ROOT_ENTRIES * ENTRY;
+        let data = (SECTOR + head).next_multiple_of(PAGE);
+        let sectors = (data + clusters * cluster).next_multiple_of(alignment) / SECTOR;
+        Self { cluster, sectors, fat, reserved: data - head }
     }
 
     /// Where the data of a cluster begins; the first has the number 2.
@@ -72,7 +79,7 @@ impl Geometry {
     }
 
     fn root(&self) -> u64 {
-        SECTOR + 2 * self.fat
+        self.reserved + 2 * self.fat
     }
 
     /// Clusters that fit behind the head, whether the files need them or not.
@@ -110,8 +117,10 @@ impl<'a> Fat<'a> {
             geometry,
         };
         let mut root = Directory::default();
+        let mut places = Vec::new();
         for (file, parts) in files.iter().zip(names) {
             let first = fat.place(file.data.clone());
+            places.push(if first == 0 { 0 } else { fat.geometry.offset(first) });
             let (name, above) = parts.split_last().expect("a path has a last part");
             let mut directory = &mut root;
             for part in above {
@@ -119,7 +128,7 @@ impl<'a> Fat<'a> {
             }
             directory.files.insert(*name, (first, file.data.len()));
         }
-        Ok(fat.finish(&root))
+        Ok(fat.finish(&root, places))
     }
 }
 
@@ -169,14 +178,14 @@ impl<'a> Writer<'a> {
         bytes
     }
 
-    fn finish(mut self, root: &Directory) -> Fat<'a> {
+    fn finish(mut self, root: &Directory, places: Vec<u64>) -> Fat<'a> {
         let mut entries = entry(b"ISOPOD     ", 0x08, 0, 0).to_vec();
         entries.extend(self.entries(root, 0));
         let table: Vec<u8> = self.table.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-        let copies = [SECTOR, SECTOR + self.geometry.fat];
+        let copies = [self.geometry.reserved, self.geometry.reserved + self.geometry.fat];
         self.pieces.extend(copies.map(|offset| Piece { offset, data: Data::from(table.clone()) }));
         self.pieces.push(Piece { offset: self.geometry.root(), data: Data::from(entries) });
-        Fat { size: self.geometry.sectors * SECTOR, pieces: self.pieces }
+        Fat { size: self.geometry.sectors * SECTOR, pieces: self.pieces, places }
     }
 }
 
@@ -189,7 +198,7 @@ fn boot_sector(geometry: &Geometry, serial: u32, start: u64) -> Vec<u8> {
     put(3, b"ISOPOD  ");
     put(11, &(SECTOR as u16).to_le_bytes());
     put(13, &[(geometry.cluster / SECTOR) as u8]);
-    put(14, &1u16.to_le_bytes()); // reserved: this sector
+    put(14, &((geometry.reserved / SECTOR) as u16).to_le_bytes()); // this sector, and what aligns the first file
     put(16, &[2]); // copies of the table
     put(17, &(ROOT_ENTRIES as u16).to_le_bytes());
     match u16::try_from(geometry.sectors) {

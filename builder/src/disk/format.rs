@@ -70,7 +70,7 @@ impl Format {
     /// How names of its files end.
     pub fn extension(self) -> &'static str {
         match self {
-            Self::VmdkSparse => "vmdk",
+            Self::VmdkSparse => "sparse.vmdk",
             Self::Gce => "tar.gz",
             Self::ContainerDisk => "oci.tar",
             named => named.name(),

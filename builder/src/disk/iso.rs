@@ -22,7 +22,7 @@ const DIRECTORY: u64 = 22;
 const DIRECTORY_END: u64 = STAGE / SECTOR;
 /// The largest part of a file: its length has 32 bits, and parts but the last are whole sectors.
 const PART: u64 = (1 << 32) - SECTOR;
-/// What a BIOS loads of the stage: a sector of the CD, counted in sectors of a disk.
+/// What a BIOS loads, counted in sectors of a disk: a sector of the CD, which begins with the boot code.
 const BIOS_LOADS: u16 = 4;
 
 /// The volume for a disk, to be written at [`START`].
@@ -153,11 +153,7 @@ struct Boot {
 }
 
 fn boots(disk: &Disk<'_>) -> Vec<Boot> {
-    let bios = disk.partition(Kind::BiosBoot).map(|partition| Boot {
-        platform: 0,
-        sectors: BIOS_LOADS,
-        place: partition.start / SECTOR,
-    });
+    let bios = disk.partition(Kind::BiosBoot).map(|_| Boot { platform: 0, sectors: BIOS_LOADS, place: 0 });
     let efi = disk.partition(Kind::Efi).map(|partition| Boot {
         platform: 0xef,
         // What is too long to be counted goes to the end of the medium (UEFI specification, 13.3.2.1).

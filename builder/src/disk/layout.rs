@@ -4,7 +4,7 @@
 //! 0            protective MBR with boot code, the GPT
 //! 32 KiB       left free: an ISO 9660 volume begins there, where the disk is written as one
 //! 64 KiB       partition `isopod-stage`: what the boot code loads, where there is any
-//! 1 MiB        partition `isopod-efi`: FAT with the program that UEFI firmware loads
+//! 1 MiB        partition `isopod-efi`: FAT with the program that UEFI firmware loads, and the kernel that the stage loads
 //! ..           partition `isopod-root`: the EROFS image, and the manifest at the next multiple of 4 KiB
 //! end          the GPT once more
 //! ```
@@ -17,16 +17,19 @@ use std::io;
 use uuid::{Builder, Uuid};
 
 use super::DiskError;
+use super::bios::{self, Bios};
 use super::content::{Bytes, Data, Piece};
 use super::fat::{EfiFile, Fat};
-use super::gpt::{self, BOOT_CODE, Kind, Partition, SECTOR};
+use super::gpt::{self, BOOT_CODE, Kind, Partition};
 use crate::root::erofs;
 use crate::store::Digest;
 
 /// What the beginnings of partitions and the size of the disk are multiples of.
 pub const ALIGNMENT: u64 = 1 << 20;
 /// Where the stage begins.
-pub const STAGE: u64 = 64 << 10;
+pub(super) const STAGE: u64 = 64 << 10;
+/// The kernel that a BIOS loads.
+const KERNEL: &str = "ISOPOD/KERNEL.ELF";
 
 /// What goes onto a disk.
 #[derive(Debug)]
@@ -39,17 +42,8 @@ pub struct Contents<'a> {
     pub manifest: &'a [u8],
     /// What UEFI firmware finds.
     pub efi: Vec<EfiFile<'a>>,
-    /// What a BIOS starts.
+    /// What a BIOS starts; its kernel is kept among the files for UEFI.
     pub bios: Option<Bios<'a>>,
-}
-
-/// The programs that a BIOS starts.
-#[derive(Debug)]
-pub struct Bios<'a> {
-    /// The boot code of the MBR.
-    pub boot_code: [u8; BOOT_CODE],
-    /// What it loads, from [`STAGE`] on: at most up to the first MiB.
-    pub stage: Data<'a>,
 }
 
 /// A disk whose layout is decided.
@@ -68,31 +62,37 @@ impl<'a> Disk<'a> {
     /// [`DiskError::TooSmall`] where they need more, and what is wrong with the files for UEFI or with the root.
     pub fn plan(contents: Contents<'a>, size: Option<u64>, rounding: u64) -> Result<Self, DiskError> {
         let ids = Ids::new(&contents);
+        let Contents { root, manifest, mut efi, bios, .. } = contents;
+        let loading = bios.map(|Bios { kernel, loading }| {
+            // The first file begins at a page, as the stage needs it.
+            efi.insert(0, EfiFile { path: KERNEL, data: kernel });
+            loading
+        });
         let mut boot_code = [0; BOOT_CODE];
         let mut partitions = Vec::new();
         let mut pieces = Vec::new();
-        if let Some(bios) = contents.bios {
-            boot_code = bios.boot_code;
-            let len = bios.stage.len().next_multiple_of(SECTOR);
-            if STAGE + len > ALIGNMENT {
-                return Err(DiskError::StageTooLarge { size: len });
-            }
-            partitions.push(ids.partition(Kind::BiosBoot, "isopod-stage", STAGE, len));
-            pieces.push(Piece { offset: STAGE, data: bios.stage });
-        }
         let mut next = ALIGNMENT;
-        if !contents.efi.is_empty() {
-            let fat = Fat::plan(&contents.efi, ids.serial(), next, ALIGNMENT)?;
+        let mut kernel = 0;
+        if !efi.is_empty() {
+            let fat = Fat::plan(&efi, ids.serial(), next, ALIGNMENT)?;
             partitions.push(ids.partition(Kind::Efi, "isopod-efi", next, fat.size));
             pieces.extend(fat.pieces.into_iter().map(|piece| Piece { offset: next + piece.offset, ..piece }));
+            kernel = next + fat.places.first().copied().unwrap_or(0);
             next += fat.size;
         }
-        let root = root_size(contents.root).map_err(DiskError::Read)?;
-        let manifest = next + root.next_multiple_of(erofs::BLOCK);
-        let end = manifest + (contents.manifest.len() as u64).next_multiple_of(erofs::BLOCK);
-        pieces.push(Piece { offset: next, data: Data::File { file: contents.root, start: 0, len: root } });
-        pieces.push(Piece { offset: manifest, data: Data::Bytes(contents.manifest.into()) });
+        let root_len = root_size(root).map_err(DiskError::Read)?;
+        let behind = next + root_len.next_multiple_of(erofs::BLOCK);
+        let end = behind + (manifest.len() as u64).next_multiple_of(erofs::BLOCK);
+        pieces.push(Piece { offset: next, data: Data::File { file: root, start: 0, len: root_len } });
+        pieces.push(Piece { offset: behind, data: Data::Bytes(manifest.into()) });
         partitions.push(ids.partition(Kind::Root, "isopod-root", next, end - next));
+        if let Some(loading) = loading {
+            boot_code = bios::boot_code();
+            let stage = bios::stage(&loading, kernel, next, root_len);
+            let stage = stage.ok_or(DiskError::RootTooLarge { size: root_len })?;
+            partitions.insert(0, ids.partition(Kind::BiosBoot, "isopod-stage", STAGE, stage.len() as u64));
+            pieces.push(Piece { offset: STAGE, data: Data::from(stage) });
+        }
 
         let needed = (end + gpt::END).next_multiple_of(ALIGNMENT);
         let asked = size.unwrap_or(needed);

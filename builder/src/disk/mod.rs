@@ -7,6 +7,7 @@
 //! Every format is written by us, deterministic to the byte, and front to back: where a disk has data is known before any of it is
 //! read. No program that makes disks is needed on the host.
 
+mod bios;
 mod containerdisk;
 mod content;
 mod error;
@@ -26,12 +27,13 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
+pub use bios::Bios;
 pub use content::Data;
 pub use error::DiskError;
 pub use fat::EfiFile;
 pub use format::{Format, write};
 pub use gpt::{Kind, Partition};
-pub use layout::{ALIGNMENT, Bios, Contents, Disk, STAGE};
+pub use layout::{ALIGNMENT, Contents, Disk};
 pub use ovf::{Bus, Card, Firmware, Hardware, Machine};
 pub use target::{Driver, Form, Image, NotTaken, Platform, Target};
 

@@ -99,6 +99,11 @@ impl Guest<'_> {
 }
 
 impl CommandLine {
+    /// One argument, as it would be displayed.
+    pub fn word(word: &OsStr) -> String {
+        Quoted(word.as_bytes()).to_string()
+    }
+
     pub(super) fn add<S: AsRef<OsStr>>(&mut self, args: impl IntoIterator<Item = S>) {
         self.0.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
     }

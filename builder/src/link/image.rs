@@ -58,6 +58,8 @@ pub enum RootBytes<'a> {
     File(&'a File),
     /// A tree, of which it is written now. The bytes are the same.
     Tree(&'a erofs::Image<'a>),
+    /// Not in the file: whoever loads it finds so many bytes elsewhere, and puts them where the kernel looks for its root.
+    Elsewhere(u64),
 }
 
 impl RootBytes<'_> {
@@ -69,6 +71,7 @@ impl RootBytes<'_> {
         match self {
             Self::File(file) => Ok(file.metadata()?.len()),
             Self::Tree(image) => Ok(image.size()),
+            Self::Elsewhere(size) => Ok(*size),
         }
     }
 
@@ -79,6 +82,7 @@ impl RootBytes<'_> {
                 RootError::Write(error) => LinkError::Io(error),
                 error => LinkError::Root(error),
             }),
+            Self::Elsewhere(_) => Ok(()),
         }
     }
 }
@@ -111,7 +115,9 @@ pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result
         let unloaded = Extent { start: 0, length: about.len() as u64 };
         parts.insert(0, Part { name: ABOUT, extent: unloaded, bytes: Some(about) });
         parts.push(Part { name: MANIFEST, extent: directory.manifest, bytes: Some(manifest) });
-        parts.push(Part { name: ROOT, extent: directory.root, bytes: None });
+        if !matches!(root, RootBytes::Elsewhere(_)) {
+            parts.push(Part { name: ROOT, extent: directory.root, bytes: None });
+        }
     }
     parts.retain(|part| part.extent.length > 0);
 

@@ -107,7 +107,12 @@ pub struct Prepared {
 #[derive(Debug)]
 pub enum Root {
     /// In the store.
-    Cached(PathBuf),
+    Cached {
+        /// Its file.
+        image: PathBuf,
+        /// What it is found by.
+        key: Digest,
+    },
     /// Of this tree, to be written. The key stands for it in the store; without one its own bytes do.
     Tree {
         /// The tree.
@@ -173,7 +178,7 @@ fn from_image(
 
 impl From<CachedRoot<RootInfo>> for Prepared {
     fn from(root: CachedRoot<RootInfo>) -> Self {
-        Self { info: root.info, root: Root::Cached(root.image) }
+        Self { info: root.info, root: Root::Cached { image: root.image, key: root.key } }
     }
 }
 
@@ -200,7 +205,7 @@ impl Prepared {
     /// Whatever keeps it from being written.
     pub fn keep(self, store: &Store) -> Result<CachedRoot<RootInfo>, PrepareError> {
         let (tree, key) = match self.root {
-            Root::Cached(image) => return Ok(CachedRoot { image, info: self.info }),
+            Root::Cached { image, key } => return Ok(CachedRoot { key, image, info: self.info }),
             Root::Tree { tree, key } => (tree, key),
         };
         let planned = erofs::Image::plan(&tree)?;

@@ -17,6 +17,8 @@ const VERSION: u32 = 2;
 /// A finished root in the store.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CachedRoot<I> {
+    /// What it is found by, which stands for its bytes.
+    pub key: Digest,
     /// The EROFS image.
     pub image: PathBuf,
     /// What is to be known of it, which is none of the store's business.
@@ -45,7 +47,7 @@ impl Store {
         if !stamp::holds(&image, Lasts::UntilChanged) {
             return Cached::Damaged;
         }
-        Cached::Whole(CachedRoot { image, info: about.about })
+        Cached::Whole(CachedRoot { key: *key, image, info: about.about })
     }
 
     /// Keeps a finished root. The same key always stands for the same bytes, so to be overtaken by another
@@ -66,7 +68,7 @@ impl Store {
         temp::persist_durably(image, &path)?;
         self.stamp(&path, Lasts::UntilChanged)?;
         self.write_whole(&json, &about_path)?;
-        Ok(CachedRoot { image: path, info })
+        Ok(CachedRoot { key: *key, image: path, info })
     }
 
     fn root_paths(&self, key: &Digest) -> (PathBuf, PathBuf) {

@@ -29,8 +29,20 @@ fn the_tools_of_others_accept_the_disk() {
     let [stage, efi, root_partition] = disk.partitions() else { panic!("{:?}", disk.partitions()) };
     assert!([efi, root_partition].iter().all(|partition| partition.start.is_multiple_of(ALIGNMENT)));
     let bytes = written.bytes(Format::Raw);
-    assert_eq!(bytes[..BOOT_CODE], [0x90; BOOT_CODE]);
-    assert_eq!(bytes[stage.start as usize..][..5000], content(5000));
+    assert_eq!(bytes[..3], [0xfa, 0x31, 0xc0], "cli; xor ax, ax");
+
+    // What the stage loads is where its table says.
+    let word = |at: usize| u32::from_le_bytes(*bytes[stage.start as usize + at..].first_chunk().unwrap());
+    assert_eq!((word(8), word(12)), (0x20_1234, 4 << 20));
+    let load = |number: usize| [0, 4, 8, 12, 16].map(|at| word(16 + 24 * number + at));
+    let [sector, _, to, len, zero] = load(0);
+    assert_eq!((to, len, zero), (2 << 20, 5000, 100));
+    assert!(sector.is_multiple_of(4), "sectors of a CD are four");
+    assert_eq!(bytes[sector as usize * 512..][..5000], content(20_000)[4096..9096]);
+    let [sector, _, to, len, zero] = load(1);
+    assert_eq!((u64::from(sector) * 512, to, zero), (root_partition.start, 3 << 20, 0));
+    assert_eq!(u64::from(len), std::fs::metadata(root.path()).unwrap().len());
+    assert_eq!(load(2)[2], 0, "the table ends");
 
     let efi = extract(&written, efi);
     run("fsck.fat", &["-n", "-v", efi.path().to_str().unwrap()]);
@@ -41,6 +53,7 @@ fn the_tools_of_others_accept_the_disk() {
         std::fs::read(copy).unwrap()
     };
     assert_eq!(read(EFI), program);
+    assert_eq!(read("ISOPOD/KERNEL.ELF"), content(20_000));
     assert_eq!(read("EFI/ISOPOD/EMPTY"), b"");
     assert_eq!(read("EFI/ISOPOD/NOTE.TXT"), b"note");
 
@@ -125,9 +138,10 @@ fn what_has_no_place_is_refused() {
     let efi = vec![EfiFile { path: EFI, data: huge }];
     let error = plan(Contents { efi, ..contents(root.as_file(), b"") }).unwrap_err();
     assert!(matches!(error, DiskError::EfiTooLarge { .. }), "{error}");
-    let bios = Bios { boot_code: [0; BOOT_CODE], stage: Data::from(vec![1; 1 << 20]) };
-    let error = plan(Contents { bios: Some(bios), ..contents(root.as_file(), b"") }).unwrap_err();
-    assert!(matches!(error, DiskError::StageTooLarge { .. }), "{error}");
+    let large = NamedTempFile::new().unwrap();
+    large.as_file().set_len(5 << 30).unwrap();
+    let error = plan(contents(large.as_file(), b"")).unwrap_err();
+    assert!(matches!(error, DiskError::RootTooLarge { .. }), "{error}");
     let part = NamedTempFile::new().unwrap();
     part.as_file().set_len(5000).unwrap();
     let error = plan(contents(part.as_file(), b"")).unwrap_err();

@@ -11,8 +11,8 @@ use std::process::Command;
 
 use tempfile::{NamedTempFile, TempDir};
 
-use super::gpt::BOOT_CODE;
 use super::*;
+use crate::link::{Loading, Segment};
 use crate::root::{Content, Kind as NodeKind, Meta, Tree, erofs};
 use crate::store::Digest;
 
@@ -50,7 +50,9 @@ fn contents<'a>(root: &'a File, program: &'a [u8]) -> Contents<'a> {
         EfiFile { path: "EFI/ISOPOD/EMPTY", data: Data::from(Vec::new()) },
         EfiFile { path: "EFI/ISOPOD/NOTE.TXT", data: Data::from(b"note".to_vec()) },
     ];
-    let bios = Bios { boot_code: [0x90; BOOT_CODE], stage: Data::from(content(5000)) };
+    let segment = Segment { offset: 4096, len: 5000, to: 2 << 20, zero: 100 };
+    let loading = Loading { entry: 0x20_1234, segments: vec![segment], root: 3 << 20, end: 4 << 20 };
+    let bios = Bios { kernel: Data::from(content(20_000)), loading };
     Contents { identity: Digest::of(b"root"), root, manifest: MANIFEST, efi, bios: Some(bios) }
 }
 

@@ -1,0 +1,93 @@
+//! A linked image as a loader sees it that knows no ELF: what is copied where, and where to jump.
+
+use std::fs::File;
+
+use object::LittleEndian;
+use object::elf;
+use object::read::ReadCache;
+use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
+
+use super::LinkError;
+use super::directory::{BootDirectory, SECTION};
+
+/// The type of the note that names the entry of PVH (Xen, `public/elfnote.h`).
+const PHYS32_ENTRY: u32 = 18;
+/// What parts of the file are read in.
+const SECTOR: u64 = 512;
+
+/// What is to be done with the file of an image whose root lies elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Loading {
+    /// Where PVH enters the kernel.
+    pub entry: u32,
+    /// What is copied from the file.
+    pub segments: Vec<Segment>,
+    /// Where the root goes.
+    pub root: u32,
+    /// The first address behind everything.
+    pub end: u32,
+}
+
+/// A part of the file that is copied into memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Segment {
+    /// Where it begins in the file, a multiple of a sector.
+    pub offset: u64,
+    /// How long it is there.
+    pub len: u32,
+    /// Its physical address.
+    pub to: u32,
+    /// How many bytes behind it are zero.
+    pub zero: u32,
+}
+
+/// Reads how the image in `file` is loaded.
+///
+/// # Errors
+/// When the file cannot be read, or is not one that [`super::write`] wrote.
+pub fn loading(file: File) -> Result<Loading, LinkError> {
+    read(&ReadCache::new(file)).map_err(|what| LinkError::Kernel(what.to_owned()))
+}
+
+fn read(data: &ReadCache<File>) -> Result<Loading, &'static str> {
+    let no_elf = |_| "it is no ELF";
+    let header = elf::FileHeader64::<LittleEndian>::parse(data).map_err(no_elf)?;
+    let mut segments = Vec::new();
+    let mut entry = None;
+    for program in header.program_headers(LittleEndian, data).map_err(no_elf)? {
+        if let Ok(Some(mut notes)) = program.notes(LittleEndian, data) {
+            while let Ok(Some(note)) = notes.next() {
+                let address = note.desc().first_chunk().map(|bytes| u32::from_le_bytes(*bytes));
+                let is_entry =
+                    note.n_type(LittleEndian) == elf::NoteType(PHYS32_ENTRY) && note.name() == b"Xen";
+                entry = entry.or(address.filter(|_| is_entry));
+            }
+        }
+        if program.p_type(LittleEndian) == elf::PT_LOAD {
+            segments
+                .push(segment(program).ok_or("a segment does not begin with a sector, or lies above 4 GiB")?);
+        }
+    }
+    let table = header.sections(LittleEndian, data).map_err(no_elf)?;
+    let directory = table.section_by_name(LittleEndian, SECTION);
+    let directory = directory.and_then(|(_, section)| section.data(LittleEndian, data).ok());
+    let directory = directory.and_then(BootDirectory::decode).ok_or("it has no boot directory")?;
+    let end = directory.root.start.checked_add(directory.root.length);
+    Ok(Loading {
+        entry: entry.ok_or("it has no entry for PVH")?,
+        segments,
+        root: directory.root.start.try_into().map_err(|_| "its root lies above 4 GiB")?,
+        end: end.and_then(|end| end.try_into().ok()).ok_or("its root ends above 4 GiB")?,
+    })
+}
+
+fn segment(program: &elf::ProgramHeader64<LittleEndian>) -> Option<Segment> {
+    let (file, memory) = (program.p_filesz(LittleEndian), program.p_memsz(LittleEndian));
+    let offset = program.p_offset(LittleEndian);
+    Some(Segment {
+        offset: Some(offset).filter(|offset| file == 0 || offset.is_multiple_of(SECTOR))?,
+        len: file.try_into().ok()?,
+        to: program.p_paddr(LittleEndian).try_into().ok()?,
+        zero: memory.checked_sub(file)?.try_into().ok()?,
+    })
+}

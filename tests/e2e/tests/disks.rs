@@ -1,0 +1,132 @@
+//! Disks that `isopod build` writes start where a BIOS finds them.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
+use isopod_e2e::isopod::Isopod;
+use isopod_e2e::{Finished, programs, run_limited};
+
+/// Long enough for a firmware and a guest on a slow machine.
+const LIMIT: Duration = Duration::from_mins(2);
+
+/// A PC without a card, so that its firmware does not try to start from the network.
+const PLAIN: [&str; 10] =
+    ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "128M", "-accel", "tcg"];
+
+/// A static program that prints its words, one a line.
+fn source() -> Result<String> {
+    Ok(format!("elf:{}", programs::compile("gcc", "show.c", &["-O1", "-static"])?.display()))
+}
+
+/// Builds the disks of these formats as `FOLDER/app.FORMAT`.
+fn build(folder: &Path, formats: &str) -> Result<()> {
+    let output = folder.join("app");
+    let output = output.to_str().context("a path is text")?;
+    let words = ["build", "-f", formats, "-o", output, &source()?, "--", "a disk"];
+    Isopod::shared().run(&words)?.expect_status(0);
+    Ok(())
+}
+
+/// Starts a machine; what its serial line says.
+fn start(words: &[&str]) -> Result<Finished> {
+    run_limited(Command::new("qemu-system-x86_64").args(PLAIN).args(words), b"", LIMIT)
+}
+
+fn expect(words: &[&str]) -> Result<()> {
+    let finished = start(words)?;
+    let text = String::from_utf8_lossy(&finished.stdout);
+    assert!(finished.status.success(), "{words:?}: {text}");
+    assert!(text.replace('\r', "").contains("argument a disk\n"), "{words:?}: {text}");
+    Ok(())
+}
+
+#[test]
+fn every_format_starts_from_the_disks_that_firmware_knows() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "raw,qcow2,vmdk,vmdk-sparse,vhd,vhdx")?;
+    let drive = |file: &str, format: &str, interface: &str| {
+        format!("file={}/app.{file},format={format},snapshot=on,{interface}", folder.path().display())
+    };
+    expect(&["-M", "q35", "-drive", &drive("raw", "raw", "if=virtio")])?;
+    expect(&["-M", "pc", "-drive", &drive("qcow2", "qcow2", "if=ide")])?;
+    let nvme = drive("vhdx", "vhdx", "if=none,id=disk");
+    expect(&["-M", "q35", "-drive", &nvme, "-device", "nvme,drive=disk,serial=1"])?;
+    let scsi = drive("vmdk", "vmdk", "if=none,id=disk");
+    expect(&["-M", "q35", "-drive", &scsi, "-device", "virtio-scsi-pci", "-device", "scsi-hd,drive=disk"])?;
+    let pvscsi = drive("sparse.vmdk", "vmdk", "if=none,id=disk");
+    expect(&["-M", "pc", "-drive", &pvscsi, "-device", "pvscsi", "-device", "scsi-hd,drive=disk"])?;
+    expect(&["-M", "q35", "-drive", &drive("vhd", "vpc", "if=ide")])?;
+    Ok(())
+}
+
+#[test]
+fn a_cd_starts() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "iso,raw")?;
+    let iso = folder.path().join("app.iso");
+    expect(&["-M", "q35", "-cdrom", iso.to_str().context("a path is text")?])?;
+    // The same file is a disk.
+    expect(&["-M", "pc", "-drive", &format!("file={},format=raw,snapshot=on", iso.display())])
+}
+
+#[test]
+fn too_little_memory_is_told() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "raw,qcow2")?;
+    let drive = format!("file={}/app.raw,format=raw,snapshot=on", folder.path().display());
+    let mut command = Command::new("qemu-system-x86_64");
+    command.args(PLAIN).args(["-M", "q35", "-m", "4M", "-drive", &drive]);
+    // The machine stands still then, so its words are waited for and not its end.
+    let mut child =
+        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::piped()).spawn()?;
+    let mut out = std::io::BufReader::new(child.stdout.take().context("it is piped")?);
+    let found = std::thread::spawn(move || -> Result<String> {
+        let mut line = Vec::new();
+        while std::io::BufRead::read_until(&mut out, b'\n', &mut line)? > 0 {
+            let text = String::from_utf8_lossy(&line).into_owned();
+            if text.contains("too little memory") && text.contains("MiB") {
+                return Ok(text);
+            }
+            line.clear();
+        }
+        anyhow::bail!("the machine ended without a word")
+    });
+    let begun = std::time::Instant::now();
+    while !found.is_finished() && begun.elapsed() < LIMIT {
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    child.kill()?;
+    child.wait()?;
+    let line = found.join().expect("it does not panic")?;
+    assert!(line.contains("isopod: the machine has too little memory: the image alone takes"), "{line}");
+    Ok(())
+}
+
+#[test]
+fn the_commands_that_are_printed_start_the_image() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    for format in ["elf", "raw"] {
+        let output = folder.path().join(format!("my {format}"));
+        let output = output.to_str().context("a path is text")?;
+        let built = Isopod::shared().run(&[
+            "build",
+            "--target",
+            "qemu",
+            "-f",
+            format,
+            "-o",
+            output,
+            &source()?,
+            "--",
+            "a disk",
+        ])?;
+        built.expect_status(0);
+        let script = built.stdout;
+        let finished = run_limited(Command::new("sh").args(["-c", &script]), b"", LIMIT)?;
+        let text = String::from_utf8_lossy(&finished.stdout).replace('\r', "");
+        assert!(text.contains("argument a disk\n"), "{script}: {text}");
+    }
+    Ok(())
+}
