@@ -52,19 +52,21 @@ pub async fn prepare(cards: Cards, cpus: usize, manifest: &Manifest) {
         let text = files::resolvers(&mut servers.iter().copied(), search);
         resolvers = files::make_resolvers(&directory, &text).await.filter(|_| servers.is_empty());
     }
-    if follows {
-        if configs.iter().any(|config| config.ipv4 == Method::Automatic) {
-            configuring::begin(resolvers.as_deref());
-        }
-        sched::spawn(follow::follow(network.clone(), resolvers));
+    if follows && configs.iter().any(|config| config.ipv4 == Method::Automatic) {
+        configuring::begin(resolvers.as_deref());
     }
+    // Before anything that asks for the network is spawned, and so may run on another processor at once.
     if !cards.is_empty() {
-        sched::spawn(begin_late());
-        begin_with(Box::new(move |stack, out| {
+        let begin_cards = move |stack: &Stack, out: &mut Outbox| {
             for (number, (card, config)) in cards.into_iter().zip(&configs).enumerate() {
                 begin(stack, number, card, cpus, config, out);
             }
-        }));
+        };
+        begin_with(Box::new(begin_cards));
+        sched::spawn(begin_late());
+    }
+    if follows {
+        sched::spawn(follow::follow(network.clone(), resolvers));
     }
 }
 

@@ -71,15 +71,16 @@ fn a_file_that_was_built_asks_the_network() -> Result<()> {
     Ok(())
 }
 
-/// In a network of its own: makes a TAP device, starts a machine that serves on it, asks it for a page, and ends it. The first argument is how
-/// the device is made, the rest `isopod run` but for its network.
-const ON_A_TAP_DEVICE: &str = r#"
-how=$1; shift
+/// In a network of its own: makes a device, starts a machine that serves on it, asks it for a page, and ends it. The first argument is the device, the
+/// second makes it, the rest is `isopod run`.
+const ON_A_DEVICE: &str = r#"
+device=$1
 mount -t sysfs sysfs /sys
 ip link set lo up
-ip tuntap add tap0 mode tap $how
-ip address add 10.1.0.1/24 dev tap0
-ip link set tap0 up
+eval "$2"
+ip address add 10.1.0.1/24 dev $device
+ip link set $device up
+shift 2
 "$@" &
 machine=$!
 ask() { exec 3<>/dev/tcp/10.1.0.2/80 && printf 'GET /page HTTP/1.0\r\n\r\n' >&3 && cat <&3; }
@@ -90,32 +91,45 @@ done
 kill -KILL $machine
 "#;
 
-/// A machine on a TAP device is a host among others.
-fn serves_on_a_tap_device(how: &str, cpus: &str) -> Result<()> {
-    let reference = image::debian(&PYTHON)?.files(&[("srv/page", b"by TAP\n")]).cached()?.reference();
-    let network = ["--network", "tap=tap0", "--ip", "10.1.0.2/24", "--gateway", "10.1.0.1"];
+/// A machine on a device of this host is a host among others.
+fn serves_on_a_device(device: &str, make: &str, options: &[&str]) -> Result<()> {
+    let reference = image::debian(&PYTHON)?.files(&[("srv/page", b"by a device\n")]).cached()?.reference();
+    let network = ["-m", "128M", "--ip", "10.1.0.2/24", "--gateway", "10.1.0.1"];
     let command = ["/usr/bin/python3.11", "-m", "http.server", "-d", "/srv", "80"];
-    let arguments = [&["run", "-m", "128M", "--cpus", cpus], &network[..], &[&reference], &command].concat();
+    let arguments = [&["run"], &network[..], options, &[&reference], &command].concat();
     let isopod = Isopod::shared().command(&arguments);
     let mut script = Command::new("unshare");
     // Without root, as the root of a user namespace.
     script.arg(if disk::is_root()? { "-mn" } else { "-rmn" });
-    script.args(["bash", "-c", ON_A_TAP_DEVICE, "bash", how]);
+    script.args(["bash", "-c", ON_A_DEVICE, "bash", device, make]);
     script.arg(isopod.get_program()).args(isopod.get_args());
     script.envs(isopod.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let finished =
         run_limited(&mut script, b"", Duration::from_mins(3)).context("the machine does not answer")?;
     let text = String::from_utf8_lossy(&finished.stdout).into_owned();
-    assert!(text.ends_with("\r\n\r\nby TAP\n"), "{text:?} {}", String::from_utf8_lossy(&finished.stderr));
+    assert!(
+        text.ends_with("\r\n\r\nby a device\n"),
+        "{text:?} {}",
+        String::from_utf8_lossy(&finished.stderr)
+    );
     Ok(())
 }
 
 #[test]
 fn a_machine_serves_on_a_tap_device() -> Result<()> {
-    serves_on_a_tap_device("", "1")
+    serves_on_a_device("tap0", "ip tuntap add tap0 mode tap", &["--network", "tap=tap0"])
 }
 
 #[test]
 fn a_machine_serves_on_a_tap_device_with_several_queues() -> Result<()> {
-    serves_on_a_tap_device("multi_queue", "2")
+    let make = "ip tuntap add tap0 mode tap multi_queue";
+    serves_on_a_device("tap0", make, &["--network", "tap=tap0", "--cpus", "2"])
+}
+
+/// QEMU's helper makes a TAP device on the bridge, if its file allows that.
+#[test]
+fn a_machine_serves_on_a_bridge() -> Result<()> {
+    let make = "mount -t tmpfs tmpfs /mnt && mkdir -p /mnt/etc/qemu /mnt/work && echo allow br0 > /mnt/etc/qemu/bridge.conf &&
+        mount -t overlay overlay -o lowerdir=/etc,upperdir=/mnt/etc,workdir=/mnt/work /etc && ip link add br0 type bridge";
+    serves_on_a_device("br0", make, &["--network", "bridge=br0"])
 }
