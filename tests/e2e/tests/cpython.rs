@@ -6,17 +6,22 @@ use isopod_e2e::{image, linux, longer};
 /// The script that runs them.
 const SCRIPT: &[u8] = include_bytes!("../programs/scripts/cpython.py");
 
-/// Runs a module of the tests on Linux and in a guest, within the time that both have for a run.
-fn compare(module: &str) -> Result<()> {
+/// Runs modules of the tests on Linux and in a guest, within the time that both have for a run.
+fn compare_all(modules: &[&str]) -> Result<()> {
     // Up to two minutes each.
     if longer(0, 1) == 0 {
         return Ok(());
     }
     let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost isopod\n")];
     let image = image::complete(&["python3", "libpython3.11-testsuite", "netbase"])?.files(&files);
-    linux::compare(&image.cached()?, &["-m", "1G"], &["/usr/bin/python3", "/cpython.py", module])?
-        .expect_status(0);
+    let command = [&["/usr/bin/python3", "/cpython.py"], modules].concat();
+    linux::compare(&image.cached()?, &["-m", "1G"], &command)?.expect_status(0);
     Ok(())
+}
+
+/// Runs one of them.
+fn compare(module: &str) -> Result<()> {
+    compare_all(&[module])
 }
 
 #[test]
@@ -47,6 +52,15 @@ fn children_share_queues_pools_and_memory() -> Result<()> {
 #[test]
 fn connections_are_encrypted() -> Result<()> {
     compare("test_ssl")
+}
+
+#[test]
+fn event_loops_serve_and_connect() -> Result<()> {
+    // Those parts that ask the operating system.
+    let parts =
+        ["events", "sendfile", "server", "sock_lowlevel", "ssl", "streams", "subprocess", "unix_events"];
+    let modules = parts.map(|part| format!("test_asyncio.test_{part}"));
+    compare_all(&modules.each_ref().map(String::as_str))
 }
 
 #[test]
