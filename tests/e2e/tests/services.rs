@@ -1,6 +1,6 @@
 //! More servers in the guest: what is large, and takes minutes to make.
 
-use std::io::{BufRead as _, BufReader, Write as _};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use anyhow::{Result, ensure};
 use isopod_e2e::image;
@@ -15,8 +15,11 @@ fn serve(packages: &[&str], port: u16, line: &str) -> Result<Option<Server>> {
         return Ok(None);
     }
     let reference = image::complete(packages)?.files(&[("srv/page", b"a page\n")]).cached()?.reference();
-    let port = format!("127.0.0.1::{port}");
-    let arguments = ["run", "-m", "512M", "--cpus", "2", "-p", &port, &reference, "/bin/sh", "-ec", line];
+    let (streams, datagrams) = (format!("127.0.0.1::{port}"), format!("127.0.0.1::{port}/udp"));
+    let arguments = [
+        "run", "-m", "512M", "--cpus", "2", "-p", &streams, "-p", &datagrams, &reference, "/bin/sh", "-ec",
+        line,
+    ];
     Isopod::shared().serve(&arguments).map(Some)
 }
 
@@ -61,4 +64,28 @@ fn haproxy_passes_requests_on() -> Result<()> {
     let Some(mut server) = serve(&["haproxy"], 80, &line)? else { return Ok(()) };
     assert_eq!(server.get(80, "/page")?.text(), "from the host\n");
     Ok(())
+}
+
+#[test]
+fn unbound_answers_datagrams_and_streams() -> Result<()> {
+    let line = "printf 'server:\\n interface: 0.0.0.0\\n access-control: 0.0.0.0/0 allow\\n username: \"\"\\n chroot: \"\"\\n\
+        pidfile: \"\"\\n num-threads: 2\\n local-zone: test. static\\n local-data: \"name.test. A 192.0.2.7\"\\n' > /tmp/conf
+        exec unbound -d -c /tmp/conf";
+    let Some(mut server) = serve(&["unbound"], 53, line)? else { return Ok(()) };
+    // A question (RFC 1035, section 4) for the address of name.test.
+    let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04name\x04test\0\0\x01\0\x01";
+    let answer = server.datagram(53, question, |answer| answer.starts_with(b"\x12\x34"))?;
+    assert!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
+    // On a stream a message's length goes before it (section 4.2.2), and many may go along.
+    server.ask(53, |stream| {
+        for _ in 0..20 {
+            stream.write_all(&[&[0, question.len() as u8][..], question].concat())?;
+            let mut length = [0; 2];
+            stream.read_exact(&mut length)?;
+            let mut answer = vec![0; u16::from_be_bytes(length).into()];
+            stream.read_exact(&mut answer)?;
+            ensure!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
+        }
+        Ok(())
+    })
 }
