@@ -28,6 +28,11 @@ pub fn usertest() -> Result<PathBuf> {
     rust(&["--package", "usertest"], "usertest", "target-feature=+crt-static")
 }
 
+/// The server on tokio and hyper, linked statically.
+pub fn hyper() -> Result<PathBuf> {
+    rust(&["--package", "hyper-server"], "hyper-server", "target-feature=+crt-static")
+}
+
 /// Builds a Rust program of this workspace with a code-generation option, in a folder of its own.
 fn rust(selection: &[&str], name: &str, option: &str) -> Result<PathBuf> {
     const TARGET: &str = "x86_64-unknown-linux-gnu";
