@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod bpf;
 pub mod dev;
 pub mod exec;
 pub mod fail;

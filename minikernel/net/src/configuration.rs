@@ -48,7 +48,7 @@ impl Stack {
                 Some(_) => {}
                 None => {
                     let index = place as u32 + LOOPBACK_INDEX;
-                    let interface = Interface::of_port(index, name, port, self.random);
+                    let interface = Interface::of_port((index, name), port, self.random, &self.watchers);
                     // Cards are added one after the other.
                     free.set(Arc::clone(&interface)).map_err(|_| Error::Exists)?;
                     return Ok(interface);

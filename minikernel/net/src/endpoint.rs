@@ -12,7 +12,7 @@ use crate::address::{Address, Binding, SocketAddress, is_any, is_v4};
 use crate::chunk::Chunks;
 use crate::error::{Error, Result};
 use crate::icmp::{Origin, Report};
-use crate::packet::{IpHeader, protocol};
+use crate::packet::{IpHeader, UdpHeader, protocol};
 use crate::raw::Raw;
 
 bitflags::bitflags! {
@@ -33,6 +33,8 @@ bitflags::bitflags! {
         const REPORTS_V6 = 1 << 5;
         /// It receives what comes to groups that others have joined.
         const ALL_GROUPS = 1 << 6;
+        /// It has a [`Sieve`].
+        const SIEVED = 1 << 7;
     }
 }
 
@@ -118,6 +120,13 @@ pub struct Endpoint {
     /// Locked before a table of ports.
     names: SpinLock<Names>,
     inbox: SpinLock<Inbox>,
+    sieve: SpinLock<Option<Arc<dyn Sieve>>>,
+}
+
+/// What chooses the messages that an endpoint gets.
+pub trait Sieve: Send + Sync + core::fmt::Debug {
+    /// How many bytes of a message stay, those of the header before its data included; none if it is not wanted.
+    fn keeps(&self, header: &IpHeader, head: &[u8], data: &Chunks) -> usize;
 }
 
 /// What all messages together hold.
@@ -196,6 +205,7 @@ impl Endpoint {
             changed,
             names: SpinLock::new(names),
             inbox: SpinLock::new(Inbox::default()),
+            sieve: SpinLock::new(None),
         })
     }
 
@@ -248,8 +258,35 @@ impl Endpoint {
         (*local, self.has(Switches::ONLY_V6))
     }
 
-    /// Takes in a message. False if it is closed or has no room for it.
-    pub fn deliver(&self, header: &IpHeader, ports: (u16, u16), data: Chunks, now: u64) -> bool {
+    /// Has something choose the messages that it gets, or nothing.
+    pub fn set_sieve(&self, sieve: Option<Arc<dyn Sieve>>) {
+        let is_there = sieve.is_some();
+        let old = core::mem::replace(&mut *self.sieve.lock(), sieve);
+        drop(old);
+        self.set(Switches::SIEVED, is_there);
+    }
+
+    /// As much of a message as it wants; nothing if it does not want it.
+    #[cold]
+    fn sieved(&self, header: &IpHeader, (from, to): (u16, u16), mut data: Chunks) -> Option<Chunks> {
+        let Some(sieve) = self.sieve.lock().clone() else { return Some(data) };
+        let length = (UdpHeader::LEN + data.len()) as u16;
+        let words = [from, to, length, 0].map(u16::to_be_bytes);
+        let head = if self.is_udp() { words.as_flattened() } else { &[] };
+        let kept = sieve.keeps(header, head, &data);
+        data.truncate(kept.saturating_sub(head.len()));
+        (kept > 0).then_some(data)
+    }
+
+    /// Takes in a message. False if it is closed, or does not want it, or has no room for it.
+    pub fn deliver(&self, header: &IpHeader, ports: (u16, u16), mut data: Chunks, now: u64) -> bool {
+        if self.has(Switches::SIEVED) {
+            let Some(kept) = self.sieved(header, ports, data) else {
+                self.inbox.lock().dropped += u32::from(self.is_udp());
+                return false;
+            };
+            data = kept;
+        }
         let charge = charge(data.len());
         let room = self.room.load(Ordering::Relaxed);
         let mut inbox = self.inbox.lock();

@@ -11,6 +11,7 @@ use crate::address::{Address, LOOPBACK, LOOPBACK_V4, V4_PREFIX, is_v4, same_pref
 use crate::error::{Error, Result};
 use crate::link::Link;
 use crate::link::port::Port;
+use crate::watch::Watchers;
 
 /// The loopback interface's number.
 pub const LOOPBACK_INDEX: u32 = 1;
@@ -148,10 +149,15 @@ impl Interface {
     }
 
     /// One with a card behind it, without addresses and not in use.
-    pub(crate) fn of_port(index: u32, name: &str, port: Arc<dyn Port>, random: fn() -> u64) -> Arc<Self> {
+    pub(crate) fn of_port(
+        (index, name): (u32, &str),
+        port: Arc<dyn Port>,
+        random: fn() -> u64,
+        watchers: &Arc<Watchers>,
+    ) -> Arc<Self> {
         let mtu = port.mtu();
         let sent = Arc::new(Traffic::default());
-        let link = Link::new(port, Arc::clone(&sent), random);
+        let link = Link::new((index, port), Arc::clone(&sent), random, Arc::clone(watchers));
         Self::of(index, name.into(), mtu, (Some(link), sent), Vec::new())
     }
 

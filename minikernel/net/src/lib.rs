@@ -33,3 +33,4 @@ mod source;
 pub mod stack;
 pub mod tcp;
 pub mod udp;
+pub mod watch;

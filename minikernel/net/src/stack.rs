@@ -22,6 +22,7 @@ use crate::path_mtu::PathMtus;
 use crate::ports::Ports;
 use crate::route::{BROADCAST, Kind, Path, Routes};
 use crate::tcp::Tcp;
+use crate::watch::{Watchers, Whose};
 use crate::{icmp, raw, segments, udp};
 
 /// How many interfaces there can be.
@@ -57,6 +58,8 @@ pub struct Stack {
     pub raws: Ports,
     /// The groups that somebody has joined.
     pub groups: Groups,
+    /// Who sees all frames.
+    pub watchers: Arc<Watchers>,
     /// What happened.
     pub counters: Counters,
     /// How long packets may be on paths.
@@ -87,6 +90,7 @@ impl Stack {
             pings: Ports::new(),
             raws: Ports::new(),
             groups: Groups::new(),
+            watchers: Arc::new(Watchers::new()),
             counters: Counters::default(),
             path_mtus: PathMtus::new(),
             limit: Limit::new(),
@@ -163,6 +167,9 @@ impl Stack {
         }
         let Some(link) = &interface.link else {
             interface.sent.count(packet.wire_len());
+            if !self.watchers.is_empty() {
+                self.watchers.show_looped(&packet, Whose::Sent);
+            }
             out.push(packet);
             return Ok(());
         };
@@ -213,6 +220,9 @@ impl Stack {
         while let Some(packet) = out.pop() {
             if let Some(interface) = self.at(packet.header.interface) {
                 interface.received.count(packet.wire_len());
+            }
+            if packet.header.interface == LOOPBACK_INDEX && !self.watchers.is_empty() {
+                self.watchers.show_looped(&packet, Whose::Ours);
             }
             self.input(packet, out);
         }

@@ -77,8 +77,34 @@ pub const DNSMASQ: [&str; 23] = [
 ];
 
 /// What looks at a network and changes it.
-pub const TOOLS: [&str; 6] =
-    ["busybox-static", "iputils-ping", "libc6", "libcap2", "libidn2-0", "libunistring2"];
+pub const TOOLS: [&str; 26] = [
+    "busybox-static",
+    "iproute2",
+    "iputils-arping",
+    "iputils-ping",
+    "libbpf1",
+    "libbsd0",
+    "libc6",
+    "libcap2",
+    "libdbus-1-3",
+    "libelf1",
+    "libgcrypt20",
+    "libgpg-error0",
+    "libidn2-0",
+    "liblz4-1",
+    "liblzma5",
+    "libmd0",
+    "libmnl0",
+    "libpcap0.8",
+    "libpcre2-8-0",
+    "libselinux1",
+    "libssl3",
+    "libsystemd0",
+    "libunistring2",
+    "libzstd1",
+    "tcpdump",
+    "zlib1g",
+];
 
 /// Folders that are links into `/usr` in an installed Debian, though packages still ship files below them.
 const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];

@@ -4,8 +4,8 @@ use alloc::sync::Arc;
 
 use isopod_fs::Errno;
 
-use super::action;
-use super::program::{CallData, Program};
+use super::{CallData, action};
+use crate::bpf::Program;
 
 /// The most instructions of all filters of a thread, each filter counting for four more (`MAX_INSNS_PER_PATH`).
 const INSTRUCTIONS_MAX: usize = 32_768;
@@ -86,15 +86,19 @@ impl Drop for Filter {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Instruction;
     use super::*;
+    use crate::bpf::Instruction;
     use alloc::vec;
 
     const DATA: CallData = CallData { number: 1, arch: 2, instruction_pointer: 3, arguments: [0; 6] };
 
     fn add(before: Option<Arc<Filter>>, length: usize, result: u32) -> Result<Arc<Filter>, Errno> {
         let instruction = Instruction { code: 6, jump_true: 0, jump_false: 0, k: result };
-        Filter::new(Program::new(vec![instruction; length]).unwrap(), result == action::LOG, before)
+        Filter::new(
+            Program::new(vec![instruction; length], CallData::USE).unwrap(),
+            result == action::LOG,
+            before,
+        )
     }
 
     #[test]

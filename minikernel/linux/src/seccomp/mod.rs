@@ -1,15 +1,15 @@
 //! Filters of system calls: seccomp(2).
 //!
 //! A thread has no filters, is in strict mode, or has a chain of [`Filter`]s that only grows. A call of a thread without any costs nothing:
-//! [`crate::syscall`] looks at one flag, which it has looked at before. [`program`] is the checker of classic BPF and its interpreter.
+//! [`crate::syscall`] looks at one flag, which it has looked at before. Their programs are [`crate::bpf`]'s.
 
+mod call;
 mod filter;
-mod program;
 
 use alloc::sync::Arc;
 
+pub use call::CallData;
 pub use filter::{Filter, Verdict};
-pub use program::{CallData, Instruction, Program};
 
 /// What becomes of a thread's calls.
 #[derive(Debug, Clone, Default)]

@@ -4,7 +4,9 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use bitflags::bitflags;
+use isopod_fs::Sink;
 use isopod_fs::file::OpenFile;
+use isopod_net::chunk::Chunks;
 
 use super::Address;
 use super::control::Part;
@@ -108,6 +110,23 @@ impl Incoming {
             _ => core::mem::take(&mut self.peeked),
         }
     }
+}
+
+/// Copies the first bytes out: how many that are, none if the copy was cut.
+pub fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
+    let (whole, room) = (data.len(), sink.remaining());
+    let wanted = whole.min(room);
+    let mut left = wanted;
+    let copied = data.copy_to(0, &mut |part| {
+        let put = sink.put(&part[..part.len().min(left)]);
+        left -= put;
+        put
+    });
+    if copied < wanted {
+        return None;
+    }
+    message.found.set(MessageFlags::CUT, room < whole);
+    Some(wanted)
 }
 
 impl Default for MessageFlags {

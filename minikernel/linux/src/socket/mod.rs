@@ -7,11 +7,13 @@
 mod address;
 pub mod control;
 pub mod credentials;
+mod filter;
 pub mod inet;
 pub mod limits;
 mod message;
 pub mod netlink;
 pub mod options;
+pub mod packet;
 mod ring;
 pub mod unix;
 
@@ -21,11 +23,12 @@ use alloc::sync::Arc;
 use core::any::Any;
 use core::sync::atomic::{AtomicU64, Ordering};
 
-use isopod_fs::file::{FileOps, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
+use isopod_fs::file::{FileOps, Mapping, OpenFile, OpenFlags, Ready, Seeking, UserMemory};
 use isopod_fs::{self as fs, DetachedInode, Errno, FileType, Sink, Source};
 use isopod_hal::sync::wait::WaitQueue;
 
 pub use address::{ADDRESS_MAX, Address};
+use message::copy_out;
 pub use message::{Incoming, MessageFlags, Outgoing};
 use options::{OptionValue, Options};
 
@@ -155,6 +158,11 @@ pub trait Socket: Any + Send + Sync {
         Err(Errno::ENOTTY.into())
     }
 
+    /// What mmap(2) maps. ENODEV for what has no pages.
+    fn mapping(&self) -> fs::Result<Mapping> {
+        Err(Errno::ENODEV.into())
+    }
+
     /// Who is at the other end, for options that are about that.
     fn peer(&self) -> Option<credentials::Peer> {
         None
@@ -265,6 +273,10 @@ impl FileOps for SocketFile {
 
     fn seeking(&self) -> Seeking {
         Seeking::Never
+    }
+
+    fn mapping(&self) -> fs::Result<Mapping> {
+        self.socket.mapping()
     }
 }
 

@@ -1,13 +1,16 @@
 //! Options at the level of sockets (`SOL_SOCKET`): socket(7), with what `sk_getsockopt` and `sk_setsockopt` of Linux say.
 
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use isopod_fs::{Capabilities, Errno};
+use isopod_hal::sync::SpinLock;
 use zerocopy::FromBytes;
 
-use super::inet::is_inet;
-use super::{Socket, limits};
+use super::inet::{self, is_inet};
+use super::{Kind, Socket, limits};
+use crate::bpf::Program;
 use crate::process::Thread;
 use crate::time::Timeval;
 
@@ -47,6 +50,17 @@ const ACCEPTS: u32 = 30;
 pub const SEND_BUFFER_FORCE: u32 = 32;
 /// `SO_RCVBUFFORCE`
 pub const RECEIVE_BUFFER_FORCE: u32 = 33;
+/// `SO_BINDTODEVICE`
+pub const BIND_TO_DEVICE: u32 = 25;
+/// `SO_BINDTOIFINDEX`
+pub const BIND_TO_INDEX: u32 = 62;
+/// Bytes of an interface's name (`IFNAMSIZ`).
+const NAME: usize = 16;
+/// `SO_ATTACH_FILTER`, `SO_GET_FILTER`
+pub const ATTACH_FILTER: u32 = 26;
+const DETACH_FILTER: u32 = 27;
+const LOCK_FILTER: u32 = 44;
+const FILTER_EXTENSIONS: u32 = 48;
 /// `SO_TIMESTAMP`
 pub const TIMESTAMP: u32 = 29;
 /// `SO_TIMESTAMPNS`
@@ -71,8 +85,8 @@ pub const PEER_PIDFD: u32 = 77;
 pub const PASS_RIGHTS: u32 = 83;
 
 /// Options that are on or off, with their bits: `SO_DEBUG`, `REUSEADDR`, `DONTROUTE`, `BROADCAST`, `KEEPALIVE`, `OOBINLINE`, `REUSEPORT`, `PASSCRED`,
-/// `TIMESTAMP`, `PASSSEC`, `TIMESTAMPNS`, `RXQ_OVFL`, `WIFI_STATUS`, `NOFCS`, `SELECT_ERR_QUEUE`, `PASSPIDFD`, `PASSRIGHTS`.
-const SWITCHES: [u32; 17] = [1, 2, 5, 6, 9, 10, 15, 16, 29, 34, 35, 40, 41, 43, 45, 76, 83];
+/// `TIMESTAMP`, `PASSSEC`, `TIMESTAMPNS`, `RXQ_OVFL`, `WIFI_STATUS`, `NOFCS`, `LOCK_FILTER`, `SELECT_ERR_QUEUE`, `PASSPIDFD`, `PASSRIGHTS`.
+const SWITCHES: [u32; 18] = [1, 2, 5, 6, 9, 10, 15, 16, 29, 34, 35, 40, 41, 43, LOCK_FILTER, 45, 76, 83];
 
 /// No time-out.
 const NO_LIMIT: u64 = u64::MAX;
@@ -96,6 +110,10 @@ pub struct Options {
     linger: [AtomicU32; 2],
     /// `SO_COOKIE`, once somebody has asked.
     cookie: AtomicU64,
+    /// The only interface that it uses; 0 for any.
+    interface: AtomicU32,
+    /// What chooses what it receives.
+    filter: SpinLock<Option<Arc<Program>>>,
 }
 
 impl Default for Options {
@@ -111,6 +129,8 @@ impl Default for Options {
             mark: AtomicU32::new(0),
             linger: [AtomicU32::new(0), AtomicU32::new(0)],
             cookie: AtomicU64::new(0),
+            interface: AtomicU32::new(0),
+            filter: SpinLock::new(None),
         }
     }
 }
@@ -187,7 +207,19 @@ impl Options {
             mark: copy(&self.mark),
             linger: [copy(&self.linger[0]), copy(&self.linger[1])],
             cookie: AtomicU64::new(0),
+            interface: copy(&self.interface),
+            filter: SpinLock::new(self.filter()),
         }
+    }
+
+    /// The only interface that it uses; 0 for any.
+    pub fn interface(&self) -> u32 {
+        self.interface.load(Ordering::Relaxed)
+    }
+
+    /// What chooses what it receives.
+    pub fn filter(&self) -> Option<Arc<Program>> {
+        self.filter.lock().clone()
     }
 
     /// With how many bytes a read is content that waits (`SO_RCVLOWAT`).
@@ -243,6 +275,12 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
             Ok([seconds.to_le_bytes(), microseconds.to_le_bytes()].concat())
         }
         COOKIE => Ok(options.cookie().to_le_bytes().to_vec()),
+        BIND_TO_INDEX => load(&options.interface),
+        BIND_TO_DEVICE => {
+            let Some(interface) = inet::stack().interface(options.interface()) else { return Ok(Vec::new()) };
+            Ok([interface.name.as_bytes(), &[0]].concat())
+        }
+        FILTER_EXTENSIONS => Ok(value_of(crate::bpf::EXTENSIONS)),
         PASS_CREDENTIALS if is_inet(common.family) => Err(Errno::EOPNOTSUPP),
         PEER_NAME => match socket.peer_name() {
             Ok(address) => Ok(address.bytes().to_vec()),
@@ -253,11 +291,44 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
     }
 }
 
+/// It uses one interface only, or any (`sock_bindtoindex_locked`). Connections choose their ways by themselves.
+fn bind_to(caller: &Thread, socket: &dyn Socket, index: i32) -> Result<(), Errno> {
+    let common = socket.common();
+    if is_inet(common.family) && common.kind == Kind::Stream {
+        return Err(Errno::ENOPROTOOPT);
+    }
+    if common.options.interface() != 0 && !caller.identity().capable(Capabilities::NET_RAW) {
+        return Err(Errno::EPERM);
+    }
+    let index = u32::try_from(index).map_err(|_| Errno::EINVAL)?;
+    common.options.interface.store(index, Ordering::Relaxed);
+    socket.option_was_set(BIND_TO_INDEX);
+    Ok(())
+}
+
+/// `SO_ATTACH_FILTER`: a program chooses what a socket receives from now on. EPERM if that may not change any more, ENOPROTOOPT where packets have
+/// no borders that a program would know.
+pub fn attach(socket: &dyn Socket, program: Option<Arc<Program>>) -> Result<(), Errno> {
+    let common = socket.common();
+    let options = &common.options;
+    if options.has(LOCK_FILTER) {
+        return Err(Errno::EPERM);
+    }
+    if is_inet(common.family) && common.kind == Kind::Stream {
+        return Err(Errno::ENOPROTOOPT);
+    }
+    let ends = program.is_none();
+    let old = core::mem::replace(&mut *options.filter.lock(), program);
+    socket.option_was_set(ATTACH_FILTER);
+    if ends && old.is_none() { Err(Errno::ENOENT) } else { Ok(()) }
+}
+
 /// Whether an answer is all or nothing: `EINVAL`, or `ERANGE` with the length told, where there is no room for it.
 pub fn lacks_room(name: u32, length: usize, room: usize) -> Option<Errno> {
     match name {
         PEER_NAME if length < room => Some(Errno::EINVAL),
         COOKIE if room != length => Some(Errno::EINVAL),
+        BIND_TO_DEVICE if length > 0 && room < NAME => Some(Errno::EINVAL),
         PEER_GROUPS if room < length => Some(Errno::ERANGE),
         _ => None,
     }
@@ -269,8 +340,13 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
         return socket.set_option(level, name, value);
     }
     let options = &socket.common().options;
-    let first = number(value)?;
     let may = |capability| caller.identity().capable(capability);
+    if name == BIND_TO_DEVICE {
+        let name = value[..value.len().min(NAME - 1)].split(|byte| *byte == 0).next().unwrap_or_default();
+        let index = if name.is_empty() { 0 } else { inet::index_of(name)? };
+        return bind_to(caller, socket, index.cast_signed());
+    }
+    let first = number(value)?;
     match name {
         DEBUG if first != 0 && !may(Capabilities::NET_ADMIN) => return Err(Errno::EACCES),
         SEND_BUFFER => {
@@ -288,6 +364,9 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
         RECEIVE_BUFFER_FORCE => set_buffer(&options.receive_buffer, first.max(0).cast_unsigned(), false),
         PRIORITY if !(0..=6).contains(&first) && !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),
         PRIORITY => options.priority.store(first.cast_unsigned(), Ordering::Relaxed),
+        BIND_TO_INDEX => return bind_to(caller, socket, first),
+        DETACH_FILTER => return attach(socket, None),
+        LOCK_FILTER if options.has(LOCK_FILTER) && first == 0 => return Err(Errno::EPERM),
         MARK if !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),
         MARK => options.mark.store(first.cast_unsigned(), Ordering::Relaxed),
         RECEIVE_LOW_WATER => {

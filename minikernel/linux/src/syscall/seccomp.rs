@@ -9,11 +9,12 @@ use isopod_hal::sync::SpinLock;
 
 use super::argument::Flags;
 use super::watch::FILTERED;
+use crate::bpf::{Instruction, Program};
 use crate::fail::Attempt;
 use crate::kernel;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Thread};
-use crate::seccomp::{Filter, Instruction, Mode, Program, action};
+use crate::seccomp::{CallData, Filter, Mode, action};
 
 const SET_MODE_STRICT: u32 = 0;
 const SET_MODE_FILTER: u32 = 1;
@@ -85,7 +86,7 @@ fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> Attempt {
         return Err(Errno::EACCES.into());
     }
     let list: UserPtr<Instruction> = UserPtr::new(address as usize).non_null().ok_or(Errno::EINVAL)?;
-    let program = Program::new(list.get_array(length)?)?;
+    let program = Program::new(list.get_array(length)?, CallData::USE)?;
     let _adding = ADDING.lock();
     let before = match &*ctx.thread.seccomp.lock() {
         Mode::Strict => return Err(Errno::EINVAL.into()),

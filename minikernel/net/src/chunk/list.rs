@@ -37,6 +37,11 @@ impl Chunks {
         self.len == 0
     }
 
+    /// Bytes of memory that stay allocated because of it.
+    pub fn footprint(&self) -> usize {
+        self.iter().map(Chunk::footprint).sum()
+    }
+
     /// The first chunk's bytes.
     #[inline]
     pub fn front(&self) -> &[u8] {

@@ -52,6 +52,10 @@ impl Stack {
         let Some(interface) = self.at(index).filter(|interface| interface.is_up()) else { return };
         let Some(link) = &interface.link else { return };
         interface.received.count(frame.data.len());
+        if !self.watchers.is_empty() {
+            let verified = frame.checksum == Checksum::Verified;
+            self.watchers.show_received(index, &frame.data, link.port.hardware_address(), verified);
+        }
         // Without memory it is lost, as what is none is.
         let _ = self.receive_frame(interface, link, frame, out);
     }

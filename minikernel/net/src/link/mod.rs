@@ -7,7 +7,7 @@
 
 mod arp;
 mod autoconfiguration;
-mod ethernet;
+pub(crate) mod ethernet;
 mod extensions;
 mod input;
 pub(crate) mod membership;
@@ -25,12 +25,14 @@ use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 use isopod_hal::sync::{Once, SpinLock};
 
 use crate::address::{Address, is_multicast, is_v4};
+use crate::chunk::Chunks;
 use crate::dhcp::Dhcp;
 use crate::icmp::{self, Unreachable};
 use crate::interface::{Interface, Traffic};
 use crate::packet::{Outbox, Packet};
 use crate::route::{Kind, Path};
 use crate::stack::Stack;
+use crate::watch::Watchers;
 use autoconfiguration::Autoconfiguration;
 use membership::Older;
 pub(crate) use neighbour::Hardware;
@@ -66,10 +68,18 @@ pub(crate) struct Link {
     secret: u64,
     /// By this it knows its own questions about addresses.
     nonce: Hardware,
+    /// Who sees what is sent by this interface.
+    index: u32,
+    watchers: Arc<Watchers>,
 }
 
 impl Link {
-    pub fn new(port: Arc<dyn Port>, sent: Arc<Traffic>, random: fn() -> u64) -> Self {
+    pub fn new(
+        (index, port): (u32, Arc<dyn Port>),
+        sent: Arc<Traffic>,
+        random: fn() -> u64,
+        watchers: Arc<Watchers>,
+    ) -> Self {
         Self {
             offloads: port.offloads(),
             port,
@@ -86,6 +96,8 @@ impl Link {
             random,
             secret: random() | 1,
             nonce: core::array::from_fn(|_| random() as u8),
+            index,
+            watchers,
         }
     }
 
@@ -149,6 +161,9 @@ impl Link {
     /// Gives a frame to the card, or has it wait for room there.
     fn send(&self, mut frame: Frame, out: &mut Outbox) {
         self.sent.count(frame.len());
+        if !self.watchers.is_empty() {
+            self.watchers.show_sent(self.index, &frame);
+        }
         if self.waiting.load(Ordering::Relaxed) == 0 {
             match self.port.transmit(frame) {
                 Ok(()) => return out.touch(),
@@ -169,6 +184,14 @@ impl Link {
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
         }
+    }
+
+    /// Sends a frame with a header that somebody has made.
+    pub fn send_as_is(&self, header: [u8; ethernet::HEADER], data: Chunks, out: &mut Outbox) {
+        let mut frame = Frame::new(Hardware::default(), Hardware::default(), 0);
+        frame.headers[..ethernet::HEADER].copy_from_slice(&header);
+        frame.payload = data;
+        self.send(frame, out);
     }
 
     /// The card has room.

@@ -128,18 +128,23 @@ pub fn about(datagram: &Datagram, family: u16, options: &IpOptions, parts: &mut 
 
 /// What a message tells any socket that wants to know: when it came, and how many were lost (`__sock_recv_cmsgs`).
 pub fn about_arrival(datagram: &Datagram, options: &socket::Options, parts: &mut Vec<Part>) {
-    let mut put = |kind, data: Vec<u8>| parts.push(Part { level: socket::SOL_SOCKET, kind, data });
     let ago = clock::monotonic_ns().saturating_sub(datagram.at);
-    let at = clock::realtime_ns().saturating_sub(ago);
+    tell_time(clock::realtime_ns().saturating_sub(ago), options, parts);
+    if options.has(socket::OVERFLOW) && datagram.dropped > 0 {
+        let (level, data) = (socket::SOL_SOCKET, datagram.dropped.to_ne_bytes().to_vec());
+        parts.push(Part { level, kind: socket::OVERFLOW, data });
+    }
+}
+
+/// When something came, to a socket that wants to know.
+pub fn tell_time(at: u64, options: &socket::Options, parts: &mut Vec<Part>) {
+    let mut put = |kind, data: Vec<u8>| parts.push(Part { level: socket::SOL_SOCKET, kind, data });
     let words = |fraction: u64| [(at / 1_000_000_000).to_ne_bytes(), fraction.to_ne_bytes()].concat();
     if options.has(socket::TIMESTAMP) {
         put(socket::TIMESTAMP, words(at % 1_000_000_000 / 1000));
     }
     if options.has(socket::TIMESTAMP_NS) {
         put(socket::TIMESTAMP_NS, words(at % 1_000_000_000));
-    }
-    if options.has(socket::OVERFLOW) && datagram.dropped > 0 {
-        put(socket::OVERFLOW, datagram.dropped.to_ne_bytes().to_vec());
     }
 }
 

@@ -9,7 +9,7 @@ use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_hal::clock;
 use isopod_net::address::{ANY, ANY_V4, Address as IpAddress, SocketAddress, any_like, is_multicast, is_v4};
 use isopod_net::chunk::{Chunk, Chunks};
-use isopod_net::endpoint::{Datagram, Endpoint, Switches};
+use isopod_net::endpoint::{Datagram, Endpoint, Sieve, Switches};
 use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
@@ -18,8 +18,11 @@ use super::{
     AF_INET, AF_INET6, check_port, configuring, control, errno, limits, raw, stack, table, with_stack,
 };
 use crate::process::Thread;
+use crate::socket::filter::Chosen;
 use crate::socket::options::{self, OptionValue};
-use crate::socket::{AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
+use crate::socket::{
+    AF_UNSPEC, Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket, copy_out,
+};
 
 /// The longest message that is looked at: `EMSGSIZE` needs no copy.
 const LENGTH_MAX: usize = 0xffff;
@@ -44,23 +47,6 @@ pub(super) fn take_all(source: &mut dyn Source) -> Result<Option<Chunks>, Errno>
     bytes.resize(length, 0);
     let taken = source.take(&mut bytes);
     Ok((taken == length).then(|| Chunk::from(bytes).into()))
-}
-
-/// Copies the first bytes out: how many that are, none if the copy was cut.
-fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
-    let (whole, room) = (data.len(), sink.remaining());
-    let wanted = whole.min(room);
-    let mut left = wanted;
-    let copied = data.copy_to(0, &mut |part| {
-        let put = sink.put(&part[..part.len().min(left)]);
-        left -= put;
-        put
-    });
-    if copied < wanted {
-        return None;
-    }
-    message.found.set(MessageFlags::CUT, room < whole);
-    Some(wanted)
 }
 
 impl DatagramSocket {
@@ -503,6 +489,13 @@ impl Socket for DatagramSocket {
             options::BROADCAST => Switches::BROADCAST,
             options::RECEIVE_BUFFER | options::RECEIVE_BUFFER_FORCE => {
                 return self.endpoint.room.store(options.receive_buffer(), Ordering::Relaxed);
+            }
+            options::BIND_TO_INDEX => {
+                return self.endpoint.interface.store(options.interface(), Ordering::Relaxed);
+            }
+            options::ATTACH_FILTER => {
+                let sieve = options.filter().map(|program| Arc::new(Chosen(program)) as Arc<dyn Sieve>);
+                return self.endpoint.set_sieve(sieve);
             }
             _ => return,
         };

@@ -12,6 +12,7 @@ use isopod_net::route::Route;
 
 use super::address::shown;
 use super::{AF_INET, stack, state};
+use crate::socket::packet::AF_PACKET;
 
 const GET_NAME: u32 = 0x8910;
 const GET_ALL: u32 = 0x8912;
@@ -25,6 +26,8 @@ const GET_MTU: u32 = 0x8921;
 const GET_HARDWARE: u32 = 0x8927;
 const GET_INDEX: u32 = 0x8933;
 const GET_QUEUE: u32 = 0x8942;
+/// `SIOCETHTOOL`
+const TOOL: u32 = 0x8946;
 /// Those that change something.
 const SET: [u32; 9] = [0x8914, 0x8916, 0x8918, 0x891a, 0x891c, 0x891e, 0x8922, 0x8924, 0x8943];
 
@@ -41,6 +44,12 @@ pub fn interfaces() -> Result<Vec<Arc<Interface>>, Errno> {
 /// All routes. ENOMEM
 pub fn routes() -> Result<Vec<Route>, Errno> {
     stack().routes.all().map_err(super::errno)
+}
+
+/// The number of the interface of a name. ENODEV
+pub fn index_of(name: &[u8]) -> Result<u32, Errno> {
+    let found = interfaces()?.into_iter().find(|interface| interface.name.as_bytes() == name);
+    found.map(|interface| interface.index).ok_or(Errno::ENODEV)
 }
 
 fn mask(prefix: u8) -> IpAddress {
@@ -61,9 +70,10 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
     if SET.contains(&request) {
         return Err(Errno::EPERM.into());
     }
-    let known = [GET_NAME, GET_FLAGS, GET_METRIC, GET_MTU, GET_HARDWARE, GET_INDEX, GET_QUEUE];
+    let known = [GET_NAME, GET_FLAGS, GET_METRIC, GET_MTU, GET_HARDWARE, GET_INDEX, GET_QUEUE, TOOL];
     let of_v4 = [GET_ADDRESS, GET_DESTINATION, GET_BROADCAST, GET_MASK];
-    if !(known.contains(&request) || family == AF_INET && of_v4.contains(&request)) {
+    let knows_v4 = matches!(family, AF_INET | AF_PACKET);
+    if !(known.contains(&request) || knows_v4 && of_v4.contains(&request)) {
         return Err(Errno::ENOTTY.into());
     }
     let mut asked = [0; REQUEST];
@@ -80,6 +90,7 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
     let addresses = found.addresses().map_err(super::errno)?;
     let first = addresses.iter().find(|known| is_v4(&known.address));
     let value = match request {
+        TOOL => return ethtool(&asked, memory),
         GET_NAME => {
             asked[..found.name.len()].copy_from_slice(found.name.as_bytes());
             asked[found.name.len()] = 0;
@@ -102,6 +113,21 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
     };
     asked[NAME..NAME + value.len()].copy_from_slice(&value);
     memory.write(argument, &asked)?;
+    Ok(0)
+}
+
+/// What ethtool(8) asks of a card: whether packets that programs see may be longer than those of the link, since somebody cuts or joins them. EOPNOTSUPP for
+/// anything else.
+fn ethtool(asked: &[u8; REQUEST], memory: &mut dyn UserMemory) -> fs::Result<usize> {
+    /// `ETHTOOL_GTSO`, `ETHTOOL_GGSO`, `ETHTOOL_GGRO`
+    const LONGER: [u32; 3] = [0x1e, 0x23, 0x2b];
+    let place = asked[NAME..].first_chunk().map_or(0, |bytes| u64::from_ne_bytes(*bytes)) as usize;
+    let mut command = [0; 4];
+    memory.read(place, &mut command)?;
+    if !LONGER.contains(&u32::from_ne_bytes(command)) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    memory.write(place.wrapping_add(4), &1u32.to_ne_bytes())?;
     Ok(0)
 }
 

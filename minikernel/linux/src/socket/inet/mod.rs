@@ -30,9 +30,9 @@ use isopod_net::stack::{Counters, Stack};
 use super::{Kind, Socket};
 use crate::kernel;
 use crate::process::Thread;
-pub use control::{IpControl, understand};
+pub use control::{IpControl, tell_time, understand};
 use datagram::DatagramSocket;
-pub use interfaces::{interfaces, ioctl, routes};
+pub use interfaces::{index_of, interfaces, ioctl, routes};
 use stream::StreamSocket;
 
 /// `AF_INET`
@@ -110,7 +110,7 @@ pub fn with_stack<T>(work: impl FnOnce(&'static Stack, &mut Outbox) -> T) -> T {
 }
 
 /// The number of an error.
-fn errno(error: Error) -> Errno {
+pub fn errno(error: Error) -> Errno {
     match error {
         Error::OutOfMemory => Errno::ENOMEM,
         Error::Invalid => Errno::EINVAL,

@@ -23,6 +23,7 @@ use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
 use crate::socket::inet::{self, is_inet};
 use crate::socket::netlink::{self, AF_NETLINK};
+use crate::socket::packet::{self, AF_PACKET};
 use crate::socket::unix::{self, UnixSocket};
 use crate::socket::{AF_UNIX, Address, Kind, Shutdown, Socket, new_file, socket_of};
 
@@ -133,11 +134,12 @@ fn requested(family: u32, kind: u32, protocol: i32) -> Result<(OpenFlags, Kind),
         return Err(Errno::EINVAL);
     }
     let inet = u16::try_from(family).is_ok_and(is_inet);
-    let netlink = family == AF_NETLINK.into();
-    if family != AF_UNIX.into() && !inet && !netlink {
+    // They look at their protocols themselves.
+    let other = family == AF_NETLINK.into() || family == AF_PACKET.into();
+    if family != AF_UNIX.into() && !inet && !other {
         return Err(Errno::EAFNOSUPPORT);
     }
-    if !inet && !netlink && protocol != 0 && protocol != AF_UNIX.into() {
+    if !inet && !other && protocol != 0 && protocol != AF_UNIX.into() {
         return Err(Errno::EPROTONOSUPPORT);
     }
     if inet && !inet::PROTOCOLS.contains(&protocol) {
@@ -160,6 +162,8 @@ pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult
         UnixSocket::new(kind)
     } else if family == AF_NETLINK.into() {
         netlink::new(kind, protocol)?
+    } else if family == AF_PACKET.into() {
+        packet::new(&ctx.thread, kind, protocol)?
     } else {
         inet::new(&ctx.thread, family as u16, kind, protocol)?
     };

@@ -7,6 +7,7 @@ mod groups;
 mod helpers;
 mod names;
 mod options;
+mod packets;
 mod pings;
 mod raw;
 mod segments;
@@ -28,6 +29,7 @@ pub fn run(t: &mut Report) {
     groups::run(t);
     options::run(t);
     pings::run(t);
+    packets::run(t);
     raw::run(t);
     segments::run(t);
     streams::run(t);

@@ -1,4 +1,4 @@
-//! Classic BPF over the description of a call: what may be loaded, and how it runs (`net/core/filter.c`, `kernel/seccomp.c`).
+//! Classic BPF over system calls and packets: what may be loaded, and how it runs (`net/core/filter.c`, `kernel/seccomp.c`).
 
 use alloc::vec::Vec;
 
@@ -22,30 +22,22 @@ pub struct Instruction {
     pub k: u32,
 }
 
-/// `struct seccomp_data`: what a filter knows of a call.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, FromBytes, IntoBytes, Immutable)]
-#[repr(C)]
-pub struct CallData {
-    /// Its number.
-    pub number: i32,
-    /// `AUDIT_ARCH_X86_64`
-    pub arch: u32,
-    /// Where the program goes on.
-    pub instruction_pointer: u64,
-    /// The registers of the arguments.
-    pub arguments: [u64; 6],
+/// What a program looks at.
+pub trait Subject {
+    /// The number of `size` bytes at a place. `None` if there is nothing: the program ends with 0.
+    fn load(&self, place: u32, size: usize) -> Option<u32>;
+
+    /// How many bytes there are.
+    fn length(&self) -> u32;
 }
 
-impl CallData {
-    /// `AUDIT_ARCH_X86_64`
-    pub const ARCH: u32 = 0xc000_003e;
-
-    /// The word at a multiple of four.
-    fn word(&self, offset: u32) -> u32 {
-        let bytes = self.as_bytes().get(offset as usize..).and_then(|rest| rest.first_chunk());
-        // The checker has let no other offset pass.
-        bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-    }
+/// What programs are for, and so what they may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Use {
+    /// System calls, of which there are words at multiples of four, and so many bytes (`seccomp_check_filter`).
+    Calls(u32),
+    /// Packets (`bpf_check_classic`).
+    Packets,
 }
 
 /// Class of an instruction, the low three bits of its code (`uapi/linux/bpf_common.h`).
@@ -66,8 +58,14 @@ const X: u16 = 0x08;
 /// How a word is loaded.
 const IMM: u16 = 0x00;
 const ABS: u16 = 0x20;
+const IND: u16 = 0x40;
 const MEM: u16 = 0x60;
 const LEN: u16 = 0x80;
+/// Four times the lower half of a byte: the length of a header of IPv4.
+const MSH: u16 = 0xa0;
+/// How much is loaded, unless it is a word.
+const HALF: u16 = 0x08;
+const BYTE: u16 = 0x10;
 /// Operations.
 const ADD: u16 = 0x00;
 const SUB: u16 = 0x10;
@@ -78,6 +76,7 @@ const AND: u16 = 0x50;
 const LSH: u16 = 0x60;
 const RSH: u16 = 0x70;
 const NEG: u16 = 0x80;
+const MOD: u16 = 0x90;
 const XOR: u16 = 0xa0;
 /// Jumps.
 const JA: u16 = 0x00;
@@ -90,6 +89,19 @@ const RET_A: u16 = RET | 0x10;
 const TAX: u16 = MISC;
 const TXA: u16 = MISC | 0x80;
 
+/// Places from here on are not in the packet: what else is known of it, its header of IP, its header of the link (`SKF_AD_OFF`, `SKF_NET_OFF`, `SKF_LL_OFF`).
+pub const ANCILLARY: u32 = 0u32.wrapping_sub(0x1000);
+/// See [`ANCILLARY`].
+pub const NETWORK: u32 = 0u32.wrapping_sub(0x10_0000);
+/// See [`ANCILLARY`].
+pub const LINK: u32 = 0u32.wrapping_sub(0x20_0000);
+/// How many ancillary places are known, at the most (`SKF_AD_MAX`).
+pub const EXTENSIONS: u32 = 64;
+/// The ancillary places are those up to this one, at multiples of four; two of them take both registers, and know nothing here (`SKF_AD_NLATTR`).
+const ANCILLARY_MAX: u32 = 60;
+/// `SKF_AD_ALU_XOR_X`, which is an operation.
+const XOR_X: u32 = ANCILLARY + 40;
+
 /// A program that has been checked: it ends, jumps only ahead and within itself, and reads no cell that it has not written.
 #[derive(Debug)]
 pub struct Program(Vec<Instruction>);
@@ -99,12 +111,14 @@ impl Program {
     pub const LENGTH_MAX: usize = 4096;
 
     /// Checks instructions. `EINVAL` for a program that could not run, `ENOMEM`.
-    pub fn new(instructions: Vec<Instruction>) -> Result<Self, Errno> {
+    pub fn new(instructions: Vec<Instruction>, to_be: Use) -> Result<Self, Errno> {
         if instructions.is_empty() || instructions.len() > Self::LENGTH_MAX {
             return Err(Errno::EINVAL);
         }
-        let sound =
-            instructions.iter().enumerate().all(|(at, one)| is_sound(*one, instructions.len() - at - 1));
+        let sound = instructions
+            .iter()
+            .enumerate()
+            .all(|(at, one)| is_sound(*one, instructions.len() - at - 1, to_be));
         let ends = instructions.last().is_some_and(|last| matches!(last.code, RET | RET_A));
         if !sound || !ends {
             return Err(Errno::EINVAL);
@@ -118,8 +132,13 @@ impl Program {
         self.0.len()
     }
 
-    /// What it returns for a call.
-    pub fn run(&self, data: &CallData) -> u32 {
+    /// The instructions.
+    pub fn instructions(&self) -> &[Instruction] {
+        &self.0
+    }
+
+    /// What it returns for a call or a packet.
+    pub fn run(&self, data: &dyn Subject) -> u32 {
         let (mut a, mut x, mut cells) = (0u32, 0u32, [0u32; CELLS]);
         let mut at = 0;
         while let Some(&Instruction { code, jump_true, jump_false, k }) = self.0.get(at) {
@@ -127,10 +146,23 @@ impl Program {
             let operand = if code & X != 0 { x } else { k };
             match code & 7 {
                 LD | LDX => {
+                    let size = match code & (HALF | BYTE) {
+                        HALF => 2,
+                        BYTE => 1,
+                        _ => 4,
+                    };
                     let value = match code & 0xe0 {
-                        ABS => data.word(k),
+                        ABS if k == XOR_X => a ^ x,
+                        ABS | IND | MSH => {
+                            let place = if code & 0xe0 == IND { x.wrapping_add(k) } else { k };
+                            match data.load(place, size) {
+                                Some(value) if code & 0xe0 == MSH => (value & 0xf) << 2,
+                                Some(value) => value,
+                                None => return 0,
+                            }
+                        }
                         MEM => cells[k as usize % CELLS],
-                        LEN => size_of::<CallData>() as u32,
+                        LEN => data.length(),
                         _ => k,
                     };
                     *(if code & 7 == LD { &mut a } else { &mut x }) = value;
@@ -168,6 +200,7 @@ fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
         SUB => a.wrapping_sub(operand),
         MUL => a.wrapping_mul(operand),
         DIV => return a.checked_div(operand),
+        MOD => return a.checked_rem(operand),
         OR => a | operand,
         AND => a & operand,
         LSH => a.wrapping_shl(operand),
@@ -177,14 +210,21 @@ fn calculate(operation: u16, a: u32, operand: u32) -> Option<u32> {
     })
 }
 
-/// Whether the instruction may be in a filter of calls, before `left` others (`bpf_check_classic`, `seccomp_check_filter`).
-fn is_sound(instruction: Instruction, left: usize) -> bool {
+/// Whether the instruction may be in a program for such a use, before `left` others.
+fn is_sound(instruction: Instruction, left: usize, to_be: Use) -> bool {
     let Instruction { code, jump_true, jump_false, k } = instruction;
     let left = left as u32;
     match code {
-        _ if code == LD | ABS => k.is_multiple_of(4) && k < size_of::<CallData>() as u32,
+        _ if let (Use::Calls(length), true) = (to_be, code == LD | ABS) => k.is_multiple_of(4) && k < length,
+        _ if to_be == Use::Packets && [LD | ABS, LD | ABS | HALF, LD | ABS | BYTE].contains(&code) => {
+            k < ANCILLARY || k <= ANCILLARY + ANCILLARY_MAX && k.is_multiple_of(4)
+        }
+        _ if [LD | IND, LD | IND | HALF, LD | IND | BYTE, LDX | MSH | BYTE].contains(&code) => {
+            to_be == Use::Packets
+        }
         _ if [LD | MEM, LDX | MEM, ST, STX].contains(&code) => (k as usize) < CELLS,
         _ if code == ALU | DIV => k != 0,
+        _ if code & !X == ALU | MOD => to_be == Use::Packets && (k != 0 || code & X != 0),
         _ if code == ALU | LSH || code == ALU | RSH => k < 32,
         _ if code == JMP | JA => k < left,
         _ if code & 7 == JMP => {
@@ -233,6 +273,9 @@ mod tests {
     use super::*;
     use alloc::vec;
     use proptest::prelude::*;
+    use zerocopy::IntoBytes;
+
+    use crate::seccomp::CallData;
 
     const DATA: CallData = CallData {
         number: 39,
@@ -250,7 +293,7 @@ mod tests {
     }
 
     fn result(instructions: &[Instruction]) -> Result<u32, Errno> {
-        Program::new(instructions.to_vec()).map(|program| program.run(&DATA))
+        Program::new(instructions.to_vec(), CallData::USE).map(|program| program.run(&DATA))
     }
 
     #[test]
@@ -299,10 +342,46 @@ mod tests {
             vec![op(RET | X, 0)],
             vec![end; Program::LENGTH_MAX + 1],
         ] {
-            assert_eq!(Program::new(bad).map(|_| ()), Err(Errno::EINVAL));
+            assert_eq!(Program::new(bad, CallData::USE).map(|_| ()), Err(Errno::EINVAL));
         }
-        assert!(Program::new(vec![end; Program::LENGTH_MAX]).is_ok());
+        assert!(Program::new(vec![end; Program::LENGTH_MAX], CallData::USE).is_ok());
         assert_eq!(result(&[op(LD, 9), op(ST, 3), op(LD | MEM, 3), op(RET_A, 0)]), Ok(9));
+    }
+
+    /// A packet of these bytes.
+    struct Packet(&'static [u8]);
+
+    impl Subject for Packet {
+        fn load(&self, place: u32, size: usize) -> Option<u32> {
+            let bytes = self.0.get(place as usize..)?.get(..size)?;
+            Some(bytes.iter().fold(0, |sum, byte| sum << 8 | u32::from(*byte)))
+        }
+
+        fn length(&self) -> u32 {
+            self.0.len() as u32
+        }
+    }
+
+    #[test]
+    fn a_filter_reads_packets() {
+        let result = |instructions: &[Instruction]| {
+            Program::new(instructions.to_vec(), Use::Packets)
+                .map(|program| program.run(&Packet(&[0x45, 2, 3, 4, 5, 6])))
+        };
+        let of = |code, k| result(&[op(LDX, 1), op(LD | code, k), op(RET_A, 0)]);
+        assert_eq!(of(ABS, 1), Ok(0x0203_0405));
+        assert_eq!([of(ABS | HALF, 4), of(ABS | BYTE, 5), of(IND | BYTE, 4)], [0x506, 6, 6].map(Ok));
+        // There is nothing behind its end: it is not let pass.
+        assert_eq!([of(ABS, 3), of(ABS | BYTE, 6), of(IND, u32::MAX)], [0, 0, 0x4502_0304].map(Ok));
+        assert_eq!(result(&[op(LDX | MSH | BYTE, 0), op(TXA, 0), op(RET_A, 0)]), Ok(20));
+        assert_eq!(result(&[op(LD, 7), op(ALU | MOD, 4), op(RET_A, 0)]), Ok(3));
+        let xor = [op(LDX, 5), op(LD, 6), op(LD | ABS, XOR_X), op(RET_A, 0)];
+        assert_eq!(result(&xor), Ok(3));
+        for bad in
+            [op(LD | ABS, ANCILLARY + 64), op(LD | ABS, ANCILLARY + 1), op(ALU | MOD, 0), op(LDX | ABS, 0)]
+        {
+            assert_eq!(result(&[bad, op(RET, 1)]), Err(Errno::EINVAL), "{bad:?}");
+        }
     }
 
     fn instruction() -> impl Strategy<Value = Instruction> {
@@ -323,7 +402,7 @@ mod tests {
         #[test]
         fn what_is_accepted_is_safe(mut list in prop::collection::vec(instruction(), 1..24), last in any::<u32>()) {
             list.push(op(RET, last));
-            if let Ok(program) = Program::new(list.clone()) {
+            if let Ok(program) = Program::new(list.clone(), CallData::USE) {
                 prop_assert_eq!(Some(program.run(&DATA)), slowly(&list));
             }
         }
