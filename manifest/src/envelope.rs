@@ -14,7 +14,7 @@
 use alloc::vec::Vec;
 use core::fmt;
 
-use crate::Manifest;
+use crate::{Manifest, body};
 
 /// The first eight bytes of every encoded manifest.
 pub const MAGIC: [u8; 8] = *b"ISOPODMF";
@@ -127,8 +127,7 @@ impl Manifest {
         if crc32(body) != word(16) {
             return Err(DecodeError::Checksum);
         }
-        let manifest: Self = minicbor::decode(body)
-            .map_err(|error| DecodeError::Malformed(error.position().unwrap_or_default()))?;
+        let manifest = body::decode(body)?;
         manifest.validate()?;
         Ok(manifest)
     }

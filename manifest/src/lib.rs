@@ -13,6 +13,7 @@
 
 extern crate alloc;
 
+mod body;
 pub mod channel;
 mod envelope;
 mod model;

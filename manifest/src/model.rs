@@ -3,25 +3,25 @@
 use alloc::string::String;
 use alloc::vec::Vec;
 
-use minicbor::{Decode, Encode};
+use minicbor::Encode;
 
 use crate::{DecodeError, Network};
 
-/// What to run and how. A manifest that ends before a field with a default was written by an Isopod that did not know it: the field
-/// then has the value that [`Manifest::default`] gives it. New fields come at the end and must have one.
-#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+/// What to run and how. A manifest that ends before a field was written by an Isopod that did not know it: the field then has the value that
+/// [`Manifest::default`] gives it. New fields come at the end, here and in `body.rs`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode)]
 pub struct Manifest {
     /// The command: the program's path or name (looked up in `PATH`), then its arguments. Never empty.
     #[cbor(n(0), with = "bytes_list")]
     pub args: Vec<Vec<u8>>,
     /// The environment, `KEY=VALUE` each.
-    #[cbor(n(1), default, with = "bytes_list")]
+    #[cbor(n(1), with = "bytes_list")]
     pub env: Vec<Vec<u8>>,
     /// The working directory, absolute. Created when the root does not have it, as container engines do.
     #[cbor(n(2), with = "minicbor::bytes")]
     pub working_dir: Vec<u8>,
     /// Who runs it.
-    #[cbor(n(3), default)]
+    #[n(3)]
     pub user: User,
     /// The signal that asks the application to end, 1 to 64 (`signal(7)`).
     #[n(4)]
@@ -30,57 +30,57 @@ pub struct Manifest {
     #[n(5)]
     pub hostname: String,
     /// Where the root file system is.
-    #[cbor(n(6), default)]
+    #[n(6)]
     pub root: Root,
     /// How the guest talks to the host.
-    #[cbor(n(7), default)]
+    #[n(7)]
     pub channel: Channel,
     /// Paths that hold data of their own, absolute. They are made where the root lacks them; what is written there stays in the
     /// machine's memory, as all that is written, and what the image has there is seen.
-    #[cbor(n(8), default, with = "bytes_list")]
+    #[cbor(n(8), with = "bytes_list")]
     pub volumes: Vec<Vec<u8>>,
     /// Ports that the image says it listens on.
-    #[cbor(n(9), default)]
+    #[n(9)]
     pub ports: Vec<Port>,
     /// Print each system call, as strace does.
-    #[cbor(n(10), default)]
+    #[n(10)]
     pub trace: bool,
     /// Standard input, output and error are one terminal.
-    #[cbor(n(11), default)]
+    #[n(11)]
     pub terminal: bool,
     /// Standard input is passed; otherwise it is `/dev/null`.
-    #[cbor(n(12), default)]
+    #[n(12)]
     pub stdin: bool,
     /// What the program may use.
-    #[cbor(n(13), default)]
+    #[n(13)]
     pub resources: Resources,
     /// The kernel is process 1 itself: the command is process 2, and gets the signals that process 1 gets. Orphans are taken in and let go.
-    #[cbor(n(14), default)]
+    #[n(14)]
     pub init: bool,
     /// A debugger of the machine waits for the program's first instruction. Addresses are not randomised, as under any debugger.
-    #[cbor(n(15), default)]
+    #[n(15)]
     pub debug: bool,
     /// How the machine reaches others.
-    #[cbor(n(16), default, with = "crate::network::records")]
+    #[cbor(n(16), with = "crate::network::records")]
     pub network: Network,
 }
 
 /// Numeric identity of the first process; names are resolved by the builder in the image's own passwd and group.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode)]
 pub struct User {
     /// User id.
     #[n(0)]
     pub uid: u32,
     /// Primary group id.
-    #[cbor(n(1), default)]
+    #[n(1)]
     pub gid: u32,
     /// Supplementary group ids.
-    #[cbor(n(2), default)]
+    #[n(2)]
     pub groups: Vec<u32>,
 }
 
 /// Where the root file system is.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode)]
 pub enum Root {
     /// An EROFS image in memory: linked into the ELF behind the kernel.
     #[n(0)]
@@ -92,7 +92,7 @@ pub enum Root {
 }
 
 /// How the guest talks to the host.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Encode)]
 pub enum Channel {
     /// Plain text: one console (virtio console if there is one, else the serial line) carries everything.
     #[n(0)]
@@ -104,7 +104,7 @@ pub enum Channel {
 }
 
 /// A port that the application listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode)]
 pub struct Port {
     /// Number, 1 to 65535.
     #[n(0)]
@@ -115,7 +115,7 @@ pub struct Port {
 }
 
 /// Transport protocol of a [`Port`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode)]
 pub enum Protocol {
     /// TCP
     #[n(0)]
@@ -129,7 +129,7 @@ pub enum Protocol {
 }
 
 /// What the program may use.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode)]
 pub struct Resources {
     /// Open files, soft and hard limit (`RLIMIT_NOFILE`). Docker's default is 1,048,576.
     #[n(0)]
@@ -191,8 +191,6 @@ impl Manifest {
 /// CBOR for lists of byte strings: `Vec<Vec<u8>>` would otherwise become arrays of numbers.
 pub(crate) mod bytes_list {
     use alloc::vec::Vec;
-    use minicbor::bytes::ByteVec;
-    use minicbor::decode::{Decoder, Error as DecodeError};
     use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
     pub fn encode<C, W: Write>(
@@ -205,10 +203,5 @@ pub(crate) mod bytes_list {
             e.bytes(item)?;
         }
         Ok(())
-    }
-
-    pub fn decode<C>(d: &mut Decoder<'_>, ctx: &mut C) -> Result<Vec<Vec<u8>>, DecodeError> {
-        let list: Vec<ByteVec> = d.decode_with(ctx)?;
-        Ok(list.into_iter().map(Vec::from).collect())
     }
 }

@@ -136,9 +136,9 @@ fn routes(interface: u32, lease: &Lease) -> Vec<Route> {
         return link.into_iter().chain([to(ANY_V4, V4_PREFIX, Some(*router))]).collect();
     }
     // What is on the link comes first: a gateway may be there.
-    let mut all = lease.routes.clone();
-    all.sort_by_key(|(_, _, gateway)| gateway.is_some());
-    all.into_iter().map(|(destination, prefix, gateway)| to(destination, prefix, gateway)).collect()
+    let on_link = lease.routes.iter().filter(|(_, _, gateway)| gateway.is_none());
+    let beyond = lease.routes.iter().filter(|(_, _, gateway)| gateway.is_some());
+    on_link.chain(beyond).map(|&(destination, prefix, gateway)| to(destination, prefix, gateway)).collect()
 }
 
 /// What is to be said of name servers.

@@ -1,5 +1,6 @@
 //! Who a thread is: `credentials(7)`, `capabilities(7)`.
 
+use alloc::collections::BinaryHeap;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
@@ -104,10 +105,15 @@ pub struct Identity {
     pub secure_bits: SecureBits,
 }
 
+/// Groups as they are kept, sorted. A heap does that with a tenth of the code of `sort_unstable`.
+pub fn in_order(groups: Vec<u32>) -> Vec<u32> {
+    BinaryHeap::from(groups).into_sorted_vec()
+}
+
 impl Identity {
     /// The identity of the first process. User 0 has every capability: the machine is its own.
-    pub fn first(uid: u32, gid: u32, mut groups: Vec<u32>) -> Self {
-        groups.sort_unstable();
+    pub fn first(uid: u32, gid: u32, groups: Vec<u32>) -> Self {
+        let mut groups = in_order(groups);
         groups.dedup();
         let held = if uid == 0 { ALL_CAPABILITIES } else { Capabilities::empty() };
         Self {

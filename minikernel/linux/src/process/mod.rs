@@ -32,7 +32,7 @@ mod wait;
 pub use account::{Account, Charge};
 pub use clone::{CloneFlags, CloneRequest, clone};
 pub use context::FsContext;
-pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureBits};
+pub use credentials::{ALL_CAPABILITIES, CapabilitySets, IdSet, Identity, SecureBits, in_order};
 #[cfg(test)]
 pub use current::in_thread;
 pub use current::{current, switches, work_of};

@@ -1,14 +1,13 @@
 //! Who the caller is: credentials(7), capabilities(7).
 
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 
 use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
-use crate::process::{Ctx, IdSet, Identity};
+use crate::process::{Ctx, IdSet, Identity, in_order};
 
 /// "Leave it as it is" in the setre and setres calls.
 const KEEP: u32 = u32::MAX;
@@ -216,9 +215,7 @@ pub fn setgroups(ctx: &mut Ctx, size: usize, list: UserPtr<u32>) -> Attempt {
     if size > GROUPS_MAX {
         return Err(Errno::EINVAL.into());
     }
-    let mut groups: Vec<u32> = list.get_array(size)?;
-    groups.sort_unstable();
-    let groups = Arc::new(groups);
+    let groups = Arc::new(in_order(list.get_array(size)?));
     Ok(change(ctx, &mut |identity| {
         identity.supplementary = Arc::clone(&groups);
         Ok(())

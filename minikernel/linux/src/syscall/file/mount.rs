@@ -122,12 +122,12 @@ fn options(data: &[u8]) -> Result<Options, Errno> {
 fn size(text: &str, frames: u64) -> Result<u64, Errno> {
     let digits = text.trim_end_matches(|last: char| !last.is_ascii_digit());
     let number: u64 = digits.parse().map_err(|_| Errno::EINVAL)?;
-    let factor = match &text[digits.len()..] {
-        "" => 1,
-        "k" | "K" => 1 << 10,
-        "m" | "M" => 1 << 20,
-        "g" | "G" => 1 << 30,
-        "%" => frames * PAGE_SIZE as u64 / 100,
+    let factor = match &text.as_bytes()[digits.len()..] {
+        b"" => 1,
+        b"k" | b"K" => 1 << 10,
+        b"m" | b"M" => 1 << 20,
+        b"g" | b"G" => 1 << 30,
+        b"%" => frames * PAGE_SIZE as u64 / 100,
         _ => return Err(Errno::EINVAL),
     };
     number.checked_mul(factor).ok_or(Errno::EINVAL)
