@@ -5,28 +5,16 @@ use core::fmt;
 macro_rules! errnos {
     ($($name:ident = $number:literal, $text:literal;)*) => {
         /// Why a system call failed.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         // A word, so that a result of a word and this is two registers.
         #[repr(usize)]
         pub enum Errno {
             $(#[doc = $text] $name = $number,)*
         }
 
-        impl Errno {
-            /// The symbolic name, as strace prints it.
-            pub const fn name(self) -> &'static str {
-                match self {
-                    $(Self::$name => stringify!($name),)*
-                }
-            }
-
-            /// What strerror(3) says of it.
-            pub const fn description(self) -> &'static str {
-                match self {
-                    $(Self::$name => $text,)*
-                }
-            }
-        }
+        /// All numbers, and the lines of their names and descriptions. Tables of them by number would be twice as large as the words.
+        const NUMBERS: &[u8] = &[$($number),*];
+        const LINES: &str = concat!($(stringify!($name), "\n", $text, "\n"),*);
     };
 }
 
@@ -34,6 +22,27 @@ impl Errno {
     /// The positive number; a system call returns its negative.
     pub const fn number(self) -> u16 {
         self as u16
+    }
+
+    /// The symbolic name, as strace prints it.
+    pub fn name(self) -> &'static str {
+        self.line(0)
+    }
+
+    /// What strerror(3) says of it.
+    pub fn description(self) -> &'static str {
+        self.line(1)
+    }
+
+    fn line(self, which: usize) -> &'static str {
+        let before = NUMBERS.iter().take_while(|&&number| u16::from(number) != self.number()).count();
+        LINES.split('\n').nth(2 * before + which).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Errno {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
     }
 }
 
@@ -187,5 +196,9 @@ mod tests {
         assert_eq!(Errno::EHWPOISON.number(), 133);
         assert_eq!(Errno::EUCLEAN.name(), "EUCLEAN");
         assert_eq!(Errno::ENOENT.description(), "No such file or directory");
+        assert_eq!(
+            std::format!("{:?} {}", Errno::EPERM, Errno::EHWPOISON),
+            "EPERM EHWPOISON (Memory page has hardware error)"
+        );
     }
 }

@@ -12,9 +12,15 @@ use super::time_wait::TimeWait;
 use super::{Connection, Events, Flow, Tcp};
 
 /// Who wants to know what happens to a connection or a listener.
-pub trait Observer: Send + Sync + core::fmt::Debug {
+pub trait Observer: Send + Sync {
     /// Something happened. No lock of TCP's is held.
     fn notify(&self, events: Events);
+}
+
+impl core::fmt::Debug for dyn Observer {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str("Observer")
+    }
 }
 
 /// A connection, its lock, and who watches it.
