@@ -9,7 +9,7 @@ use super::time::hypervisor;
 /// Orders every access before it against every access after it, writes before reads included.
 ///
 /// QEMU before 8.1, where it emulates one processor, leaves out the barriers of the guest's fences, although its devices run in threads of their own
-/// (its change "tcg: Do not elide memory barriers for !CF_PARALLEL in system mode"): a device and its driver could each miss that the other waits for
+/// (its change "tcg: Do not elide memory barriers for `!CF_PARALLEL` in system mode"): a device and its driver could each miss that the other waits for
 /// a notification, for good. Forgetting a translation takes a lock there, which is a barrier of the host's.
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);

@@ -42,7 +42,7 @@ pub(super) fn load(prefix: &Prefix) {
         asm!("mov dr1, {}", in(reg) second, options(nomem, nostack, preserves_flags));
         asm!("mov dr2, {}", in(reg) third, options(nomem, nostack, preserves_flags));
         asm!("mov dr3, {}", in(reg) fourth, options(nomem, nostack, preserves_flags));
-        asm!("mov dr7, {}", in(reg) u64::from(prefix.control), options(nomem, nostack, preserves_flags));
+        asm!("mov dr7, {}", in(reg) prefix.control, options(nomem, nostack, preserves_flags));
     }
 }
 
