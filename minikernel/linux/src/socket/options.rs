@@ -9,6 +9,7 @@ use isopod_hal::sync::SpinLock;
 use zerocopy::FromBytes;
 
 use super::inet::{self, is_inet};
+use super::packet::AF_PACKET;
 use super::{Kind, Socket, limits};
 use crate::bpf::Program;
 use crate::process::Thread;
@@ -306,15 +307,16 @@ fn bind_to(caller: &Thread, socket: &dyn Socket, index: i32) -> Result<(), Errno
     Ok(())
 }
 
-/// `SO_ATTACH_FILTER`: a program chooses what a socket receives from now on. EPERM if that may not change any more, ENOPROTOOPT where packets have
-/// no borders that a program would know.
+/// `SO_ATTACH_FILTER`: a program chooses what a socket receives from now on. EPERM if that may not change any more, ENOPROTOOPT where nothing
+/// would heed it: streams have no packets, and those between processes of this machine are not looked at.
 pub fn attach(socket: &dyn Socket, program: Option<Arc<Program>>) -> Result<(), Errno> {
     let common = socket.common();
     let options = &common.options;
     if options.has(LOCK_FILTER) {
         return Err(Errno::EPERM);
     }
-    if is_inet(common.family) && common.kind == Kind::Stream {
+    let heeds = is_inet(common.family) && common.kind != Kind::Stream || common.family == AF_PACKET;
+    if !heeds {
         return Err(Errno::ENOPROTOOPT);
     }
     let ends = program.is_none();
