@@ -6,6 +6,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 
+use crate::guest;
+
 /// What a program that ended left behind.
 #[derive(Debug)]
 pub struct Finished {
@@ -41,7 +43,8 @@ pub fn run_limited(command: &mut Command, input: &[u8], limit: Duration) -> Resu
                 break Some(status);
             }
             if start.elapsed() > limit {
-                child.kill()?;
+                // What it has started holds its pipes, and would keep us reading.
+                kill_tree(child.id())?;
                 child.wait()?;
                 break None;
             }
@@ -61,6 +64,19 @@ pub fn run_limited(command: &mut Command, input: &[u8], limit: Duration) -> Resu
     })
 }
 
+/// Kills a process and all that it has started; stopped before, it starts no more.
+fn kill_tree(id: u32) -> Result<()> {
+    // Those below may have ended by themselves.
+    let signal =
+        |name| Command::new("kill").args(["-s", name, &id.to_string()]).stderr(Stdio::null()).status();
+    signal("STOP")?;
+    for below in guest::children(id).unwrap_or_default() {
+        kill_tree(below.parse()?)?;
+    }
+    signal("KILL")?;
+    Ok(())
+}
+
 fn read_all(from: &mut impl Read) -> std::io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     from.read_to_end(&mut bytes)?;
@@ -74,4 +90,17 @@ pub fn succeed(command: &mut Command) -> Result<Vec<u8>> {
         bail!("{command:?} failed: {}\n{}", finished.status, String::from_utf8_lossy(&finished.stderr));
     }
     Ok(finished.stdout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_program_has_started_does_not_outlive_its_limit() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sh -c 'echo begun; sleep 1000; true'; true"]);
+        let error = run_limited(&mut shell, b"", Duration::from_secs(1)).unwrap_err();
+        assert!(error.to_string().contains("took longer"), "{error}");
+    }
 }

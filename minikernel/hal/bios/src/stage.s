@@ -18,6 +18,21 @@
 .set CODE_16, 0x18
 .set DATA_16, 0x20
 
+// Goes from 16-bit to 32-bit mode, with interrupts off and flat segments; SS stays as it is.
+.macro PROTECT
+    cli
+    lgdt [gdt_pointer]
+    mov eax, cr0
+    or al, 1
+    mov cr0, eax
+    .byte 0xea
+    .word 1f, CODE_32
+.code32
+1:  mov eax, DATA_32
+    mov ds, eax
+    mov es, eax
+.endm
+
 .pushsection .stage, "ax", @progbits
 .code16
 stage:
@@ -141,17 +156,7 @@ next_load:
 
 // Above 1 MiB: moves ecx bytes from esi to edi, or with bl fills them with zeros; edi then points behind them.
 high:
-    cli
-    lgdt [gdt_pointer]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    .byte 0xea
-    .word 1f, CODE_32
-.code32
-1:  mov eax, DATA_32
-    mov ds, eax
-    mov es, eax
+    PROTECT
     test bl, bl
     jnz 2f
     mov edx, ecx
@@ -187,17 +192,7 @@ high:
     ret
 
 enter:
-    cli
-    lgdt [gdt_pointer]
-    mov eax, cr0
-    or al, 1
-    mov cr0, eax
-    .byte 0xea
-    .word 1f, CODE_32
-.code32
-1:  mov eax, DATA_32
-    mov ds, eax
-    mov es, eax
+    PROTECT
     mov ss, eax
     // ACPI begins in the first KiB of the extended BIOS data area or below 1 MiB (ACPI 6.5, section 5.2.5.1).
     movzx esi, word ptr [0x40e]

@@ -99,7 +99,7 @@ impl Guests {
 
     /// The command that starts ours.
     pub fn ours(&self) -> Result<Command> {
-        self.command(0, &[])
+        self.ours_with(&[])
     }
 
     /// The same with more options for `isopod run`.
