@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+pub mod aio;
 mod bpf;
 pub mod dev;
 pub mod exec;

@@ -29,6 +29,24 @@ pub fn new_eventfd(
     super::anonymous_file("[eventfd]", OpenFlags::RDWR | flags, Box::new(ops))
 }
 
+/// Whether `file` is a counter.
+pub fn is_one(file: &OpenFile) -> bool {
+    counter(file).is_some()
+}
+
+/// Adds 1 if there is room (`eventfd_signal()`).
+pub fn signal(file: &OpenFile) {
+    let Some(counter) = counter(file) else { return };
+    let mut value = counter.value.lock();
+    *value = value.saturating_add(1);
+    drop(value);
+    counter.changed.wake_all();
+}
+
+fn counter(file: &OpenFile) -> Option<&EventCounter> {
+    file.ops()?.downcast_ref()
+}
+
 impl FileOps for EventCounter {
     fn read(&self, _file: &OpenFile, _offset: u64, sink: &mut dyn Sink) -> Result<usize> {
         if sink.remaining() < size_of::<u64>() {

@@ -10,6 +10,7 @@ use isopod_hal::sync::{Once, SpinLock};
 use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::{FaultKind, Layout, Vma, VmaFlags, VmaSet, page_down};
+use crate::aio::Contexts;
 use crate::sched;
 
 /// How many pages are shared or given back before others may run: some hundred microseconds of work.
@@ -42,6 +43,8 @@ impl Start {
 pub struct AddressSpace {
     id: u64,
     barriers: AtomicU32,
+    /// Its contexts of asynchronous I/O.
+    pub aio: Contexts,
     pub(super) inner: SpinLock<Inner>,
 }
 
@@ -73,6 +76,7 @@ impl AddressSpace {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             barriers: AtomicU32::new(0),
+            aio: Contexts::default(),
             inner: SpinLock::new(Inner {
                 table: PageTable::new()?,
                 areas: VmaSet::default(),

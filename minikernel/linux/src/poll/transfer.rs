@@ -98,7 +98,8 @@ impl Transfer {
         }
     }
 
-    async fn finish(mut self, thread: Arc<Thread>, memory: Arc<AddressSpace>) -> SysResult {
+    /// Goes on until no more is to be had. A signal ends it.
+    pub async fn finish(mut self, thread: Arc<Thread>, memory: Arc<AddressSpace>) -> SysResult {
         let (file, deed, whole) = (&*self.file, self.deed, self.is_whole());
         let (deadline, timed) =
             if deed.writes() { (self.deadline, false) } else { end_of_read(file, self.deadline) };

@@ -10,7 +10,7 @@ use super::text::Text;
 use crate::ipc::sysv::{memory, messages, semaphores};
 use crate::ipc::{inotify, mqueue};
 use crate::tunable::Tunable;
-use crate::{kernel, process};
+use crate::{aio, kernel, process};
 
 /// Bytes of a host name at most.
 const NAME_MAX: usize = 64;
@@ -18,7 +18,9 @@ const NAME_MAX: usize = 64;
 pub(super) static SYSCTL: [Row; 4] =
     [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("net", &NET), Row::rows("vm", &VM)];
 
-static FS: [Row; 5] = [
+static FS: [Row; 7] = [
+    Row::number("aio-max-nr", &aio::REQUESTS_MAX),
+    Row::machine("aio-nr", |text| put!(text, "{}\n", aio::requests())),
     // Memory is the limit.
     Row::constant("file-max", "9223372036854775807\n"),
     Row::rows("inotify", &INOTIFY),

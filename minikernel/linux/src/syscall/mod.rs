@@ -17,6 +17,7 @@
 #![expect(clippy::unnecessary_wraps, reason = "all handlers have one shape, those that cannot fail too")]
 
 mod adjtime;
+mod aio;
 mod argument;
 mod dispatch;
 mod epoll;

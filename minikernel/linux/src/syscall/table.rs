@@ -10,9 +10,9 @@ use isopod_fs::Errno;
 
 use super::argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, Shown, SignalNumber, UserPath};
 use super::{
-    adjtime, epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue, namespace,
-    numa, pidfd, pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp, signalfd,
-    signals, socket, splice, syslog, system, sysv, time, timers, wait,
+    adjtime, aio, epoll, eventfd, file, futex, identity, inotify, kcmp, membarrier, memory, mqueue,
+    namespace, numa, pidfd, pipe, poll, priority, process, process_vm, ptrace, rseq, scheduling, seccomp,
+    signalfd, signals, socket, splice, syslog, system, sysv, time, timers, wait,
 };
 use crate::fail::{Attempt, Fail, Stop, SysResult};
 use crate::mm::UserPtr;
@@ -304,6 +304,11 @@ system_calls! {
     202 futex(uaddr: usize, futex_op: Flags, val: u32, timeout: UserPtr<crate::time::Timespec>, uaddr2: usize, val3: u32) => again futex::futex;
     203 sched_setaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => again process::sched_setaffinity;
     204 sched_getaffinity(pid: u32, cpusetsize: usize, mask: UserPtr<u8>) => again process::sched_getaffinity;
+    206 io_setup(nr_events: u32, ctx_idp: UserPtr<u64>) => again aio::io_setup;
+    207 io_destroy(ctx_id: u64) => now aio::io_destroy;
+    208 io_getevents(ctx_id: u64, min_nr: i64, nr: i64, events: UserPtr<aio::Told>, timeout: UserPtr<crate::time::Timespec>) => again aio::io_getevents;
+    209 io_submit(ctx_id: u64, nr: i64, iocbpp: UserPtr<u64>) => again aio::io_submit;
+    210 io_cancel(ctx_id: u64, iocb: UserPtr<aio::Control>, result: UserPtr<u64>) => again aio::io_cancel;
     213 epoll_create(size: i32) => now epoll::epoll_create;
     217 getdents64(fd: Fd, dirp: OutBytes, count: u32) => again file::directory::getdents64;
     218 set_tid_address(tidptr: usize) => now process::set_tid_address;
@@ -403,6 +408,7 @@ system_calls! {
     327 preadv2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => again file::io::preadv2;
     328 pwritev2(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize, offset: i64, upper: u64, flags: Flags) => again file::io::pwritev2;
     332 statx(dirfd: Fd, pathname: UserPath, flags: Flags, mask: Flags, statxbuf: UserPtr<file::stat::Statx>) => again file::stat::statx;
+    333 io_pgetevents(ctx_id: u64, min_nr: i64, nr: i64, events: UserPtr<aio::Told>, timeout: UserPtr<crate::time::Timespec>, usig: UserPtr<[u64; 2]>) => again aio::io_pgetevents;
     334 rseq(rseq: usize, rseq_len: u32, flags: Flags, sig: u32) => again rseq::rseq;
     424 pidfd_send_signal(pidfd: Fd, sig: SignalNumber, info: UserPtr<crate::signal::SigInfo>, flags: Flags) => again pidfd::pidfd_send_signal;
     434 pidfd_open(pid: i32, flags: Flags) => now pidfd::pidfd_open;

@@ -2,6 +2,7 @@
 
 use crate::report::Report;
 
+mod aio;
 mod arguments;
 pub mod capabilities;
 mod children;
@@ -79,6 +80,7 @@ pub const GROUPS: &[Group] = &[
     ("timers", timers::run),
     ("pipes", pipes::run),
     ("eventfd", eventfd::run),
+    ("aio", aio::run),
     ("poll", poll::run),
     ("epoll", epoll::run),
     ("inotify", inotify::run),

@@ -174,7 +174,7 @@ pub fn utime(ctx: &mut Ctx, name: UserPath, times: UserPtr<[i64; 2]>) -> Attempt
 pub fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> Attempt {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let place = resolve(ctx, Fd::WORKING_DIR, name, 0)?;
-    size::check(ctx, length)?;
+    size::check(&ctx.thread, length)?;
     with(ctx, |view| view.truncate(&place, length))?;
     Ok(0)
 }
@@ -183,7 +183,7 @@ pub fn truncate(ctx: &mut Ctx, name: UserPath, length: i64) -> Attempt {
 pub fn ftruncate(ctx: &mut Ctx, fd: Fd, length: i64) -> Attempt {
     let length = u64::try_from(length).map_err(|_| Errno::EINVAL)?;
     let file = ctx.thread.files().get(fd.0)?;
-    size::check(ctx, length)?;
+    size::check(&ctx.thread, length)?;
     let credentials = ctx.thread.identity().for_files();
     file.truncate(length, &credentials)?;
     Ok(0)
@@ -202,7 +202,7 @@ pub fn fallocate(ctx: &mut Ctx, fd: Fd, mode: Flags, offset: i64, length: i64) -
         _ => return Err(Errno::EOPNOTSUPP.into()),
     };
     if mode == AllocateMode::Reserve && offset >= 0 && length > 0 {
-        size::check(ctx, offset.saturating_add(length).unsigned_abs())?;
+        size::check(&ctx.thread, offset.saturating_add(length).unsigned_abs())?;
     }
     let credentials = ctx.thread.identity().for_files();
     file.allocate(mode, offset, length, &credentials)?;

@@ -11,11 +11,12 @@ use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
 use crate::fail::{Attempt, Rest, Stop, SysResult, errno};
-use crate::mm::{UserBuffers, UserPtr};
+use crate::mm::{AddressSpace, UserBuffers, UserPtr};
 use crate::poll::{self, Deed, Transfer};
 use crate::process::{Ctx, Thread};
 use crate::sched;
 use crate::syscall::argument::{Fd, Flags, InBytes, OutBytes};
+use crate::wait::again;
 
 /// The most bytes one call transfers (`MAX_RW_COUNT`).
 const COUNT_MAX: usize = 0x7fff_f000;
@@ -61,7 +62,7 @@ pub(in crate::syscall) fn get_vectors(array: UserPtr<IoVec>, count: usize) -> At
 fn transfer(ctx: &Ctx, file: Arc<OpenFile>, mut buffers: UserBuffers, deed: Deed) -> Attempt<Transfer> {
     if deed.writes() {
         let offset = if let Deed::WriteAt(offset) = deed { Some(offset) } else { None };
-        let room = match size::room(ctx, &file, offset, buffers.length() - ctx.moved) {
+        let room = match size::room(&ctx.thread, &file, offset, buffers.length() - ctx.moved) {
             Ok(room) => room,
             // What has been written is the result.
             Err(_) if ctx.moved > 0 => 0,
@@ -71,6 +72,23 @@ fn transfer(ctx: &Ctx, file: Arc<OpenFile>, mut buffers: UserBuffers, deed: Deed
     }
     let deadline = poll::patience(&file, deed.writes());
     Ok(Transfer { file, buffers, deed, deadline })
+}
+
+/// Transfers until no more is to be had, as far as `RLIMIT_FSIZE` allows.
+pub(in crate::syscall) async fn transfer_all(
+    thread: &Arc<Thread>,
+    memory: &Arc<AddressSpace>,
+    file: Arc<OpenFile>,
+    mut buffers: UserBuffers,
+    deed: Deed,
+) -> SysResult {
+    if deed.writes() {
+        let offset = if let Deed::WriteAt(offset) = deed { Some(offset) } else { None };
+        let room = again(memory, || size::room(thread, &file, offset, buffers.length())).await?;
+        buffers.cut(room);
+    }
+    let deadline = poll::patience(&file, deed.writes());
+    Transfer { file, buffers, deed, deadline }.finish(Arc::clone(thread), Arc::clone(memory)).await
 }
 
 /// Makes a call with several buffers.
@@ -114,7 +132,7 @@ fn read_at_once(ctx: &mut Ctx, fd: Fd, buffer: OutBytes, count: usize) -> Option
 fn write_at_once(ctx: &mut Ctx, fd: Fd, buffer: InBytes, count: usize) -> Option<SysResult> {
     let file = ctx.thread.file(fd.0).ok()?;
     let mut buffers = single(buffer.0.address(), count).ok()?;
-    if size::is_limited(ctx, &file) {
+    if size::is_limited(&ctx.thread, &file) {
         return None;
     }
     let step = poll::step_of(&file);
@@ -202,6 +220,9 @@ pub fn pwritev(ctx: &mut Ctx, fd: Fd, array: UserPtr<IoVec>, count: usize, offse
 /// (`RWF_HIPRI`, `RWF_DSYNC`, `RWF_SYNC`).
 const HARMLESS: u32 = 1 | 2 | 4;
 
+/// `RWF_APPEND`
+const APPEND: u32 = 16;
+
 /// preadv2(2); the upper half of the offset is always zero on 64-bit machines.
 pub fn preadv2(
     ctx: &mut Ctx,
@@ -229,7 +250,6 @@ pub fn pwritev2(
     _upper: u64,
     flags: Flags,
 ) -> Attempt {
-    const APPEND: u32 = 16;
     check_flags(Flags(flags.0 & !APPEND))?;
     if flags.0 & APPEND != 0 {
         if offset < -1 {
@@ -246,6 +266,12 @@ pub fn pwritev2(
 
 fn check_flags(flags: Flags) -> Result<(), Errno> {
     if flags.0 & !HARMLESS == 0 { Ok(()) } else { Err(Errno::EOPNOTSUPP) }
+}
+
+/// Checks the flags of one transfer: whether it goes to the end of the file.
+pub(in crate::syscall) fn check_transfer_flags(flags: u32, writes: bool) -> Result<bool, Errno> {
+    check_flags(Flags(flags & !APPEND))?;
+    Ok(writes && flags & APPEND != 0)
 }
 
 /// lseek(2)
@@ -398,10 +424,16 @@ async fn copy_bytes(thread: &Thread, from: &End, to: &End, count: usize) -> SysR
 /// fsync(2) and fdatasync(2): no file system here keeps anything back from a disk.
 pub fn fsync(ctx: &mut Ctx, fd: Fd) -> SysResult {
     let file = ctx.thread.files().get(fd.0)?;
-    match (file.check_not_path(), file.kind()) {
-        (Err(_), _) => Err(Errno::EBADF.into()),
-        (_, FileType::Fifo | FileType::Socket | FileType::CharacterDevice) => Err(Errno::EINVAL.into()),
-        _ => Ok(0),
+    file.check_not_path().map_err(|_| Errno::EBADF)?;
+    check_syncs(&file)?;
+    Ok(0)
+}
+
+/// `EINVAL` for what keeps nothing.
+pub(in crate::syscall) fn check_syncs(file: &OpenFile) -> Result<(), Errno> {
+    match file.kind() {
+        FileType::Fifo | FileType::Socket | FileType::CharacterDevice => Err(Errno::EINVAL),
+        _ => Ok(()),
     }
 }
 

@@ -4,33 +4,33 @@ use isopod_fs::file::{OpenFile, OpenFlags, Whence};
 use isopod_fs::{Errno, FileType};
 
 use crate::fail::Attempt;
-use crate::process::{Ctx, Resource};
+use crate::process::{Resource, Thread};
 use crate::signal::{SigInfo, Signal, send_to_thread};
 
-fn limit(ctx: &Ctx) -> u64 {
-    ctx.thread.process().limits.lock().get(Resource::FileSize).soft
+fn limit(thread: &Thread) -> u64 {
+    thread.process().limits.lock().get(Resource::FileSize).soft
 }
 
 /// `EFBIG`, and SIGXFSZ.
-fn refuse(ctx: &Ctx) -> Errno {
+fn refuse(thread: &Thread) -> Errno {
     // Only a real-time signal is ever refused.
-    let _ = send_to_thread(&ctx.thread, Signal::XFSZ, SigInfo::kernel(Signal::XFSZ));
+    let _ = send_to_thread(thread, Signal::XFSZ, SigInfo::kernel(Signal::XFSZ));
     Errno::EFBIG
 }
 
 /// `EFBIG` and SIGXFSZ for a size beyond the limit.
-pub(super) fn check(ctx: &Ctx, size: u64) -> Result<(), Errno> {
-    if size <= limit(ctx) { Ok(()) } else { Err(refuse(ctx)) }
+pub(super) fn check(thread: &Thread, size: u64) -> Result<(), Errno> {
+    if size <= limit(thread) { Ok(()) } else { Err(refuse(thread)) }
 }
 
 /// True where the limit counts: for a regular file, if there is one.
-pub(super) fn is_limited(ctx: &Ctx, file: &OpenFile) -> bool {
-    file.kind() == FileType::Regular && limit(ctx) != u64::MAX
+pub(super) fn is_limited(thread: &Thread, file: &OpenFile) -> bool {
+    file.kind() == FileType::Regular && limit(thread) != u64::MAX
 }
 
 /// How much of a write at `offset`, or at the file's position, the limit allows; `EFBIG` and SIGXFSZ if nothing.
-pub(super) fn room(ctx: &Ctx, file: &OpenFile, offset: Option<u64>, wanted: usize) -> Attempt {
-    if wanted == 0 || !is_limited(ctx, file) {
+pub(super) fn room(thread: &Thread, file: &OpenFile, offset: Option<u64>, wanted: usize) -> Attempt {
+    if wanted == 0 || !is_limited(thread, file) {
         return Ok(wanted);
     }
     let start = match offset {
@@ -38,8 +38,8 @@ pub(super) fn room(ctx: &Ctx, file: &OpenFile, offset: Option<u64>, wanted: usiz
         Some(offset) => offset,
         None => file.seek(0, Whence::Current)?,
     };
-    match limit(ctx).checked_sub(start) {
-        None | Some(0) => Err(refuse(ctx).into()),
+    match limit(thread).checked_sub(start) {
+        None | Some(0) => Err(refuse(thread).into()),
         Some(room) => Ok(wanted.min(usize::try_from(room).unwrap_or(usize::MAX))),
     }
 }
