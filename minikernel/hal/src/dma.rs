@@ -103,10 +103,26 @@ impl Dma {
 
     #[inline]
     fn at(&self, offset: usize, len: usize) -> *mut u8 {
-        assert!(len <= self.length && offset <= self.length - len, "a range within the memory");
+        if len > self.length || offset > self.length - len {
+            refuse();
+        }
         // SAFETY: the direct map holds all the pages, one after the other.
         unsafe { self.base.as_ptr().add(offset) }
     }
+
+    /// Where a word lies. Always inlined: drivers read and write a dozen for each buffer.
+    #[inline(always)]
+    fn word<T>(&self, offset: usize) -> *mut T {
+        if !offset.is_multiple_of(size_of::<T>()) {
+            refuse();
+        }
+        self.at(offset, size_of::<T>()).cast()
+    }
+}
+
+#[cold]
+fn refuse() -> ! {
+    panic!("an access to memory that a device shares is not within it, or not aligned");
 }
 
 macro_rules! accessors {
@@ -114,19 +130,17 @@ macro_rules! accessors {
         impl Dma {
             $(
                 #[doc = concat!("The `", stringify!($word), "` at `offset`.")]
-                #[inline]
+                #[inline(always)]
                 pub fn $read(&self, offset: usize) -> $word {
-                    assert!(offset.is_multiple_of(size_of::<$word>()), "a word is aligned");
-                    // SAFETY: aligned (pages are) and, as `at` has checked, within the memory.
-                    unsafe { self.at(offset, size_of::<$word>()).cast::<$word>().read_volatile() }
+                    // SAFETY: aligned (pages are) and within the memory, as `word` has checked.
+                    unsafe { self.word::<$word>(offset).read_volatile() }
                 }
 
                 #[doc = concat!("Sets the `", stringify!($word), "` at `offset`.")]
-                #[inline]
+                #[inline(always)]
                 pub fn $write(&self, offset: usize, value: $word) {
-                    assert!(offset.is_multiple_of(size_of::<$word>()), "a word is aligned");
                     // SAFETY: as for the read.
-                    unsafe { self.at(offset, size_of::<$word>()).cast::<$word>().write_volatile(value) }
+                    unsafe { self.word::<$word>(offset).write_volatile(value) }
                 }
             )*
         }

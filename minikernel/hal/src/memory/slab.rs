@@ -187,6 +187,7 @@ pub(crate) fn same_block(size: usize, other: usize) -> bool {
 ///
 /// # Safety
 /// The page has a valid header.
+#[inline(always)]
 unsafe fn is_full(page: *const Page, class: usize) -> bool {
     // SAFETY: the caller's promise.
     unsafe {

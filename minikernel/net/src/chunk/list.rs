@@ -1,5 +1,6 @@
 //! A sequence of chunks: the payload of a segment, or a queue of bytes that are to be sent or read.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use isopod_hal::OutOfMemory;
@@ -15,14 +16,15 @@ const GATHERED: usize = 2048;
 #[derive(Debug, Default)]
 pub struct Chunks {
     first: Option<Chunk>,
-    rest: VecDeque<Chunk>,
+    /// What follows the first, once there has been anything.
+    rest: Option<Box<VecDeque<Chunk>>>,
     len: usize,
 }
 
 impl Chunks {
     /// No bytes.
     pub const fn new() -> Self {
-        Self { first: None, rest: VecDeque::new(), len: 0 }
+        Self { first: None, rest: None, len: 0 }
     }
 
     /// How many bytes there are.
@@ -50,17 +52,28 @@ impl Chunks {
 
     /// The chunks, from the first byte to the last.
     pub fn iter(&self) -> impl Iterator<Item = &Chunk> {
-        self.first.iter().chain(&self.rest)
+        self.first.iter().chain(self.rest.as_deref().into_iter().flatten())
     }
 
     /// Another view of the same bytes.
     pub fn try_clone(&self) -> Result<Self, OutOfMemory> {
-        let mut rest = VecDeque::new();
-        if !self.rest.is_empty() {
-            rest.try_reserve_exact(self.rest.len()).map_err(|_| OutOfMemory)?;
-            rest.extend(self.rest.iter().cloned());
+        let mut clone = Self { first: self.first.clone(), rest: None, len: self.len };
+        if let Some(rest) = self.rest.as_ref().filter(|rest| !rest.is_empty()) {
+            clone.reserve(rest.len())?.extend(rest.iter().cloned());
         }
-        Ok(Self { first: self.first.clone(), rest, len: self.len })
+        Ok(clone)
+    }
+
+    /// Where chunks behind the first have their place, with room for as many more.
+    fn reserve(&mut self, count: usize) -> Result<&mut VecDeque<Chunk>, OutOfMemory> {
+        let rest = self.rest.get_or_insert_default();
+        rest.try_reserve(count).map_err(|_| OutOfMemory)?;
+        Ok(rest)
+    }
+
+    /// The last chunk.
+    fn last(&mut self) -> Option<&mut Chunk> {
+        self.rest.as_mut().and_then(|rest| rest.back_mut()).or(self.first.as_mut())
     }
 
     /// Adds a chunk at the end.
@@ -69,7 +82,7 @@ impl Chunks {
             return Ok(());
         }
         if self.first.is_some() {
-            self.rest.try_reserve(1).map_err(|_| OutOfMemory)?;
+            self.reserve(1)?;
         }
         self.place(chunk);
         Ok(())
@@ -81,14 +94,14 @@ impl Chunks {
         if chunk.len() >= SMALL {
             return self.push(chunk);
         }
-        let Some(last) = self.rest.back_mut().or(self.first.as_mut()) else { return self.push(chunk) };
+        let Some(last) = self.last() else { return self.push(chunk) };
         let (front, rest) = chunk.split_at(last.spare().min(chunk.len()));
         // What may fail comes before what changes anything.
         let rest = if rest.is_empty() { None } else { Some(Chunk::with_capacity(rest, GATHERED)?) };
         if rest.is_some() {
-            self.rest.try_reserve(1).map_err(|_| OutOfMemory)?;
+            self.reserve(1)?;
         }
-        if let Some(last) = self.rest.back_mut().or(self.first.as_mut()) {
+        if let Some(last) = self.last() {
             self.len += last.extend(front);
         }
         rest.map_or(Ok(()), |rest| self.push(rest))
@@ -96,7 +109,7 @@ impl Chunks {
 
     /// Adds all of `other` at the end, as [`gather`](Self::gather) does. Where memory is short nothing is lost but the end of `other`.
     pub fn append(&mut self, mut other: Self) -> Result<(), OutOfMemory> {
-        if self.is_empty() && self.rest.capacity() == 0 {
+        if self.is_empty() && self.rest.is_none() {
             *self = other;
             return Ok(());
         }
@@ -109,7 +122,7 @@ impl Chunks {
     /// Takes the first chunk.
     pub fn pop(&mut self) -> Option<Chunk> {
         let chunk = self.first.take()?;
-        self.first = self.rest.pop_front();
+        self.first = self.rest.as_mut().and_then(|rest| rest.pop_front());
         self.len -= chunk.len();
         Some(chunk)
     }
@@ -132,13 +145,13 @@ impl Chunks {
     pub fn truncate(&mut self, length: usize) {
         while self.len > length {
             let excess = self.len - length;
-            let Some(last) = self.rest.back_mut().or(self.first.as_mut()) else { return };
+            let Some(last) = self.last() else { return };
             if last.len() > excess {
                 last.truncate(last.len() - excess);
                 self.len = length;
             } else {
                 self.len -= last.len();
-                if self.rest.pop_back().is_none() {
+                if self.rest.as_mut().and_then(|rest| rest.pop_back()).is_none() {
                     self.first = None;
                 }
             }
@@ -159,7 +172,7 @@ impl Chunks {
         });
         let chunks = chunks.count();
         if chunks > 1 {
-            front.rest.try_reserve_exact(chunks - 1).map_err(|_| OutOfMemory)?;
+            front.reserve(chunks - 1)?;
         }
         while let Some(mut part) = self.first.clone().filter(|_| front.len < count) {
             part.truncate(count - front.len);
@@ -189,8 +202,8 @@ impl Chunks {
 
     /// Gives back the memory of a queue that has run empty after it was long.
     pub fn release(&mut self) {
-        if self.rest.is_empty() && self.rest.capacity() > 4 {
-            self.rest = VecDeque::new();
+        if self.rest.as_ref().is_some_and(|rest| rest.is_empty() && rest.capacity() > 4) {
+            self.rest = None;
         }
     }
 
@@ -199,7 +212,7 @@ impl Chunks {
         self.len += chunk.len();
         match self.first {
             None => self.first = Some(chunk),
-            Some(_) => self.rest.push_back(chunk),
+            Some(_) => self.rest.get_or_insert_default().push_back(chunk),
         }
     }
 }
@@ -207,7 +220,7 @@ impl Chunks {
 impl From<Chunk> for Chunks {
     fn from(chunk: Chunk) -> Self {
         let len = chunk.len();
-        Self { first: (len > 0).then_some(chunk), rest: VecDeque::new(), len }
+        Self { first: (len > 0).then_some(chunk), rest: None, len }
     }
 }
 

@@ -34,6 +34,13 @@ impl Chunk {
         Ok(Self::from(buffer))
     }
 
+    /// How many bytes there are.
+    #[inline]
+    #[expect(clippy::len_without_is_empty, reason = "as a slice it has that")]
+    pub fn len(&self) -> usize {
+        (self.end - self.start) as usize
+    }
+
     /// Leaves the first `count` bytes out of the view, or all of them.
     pub fn advance(&mut self, count: usize) {
         self.start += count.min(self.len()) as u32;
@@ -89,7 +96,8 @@ impl Deref for Chunk {
 
     #[inline]
     fn deref(&self) -> &[u8] {
-        &self.buffer[self.start as usize..self.end as usize]
+        // It lies within the buffer always; a check that cannot panic is one that is cheap enough to have everywhere.
+        self.buffer.get(self.start as usize..self.end as usize).unwrap_or_default()
     }
 }
 
