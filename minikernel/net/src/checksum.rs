@@ -44,11 +44,11 @@ impl Sum {
         }
         let (words, rest) = rest.as_chunks::<8>();
         sum += words.iter().map(word).sum::<u128>();
-        if !rest.is_empty() {
-            let mut last = [0; 8];
-            last[..rest.len()].copy_from_slice(rest);
-            sum += word(&last);
-        }
+        let (words, rest) = rest.as_chunks::<2>();
+        let short = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
+        // The last byte of an odd number is the first of a word.
+        let odd = rest.first().map_or(0, |byte| u16::from_ne_bytes([*byte, 0]));
+        sum += u128::from(short + u64::from(odd));
         let sum = (sum as u64 >> 32) + u64::from(sum as u32) + (sum >> 64) as u64;
         let sum = fold(sum);
         self.sum += u64::from(if self.length.is_multiple_of(2) { sum.to_be() } else { sum.to_le() });

@@ -179,7 +179,7 @@ impl Interface {
 
     /// Its address on the link.
     pub fn hardware_address(&self) -> Option<[u8; 6]> {
-        self.link.as_ref().map(|link| link.port.hardware_address())
+        self.link.as_ref().map(|link| link.hardware)
     }
 
     /// Whether it is to be used (`IFF_UP`).

@@ -3,6 +3,7 @@
 //! They become bytes where a device takes them, and come of bytes where one gives them. Between sockets of this machine nothing is written, read
 //! or summed up.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 
 use crate::address::Address;
@@ -101,7 +102,24 @@ pub struct Packet {
     pub payload: Payload,
 }
 
+impl Packet {
+    /// Moves it out, and leaves one without data.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { header: self.header, payload: self.payload.take() }
+    }
+}
+
 impl Payload {
+    fn take(&mut self) -> Self {
+        let take = core::mem::take::<Chunks>;
+        match self {
+            Self::Tcp(header, data) => Self::Tcp(header.clone(), take(data)),
+            Self::Udp(ports, data) => Self::Udp(*ports, take(data)),
+            Self::Other(protocol, data) => Self::Other(*protocol, take(data)),
+            Self::Verbatim(protocol, data) => Self::Verbatim(*protocol, take(data)),
+        }
+    }
+
     /// The protocol's number.
     pub fn protocol(&self) -> u8 {
         match self {
@@ -126,7 +144,8 @@ impl Payload {
 pub struct Outbox {
     /// The time, in nanoseconds of the monotonic clock.
     pub now: u64,
-    packets: VecDeque<Packet>,
+    /// Mostly there are none.
+    packets: Option<Box<VecDeque<Packet>>>,
     /// Cards have been given frames.
     touched: bool,
 }
@@ -134,13 +153,14 @@ pub struct Outbox {
 impl Outbox {
     /// An empty one.
     pub const fn new(now: u64) -> Self {
-        Self { now, packets: VecDeque::new(), touched: false }
+        Self { now, packets: None, touched: false }
     }
 
     /// Adds a packet. One for which there is no memory is lost, as on any link.
     pub fn push(&mut self, packet: Packet) {
-        if self.packets.try_reserve(1).is_ok() {
-            self.packets.push_back(packet);
+        let packets = self.packets.get_or_insert_default();
+        if packets.try_reserve(1).is_ok() {
+            packets.push_back(packet);
         }
     }
 
@@ -156,6 +176,6 @@ impl Outbox {
 
     /// Takes the first packet.
     pub fn pop(&mut self) -> Option<Packet> {
-        self.packets.pop_front()
+        self.packets.as_mut()?.pop_front()
     }
 }

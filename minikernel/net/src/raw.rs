@@ -133,25 +133,28 @@ fn bytes_of(packet: &Packet, with_header: bool) -> Option<Chunks> {
     Some(whole)
 }
 
-/// What a program has put together becomes what the protocols know; others pass as they are. `None` for what makes no sense, or has been taken in.
-pub(crate) fn read_again(stack: &Stack, packet: Packet, out: &mut Outbox) -> Option<Packet> {
-    let (mut header, data, protocol) = match packet {
-        Packet { header, payload: Payload::Other(protocol @ (protocol::TCP | protocol::UDP), data) } => {
-            (header, data, protocol)
-        }
-        Packet { header, payload: Payload::Verbatim(_, mut data) } => {
+/// Whether a program has put a packet together that the protocols know.
+pub(crate) fn is_read_again(packet: &Packet) -> bool {
+    matches!(packet.payload, Payload::Other(protocol::TCP | protocol::UDP, _) | Payload::Verbatim(..))
+}
+
+/// Takes in a packet of which [`is_read_again`] says so. `None` for what makes no sense, and without memory.
+pub(crate) fn read_again(stack: &Stack, packet: Packet, out: &mut Outbox) -> Option<()> {
+    let Packet { mut header, payload } = packet;
+    let (data, protocol) = match payload {
+        Payload::Verbatim(_, mut data) => {
             let front = flat(&data)?;
             let (found, protocol, payload) = ip::parse(&front, header.interface)?;
             data.truncate(payload.end);
             data.advance(payload.start);
-            (IpHeader { to_many: header.to_many, ..found }, data, protocol)
+            header = IpHeader { to_many: header.to_many, ..found };
+            (data, protocol)
         }
-        packet => return Some(packet),
+        Payload::Other(protocol, data) => (data, protocol),
+        Payload::Tcp(..) | Payload::Udp(..) => return None,
     };
     header.cut_to = 0;
-    // Without memory it is lost.
-    let _ = stack.receive_payload(header, protocol, data, (false, 0), out);
-    None
+    stack.receive_payload(header, protocol, data, (false, 0), out)
 }
 
 impl Stack {

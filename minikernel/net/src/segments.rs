@@ -93,14 +93,19 @@ fn headers(destination: &Address) -> u32 {
 }
 
 /// Takes in a segment.
-pub(crate) fn input(stack: &Stack, packet: Packet, out: &mut Outbox) {
-    let Packet { header, payload: Payload::Tcp(segment, data) } = packet else { return };
+pub(crate) fn input(
+    stack: &Stack,
+    header: &IpHeader,
+    segment: &SegmentHeader,
+    data: Chunks,
+    out: &mut Outbox,
+) {
     let flow = Flow {
         local: Endpoint::new(of_tcp(&header.destination), segment.destination),
         remote: Endpoint::new(of_tcp(&header.source), segment.source),
     };
     let now = out.now;
-    stack.tcp.receive(now, &flow, &segment, data, &mut Below { stack, out });
+    stack.tcp.receive(now, &flow, segment, data, &mut Below { stack, out });
 }
 
 #[cfg(test)]

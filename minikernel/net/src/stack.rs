@@ -113,7 +113,8 @@ impl Stack {
 
     /// All interfaces, by their numbers.
     pub(crate) fn all(&self) -> impl Iterator<Item = &Arc<Interface>> {
-        self.interfaces.iter().filter_map(Once::get)
+        // There is no number behind the first that nobody has.
+        self.interfaces.iter().map_while(Once::get)
     }
 
     /// The same, for the moment.
@@ -190,7 +191,7 @@ impl Stack {
         if path.kind == Kind::Broadcast {
             self.loop_back(&packet, out);
         }
-        link.transmit(self, interface, packet, path, out);
+        link.transmit(self, interface, &mut packet, path, out);
         Ok(())
     }
 
@@ -227,11 +228,7 @@ impl Stack {
             self.input(packet, out);
         }
         if out.take_touched() {
-            self.interfaces
-                .iter()
-                .filter_map(Once::get)
-                .filter_map(|known| known.link.as_ref())
-                .for_each(|link| link.port.flush());
+            self.all().filter_map(|known| known.link.as_ref()).for_each(|link| link.port.flush());
         }
     }
 
@@ -265,10 +262,13 @@ impl Stack {
     }
 
     /// Takes in a packet.
-    pub(crate) fn input(&self, packet: Packet, out: &mut Outbox) {
+    pub(crate) fn input(&self, mut packet: Packet, out: &mut Outbox) {
         let header = packet.header;
         // What a program has put together is looked at as if it came from a link.
-        let Some(packet) = raw::read_again(self, packet, out) else { return };
+        if raw::is_read_again(&packet) {
+            raw::read_again(self, packet, out);
+            return;
+        }
         let (to, at) = (&header.destination, header.interface);
         if is_multicast(to)
             && !self.groups.has(to, at)
@@ -277,9 +277,11 @@ impl Stack {
             return;
         }
         let taken = !self.raws.is_empty() && raw::input(self, &packet, out.now);
-        match &packet.payload {
+        match &mut packet.payload {
             Payload::Tcp(..) if is_multicast(&header.destination) => {}
-            Payload::Tcp(..) => segments::input(self, packet, out),
+            Payload::Tcp(segment, data) => {
+                segments::input(self, &header, segment, core::mem::take(data), out);
+            }
             Payload::Udp(..) => udp::input(self, packet, out),
             Payload::Other(protocol::ICMP, data) if is_v4(&header.source) => {
                 icmp::input(self, &header, data, out);

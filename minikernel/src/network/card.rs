@@ -124,7 +124,7 @@ impl Port for Card {
         offloads
     }
 
-    fn transmit(&self, mut frame: Frame) -> Result<(), Frame> {
+    fn transmit(&self, frame: &mut Frame) -> bool {
         let work = Work {
             checksum: frame.checksum.map(|sum| (sum.start, sum.offset)),
             cut: frame.segment.map(|segments| Cut { v6: segments.v6, size: segments.size }),
@@ -132,9 +132,9 @@ impl Port for Card {
         let payload = Lent(core::mem::take(&mut frame.payload));
         if let Err(Lent(payload)) = self.0.transmit(frame.headers(), payload, &work) {
             frame.payload = payload;
-            return Err(frame);
+            return false;
         }
-        Ok(())
+        true
     }
 
     fn flush(&self) {

@@ -58,37 +58,40 @@ struct Chain {
 #[derive(Clone, Copy, Debug)]
 struct Layout {
     size: u16,
+    /// The ring of buffers for the device: flags, an index, entries; and up to which entry of the other ring the driver wants no interrupt.
+    available: usize,
+    used_event: usize,
+    /// The ring of buffers that come back, likewise; and up to which entry of the other the device wants no notification.
+    used: usize,
+    available_event: usize,
 }
 
 impl Layout {
-    fn available(self) -> usize {
-        DESCRIPTOR * usize::from(self.size)
+    fn new(size: u16) -> Self {
+        let entries = usize::from(size);
+        let available = DESCRIPTOR * entries;
+        let used_event = available + 4 + 2 * entries;
+        let used = (used_event + 2).next_multiple_of(4);
+        Self { size, available, used_event, used, available_event: used + 4 + 8 * entries }
+    }
+    /// Where in a ring the entry of an index is: sizes are powers of two.
+    fn place(self, index: u16) -> usize {
+        usize::from(index & (self.size - 1))
     }
     fn available_index(self) -> usize {
-        self.available() + 2
+        self.available + 2
     }
     fn available_entry(self, index: u16) -> usize {
-        self.available() + 4 + 2 * usize::from(index % self.size)
-    }
-    /// Up to which entry the driver wants no interrupt.
-    fn used_event(self) -> usize {
-        self.available() + 4 + 2 * usize::from(self.size)
-    }
-    fn used(self) -> usize {
-        (self.used_event() + 2).next_multiple_of(4)
+        self.available + 4 + 2 * self.place(index)
     }
     fn used_index(self) -> usize {
-        self.used() + 2
+        self.used + 2
     }
     fn used_entry(self, index: u16) -> usize {
-        self.used() + 4 + 8 * usize::from(index % self.size)
-    }
-    /// Up to which entry the device wants no notification.
-    fn available_event(self) -> usize {
-        self.used() + 4 + 8 * usize::from(self.size)
+        self.used + 4 + 8 * self.place(index)
     }
     fn end(self) -> usize {
-        (self.available_event() + 2).next_multiple_of(16)
+        (self.available_event + 2).next_multiple_of(16)
     }
 }
 
@@ -142,12 +145,12 @@ impl Queue {
         }
         // The largest power of two that both sides can do.
         let size = 1 << limit.ilog2();
-        let layout = Layout { size };
+        let layout = Layout::new(size);
         let memory = Dma::pages((layout.end() + spare).div_ceil(PAGE_SIZE))?;
         let rings = Rings {
             descriptors: at(&memory, 0),
-            available: at(&memory, layout.available()),
-            used: at(&memory, layout.used()),
+            available: at(&memory, layout.available),
+            used: at(&memory, layout.used),
         };
         let (free, chains, links) = (with_room(size)?, with_room(size)?, with_room(size)?);
         let doorbell = transport.enable_queue(size, rings, vector)?;
@@ -244,9 +247,9 @@ impl Queue {
         let (old, new) = (self.published, self.pushed);
         self.published = new;
         if self.event_index {
-            passes(self.memory.read_u16(self.layout.available_event()), old, new)
+            passes(self.memory.read_u16(self.layout.available_event), old, new)
         } else {
-            self.memory.read_u16(self.layout.used()) & NO_NOTIFY == 0
+            self.memory.read_u16(self.layout.used) & NO_NOTIFY == 0
         }
     }
 
@@ -305,9 +308,9 @@ impl Queue {
     pub fn listen_for(&mut self, buffers: u16) -> bool {
         let wanted = if self.event_index { buffers.max(1) } else { 1 };
         if self.event_index {
-            self.memory.write_u16(self.layout.used_event(), self.popped.wrapping_add(wanted - 1));
+            self.memory.write_u16(self.layout.used_event, self.popped.wrapping_add(wanted - 1));
         } else {
-            self.memory.write_u16(self.layout.available(), 0);
+            self.memory.write_u16(self.layout.available, 0);
         }
         // The wish must be out before the index is read: the device writes the index, then looks at the wish.
         full_fence();
@@ -318,9 +321,9 @@ impl Queue {
     pub fn silence(&mut self) {
         if self.event_index {
             // Entry numbers wrap after 65536, and no queue is that long.
-            self.memory.write_u16(self.layout.used_event(), self.popped.wrapping_sub(1));
+            self.memory.write_u16(self.layout.used_event, self.popped.wrapping_sub(1));
         } else {
-            self.memory.write_u16(self.layout.available(), NO_INTERRUPT);
+            self.memory.write_u16(self.layout.available, NO_INTERRUPT);
         }
     }
 }

@@ -254,7 +254,7 @@ fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Resu
 #[derive(Debug)]
 pub struct UserBuffers {
     /// All segments, or none of a single buffer.
-    segments: Vec<Range<usize>>,
+    segments: Box<[Range<usize>]>,
     /// Index of the segment behind the one that is in use.
     next: usize,
     /// Where the next byte lies, and how many follow in that segment, that one included.
@@ -273,13 +273,14 @@ impl UserBuffers {
     /// Uses the segments in order.
     pub fn new(segments: Vec<Range<usize>>) -> Self {
         let length = segments.iter().map(Range::len).sum();
+        let segments = segments.into_boxed_slice();
         Self { segments, next: 0, at: 0, left: 0, length, done: 0, limit: length, fault: None }
     }
 
     /// Uses one buffer.
     pub fn one(segment: Range<usize>) -> Self {
         let length = segment.len();
-        let (segments, at) = (Vec::new(), segment.start);
+        let (segments, at) = (Box::default(), segment.start);
         Self { segments, next: 0, at, left: length, length, done: 0, limit: length, fault: None }
     }
 

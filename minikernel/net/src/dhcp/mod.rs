@@ -129,13 +129,13 @@ impl Stack {
             ..IpHeader::new(source, destination, HOP_LIMIT)
         };
         let ports = UdpHeader { source: CLIENT_PORT, destination: SERVER_PORT };
-        let packet = Packet { header, payload: Payload::Udp(ports, Chunks::from(Chunk::from(bytes))) };
+        let mut packet = Packet { header, payload: Payload::Udp(ports, Chunks::from(Chunk::from(bytes))) };
         let path = match server {
             Some(server) => self.route(&server, &source, interface.index, out.now),
             None => Ok(Path::by_interface(interface.index, &destination, &source)),
         };
         if let Ok(path) = path {
-            link.transmit(self, interface, packet, &path, out);
+            link.transmit(self, interface, &mut packet, &path, out);
         }
     }
 

@@ -242,9 +242,9 @@ impl Port for Card {
     fn offloads(&self) -> Offloads {
         Offloads::empty()
     }
-    fn transmit(&self, frame: Frame) -> core::result::Result<(), Frame> {
-        *self.0.lock() = Some(frame);
-        Ok(())
+    fn transmit(&self, frame: &mut Frame) -> bool {
+        *self.0.lock() = Some(frame.take());
+        true
     }
     fn flush(&self) {}
 }

@@ -42,10 +42,8 @@ impl Link {
         whom: Option<Hardware>,
         out: &mut Outbox,
     ) {
-        if let Some(frame) =
-            message(ArpOperation::Request, (self.port.hardware_address(), source), (whom, target))
-        {
-            self.send(frame, out);
+        if let Some(mut frame) = message(ArpOperation::Request, (self.hardware, source), (whom, target)) {
+            self.send(&mut frame, out);
         }
     }
 
@@ -85,9 +83,9 @@ pub(super) fn input(stack: &Stack, link: &Link, bytes: &[u8], out: &mut Outbox) 
         link.release(waited, hardware, out);
     }
     if operation == ArpOperation::Request && for_us && (!own || is_any(&sender)) {
-        let us = (link.port.hardware_address(), &target);
-        if let Some(frame) = message(ArpOperation::Reply, us, (Some(hardware), &sender)) {
-            link.send(frame, out);
+        let us = (link.hardware, &target);
+        if let Some(mut frame) = message(ArpOperation::Reply, us, (Some(hardware), &sender)) {
+            link.send(&mut frame, out);
         }
     }
 }

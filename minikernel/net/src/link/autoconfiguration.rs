@@ -78,7 +78,7 @@ fn address_in(prefix: &Address, hardware: Hardware) -> Address {
 impl Link {
     /// The address of this link alone (RFC 4291, section 2.5.6).
     pub fn local_address(&self) -> Address {
-        address_in(&Address::from_bits(0xfe80 << 112), self.port.hardware_address())
+        address_in(&Address::from_bits(0xfe80 << 112), self.hardware)
     }
 
     /// Asks who is a router, if that is wanted.
@@ -240,7 +240,7 @@ pub(super) fn input(
                 }
                 // Half of an address is the card's.
                 if flags & AUTONOMOUS != 0 && length == 64 {
-                    let address = address_in(&prefix, link.port.hardware_address());
+                    let address = address_in(&prefix, link.hardware);
                     let lifetimes = (until(now, preferred), until(now, valid));
                     take_address(stack, interface, address, lifetimes, out);
                 }

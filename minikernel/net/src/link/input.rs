@@ -54,7 +54,7 @@ impl Stack {
         interface.received.count(frame.data.len());
         if !self.watchers.is_empty() {
             let verified = frame.checksum == Checksum::Verified;
-            self.watchers.show_received(index, &frame.data, link.port.hardware_address(), verified);
+            self.watchers.show_received(index, &frame.data, link.hardware, verified);
         }
         // Without memory it is lost, as what is none is.
         let _ = self.receive_frame(interface, link, frame, out);
@@ -74,7 +74,7 @@ impl Stack {
         let head = data.front().get(..HEADER)?;
         let (to, kind) = (&head[..6], u16::from_be_bytes([head[12], head[13]]));
         let to_many = to[0] & 1 != 0;
-        if !to_many && to != link.port.hardware_address() {
+        if !to_many && *to != link.hardware {
             return None;
         }
         let verified = checksum == Checksum::Verified;

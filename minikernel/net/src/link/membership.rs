@@ -130,8 +130,8 @@ impl Link {
         };
         body[2..4].copy_from_slice(&sum.to_be_bytes());
         let protocol = if v4 { protocol::IGMP } else { protocol::HOP_BY_HOP };
-        let packet = Packet { header, payload: Payload::Other(protocol, Chunk::from(message).into()) };
-        self.emit(packet, ethernet::of_group(&destination), out);
+        let mut packet = Packet { header, payload: Payload::Other(protocol, Chunk::from(message).into()) };
+        self.emit(&mut packet, ethernet::of_group(&destination), out);
     }
 
     /// Tells routers what they are to know now. Returns when the next is due.

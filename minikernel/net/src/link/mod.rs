@@ -22,7 +22,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
 
-use isopod_hal::sync::{Once, SpinLock};
+use isopod_hal::sync::SpinLock;
 
 use crate::address::{Address, is_multicast, is_v4};
 use crate::chunk::Chunks;
@@ -48,6 +48,8 @@ const QUEUE: usize = 1000;
 /// The link behind an interface.
 pub(crate) struct Link {
     pub port: Arc<dyn Port>,
+    /// The port's address.
+    pub hardware: Hardware,
     pub neighbours: Neighbours,
     autoconfiguration: Autoconfiguration,
     offloads: Offloads,
@@ -82,6 +84,7 @@ impl Link {
     ) -> Self {
         Self {
             offloads: port.offloads(),
+            hardware: port.hardware_address(),
             port,
             neighbours: Neighbours::new(),
             autoconfiguration: Autoconfiguration::new(),
@@ -115,7 +118,7 @@ impl Link {
         &self,
         stack: &Stack,
         interface: &Interface,
-        packet: Packet,
+        packet: &mut Packet,
         path: &Path,
         out: &mut Outbox,
     ) {
@@ -130,8 +133,8 @@ impl Link {
             }
             return self.emit(packet, hardware, out);
         }
-        match self.neighbours.wait(&path.next, packet, out.now) {
-            Outcome::Known(packet, hardware) => self.emit(packet, hardware, out),
+        match self.neighbours.wait(&path.next, packet.take(), out.now) {
+            Outcome::Known(mut packet, hardware) => self.emit(&mut packet, hardware, out),
             Outcome::Waits(false) => {}
             Outcome::Waits(true) => {
                 stack.arm(out.now + neighbour::INTERVAL);
@@ -153,33 +156,27 @@ impl Link {
 
     /// Sends what waited for a neighbour.
     fn release(&self, waited: VecDeque<Packet>, to: Hardware, out: &mut Outbox) {
-        for packet in waited {
-            self.emit(packet, to, out);
+        for mut packet in waited {
+            self.emit(&mut packet, to, out);
         }
     }
 
     /// Gives a frame to the card, or has it wait for room there.
-    fn send(&self, mut frame: Frame, out: &mut Outbox) {
+    fn send(&self, frame: &mut Frame, out: &mut Outbox) {
         self.sent.count(frame.len());
         if !self.watchers.is_empty() {
-            self.watchers.show_sent(self.index, &frame);
+            self.watchers.show_sent(self.index, frame);
         }
-        if self.waiting.load(Ordering::Relaxed) == 0 {
-            match self.port.transmit(frame) {
-                Ok(()) => return out.touch(),
-                Err(back) => frame = back,
-            }
+        if self.waiting.load(Ordering::Relaxed) == 0 && self.port.transmit(frame) {
+            return out.touch();
         }
         let mut queue = self.queue.lock();
-        if queue.is_empty() {
-            // There may be room since; if there is none now, the card will say when there is.
-            match self.port.transmit(frame) {
-                Ok(()) => return out.touch(),
-                Err(back) => frame = back,
-            }
+        // There may be room since; if there is none now, the card will say when there is.
+        if queue.is_empty() && self.port.transmit(frame) {
+            return out.touch();
         }
         if queue.len() < QUEUE && queue.try_reserve(1).is_ok() {
-            queue.push_back(frame);
+            queue.push_back(frame.take());
             self.waiting.store(queue.len(), Ordering::Relaxed);
         } else {
             self.dropped.fetch_add(1, Ordering::Relaxed);
@@ -191,17 +188,14 @@ impl Link {
         let mut frame = Frame::new(Hardware::default(), Hardware::default(), 0);
         frame.headers[..ethernet::HEADER].copy_from_slice(&header);
         frame.payload = data;
-        self.send(frame, out);
+        self.send(&mut frame, out);
     }
 
     /// The card has room.
     fn room(&self) {
         let mut queue = self.queue.lock();
-        while let Some(frame) = queue.pop_front() {
-            if let Err(back) = self.port.transmit(frame) {
-                queue.push_front(back);
-                break;
-            }
+        while queue.front_mut().is_some_and(|frame| self.port.transmit(frame)) {
+            queue.pop_front();
         }
         self.waiting.store(queue.len(), Ordering::Relaxed);
         drop(queue);
@@ -277,7 +271,7 @@ impl Stack {
 
     /// Shows `visit` the neighbours that are known.
     pub fn neighbours(&self, visit: ShowNeighbour<'_>) {
-        for interface in self.interfaces.iter().filter_map(Once::get) {
+        for interface in self.all() {
             if let Some(link) = &interface.link {
                 link.neighbours
                     .each(&mut |address, hardware, fresh| visit(interface, address, hardware, fresh));

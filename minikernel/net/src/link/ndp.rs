@@ -84,7 +84,7 @@ impl Link {
         message[4..length].copy_from_slice(body);
         if let Some(option) = option {
             message[length..length + 2].copy_from_slice(&[option, 1]);
-            let value = if option == NONCE { self.nonce } else { self.port.hardware_address() };
+            let value = if option == NONCE { self.nonce } else { self.hardware };
             message[length + 2..length + 8].copy_from_slice(&value);
             length += 8;
         }
@@ -93,8 +93,8 @@ impl Link {
         let sum = icmp::sum(&header, message);
         message[2..4].copy_from_slice(&sum.to_be_bytes());
         let Ok(data) = Chunk::copy_of(message) else { return };
-        let packet = Packet { header, payload: Payload::Other(protocol::ICMPV6, data.into()) };
-        self.emit(packet, to.unwrap_or_else(|| ethernet::of_group(destination)), out);
+        let mut packet = Packet { header, payload: Payload::Other(protocol::ICMPV6, data.into()) };
+        self.emit(&mut packet, to.unwrap_or_else(|| ethernet::of_group(destination)), out);
     }
 
     /// Asks who has an address, or whoever had it.
@@ -224,7 +224,7 @@ fn advertised(
     let hardware = hardware_in(&message[LENGTH..], TARGET_ADDRESS);
     if interface.has(&target) {
         // What this machine has answered itself may come back.
-        let is_own = hardware == Some(link.port.hardware_address());
+        let is_own = hardware == Some(link.hardware);
         if !is_own && interface.doubts(&target, out.now) {
             stack.lose(interface, &target);
         }

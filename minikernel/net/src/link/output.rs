@@ -1,5 +1,7 @@
 //! Packets to frames: headers, checksums, and segments that are longer than they may be.
 
+use core::mem::take;
+
 use super::ethernet::{HEADER, IPV4, IPV6};
 use super::neighbour::Hardware;
 use super::port::{Frame, Offloads, PartialSum, Segments};
@@ -18,47 +20,43 @@ const UDP_SUM: usize = 6;
 
 impl Link {
     /// Sends a packet to an address on the link.
-    pub(super) fn emit(&self, packet: Packet, to: Hardware, out: &mut Outbox) {
+    pub(super) fn emit(&self, packet: &mut Packet, to: Hardware, out: &mut Outbox) {
         if packet.header.cut_to > 0 {
             // Without memory it is lost, as on any link.
-            let _ = self.emit_fragments(packet, to, out);
+            let _ = self.emit_fragments(packet.take(), to, out);
             return;
         }
         let Packet { header, payload } = packet;
-        match payload {
-            Payload::Tcp(segment, data) => self.emit_segment(&header, segment, data, to, out),
+        let (mut frame, data) = match payload {
+            Payload::Tcp(segment, data) => return self.emit_segment(header, segment, data, to, out),
             Payload::Udp(ports, data) => {
                 let length = (UdpHeader::LEN + data.len()) as u16;
-                let mut frame = self.begin(&header, protocol::UDP, length.into(), to);
+                let mut frame = self.begin(header, protocol::UDP, length.into(), to);
                 let words = [ports.source, ports.destination, length, 0].map(u16::to_be_bytes);
                 frame.extend(UdpHeader::LEN).copy_from_slice(words.as_flattened());
-                frame.payload = data;
-                self.sum(&mut frame, &header, protocol::UDP, UDP_SUM);
-                self.send(frame, out);
+                frame.payload = take(data);
+                self.sum(&mut frame, header, protocol::UDP, UDP_SUM);
+                return self.send(&mut frame, out);
             }
             Payload::Verbatim(_, data) => {
                 let kind = if is_v4(&header.destination) { IPV4 } else { IPV6 };
-                let mut frame = Frame::new(to, self.port.hardware_address(), kind);
-                frame.payload = data;
-                self.send(frame, out);
+                (Frame::new(to, self.hardware, kind), data)
             }
-            Payload::Other(protocol, data) => {
-                let mut frame = self.begin(&header, protocol, data.len(), to);
-                frame.payload = data;
-                self.send(frame, out);
-            }
-        }
+            Payload::Other(protocol, data) => (self.begin(header, *protocol, data.len(), to), data),
+        };
+        frame.payload = take(data);
+        self.send(&mut frame, out);
     }
 
     /// A frame with the header of IP, for `length` bytes behind that.
     fn begin(&self, header: &IpHeader, protocol: u8, length: usize, to: Hardware) -> Frame {
         let kind = if is_v4(&header.destination) { IPV4 } else { IPV6 };
-        let mut frame = Frame::new(to, self.port.hardware_address(), kind);
-        let mut bytes = [0; ip::HEADER_MAX];
+        let mut frame = Frame::new(to, self.hardware, kind);
         let counts = kind == IPV4 && !header.whole && header.cut_to == 0;
         let identification = if counts { self.identification(&header.destination) as u16 } else { 0 };
-        let count = ip::emit(header, protocol, length, identification, &mut bytes);
-        frame.extend(count).copy_from_slice(&bytes[..count]);
+        if let Some(bytes) = frame.headers[HEADER..].first_chunk_mut() {
+            frame.length += ip::emit(header, protocol, length, identification, bytes) as u8;
+        }
         frame
     }
 
@@ -100,7 +98,7 @@ impl Link {
             }
             offset += part.len();
             frame.payload = part;
-            self.send(frame, out);
+            self.send(&mut frame, out);
         }
         Some(())
     }
@@ -108,8 +106,8 @@ impl Link {
     fn emit_segment(
         &self,
         header: &IpHeader,
-        mut segment: SegmentHeader,
-        mut data: Chunks,
+        segment: &mut SegmentHeader,
+        data: &mut Chunks,
         to: Hardware,
         out: &mut Outbox,
     ) {
@@ -122,7 +120,7 @@ impl Link {
             let Ok(part) = data.split_to(size) else { return };
             segment.flags = last - (Flags::FIN | Flags::PSH);
             let count = part.len() as u32;
-            self.emit_one(header, &segment, part, None, to, out);
+            self.emit_one(header, segment, part, None, to, out);
             segment.sequence += count;
             segment.urgent = segment.urgent.saturating_sub(count as u16);
         }
@@ -131,7 +129,7 @@ impl Link {
             segment.flags -= Flags::URG;
         }
         let cut = (size > 0 && data.len() > size).then_some(Segments { v6: !v4, size: size as u16 });
-        self.emit_one(header, &segment, data, cut, to, out);
+        self.emit_one(header, segment, take(data), cut, to, out);
     }
 
     fn emit_one(
@@ -149,7 +147,7 @@ impl Link {
         frame.payload = data;
         frame.segment = cut;
         self.sum(&mut frame, header, protocol::TCP, TCP_SUM);
-        self.send(frame, out);
+        self.send(&mut frame, out);
     }
 
     /// Puts the checksum of what follows the header of IP in its place, or as much of it as the card wants.

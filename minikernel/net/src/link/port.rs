@@ -33,10 +33,9 @@ pub trait Port: Send + Sync {
     /// What it does in the link layer's place. This does not change.
     fn offloads(&self) -> Offloads;
 
-    /// Takes a frame to be sent. The card need not know of it before [`flush`](Self::flush). Without room the frame comes back, and once there is
-    /// room the card's interrupt calls [`Stack::room`](crate::stack::Stack::room): the port has asked for that interrupt, and looked for room again after that.
-    #[expect(clippy::result_large_err, reason = "a frame lies on the stack of whoever builds it")]
-    fn transmit(&self, frame: Frame) -> Result<(), Frame>;
+    /// Takes what a frame lends, to send it. The card need not know of it before [`flush`](Self::flush). False without room: then the frame is as it was, and once
+    /// there is room the card's interrupt calls [`Stack::room`](crate::stack::Stack::room): the port has asked for that interrupt, and looked for room again after that.
+    fn transmit(&self, frame: &mut Frame) -> bool;
 
     /// The batch is complete: the card is to know of all frames.
     fn flush(&self);
@@ -81,6 +80,11 @@ impl Frame {
     /// The headers of Ethernet, IP and what it carries.
     pub fn headers(&self) -> &[u8] {
         &self.headers[..usize::from(self.length)]
+    }
+
+    /// Moves it to where it is to wait.
+    pub(crate) fn take(&mut self) -> Self {
+        Self { payload: core::mem::take(&mut self.payload), ..*self }
     }
 
     /// How many bytes it is.

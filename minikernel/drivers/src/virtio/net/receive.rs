@@ -36,6 +36,8 @@ pub(super) struct Receive {
     pub queue: Queue,
     /// Bytes of a buffer.
     size: usize,
+    /// How many buffers a block has: two to the power of this.
+    shift: u32,
     /// A frame may lie in several.
     merges: bool,
     blocks: Vec<Dma>,
@@ -47,17 +49,14 @@ impl Receive {
     /// A queue whose buffers have `size` bytes, with as many as a frame of `longest` bytes fills: a device that has no room for a frame waits until
     /// there are more buffers, and there are more only when it has used some.
     pub fn new(queue: Queue, size: usize, merges: bool, longest: usize) -> Result<Self, StartError> {
-        let mut receive = Self { queue, size, merges, blocks: Vec::new(), buffers: 0 };
+        let shift = (BLOCK / size).max(1).ilog2();
+        let mut receive = Self { queue, size, shift, merges, blocks: Vec::new(), buffers: 0 };
         while usize::from(receive.buffers) * size < longest && receive.buffers < receive.queue.size() {
             if !receive.grow() {
                 return Err(StartError::OutOfMemory);
             }
         }
         Ok(receive)
-    }
-
-    fn per_block(&self) -> usize {
-        (BLOCK / self.size).max(1)
     }
 
     /// Adds a block of buffers; false without memory for it.
@@ -68,7 +67,7 @@ impl Receive {
             return false;
         }
         self.blocks.push(block);
-        let more = (self.per_block() as u16).min(self.queue.size() - self.buffers);
+        let more = (1 << self.shift).min(self.queue.size() - self.buffers);
         let from = self.buffers;
         self.buffers += more;
         (from..self.buffers).for_each(|buffer| self.offer(buffer));
@@ -78,7 +77,7 @@ impl Receive {
     /// Where a buffer lies.
     fn place(&self, buffer: u16) -> (&Dma, usize) {
         let buffer = usize::from(buffer);
-        (&self.blocks[buffer / self.per_block()], buffer % self.per_block() * self.size)
+        (&self.blocks[buffer >> self.shift], (buffer & ((1 << self.shift) - 1)) * self.size)
     }
 
     /// Gives a buffer to the device.

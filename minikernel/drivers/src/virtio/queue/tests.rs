@@ -155,7 +155,7 @@ fn sizes_are_powers_of_two_that_both_sides_can_do() {
 
 #[test]
 fn a_ring_of_128_fits_into_a_page_with_room_to_spare() {
-    assert!(Layout { size: 128 }.end() <= PAGE_SIZE - 128 / 3 * 17);
+    assert!(Layout::new(128).end() <= PAGE_SIZE - 128 / 3 * 17);
 }
 
 proptest! {

@@ -69,15 +69,20 @@ pub fn begin_with(begin: Begin) {
 }
 
 /// The network of this machine, which begins when it is first asked for.
+#[inline]
 pub fn stack() -> &'static Stack {
-    STACK.get().unwrap_or_else(|| {
-        // Who comes second waits here.
-        let mut begin = BEGIN.lock();
-        let stack = STACK.get_or_init(|| new_stack(begin.take()));
-        drop(begin);
-        timers::look(stack);
-        stack
-    })
+    STACK.get().unwrap_or_else(first_stack)
+}
+
+#[cold]
+#[inline(never)]
+fn first_stack() -> &'static Stack {
+    // Who comes second waits here.
+    let mut begin = BEGIN.lock();
+    let stack = STACK.get_or_init(|| new_stack(begin.take()));
+    drop(begin);
+    timers::look(stack);
+    stack
 }
 
 fn new_stack(begin: Option<Begin>) -> Stack {

@@ -42,13 +42,13 @@ impl Port for Card {
         self.offloads
     }
 
-    fn transmit(&self, frame: Frame) -> core::result::Result<(), Frame> {
+    fn transmit(&self, frame: &mut Frame) -> bool {
         let mut sent = self.sent.lock();
         if sent.len() >= self.room.load(Ordering::Relaxed) {
-            return Err(frame);
+            return false;
         }
-        sent.push(frame);
-        Ok(())
+        sent.push(frame.take());
+        true
     }
 
     fn flush(&self) {

@@ -38,8 +38,13 @@ impl Connection {
         if room < first && !self.sent.is_empty() {
             return None;
         }
-        let allowed = queued.min(window).min(room.max(first)).min(self.burst(full));
-        let partial = allowed % full;
+        let mut allowed = queued.min(window).min(room.max(first));
+        let mut partial = allowed;
+        // Divisions take their time, and most of what is sent is short.
+        if allowed >= full {
+            allowed = allowed.min(self.burst(full));
+            partial = allowed % full;
+        }
         let allowed =
             if allowed == queued && self.may_send_partial(partial) { allowed } else { allowed - partial };
         (allowed > 0).then_some(allowed)
@@ -85,7 +90,8 @@ impl Connection {
         }
         let start = self.snd.nxt;
         self.snd.nxt += payload.len() as u32 + u32::from(marks.contains(Marks::FIN));
-        if !count.is_multiple_of(self.full_segment() as usize) {
+        let full = self.full_segment() as usize;
+        if count < full || !count.is_multiple_of(full) {
             self.snd.small = self.snd.nxt;
         }
         if self.sent.is_empty() {
@@ -152,8 +158,11 @@ impl Connection {
 
     /// What is believed to be in the network. Without SACK each duplicate acknowledgment stands for a segment that has left it (RFC 6582).
     pub(super) fn pipe(&self) -> u32 {
-        let left = self.recovery.duplicates.saturating_mul(self.full_segment());
-        self.sent.pipe().saturating_sub(left)
+        let pipe = self.sent.pipe();
+        match self.recovery.duplicates {
+            0 => pipe,
+            duplicates => pipe.saturating_sub(duplicates.saturating_mul(self.full_segment())),
+        }
     }
 
     /// The congestion window says nothing about a path that was silent for longer than a timeout (RFC 5681, section 4.1).

@@ -135,16 +135,22 @@ impl Connection {
         if self.unsent.len() >= self.options.unsent_low_water as usize {
             return 0;
         }
-        let full = self.pressure.contains(Pressure::FULL);
-        let most = if full { self.buffers.send.min(SEND_MIN) } else { self.buffers.send };
-        (most as usize).saturating_sub(self.queued())
+        self.send_limit().saturating_sub(self.queued())
     }
 
     /// Whether a program that waits for room is to be woken: a third is free (`sk_stream_is_writeable` in Linux).
     pub(super) fn has_room(&self) -> bool {
-        let room = self.room();
+        let queued = self.queued();
+        // Half of what may wait to be sent, which is less than what closes it altogether.
         let drained = self.unsent.len() < self.options.unsent_low_water.div_ceil(2) as usize;
-        room > 0 && room >= self.queued() / 2 && drained
+        let room = self.send_limit().saturating_sub(queued);
+        drained && room > 0 && room >= queued / 2
+    }
+
+    /// How many bytes may be queued.
+    fn send_limit(&self) -> usize {
+        let full = self.pressure.contains(Pressure::FULL);
+        (if full { self.buffers.send.min(SEND_MIN) } else { self.buffers.send }) as usize
     }
 
     /// Bytes that were written and are not acknowledged (`SIOCOUTQ`).
