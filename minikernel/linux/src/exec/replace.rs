@@ -14,7 +14,7 @@ use super::privilege::{self, Privilege};
 use super::stack::{self, About, Strings};
 use super::{elf, open_path, script, vdso};
 use crate::mm::{AddressSpace, Layout};
-use crate::process::{Ctx, Resource, Thread, kill_process};
+use crate::process::{Ctx, Held, Resource, Thread, kill_process};
 use crate::signal::{AlternateStack, Signal};
 use crate::wait::retry;
 use crate::{futex, kernel, trace};
@@ -55,6 +55,7 @@ struct Prepared {
 
 /// execve(2): makes the calling thread run `program`. On success the registers are the new program's.
 pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
+    let held = Held::wait(&ctx.thread).await?;
     let prepared = prepare(&ctx.thread, program).await?;
     let before = ctx.thread.tid();
     end_other_threads(&ctx.thread).await?;
@@ -70,9 +71,18 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     let process = thread.process();
     futex::release_robust(&thread, &ctx.memory).await;
     futex::release_claimed(&thread);
+    let waits_for_end = thread.clear_child_tid.swap(0, Ordering::Relaxed);
+    if waits_for_end != 0 && ctx.memory.is_shared() {
+        futex::clear_and_wake(&ctx.memory, waits_for_end).await;
+    }
+    // Whoever could look into the old program cannot look into the new one for that.
+    let Privilege { identity, secure, dumpable } = prepared.privilege;
+    let dumpable = dumpable && !identity.changes_sides(&thread.identity());
+    process.dumpable.store(false, Ordering::Relaxed);
+    thread.set_identity(identity);
     ctx.memory = Arc::clone(&prepared.memory);
     prepared.memory.activate();
-    process.replace_memory(prepared.memory).release().await;
+    let old_memory = process.replace_memory(prepared.memory);
     process.has_executed.store(true, Ordering::Relaxed);
     // Whatever signal clone(2) was given, the parent of another program gets SIGCHLD.
     process.exit_signal.lock().replace(Signal::CHLD);
@@ -81,14 +91,10 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     drop(old);
     thread.set_name(&prepared.name);
     thread.personality.store(prepared.personality, Ordering::Relaxed);
-    let Privilege { identity, secure, dumpable } = prepared.privilege;
-    process.dumpable.store(dumpable, Ordering::Relaxed);
     if secure {
         thread.parent_death_signal.store(0, Ordering::Relaxed);
         process.limits.lock().lower_soft(Resource::Stack, SECURE_STACK);
     }
-    thread.set_identity(identity);
-    thread.clear_child_tid.store(0, Ordering::Relaxed);
     thread.robust_list.store(0, Ordering::Relaxed);
     thread.rseq.register((0, 0, 0));
     *thread.breakpoints.lock() = trace::Breakpoints::default();
@@ -105,6 +111,9 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     }
     thread.signals.lock().stack = AlternateStack::default();
     process.timers.forget_posix();
+    process.dumpable.store(dumpable, Ordering::Relaxed);
+    drop(held);
+    old_memory.release().await;
     if thread.trace.is_traced() {
         trace::executed(ctx, before).await;
     }

@@ -43,6 +43,8 @@ impl Start {
 pub struct AddressSpace {
     id: u64,
     barriers: AtomicU32,
+    /// How many processes have it.
+    processes: AtomicU32,
     /// Its contexts of asynchronous I/O.
     pub aio: Contexts,
     pub(super) inner: SpinLock<Inner>,
@@ -76,6 +78,7 @@ impl AddressSpace {
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             barriers: AtomicU32::new(0),
+            processes: AtomicU32::new(0),
             aio: Contexts::default(),
             inner: SpinLock::new(Inner {
                 table: PageTable::new()?,
@@ -115,6 +118,21 @@ impl AddressSpace {
     /// A number no other address space of this boot has; private futexes are told apart by it.
     pub fn id(&self) -> u64 {
         self.id
+    }
+
+    /// A process has it.
+    pub fn join(&self) {
+        self.processes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// A process no longer has it.
+    pub fn leave(&self) {
+        self.processes.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Whether several processes have it (`CLONE_VM`).
+    pub fn is_shared(&self) -> bool {
+        self.processes.load(Ordering::Relaxed) > 1
     }
 
     /// Makes it the current CPU's address space.

@@ -25,6 +25,12 @@ impl Account {
         Self(SpinLock::new(Vec::new()))
     }
 
+    /// What `user` has.
+    pub fn of(&self, user: u32) -> u64 {
+        let users = self.0.lock();
+        users.binary_search_by_key(&user, |(user, _)| *user).map_or(0, |at| users[at].1)
+    }
+
     /// Gives `user` so much more; `None` if that would be more than `limit`, or there is no memory.
     pub fn charge(&'static self, user: u32, amount: u64, limit: u64) -> Option<Charge> {
         let mut users = self.0.lock();

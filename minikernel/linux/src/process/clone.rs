@@ -7,7 +7,7 @@ use bitflags::bitflags;
 use isopod_fs::Errno;
 
 use super::run::start_child;
-use super::{Ctx, Process, Thread, allocate_pid, fork};
+use super::{Ctx, Held, Process, Thread, allocate_pid, fork};
 use crate::fail::Fail;
 use crate::mm::UserPtr;
 use crate::signal::{AlternateStack, Signal};
@@ -114,14 +114,18 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
     if flags.contains(CloneFlags::SETTLS) && !user.set_fs_base(request.tls) {
         return Err(Errno::EPERM.into());
     }
-    fork::check_count(&ctx.thread)?;
+    let charge = ctx.thread.charge_for_another()?;
     let tid = allocate_pid()?;
     let process = if flags.contains(CloneFlags::THREAD) {
         Arc::clone(ctx.thread.process())
     } else {
         fork::process(ctx, tid, flags, request.exit_signal).await?
     };
+    // A program that gains rights must not share what it finds its files by (`check_unsafe_exec`).
+    let shares = flags.contains(CloneFlags::FS) && !flags.contains(CloneFlags::THREAD);
+    let held = if shares { Some(Held::wait(&ctx.thread).await?) } else { None };
     let thread = child(&ctx.thread, tid, Arc::clone(&process), flags)?;
+    thread.charge.lock().replace(charge);
     let pidfd = if flags.contains(CloneFlags::PIDFD) {
         Some(fork::descriptor(ctx, &process, request.pidfd).await?)
     } else {
@@ -135,6 +139,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
         }
         return Err(fail);
     }
+    drop(held);
     // Once it is known, so that nobody gives all threads of the process others in between.
     thread.inherit_filters(&ctx.thread);
     if flags.contains(CloneFlags::PARENT_SETTID) {

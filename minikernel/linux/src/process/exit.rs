@@ -30,8 +30,8 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     futex::release_robust(&thread, &memory).await;
     pids::forget_thread(thread.tid());
     futex::release_claimed(&thread);
-    // In a process that ends as a whole nobody is left to join it.
-    if !process.is_ending() {
+    // In a process that ends as a whole nobody is left to join it, unless another shares its memory.
+    if !process.is_ending() || memory.is_shared() {
         let address = thread.clear_child_tid.load(Ordering::Relaxed);
         if address != 0 {
             futex::clear_and_wake(&memory, address).await;

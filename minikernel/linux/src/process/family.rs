@@ -45,6 +45,7 @@ pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
     parent.children_resident_peak.fetch_max(resident, Relaxed);
     parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));
     trace::forget(child);
+    child.charge.lock().take();
     pids::forget_process(child.pid);
 }
 

@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_fs::Errno;
 use isopod_fs::file::OpenFlags;
 
-use super::{CloneFlags, Ctx, Process, Resource, Thread, family, groups, pids, processes};
+use super::{CloneFlags, Ctx, Process, Resource, Thread, family, groups, pids};
 use crate::fail::Fail;
 use crate::ipc::pidfd;
 use crate::mm::{AddressSpace, UserPtr};
@@ -37,31 +37,7 @@ pub(super) async fn process(
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
     child.small_pages.store(maker.small_pages.load(Relaxed), Relaxed);
     child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);
-    let child = Arc::new(child);
-    let processor = child.limits.lock().get(Resource::Cpu);
-    child.timers.limit(&child, processor);
-    Ok(child)
-}
-
-/// `EAGAIN` when the caller's user has as many threads as `RLIMIT_NPROC` lets him, unless he may go beyond (setrlimit(2)).
-pub(super) fn check_count(thread: &Thread) -> Result<(), Errno> {
-    let limit = thread.process().limits.lock().get(Resource::Processes).soft;
-    if limit == u64::MAX {
-        return Ok(());
-    }
-    let identity = thread.identity();
-    let user = identity.users.real;
-    let privileged = identity.capable(isopod_fs::Capabilities::SYS_RESOURCE)
-        || identity.capable(isopod_fs::Capabilities::SYS_ADMIN);
-    if user == 0 || privileged {
-        return Ok(());
-    }
-    let count = processes()
-        .iter()
-        .flat_map(|process| process.threads())
-        .filter(|thread| thread.identity().users.real == user)
-        .count();
-    if count as u64 >= limit { Err(Errno::EAGAIN) } else { Ok(()) }
+    Ok(Arc::new(child))
 }
 
 /// Opens a descriptor of `process` and writes its number to `place` (`CLONE_PIDFD`).
@@ -101,5 +77,8 @@ pub(super) fn enter(maker: &Thread, process: &Arc<Process>, thread: &Arc<Thread>
         return Err(errno.into());
     }
     pids::register(thread);
+    // Its timers keep it until its end, which comes only to one that has entered.
+    let processor = process.limits.lock().get(Resource::Cpu);
+    process.timers.limit(process, processor);
     Ok(())
 }

@@ -5,6 +5,7 @@
 //! ([`FileTable`]), the file-system context ([`FsContext`]), the signal actions.
 
 mod account;
+mod census;
 mod clone;
 mod context;
 mod credentials;
@@ -14,6 +15,7 @@ mod family;
 mod files;
 mod first;
 mod fork;
+mod gate;
 mod groups;
 mod init;
 mod inspect;
@@ -40,6 +42,7 @@ pub use exit::{exit_group, kill_process};
 pub(crate) use family::{hold as hold_families, report_job, tell_of_child};
 pub use files::{Descriptor, FileTable};
 pub use first::{StartError, start_first};
+pub use gate::Held;
 pub use groups::hold as hold_groups;
 pub use inspect::With;
 pub use limits::{Limit, Limits, Resource};

@@ -11,8 +11,9 @@ use isopod_hal::clock;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::wait::WaitQueue;
 
+use super::gate::Gate;
 use super::job::Job;
-use super::{Limits, Thread};
+use super::{Charge, Limits, Thread};
 use crate::mm::AddressSpace;
 use crate::signal::{ActionFlags, Disposition, PendingSignals, Signal};
 use crate::time::{ProcessTimers, Used};
@@ -99,6 +100,10 @@ pub struct Process {
     memory_release: WaitQueue,
     /// The file that runs, for `/proc/self/exe`.
     pub executable: SpinLock<Option<WriteDenied>>,
+    /// Held by one of its threads that executes another program.
+    pub(super) exec_gate: Gate,
+    /// Its first thread, which has ended, is still one of its user's.
+    pub(super) charge: SpinLock<Option<Charge>>,
     /// Resource limits.
     pub limits: SpinLock<Limits>,
     /// Signals sent to the process, for whichever thread takes them first.
@@ -136,6 +141,7 @@ pub struct Process {
 impl Process {
     /// A process without threads yet.
     pub fn new(pid: u32, parent: Weak<Process>, memory: Arc<AddressSpace>, limits: Limits) -> Self {
+        memory.join();
         let (group, session, terminal) = parent.upgrade().map_or((pid, pid, None), |parent| {
             let terminal = parent.terminal.lock().clone();
             (parent.group.load(Ordering::Relaxed), parent.session.load(Ordering::Relaxed), terminal)
@@ -161,6 +167,8 @@ impl Process {
             released_memory: AtomicBool::new(false),
             memory_release: WaitQueue::new(),
             executable: SpinLock::default(),
+            exec_gate: Gate::default(),
+            charge: SpinLock::default(),
             limits: SpinLock::new(limits),
             pending: SpinLock::default(),
             signalled: Arc::default(),
@@ -188,7 +196,9 @@ impl Process {
 
     /// Gives it other memory; returns what it had.
     pub fn replace_memory(&self, memory: Arc<AddressSpace>) -> Arc<AddressSpace> {
+        memory.join();
         let old = core::mem::replace(&mut *self.memory.lock(), memory);
+        old.leave();
         self.released_memory.store(true, Ordering::Release);
         self.memory_release.wake_all();
         old
@@ -249,6 +259,7 @@ impl Process {
     pub fn take_leadership(&self, thread: &Arc<Thread>) {
         if thread.tid() != self.pid {
             trace::replace_leader(thread);
+            self.charge.lock().take();
         }
         let mut threads = self.threads.lock();
         threads.running.remove(&thread.tid().into());
@@ -273,6 +284,10 @@ impl Process {
         let last = threads.running.is_empty();
         drop(threads);
         drop(gone);
+        let charge = thread.charge.lock().take();
+        if thread.tid() == self.pid {
+            *self.charge.lock() = charge;
+        }
         self.left.wake_all();
         last
     }
@@ -323,5 +338,11 @@ impl Process {
     /// How it ended, once it has.
     pub fn status(&self) -> Option<ExitStatus> {
         *self.status.lock()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.memory.get_mut().leave();
     }
 }

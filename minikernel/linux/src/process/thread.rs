@@ -9,7 +9,7 @@ use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
 
 use super::rseq::Rseq;
-use super::{FileTable, FsContext, Identity, Process, Scheduling};
+use super::{Charge, FileTable, FsContext, Identity, Process, Scheduling};
 use crate::fail::Fail;
 use crate::sched::TaskRef;
 use crate::seccomp::Mode;
@@ -60,6 +60,10 @@ pub struct Thread {
     pub fs: SpinLock<Arc<FsContext>>,
     /// What signals do; `CLONE_SIGHAND` shares it.
     pub actions: SpinLock<Arc<SharedActions>>,
+    /// It is one of its real user's threads.
+    pub(super) charge: SpinLock<Option<Charge>>,
+    /// That one had too many threads when it became that user.
+    pub(super) over_limit: AtomicBool,
     /// Who it acts for. Replaced as a whole when changed.
     identity: SpinLock<Arc<Identity>>,
     /// Its own pending signals, mask and alternate stack.
@@ -134,6 +138,8 @@ impl Thread {
             files: SpinLock::new(files),
             fs: SpinLock::new(fs),
             actions: SpinLock::new(actions),
+            charge: SpinLock::default(),
+            over_limit: AtomicBool::new(false),
             identity: SpinLock::new(identity),
             signals: SpinLock::default(),
             clear_child_tid: AtomicUsize::new(0),
@@ -181,6 +187,11 @@ impl Thread {
         let mut own = self.seccomp.lock();
         if matches!(*own, Mode::Disabled) {
             *own = mode;
+        }
+        drop(own);
+        // Whoever gave the creator its filters meanwhile has bound it, too.
+        if creator.identity().no_new_privileges && !self.identity().no_new_privileges {
+            self.forbid_new_privileges();
         }
     }
 
@@ -238,7 +249,11 @@ impl Thread {
             identity.no_new_privileges |= current.no_new_privileges;
             core::mem::replace(&mut *current, Arc::new(identity))
         };
-        if self.identity().changes_sides(&before) {
+        let now = self.identity();
+        if now.users.real != before.users.real || self.charge.lock().is_none() {
+            self.count_as(now.users.real);
+        }
+        if now.changes_sides(&before) {
             self.process.dumpable.store(false, Ordering::Relaxed);
             self.parent_death_signal.store(0, Ordering::Relaxed);
         }

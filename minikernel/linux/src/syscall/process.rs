@@ -180,6 +180,7 @@ pub async fn execveat(
     if name.is_empty() && flags.0 & EMPTY_PATH == 0 {
         return Err(Errno::ENOENT.into());
     }
+    ctx.thread.check_may_execute()?;
     let start = at(ctx, dirfd, &name)?;
     let follow = if flags.0 & NO_FOLLOW != 0 { OpenFlags::NOFOLLOW } else { OpenFlags::empty() };
     let file = retry(|| exec::open(&ctx.thread, &start, &name, follow)).await?;

@@ -8,7 +8,7 @@ use zerocopy::{FromBytes, IntoBytes};
 
 use crate::fail::Attempt;
 use crate::mm::{AddressSpace, UserPtr};
-use crate::process::{Ctx, Thread, With, find_thread};
+use crate::process::{Ctx, Held, Thread, With, find_thread};
 use crate::seccomp::CallData;
 use crate::signal::{SI_USER, SigInfo, SigSet, Signal, send_to_thread, with_pending};
 use crate::trace::{self, Options, Reason, Resume, Stop, Tracee};
@@ -83,7 +83,12 @@ fn attach(ctx: &Ctx, thread: &Arc<Thread>, seize: bool, address: usize, data: us
     let own = Arc::ptr_eq(thread.process(), ctx.thread.process());
     // The kernel's own process has nothing to look at.
     let empty = thread.process().executable.lock().is_none();
-    if own || empty || !ctx.thread.may_inspect(thread, With::RealIds) {
+    if own || empty {
+        return Err(Errno::EPERM.into());
+    }
+    // What it executes it must not gain rights by while it is watched.
+    let _held = Held::or_later(thread.process())?;
+    if !ctx.thread.may_inspect(thread, With::RealIds) {
         return Err(Errno::EPERM.into());
     }
     trace::attach(thread, ctx.thread.process(), seize, options)?;

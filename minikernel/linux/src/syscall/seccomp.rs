@@ -13,7 +13,7 @@ use crate::bpf::{Instruction, Program};
 use crate::fail::Attempt;
 use crate::kernel;
 use crate::mm::UserPtr;
-use crate::process::{Ctx, Thread};
+use crate::process::{Ctx, Held, Thread};
 use crate::seccomp::{CallData, Filter, Mode, action};
 
 const SET_MODE_STRICT: u32 = 0;
@@ -85,6 +85,9 @@ fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> Attempt {
     if !identity.no_new_privileges && !identity.capable(Capabilities::SYS_ADMIN) {
         return Err(Errno::EACCES.into());
     }
+    // Who executes a program meanwhile would not be bound.
+    let shared = flags.contains(FilterFlags::TSYNC);
+    let _held = if shared { Some(Held::or_later(ctx.thread.process())?) } else { None };
     let list: UserPtr<Instruction> = UserPtr::new(address as usize).non_null().ok_or(Errno::EINVAL)?;
     let program = Program::new(list.get_array(length)?, CallData::USE)?;
     let _adding = ADDING.lock();
@@ -93,7 +96,7 @@ fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> Attempt {
         mode => mode.filters().map(Arc::clone),
     };
     let filter = Filter::new(program, flags.contains(FilterFlags::LOG), before.clone())?;
-    if !flags.contains(FilterFlags::TSYNC) {
+    if !shared {
         put(&ctx.thread, Mode::Filter(filter));
         return Ok(0);
     }

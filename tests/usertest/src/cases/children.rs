@@ -19,6 +19,7 @@ pub fn run(t: &mut Report) {
     signals(t);
     vfork(t);
     clone(t);
+    told_of_the_end(t);
     many(t);
 }
 
@@ -410,6 +411,35 @@ fn vfork_beside(t: &mut Report) {
     t.show("spawn_missing", missing.err().and_then(|error| error.raw_os_error()).unwrap_or(0));
 }
 
+/// The word that tells of the end of a child which shares the memory and is no thread.
+fn told_of_the_end(t: &mut Report) {
+    extern "C" fn ends(_: *mut c_void) -> i32 {
+        leave(9)
+    }
+    extern "C" fn becomes_another(_: *mut c_void) -> i32 {
+        let arguments = [c"usertest".as_ptr(), c"--nothing".as_ptr(), std::ptr::null()];
+        for output in [1, 2] {
+            let _ = sys!(SYS_close, output);
+        }
+        let _ = sys!(SYS_execve, c"/proc/self/exe", arguments.as_ptr(), 0);
+        leave(9)
+    }
+    let flags = CLONE_VM | CLONE_VFORK | CLONE_CHILD_CLEARTID | SIGCHLD;
+    for (case, act) in [
+        ("cleared_at_the_end", ends as extern "C" fn(*mut c_void) -> i32),
+        ("cleared_by_exec", becomes_another),
+    ] {
+        let mut word = 7i32;
+        let stack = Pages::new(16, MAP_PRIVATE);
+        let top = (stack.address() + 16 * 4096) as *mut c_void;
+        let (none, at) = (std::ptr::null_mut::<c_void>(), &raw mut word);
+        // SAFETY: the child has a stack of its own, and this thread waits as long as it uses the memory.
+        let pid = unsafe { libc::clone(act, top, flags, none, none, none, at) };
+        let status = wait_for(pid).1;
+        t.show(case, format!("{} {}", status == 9, std::hint::black_box(&word)));
+    }
+}
+
 fn clone(t: &mut Report) {
     let mut pidfd = -1i32;
     let pid = sys!(SYS_clone, CLONE_PIDFD | SIGCHLD, 0, &mut pidfd, 0, 0).expect("a child") as i32;
@@ -478,6 +508,32 @@ fn many(t: &mut Report) {
     );
 }
 
+/// Becomes `user` with this limit of threads, of whom two wait, and executes no program with a limit of `then`, if that is not 0.
+fn exec_as(user: i32, limit: u64, then: u64) -> i32 {
+    let [wait, end] = pipe();
+    let limits = |soft| rlimit { rlim_cur: soft, rlim_max: 100 };
+    let _ = sys!(SYS_prlimit64, 0, RLIMIT_NPROC, &limits(limit), 0);
+    let waiting = [0; 2].map(|_| {
+        let waits = child(|| {
+            let _ = sys!(SYS_setuid, user);
+            let _ = sys!(SYS_close, end);
+            sys!(SYS_read, wait, &mut 0u8, 1).is_ok().into()
+        });
+        super::helpers::until_child_sleeps(waits);
+        waits
+    });
+    let _ = sys!(SYS_setuid, user);
+    if then != 0 {
+        let _ = sys!(SYS_prlimit64, 0, RLIMIT_NPROC, &limits(then), 0);
+    }
+    let outcome = sys!(SYS_execve, c"/no/such/program", 0, 0);
+    let _ = sys!(SYS_close, end);
+    for waits in waiting {
+        wait_for(waits);
+    }
+    outcome.map_or_else(|errno| errno.0, |_| 0)
+}
+
 /// Limits of a child that are none of its parent's, and of threads.
 fn limits(t: &mut Report) {
     let status = status_of(|| {
@@ -506,4 +562,26 @@ fn limits(t: &mut Report) {
         }
     });
     t.show("threads_beyond_the_limit", sys::Errno(status));
+    let status = status_of(|| {
+        let three = rlimit { rlim_cur: 3, rlim_max: 3 };
+        let _ = sys!(SYS_prlimit64, 0, RLIMIT_NPROC, &three, 0);
+        let _ = sys!(SYS_setuid, 61_235);
+        let made = (0..5).take_while(|_| match sys!(SYS_fork) {
+            Ok(0) => leave(0),
+            made => made.is_ok(),
+        });
+        let before = made.count() as i32;
+        let mut status = 0;
+        let _ = sys!(SYS_wait4, -1, &mut status, 0, 0);
+        let after = match sys!(SYS_fork) {
+            Ok(0) => leave(0),
+            made => i32::from(made.is_ok()),
+        };
+        while sys!(SYS_wait4, -1, 0, 0, 0).is_ok() {}
+        before * 10 + after
+    });
+    t.show("zombies_count", status);
+    t.show("exec_beyond_the_limit", sys::Errno(status_of(|| exec_as(61_236, 1, 0))));
+    t.show("exec_within_the_limit_again", sys::Errno(status_of(|| exec_as(61_237, 1, 3))));
+    t.show("exec_within_the_limit", sys::Errno(status_of(|| exec_as(61_238, 2, 1))));
 }
