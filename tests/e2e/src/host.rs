@@ -1,7 +1,9 @@
 //! Servers on this host for clients in a guest.
 
+use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::sync::Arc;
 use std::thread;
 
 use anyhow::Result;
@@ -48,15 +50,30 @@ pub fn datagrams(address: &str) -> Result<u16> {
 
 /// Serves one page by HTTP/1.0, whatever is asked for.
 pub fn page(content: &'static [u8]) -> Result<u16> {
+    serve(move |_| Some(content.to_vec()))
+}
+
+/// Serves files by HTTP/1.0 at their paths.
+pub fn files(files: BTreeMap<String, Vec<u8>>) -> Result<u16> {
+    let files = Arc::new(files);
+    serve(move |path| files.get(path).cloned())
+}
+
+/// Serves by HTTP/1.0 what there is at a path.
+fn serve(at: impl Fn(&str) -> Option<Vec<u8>> + Clone + Send + 'static) -> Result<u16> {
     listen("127.0.0.1", move |stream| {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {
             head.push(byte[0]);
         }
+        let head = String::from_utf8_lossy(&head);
+        let content = head.split(' ').nth(1).and_then(&at);
+        let status = if content.is_some() { "200 OK" } else { "404 Not Found" };
+        let content = content.unwrap_or_default();
         let length = content.len();
         let answer =
-            format!("HTTP/1.0 200 OK\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
-        stream.write_all(&[answer.as_bytes(), content].concat())
+            format!("HTTP/1.0 {status}\r\nContent-Type: text/plain\r\nContent-Length: {length}\r\n\r\n");
+        stream.write_all(&[answer.as_bytes(), &content].concat())
     })
 }

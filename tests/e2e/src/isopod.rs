@@ -52,6 +52,11 @@ impl Isopod {
         self
     }
 
+    /// The time after which a run counts as hung.
+    pub fn time(&self) -> Duration {
+        self.limit
+    }
+
     /// The program's file: `$ISOPOD`, else what cargo built last in the profile of the tests.
     pub fn program() -> PathBuf {
         std::env::var_os("ISOPOD").map_or_else(|| cache::target().join("debug/isopod"), PathBuf::from)

@@ -12,6 +12,7 @@ pub mod host;
 pub mod image;
 pub mod isopod;
 pub mod linux;
+pub mod neighbour;
 pub mod packages;
 pub mod programs;
 pub mod random;

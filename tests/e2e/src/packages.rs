@@ -112,6 +112,9 @@ const MERGED: [&str; 4] = ["bin", "sbin", "lib", "lib64"];
 /// The longest list of packages that names a layer's file.
 const TITLE_MAX: usize = 200;
 
+/// The keys that Debian signs its lists with.
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
 /// Changes when the same packages are to give another layer, so that those in the cache are made anew.
 const FORMAT: u32 = 2;
 
@@ -149,6 +152,32 @@ pub fn with_dependencies(names: &[&str]) -> Result<Vec<String>> {
     found.sort();
     found.dedup();
     Ok(found)
+}
+
+/// The folder with the archives of its authors that a source package is made of, downloaded once.
+pub fn source(name: &str) -> Result<PathBuf> {
+    cache::once(&format!("sources/{name}"), |folder| {
+        // Where this machine installs from the sources are, too.
+        let mut known = apt("apt-get", &state()?);
+        let format = format!("deb-src [signed-by={KEYS}] $(REPO_URI) $(RELEASE) $(COMPONENT)");
+        known.args(["indextargets", "--format", &format, "Created-By: Packages", "Origin: Debian"]);
+        let state = tempfile::tempdir()?;
+        let list = state.path().join("sources.list");
+        fs::write(&list, succeed(&mut known)?)?;
+        for made in ["lists/partial", "cache/archives/partial"] {
+            fs::create_dir_all(state.path().join(made))?;
+        }
+        let apt_get = || {
+            let mut command = apt("apt-get", state.path());
+            command.args(["-o", "Dir::Etc::SourceParts=/dev/null", "-o"]);
+            command.arg(format!("Dir::Etc::SourceList={}", list.display()));
+            command
+        };
+        succeed(apt_get().arg("update"))?;
+        fs::create_dir_all(folder)?;
+        succeed(apt_get().args(["source", "--tar-only", "--download-only", name]).current_dir(folder))
+            .map(drop)
+    })
 }
 
 /// The package's file, downloaded once.

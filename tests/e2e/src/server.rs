@@ -12,7 +12,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use crate::isopod::Isopod;
 
-/// Long enough for what a guest does in a test, on a slow machine without hardware virtualisation.
+/// Long enough for what a client waits for in a test, on a slow machine without hardware virtualisation.
 const LIMIT: Duration = Duration::from_mins(3);
 
 /// A wait between two attempts.
@@ -22,6 +22,7 @@ const PAUSE: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub struct Server {
     process: Child,
+    limit: Duration,
     said: Arc<Said>,
     listeners: Vec<JoinHandle<()>>,
 }
@@ -34,9 +35,10 @@ struct Said {
 }
 
 impl Isopod {
-    /// Starts a server. Each port that is published is to be one that Isopod finds: `-p 127.0.0.1::80`.
+    /// Starts a server, which has the time of a run for each thing that it is waited for. Each port that is published is to be one that
+    /// Isopod finds: `-p 127.0.0.1::80`.
     pub fn serve(&self, arguments: &[&str]) -> Result<Server> {
-        Server::start(&mut self.command(arguments))
+        Ok(Server::start(&mut self.command(arguments))?.limit(self.time()))
     }
 }
 
@@ -49,7 +51,14 @@ impl Server {
         let out = process.stdout.take().context("a pipe")?;
         let err = process.stderr.take().context("a pipe")?;
         let listeners = vec![listen(out, &said), listen(err, &said)];
-        Ok(Self { process, said, listeners })
+        Ok(Self { process, limit: LIMIT, said, listeners })
+    }
+
+    /// Changes the time that it has for each thing that it is waited for.
+    #[must_use]
+    pub fn limit(mut self, limit: Duration) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// The first line that has this in it, once it has been said.
@@ -60,7 +69,7 @@ impl Server {
             if let Some(line) = lines.iter().find(|line| line.contains(word)) {
                 return Ok(line.clone());
             }
-            if start.elapsed() > LIMIT || self.process.try_wait()?.is_some() {
+            if start.elapsed() > self.limit || self.process.try_wait()?.is_some() {
                 bail!("the guest did not say {word:?}, but\n{}", lines.join("\n"));
             }
             let waited = self.said.more.wait_timeout(lines, PAUSE);
@@ -84,8 +93,8 @@ impl Server {
             let answer = connect(address).and_then(|mut stream| ask(&mut stream));
             match answer {
                 Ok(answer) => return Ok(answer),
-                Err(error) if start.elapsed() > LIMIT || self.process.try_wait()?.is_some() => {
-                    return Err(error.context(format!("the guest said\n{}", self.log())));
+                Err(error) if start.elapsed() > self.limit || self.process.try_wait()?.is_some() => {
+                    return self.explain(Err(error));
                 }
                 Err(_) => std::thread::sleep(PAUSE),
             }
@@ -110,7 +119,7 @@ impl Server {
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut answer = vec![0; 1 << 16];
         let start = Instant::now();
-        while start.elapsed() < LIMIT && self.process.try_wait()?.is_none() {
+        while start.elapsed() < self.limit && self.process.try_wait()?.is_none() {
             socket.send(bytes)?;
             if let Ok(length) = socket.recv(&mut answer)
                 && is_answer(&answer[..length])
@@ -127,20 +136,50 @@ impl Server {
         self.said.lines.lock().unwrap_or_else(PoisonError::into_inner).join("\n")
     }
 
+    /// A client's failure tells what the guest said, too.
+    pub fn explain<T>(&self, answer: Result<T>) -> Result<T> {
+        answer.with_context(|| format!("the guest said\n{}", self.log()))
+    }
+
+    /// Panics unless a client was answered exactly this.
+    #[track_caller]
+    pub fn expect_answer(&self, answer: &str, expected: &str) {
+        assert!(
+            answer == expected,
+            "{expected:?} was expected, not\n{answer}\nThe guest said\n{}",
+            self.log()
+        );
+    }
+
+    /// The process's number.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// The processes that `isopod` has started.
     pub fn children(&self) -> Result<Vec<String>> {
         crate::guest::children(self.process.id())
     }
 
-    /// Asks it to end, and its exit status.
-    pub fn stop(mut self) -> Result<Option<i32>> {
+    /// Asks it to end, which it must do well; all that it said.
+    pub fn stop(self) -> Result<String> {
         crate::succeed(Command::new("kill").args(["-s", "TERM", &self.process.id().to_string()]))?;
+        self.end()
+    }
+
+    /// Waits for it to end, which it must do well; all that it said.
+    pub fn end(mut self) -> Result<String> {
         let start = Instant::now();
         loop {
             if let Some(status) = self.process.try_wait()? {
-                return Ok(status.code());
+                // What was said last may still be on its way.
+                for listener in self.listeners.drain(..) {
+                    ensure!(listener.join().is_ok(), "a thread that reads lines has panicked");
+                }
+                ensure!(status.success(), "the guest ended with {status}; it said\n{}", self.log());
+                return Ok(self.log());
             }
-            ensure!(start.elapsed() < LIMIT, "the guest does not end; it said\n{}", self.log());
+            ensure!(start.elapsed() < self.limit, "the guest does not end; it said\n{}", self.log());
             std::thread::sleep(PAUSE);
         }
     }

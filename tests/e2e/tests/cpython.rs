@@ -1,22 +1,35 @@
 //! `CPython`'s own tests of what it asks an operating system for: each ends in a guest as it ends on Linux, and none fails.
 
+use std::fs;
+use std::process::Command;
+
 use anyhow::Result;
-use isopod_e2e::{image, linux, longer};
+use isopod_e2e::image::{self, Image, Layer};
+use isopod_e2e::{linux, longer, packages, succeed};
 
 /// The script that runs them.
 const SCRIPT: &[u8] = include_bytes!("../programs/scripts/cpython.py");
 
+/// The image that they are in.
+fn image() -> Result<Image> {
+    let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost isopod\n")];
+    Ok(image::complete(&["python3", "libpython3.11-testsuite", "netbase"])?.files(&files))
+}
+
 /// Runs modules of the tests on Linux and in a guest, within the time that both have for a run.
+fn compare_in(image: &Image, modules: &[&str]) -> Result<()> {
+    let command = [&["/usr/bin/python3", "/cpython.py"], modules].concat();
+    linux::compare(&image.cached()?, &["-m", "1G"], &command)?.expect_status(0);
+    Ok(())
+}
+
+/// As [`compare_in`], for those that Debian has packaged.
 fn compare_all(modules: &[&str]) -> Result<()> {
     // Up to two minutes each.
     if longer(0, 1) == 0 {
         return Ok(());
     }
-    let files = [("cpython.py", SCRIPT), ("etc/hosts", b"127.0.0.1 localhost isopod\n")];
-    let image = image::complete(&["python3", "libpython3.11-testsuite", "netbase"])?.files(&files);
-    let command = [&["/usr/bin/python3", "/cpython.py"], modules].concat();
-    linux::compare(&image.cached()?, &["-m", "1G"], &command)?.expect_status(0);
-    Ok(())
+    compare_in(&image()?, modules)
 }
 
 /// Runs one of them.
@@ -52,6 +65,33 @@ fn children_share_queues_pools_and_memory() -> Result<()> {
 #[test]
 fn connections_are_encrypted() -> Result<()> {
     compare("test_ssl")
+}
+
+#[test]
+fn databases_are_kept_in_files() -> Result<()> {
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    // Debian's package of the tests leaves these out, its source package has them.
+    let folder = tempfile::tempdir()?;
+    let mut tar = Command::new("sh");
+    tar.args([
+        "-ec",
+        "tar -C \"$1\" --strip-components=4 --wildcards -xf \"$2\"/*.orig.tar.xz '*/Lib/test/test_sqlite3/*'",
+        "sh",
+    ]);
+    succeed(tar.arg(folder.path()).arg(packages::source("python3.11")?))?;
+    let mut layer = Layer::new();
+    for file in fs::read_dir(&folder)? {
+        let file = file?;
+        let name = file.file_name();
+        layer.file(
+            &format!("usr/lib/python3.11/test/test_sqlite3/{}", name.display()),
+            0o644,
+            &fs::read(file.path())?,
+        );
+    }
+    compare_in(&image()?.layer(layer.finish()), &["test_sqlite3"])
 }
 
 #[test]

@@ -1,19 +1,31 @@
 //! Servers by HTTP as languages bring them, with a scheduler and a way to wait of their own, asked by clients on this host.
 
 use std::thread;
+use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use isopod_e2e::image::{self, Image};
+use isopod_e2e::image::{self, Image, Layer};
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::server::{Server, connect, get, request};
-use isopod_e2e::{longer, programs};
+use isopod_e2e::{cache, longer, programs};
 
 /// How many clients ask at the same time.
-const CLIENTS: usize = 16;
+const CLIENTS: usize = 64;
+
+/// Long enough for a compiler on a slow machine without hardware virtualisation.
+const LIMIT: Duration = Duration::from_mins(10);
+
+/// Starts a command in an image, once it says that it is ready.
+fn serve(image: &Image, memory: &str, command: &[&str]) -> Result<Server> {
+    let options = ["run", "-m", memory, "--cpus", "2", "-p", "127.0.0.1::80"];
+    let reference = image.cached()?.reference();
+    let mut server = Isopod::shared().limit(LIMIT).serve(&[&options[..], &[&reference], command].concat())?;
+    server.line("ready")?;
+    Ok(server)
+}
 
 /// Many clients, each with a connection that it asks again and again.
-fn serves_many(mut server: Server) -> Result<()> {
-    server.line("ready")?;
+fn serves_many(server: &mut Server) -> Result<()> {
     assert_eq!(server.get(80, "/page")?.text(), "a page\n");
     assert_eq!(server.get(80, "/missing")?.status, 404);
     let address = server.address("80/tcp")?;
@@ -30,9 +42,47 @@ fn serves_many(mut server: Server) -> Result<()> {
     };
     let clients: Vec<_> = (0..CLIENTS).map(|number| thread::spawn(move || client(number))).collect();
     for client in clients {
-        client.join().expect("a client does not panic")?;
+        server.explain(client.join().expect("a client does not panic"))?;
     }
     Ok(())
+}
+
+/// The server written in a language, which is built and run in the machine; a client there asks it by IPv6, too.
+fn serves(packages: &[&str], source: &str, line: &str) -> Result<()> {
+    // Minutes each, and hundreds of megabytes.
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    let mut layer = Layer::new();
+    let content = std::fs::read(cache::workspace().join("tests/e2e/programs/served").join(source))?;
+    layer.file(&format!("src/{source}"), 0o644, &content);
+    let image = image::complete(&[packages, &["curl"]].concat())?.layer(layer.finish());
+    let line = format!(
+        "(until curl -sg6 -w 'by IPv6 %{{response_code}} %{{remote_ip}}\\n' 'http://[::1]/page'; do sleep 0.5; done) &
+        {line}"
+    );
+    let mut server = serve(&image, "1G", &["/bin/sh", "-ec", &line])?;
+    serves_many(&mut server)?;
+    server.line("by IPv6 200 ::1")?;
+    server.stop()?;
+    Ok(())
+}
+
+#[test]
+fn node_serves() -> Result<()> {
+    serves(&["nodejs"], "server.js", "exec node /src/server.js")
+}
+
+#[test]
+fn go_serves() -> Result<()> {
+    let line = "CGO_ENABLED=0 HOME=/root go build -o /tmp/server /src/server.go && exec /tmp/server";
+    serves(&["golang-go"], "server.go", line)
+}
+
+#[test]
+fn java_serves() -> Result<()> {
+    let java = "exec /usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx192m /src/Server.java";
+    serves(&["openjdk-17-jdk-headless"], "Server.java", java)
 }
 
 #[test]
@@ -43,7 +93,6 @@ fn tokio_and_hyper_serve() -> Result<()> {
     }
     let program = programs::bytes(&programs::hyper()?)?;
     let image = Image::new().layer(image::base_layer()).files(&[("server", &program)]);
-    let options = ["run", "-m", "64M", "--cpus", "2", "-p", "127.0.0.1::80"];
-    let reference = image.cached()?.reference();
-    serves_many(Isopod::shared().serve(&[&options[..], &[&reference, "/server"]].concat())?)
+    let mut server = serve(&image, "64M", &["/server"])?;
+    serves_many(&mut server)
 }

@@ -6,6 +6,7 @@ use anyhow::{Result, ensure};
 use isopod_e2e::image;
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::longer;
+use isopod_e2e::neighbour::{ADDRESSES, Neighbour};
 use isopod_e2e::server::{Server, get};
 
 /// Starts a shell's line in an image of these packages and all that they depend on, with a port published; nothing where what takes long is
@@ -88,4 +89,67 @@ fn unbound_answers_datagrams_and_streams() -> Result<()> {
         }
         Ok(())
     })
+}
+
+#[test]
+fn nginx_serves_by_tls_and_http2() -> Result<()> {
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    let config = b"daemon off; user root; worker_processes 2; error_log /dev/stderr notice; pid /tmp/pid; events {} http { access_log off;
+        server { listen 443 ssl http2; listen [::]:443 ssl http2; listen 80; listen [::]:80;
+            ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate /tmp/cert; ssl_certificate_key /tmp/key; root /srv; } }";
+    let line = "openssl req -x509 -newkey rsa:2048 -nodes -subj /CN=guest -keyout /tmp/key -out /tmp/cert 2> /tmp/log
+        head -c 3000000 /dev/zero > /srv/large
+        mkdir -p /var/log/nginx /var/lib/nginx
+        exec nginx -c /conf";
+    let image = image::complete(&["nginx", "openssl"])?
+        .files(&[("conf", config), ("srv/page", b"a page\n")])
+        .set("StopSignal", "SIGQUIT");
+    let clients = image::complete(&["curl", "openssl", "nghttp2-client", "grep", "sed"])?.cached()?;
+    let options = ["-m", "256M", "--cpus", "2"];
+    let mut machine = Neighbour::start(&image.cached()?, &options, &["/bin/sh", "-ec", line], &clients)?;
+    machine.server.line("start worker processes")?;
+    for address in ADDRESSES {
+        let host = if address.contains(':') { format!("[{address}]") } else { address.to_owned() };
+        let out = machine.client(&format!(
+            "url=https://{host}
+            curl -gsSk --retry-all-errors --retry 9 -o /dev/null $url/page
+            curl -gsSk --http2 -w '%{{http_version}} %{{response_code}}\n' $url/page
+            curl -gsSk --http1.1 -w '%{{http_version}} %{{response_code}}\n' $url/page
+            curl -gsSk --http2 --parallel --parallel-immediate -w '%{{http_code}} %{{size_download}}\n' \
+                $url/large -o /dev/null $url/large -o /dev/null $url/large -o /dev/null
+            curl -gsSk --http2 -d posted -o /dev/null -w '%{{http_code}}\n' $url/page
+            for version in tls1_2 tls1_3; do
+                openssl s_client -connect {host}:443 -alpn h2 -$version < /dev/null 2> /dev/null |
+                    grep -aE '^(subject|ALPN)|^ *New,' | cut -d, -f1,2
+            done
+            h2load -n 800 -c 16 -m 10 $url/page | sed -n 's/^Application protocol/&/p; s/^requests/&/p; s/^status codes/&/p'
+            h2load -n 8 -c 2 -m 4 $url/large | sed -n 's/^requests/&/p'
+            h2load --h1 -n 400 -c 32 http://{host}/page | sed -n 's/^Application protocol/&/p; s/^requests/&/p'
+            h2load --h1 -n 200 -c 8 $url/page | sed -n 's/^Application protocol/&/p; s/^requests/&/p'"
+        ))?;
+        let tls = |version| format!("subject=CN = guest\nNew, {version}\nALPN protocol: h2\n");
+        let requests = |count| {
+            format!(
+                "requests: {count} total, {count} started, {count} done, {count} succeeded, 0 failed, 0 errored, 0 timeout\n"
+            )
+        };
+        let expected = [
+            "a page\n2 200\na page\n1.1 200\n200 3000000\n200 3000000\n200 3000000\n405\n",
+            &tls("TLSv1.2"),
+            &tls("TLSv1.3"),
+            "Application protocol: h2\n",
+            &requests(800),
+            "status codes: 800 2xx, 0 3xx, 0 4xx, 0 5xx\n",
+            &requests(8),
+            "Application protocol: http/1.1\n",
+            &requests(400),
+            "Application protocol: http/1.1\n",
+            &requests(200),
+        ];
+        machine.server.expect_answer(&out, &expected.concat());
+    }
+    machine.server.stop()?;
+    Ok(())
 }
