@@ -23,4 +23,7 @@ const server = http.createServer((request, response) => {
     }
 });
 server.listen(80, () => console.log("ready"));
-process.on("SIGTERM", () => server.close(() => process.exit(0)).closeAllConnections());
+process.on("SIGTERM", () => {
+    server.close(() => process.exit(0));
+    server.closeAllConnections();
+});
