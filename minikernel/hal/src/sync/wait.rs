@@ -5,12 +5,19 @@
 //! afterwards. A waiter that was chosen by [`WaitQueue::wake_one`] and then dropped before it looked (a signal ended its wait)
 //! hands the wake-up to the next.
 
+use alloc::boxed::Box;
 use alloc::collections::VecDeque;
 use core::future::poll_fn;
+use core::ops::Range;
 use core::task::{Poll, Waker};
 
 use super::SpinLock;
-use crate::OutOfMemory;
+use crate::number_map::NumberMap;
+use crate::{OutOfMemory, heap};
+
+/// Entries that stand in one block of memory. Those behind them have blocks of their own: programs decide how many there are, and a large
+/// block may not be there when memory is short.
+const FRONT: usize = 16;
 
 /// Wakers in the order in which they came.
 #[derive(Debug)]
@@ -21,7 +28,10 @@ pub struct WaitQueue {
 #[derive(Debug)]
 struct Inner {
     next_id: u64,
-    entries: VecDeque<Entry>,
+    /// The first entries. Nobody joins them while there are others.
+    front: VecDeque<Entry>,
+    /// The others, by their ids.
+    rest: NumberMap<Box<Entry>>,
 }
 
 #[derive(Debug)]
@@ -41,7 +51,7 @@ impl Default for WaitQueue {
 impl WaitQueue {
     /// An empty queue.
     pub const fn new() -> Self {
-        Self { inner: SpinLock::new(Inner { next_id: 0, entries: VecDeque::new() }) }
+        Self { inner: SpinLock::new(Inner { next_id: 0, front: VecDeque::new(), rest: NumberMap::new() }) }
     }
 
     /// Wakes the waiter that came first, and every listener. True when there was a waiter.
@@ -61,7 +71,7 @@ impl WaitQueue {
         let end = {
             let inner = self.inner.lock();
             // Mostly nobody waits.
-            if inner.entries.is_empty() {
+            if inner.is_empty() {
                 return 0;
             }
             inner.next_id
@@ -78,18 +88,12 @@ impl WaitQueue {
     /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.
     fn take_next(&self, from: u64, end: u64, waiters_too: bool) -> Option<(u64, Waker, bool)> {
         let mut inner = self.inner.lock();
-        let mut index = inner.place_of(from);
-        loop {
-            let entry = inner.entries.get(index).filter(|entry| entry.id < end)?;
-            if entry.listener {
-                return Some((entry.id, entry.waker.clone(), true));
-            }
-            if waiters_too {
-                let entry = inner.entries.remove(index)?;
-                return Some((entry.id, entry.waker, false));
-            }
-            index += 1;
+        let entry = inner.entries(from..end).find(|entry| entry.listener || waiters_too)?;
+        if entry.listener {
+            return Some((entry.id, entry.waker.clone(), true));
         }
+        let id = entry.id;
+        inner.remove(id).map(|entry| (id, entry.waker, false))
     }
 
     /// Sleeps until `ready` gives a value. It is asked before the first sleep and after each wake-up.
@@ -127,7 +131,9 @@ impl WaitQueue {
         self: alloc::sync::Arc<Self>,
         waker: &Waker,
     ) -> Result<Listener<alloc::sync::Arc<Self>>, OutOfMemory> {
-        self.inner.lock().entries.try_reserve(1).map_err(|_| OutOfMemory)?;
+        if heap::reserve_low() {
+            return Err(OutOfMemory);
+        }
         Ok(Listener { id: self.insert(waker, true), queue: self })
     }
 
@@ -135,36 +141,49 @@ impl WaitQueue {
         let mut inner = self.inner.lock();
         let id = inner.next_id;
         inner.next_id += 1;
-        inner.entries.push_back(Entry { id, waker: waker.clone(), listener });
+        let entry = Entry { id, waker: waker.clone(), listener };
+        if inner.rest.is_empty() && inner.front.len() < FRONT {
+            inner.front.push_back(entry);
+        } else {
+            inner.rest.insert(id, Box::new(entry));
+        }
         id
     }
 
     /// Takes an entry out. False when it was no longer there: it has been woken.
     fn remove(&self, id: u64) -> bool {
-        let mut inner = self.inner.lock();
-        let index = inner.place_of(id);
-        inner.holds(index, id) && inner.entries.remove(index).is_some()
+        let gone = self.inner.lock().remove(id);
+        gone.is_some()
     }
 
     fn contains(&self, id: u64) -> bool {
-        let inner = self.inner.lock();
-        inner.holds(inner.place_of(id), id)
+        self.inner.lock().entries(id..id + 1).next().is_some()
     }
 }
 
 impl Inner {
-    /// Where entry `id` stands, or the next behind it: identifiers rise along the queue, as entries are only ever appended.
-    fn place_of(&self, id: u64) -> usize {
-        let (mut low, mut high) = (0, self.entries.len());
-        while low < high {
-            let middle = low.midpoint(high);
-            if self.entries[middle].id < id { low = middle + 1 } else { high = middle }
-        }
-        low
+    fn is_empty(&self) -> bool {
+        self.front.is_empty() && self.rest.is_empty()
     }
 
-    fn holds(&self, index: usize, id: u64) -> bool {
-        self.entries.get(index).is_some_and(|entry| entry.id == id)
+    /// Where entry `id` stands in front, or the next behind it: identifiers rise along the queue, as entries are only ever appended.
+    fn place_of(&self, id: u64) -> usize {
+        self.front.partition_point(|entry| entry.id < id)
+    }
+
+    /// The entries with these identifiers, in order.
+    fn entries(&self, ids: Range<u64>) -> impl Iterator<Item = &Entry> {
+        let front = self.front.range(self.place_of(ids.start)..);
+        let rest = self.rest.range(ids.clone()).map(|(_, entry)| &**entry);
+        front.take_while(move |entry| entry.id < ids.end).chain(rest)
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Entry> {
+        let place = self.place_of(id);
+        if self.front.get(place).is_some_and(|entry| entry.id == id) {
+            return self.front.remove(place);
+        }
+        self.rest.remove(&id).map(|entry| *entry)
     }
 }
 
@@ -220,6 +239,7 @@ mod tests {
     use super::*;
     use alloc::sync::Arc;
     use alloc::task::Wake;
+    use alloc::vec::Vec;
     use core::pin::pin;
     use core::sync::atomic::{AtomicUsize, Ordering};
     use core::task::Context;
@@ -275,6 +295,33 @@ mod tests {
         queue.wake_one();
         drop(a);
         assert_eq!(seen(&second), 1);
+    }
+
+    #[test]
+    fn a_queue_grows_without_a_large_block_of_memory() {
+        const WAITERS: usize = 1000;
+        let queue = WaitQueue::new();
+        let (count, waker) = counter();
+        let context = &mut Context::from_waker(&waker);
+        let mut waits: Vec<_> = (0..WAITERS).map(|_| Some(Box::pin(queue.until(|| None::<()>)))).collect();
+        let exhausted = crate::hosted::exhaust(512 << 10);
+        for wait in waits.iter_mut().flatten() {
+            assert!(wait.as_mut().poll(context).is_pending());
+        }
+        drop(exhausted);
+        // One of the first and one of the others give up.
+        waits[1] = None;
+        waits[500] = None;
+        assert_eq!(queue.wake(100), 100);
+        assert_eq!(seen(&count), 100);
+        // Each of them had its place in the queue, and takes the last one now.
+        let (last, last_waker) = counter();
+        let mut wait = pin!(queue.until(|| None::<()>));
+        assert!(wait.as_mut().poll(&mut Context::from_waker(&last_waker)).is_pending());
+        assert_eq!(queue.wake(WAITERS - 102), WAITERS - 102);
+        assert_eq!((seen(&count), seen(&last)), (WAITERS - 2, 0));
+        assert!(queue.wake_one() && !queue.wake_one());
+        assert_eq!(seen(&last), 1);
     }
 
     #[test]
