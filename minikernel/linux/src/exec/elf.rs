@@ -113,7 +113,10 @@ pub fn parse_layout(header: &Header, bytes: &[u8]) -> Result<Layout, Errno> {
     let mut layout = Layout::default();
     for entry in table.iter() {
         match entry.p_type {
-            PT_LOAD if entry.p_memsz != 0 => layout.segments.push(segment(&entry)?),
+            PT_LOAD if entry.p_memsz != 0 => {
+                layout.segments.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+                layout.segments.push(segment(&entry)?);
+            }
             PT_INTERP if layout.interpreter.is_none() => {
                 // A path with at least one character, and its NUL.
                 let length = usize::try_from(entry.p_filesz).map_err(|_| Errno::ENOEXEC)?;

@@ -1,7 +1,6 @@
 //! Loading: from a file to mapped segments.
 
 use alloc::sync::Arc;
-use alloc::vec;
 use alloc::vec::Vec;
 
 use isopod_fs as fs;
@@ -40,7 +39,9 @@ pub struct Loaded {
 
 /// Reads `length` bytes at `offset`; fewer at the end of the file.
 pub fn read(inode: &Arc<dyn Inode>, offset: u64, length: usize) -> fs::Result<Vec<u8>> {
-    let mut bytes = vec![0; length];
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(length)?;
+    bytes.resize(length, 0);
     let mut filled = 0;
     while filled < length {
         let count = inode.read_at(offset + filled as u64, &mut Buffer::new(&mut bytes[filled..]))?;
