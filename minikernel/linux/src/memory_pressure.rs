@@ -1,5 +1,6 @@
 //! When memory runs out (design, decision 10).
 
+use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_hal::sync::SpinLock;
@@ -34,19 +35,17 @@ pub fn out_of_memory() {
     /// Held while a victim is chosen, so that several CPUs without memory choose one.
     static CHOOSING: SpinLock<()> = SpinLock::new(());
     let _choosing = CHOOSING.lock();
-    let processes = processes();
     // One who is about to end gives back what it has; it must come to that first.
-    let ends = processes.iter().any(|process| process.is_ending() && process.status().is_none());
-    if reclaim() || ends {
+    let ends = |process: Arc<Process>| process.is_ending() && process.status().is_none();
+    if reclaim() || processes().any(ends) {
         return;
     }
-    let victim = processes
-        .iter()
+    let victim = processes()
         .filter(|process| process.status().is_none())
         .max_by_key(|process| (badness(process), process.pid));
     if let Some(victim) = victim {
-        report::out_of_memory(victim);
-        kill_process(victim, Signal::KILL);
+        report::out_of_memory(&victim);
+        kill_process(&victim, Signal::KILL);
     }
 }
 
@@ -73,4 +72,95 @@ pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
 pub fn reclaim() -> bool {
     const BATCH: usize = 256;
     crate::kernel::shrink(BATCH) > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::{self, ExitStatus, Thread, WaitFor, Whom};
+    use crate::signal::{SI_USER, SigInfo};
+    use crate::time::{Clock, Notice, Target};
+    use crate::{testing, trace};
+    use isopod_hal::hosted::exhaust;
+
+    /// More than have room in 16 KiB as pointers: larger objects are not to be had any more.
+    const MANY: usize = 2100;
+    /// What may be taken nevertheless.
+    const RESERVE: usize = 128 << 10;
+
+    fn enlisted(thread: Arc<Thread>) -> Arc<Thread> {
+        process::enlist(&thread);
+        thread
+    }
+
+    #[test]
+    fn a_victim_is_found_among_more_processes_than_fit_in_a_list() {
+        let threads: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::thread())).collect();
+        threads[7].process().oom_score_adj.store(1000, Ordering::Relaxed);
+        let exhausted = exhaust(RESERVE);
+        out_of_memory();
+        drop(exhausted);
+        let ending = |thread: &&Arc<Thread>| thread.process().is_ending();
+        assert_eq!(threads.iter().filter(ending).count(), 1);
+        assert!(threads[7].process().is_ending());
+    }
+
+    #[test]
+    fn a_process_of_many_threads_ends_without_memory() {
+        let first = enlisted(testing::thread());
+        let others: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::sibling(&first))).collect();
+        let exhausted = exhaust(RESERVE);
+        assert_eq!(process::threads().count(), MANY + 1);
+        kill_process(first.process(), Signal::KILL);
+        drop(exhausted);
+        assert!(others.iter().all(|thread| thread.must_end()));
+    }
+
+    #[test]
+    fn a_program_of_many_threads_executes_another_without_memory() {
+        let first = testing::thread();
+        let others: alloc::vec::Vec<_> = (0..MANY).map(|_| testing::sibling(&first)).collect();
+        let exhausted = exhaust(RESERVE);
+        first.process().begin_exec(&first).unwrap();
+        drop(exhausted);
+        assert!(others.iter().all(|thread| thread.must_end()) && !first.must_end());
+    }
+
+    #[test]
+    fn a_signal_of_one_of_many_timers_is_taken_without_memory() {
+        let thread = testing::thread();
+        let timers = &thread.process().timers;
+        for _ in 0..MANY {
+            let charge = crate::signal::QUEUED.charge(0, 1, u64::MAX).unwrap();
+            let notice = |_| Notice { target: Target::Nobody, signal: Signal::ALRM, posix: None };
+            timers.create(Clock::Monotonic, charge, notice).unwrap();
+        }
+        let exhausted = exhaust(RESERVE);
+        timers.taken(Signal::ALRM, &mut SigInfo::user(Signal::ALRM, SI_USER, 0, 0));
+        drop(exhausted);
+    }
+
+    #[test]
+    fn one_of_many_tracees_is_found_without_memory() {
+        let tracer = testing::thread();
+        let tracees: alloc::vec::Vec<_> = (0..MANY).map(|_| testing::thread()).collect();
+        for tracee in &tracees {
+            trace::attach(tracee, tracer.process(), true, trace::Options::default()).unwrap();
+        }
+        let status = ExitStatus::Killed(Signal::KILL);
+        assert!(trace::end_of_process(tracees[MANY - 1].process(), status));
+        let wanted = WaitFor {
+            whom: Whom::Any,
+            clones: false,
+            all: true,
+            exited: true,
+            stopped: false,
+            continued: false,
+            keep: false,
+        };
+        let exhausted = exhaust(RESERVE);
+        let found = trace::look(&wanted, tracer.process(), &mut false);
+        drop(exhausted);
+        assert_eq!(found.map(|found| found.id), Some(tracees[MANY - 1].tid()));
+    }
 }

@@ -70,7 +70,7 @@ pub fn no_signal_stack(ctx: &Ctx, signal: Signal) {
 
 /// The process is ended because memory ran out.
 pub fn out_of_memory(process: &Process) {
-    let name = process.threads().first().map_or_else(alloc::vec::Vec::new, |thread| thread.name());
+    let name = process.first_thread().map_or_else(alloc::vec::Vec::new, |thread| thread.name());
     let mut text = String::new();
     put!(
         &mut text,

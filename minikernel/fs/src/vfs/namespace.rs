@@ -2,6 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::{AtomicU32, Ordering};
 
 use isopod_hal::sync::SpinLock;
@@ -80,9 +81,21 @@ impl Namespace {
         Path::new(self.detached.clone(), Dentry::root(inode, name))
     }
 
-    /// All mounts, in the order in which they were made.
-    pub fn mounts(&self) -> Vec<Arc<Mount>> {
-        self.mounts.lock().clone()
+    /// All mounts, in the order in which they were made. Each is looked for when it is its turn.
+    pub fn mounts(&self) -> impl Iterator<Item = Arc<Mount>> {
+        let mut from = 0;
+        iter::from_fn(move || {
+            let mounts = self.mounts.lock();
+            let mount = mounts.get(mounts.partition_point(|mount| mount.id() < from))?;
+            from = mount.id() + 1;
+            Some(mount.clone())
+        })
+    }
+
+    /// Whether none of the mounts made before `mount` shows the same file system.
+    pub fn is_first(&self, mount: &Mount) -> bool {
+        let shows = |other: &&Arc<Mount>| Arc::ptr_eq(other.file_system(), mount.file_system());
+        self.mounts.lock().iter().find(shows).is_none_or(|first| first.id() >= mount.id())
     }
 
     /// Mounts `file_system` over `at`. ENOTDIR unless both are directories, or neither is.
@@ -123,7 +136,9 @@ impl Namespace {
             return Err(Errno::ENOSPC.into());
         }
         mounts.try_reserve(1)?;
-        mounts.push(mount.clone());
+        // Ids rise along the list, whoever was first to get here.
+        let place = mounts.partition_point(|other| other.id() < mount.id());
+        mounts.insert(place, mount.clone());
         drop(mounts);
         at.dentry.mounts.fetch_add(1, Ordering::Release);
         Ok(mount)

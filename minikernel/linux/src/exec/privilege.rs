@@ -7,7 +7,7 @@ use isopod_fs::vfs::{Access, MountFlags};
 use isopod_fs::{Capabilities, Errno, Error, S_ISGID, S_ISUID};
 
 use super::file_capabilities::FileCapabilities;
-use crate::process::{Identity, SecureBits, Thread, processes};
+use crate::process::{Identity, SecureBits, Thread, threads};
 use crate::syscall::with_view;
 
 /// What execve makes of its caller's rights.
@@ -65,13 +65,13 @@ pub fn of(
 /// (`check_unsafe_exec`).
 fn is_shared(thread: &Thread) -> bool {
     let fs = thread.fs();
-    let others = processes().into_iter().filter(|process| !Arc::ptr_eq(process, thread.process()));
-    others.flat_map(|other| other.threads()).any(|other| Arc::ptr_eq(&other.fs(), &fs))
+    let mut others = threads().filter(|other| !Arc::ptr_eq(other.process(), thread.process()));
+    others.any(|other| Arc::ptr_eq(&other.fs(), &fs))
 }
 
 /// True while one traces the thread who could not trace the program that is to gain something (`ptracer_capable`).
 fn is_watched(thread: &Thread) -> bool {
-    let tracer = thread.trace.tracer().and_then(|tracer| tracer.threads().first().cloned());
+    let tracer = thread.trace.tracer().and_then(|tracer| tracer.first_thread());
     tracer.is_some_and(|tracer| !tracer.identity().capable(Capabilities::SYS_PTRACE))
 }
 

@@ -62,10 +62,9 @@ impl Told {
             PROCESS => drop(find_process(self.id).map(|process| act(&process, None))),
             _ => {
                 let _groups = hold_groups();
-                let all = processes();
-                all.iter()
+                processes()
                     .filter(|process| process.group.load(Ordering::Relaxed) == self.id)
-                    .for_each(|process| act(process, None));
+                    .for_each(|process| act(&process, None));
             }
         }
     }

@@ -24,7 +24,7 @@ static ROOT: [Row; 14] = [
     Row::constant("memory.high", "max\n"),
     Row::constant("memory.max", "max\n"),
     Row::constant("memory.swap.max", "0\n"),
-    Row::machine("pids.current", |text| put!(text, "{}\n", machine::threads().count())),
+    Row::machine("pids.current", |text| put!(text, "{}\n", process::threads().count())),
     Row::constant("pids.max", "max\n"),
 ];
 

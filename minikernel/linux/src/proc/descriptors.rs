@@ -9,7 +9,7 @@ use isopod_fs::vfs::Process;
 use isopod_fs::{Errno, FileType, Result, Target};
 
 use super::subject::{Subject, shown};
-use super::table::{Numbers, put};
+use super::table::{Numbers, gather, put};
 use super::text::Text;
 use crate::ipc::inotify::Inotify;
 use crate::process;
@@ -30,12 +30,7 @@ pub(super) static POSITIONS: Numbers = Numbers {
 
 fn numbers(subject: &Subject) -> Result<Vec<u32>> {
     subject.check_access()?;
-    let mut numbers = Vec::new();
-    for number in subject.thread()?.files().numbers() {
-        numbers.try_reserve(1)?;
-        numbers.push(number.cast_unsigned());
-    }
-    Ok(numbers)
+    gather(&mut subject.thread()?.files().numbers().map(i32::cast_unsigned))
 }
 
 /// A descriptor, by its number: what it refers to may change.

@@ -99,13 +99,12 @@ pub(super) fn vmstat(text: &mut Text) {
 /// Pages of file systems in memory.
 fn shared_pages() -> usize {
     let mut pages = dev::memory_pages();
-    let mounts = kernel::namespace().mounts();
-    for (index, mount) in mounts.iter().enumerate() {
-        let file_system = mount.file_system();
+    let namespace = kernel::namespace();
+    for mount in namespace.mounts() {
         // A bind mount shows the same pages again.
-        let known =
-            mounts[..index].iter().any(|other| alloc::sync::Arc::ptr_eq(other.file_system(), file_system));
-        if !known && let Ok(about) = file_system.statistics() {
+        if namespace.is_first(&mount)
+            && let Ok(about) = mount.file_system().statistics()
+        {
             pages += about.blocks.saturating_sub(about.blocks_free);
         }
     }
@@ -191,12 +190,7 @@ pub(super) fn interrupt_table(text: &mut Text) {
 
 /// Threads that have a CPU, or wait for one.
 fn running() -> usize {
-    threads().filter(|thread| thread.is_ready()).count()
-}
-
-/// All threads that have not ended.
-pub(super) fn threads() -> impl Iterator<Item = alloc::sync::Arc<process::Thread>> {
-    process::processes().into_iter().flat_map(|process| process.threads())
+    process::threads().filter(|thread| thread.is_ready()).count()
 }
 
 /// `proc_uptime(5)`
@@ -214,5 +208,5 @@ pub(super) fn loadavg(text: &mut Text) {
         let hundredths = (average * 100 + (1 << 15)) >> 16;
         put!(text, "{}.{:02} ", hundredths / 100, hundredths % 100);
     }
-    put!(text, "{}/{} {}\n", running(), threads().count(), process::last_pid());
+    put!(text, "{}/{} {}\n", running(), process::threads().count(), process::last_pid());
 }

@@ -16,7 +16,7 @@ const SPECIAL: &[u8] = b" \t\n\\#";
 
 /// The mounts that `root` reaches, and where they are.
 fn reachable(root: &Path) -> impl Iterator<Item = (Arc<Mount>, Vec<u8>)> {
-    kernel::namespace().mounts().into_iter().filter_map(move |mount| {
+    kernel::namespace().mounts().filter_map(move |mount| {
         let (place, seen) = mount.root_path().text(root);
         seen.then_some((mount, place))
     })

@@ -8,7 +8,7 @@ use isopod_fs::{Capabilities, Errno, FileType, Result, Target};
 use isopod_hal::{PAGE_SIZE, memory_stats};
 
 use super::subject::Subject;
-use super::table::{Folder, Numbers, Row, put};
+use super::table::{Folder, Numbers, Row, gather, put};
 use super::text::Text;
 use super::{descriptors, mem, memory, mounts, net, status};
 use crate::process::{self, Limit};
@@ -67,7 +67,7 @@ pub(super) static PROCESS: [Row; 32] = [
 static THREADS: Numbers = Numbers {
     prefix: "",
     kind: FileType::Directory,
-    all: |subject| Ok(subject.process()?.threads().iter().map(|thread| thread.tid()).collect()),
+    all: |subject| gather(&mut subject.process()?.threads().map(|thread| thread.tid())),
     entry: |subject, tid| {
         subject.process()?.thread(tid).ok_or(Errno::ENOENT)?;
         let rows = PROCESS.split_last().map_or(&[][..], |(_, rows)| rows);

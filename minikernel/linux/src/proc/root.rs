@@ -11,7 +11,7 @@ use super::process::PROCESS;
 use super::subject::Subject;
 use super::sysctl::SYSCTL;
 use super::sysvipc::SYSVIPC;
-use super::table::{Folder, Numbers, Row};
+use super::table::{Folder, Numbers, Row, gather};
 use crate::process::{self, Process};
 
 static ROOT: [Row; 20] = [
@@ -51,7 +51,7 @@ const DEVICES: &str =
 static PROCESSES: Numbers = Numbers {
     prefix: "",
     kind: FileType::Directory,
-    all: |_| Ok(process::processes().iter().map(|process| process.pid).collect()),
+    all: |_| gather(&mut process::processes().map(|process| process.pid)),
     // The number of a thread is not listed, but it leads to its process.
     entry: |_, id| {
         let found = process::find_process(id)

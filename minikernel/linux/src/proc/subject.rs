@@ -47,7 +47,7 @@ impl Subject {
         let process = self.process()?;
         let found = match self.tid {
             Some(tid) => process.thread(tid),
-            None => process.threads().into_iter().next(),
+            None => process.first_thread(),
         };
         found.ok_or_else(|| Errno::ESRCH.into())
     }

@@ -61,6 +61,16 @@ pub(super) struct Numbers {
     pub(super) entry: fn(&Subject, u32) -> Result<Entry>,
 }
 
+/// What [`Numbers::all`] gives: their number is for programs to decide.
+pub(super) fn gather(numbers: &mut dyn Iterator<Item = u32>) -> Result<Vec<u32>> {
+    let mut all = Vec::new();
+    for number in numbers {
+        all.try_reserve(1)?;
+        all.push(number);
+    }
+    Ok(all)
+}
+
 impl Row {
     const fn new(name: &'static str, mode: u16, kind: Kind) -> Self {
         Self { name, mode, kind }

@@ -1,10 +1,9 @@
 //! Parents and children: who learns of a process's end, and who takes in its children (wait(2), under "NOTES").
 
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering::Relaxed;
 
-use isopod_fs::Errno;
+use isopod_hal::number_map::NumberMap;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
 use super::{Change, Process, pids};
@@ -22,18 +21,15 @@ pub(crate) fn hold() -> SpinLockGuard<'static, ()> {
 
 /// Makes `child`, which nobody knows yet, a child of its parent. Families are held. One that has ended by now, as the maker's own may have (`CLONE_PARENT`), is
 /// replaced by who takes in its children.
-pub(super) fn enter(child: &Arc<Process>) -> Result<(), Errno> {
-    let Some(mut parent) = child.parent.lock().upgrade() else { return Ok(()) };
+pub(super) fn enter(child: &Arc<Process>) {
+    let Some(mut parent) = child.parent.lock().upgrade() else { return };
     if parent.status().is_some()
         && let Some(heir) = heir_of(&parent)
     {
         child.set_parent(&heir);
         parent = heir;
     }
-    let mut children = parent.children.lock();
-    children.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
-    children.push(Arc::clone(child));
-    Ok(())
+    parent.children.lock().insert(child.pid.into(), Arc::clone(child));
 }
 
 /// Takes `child` out of its family and out of the table of processes: it was waited for, or nobody will. Families are held.
@@ -43,7 +39,8 @@ pub(super) fn forget(parent: &Process, child: &Arc<Process>) {
     parent.children_used.lock().add(&used);
     let resident = child.resident_peak.load(Relaxed).max(child.children_resident_peak.load(Relaxed));
     parent.children_resident_peak.fetch_max(resident, Relaxed);
-    parent.children.lock().retain(|other| !Arc::ptr_eq(other, child));
+    let gone = parent.children.lock().remove(&child.pid.into());
+    drop(gone);
     trace::forget(child);
     child.charge.lock().take();
     pids::forget_process(child.pid);
@@ -54,19 +51,19 @@ pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
     let _families = hold();
     let parent = process.parent.lock().upgrade();
     // Whom it could have continued, its parent may not be able to, and nobody its children (POSIX, `_exit`).
-    let mut groups = Vec::new();
+    let mut groups = NumberMap::new();
+    let mut remember = |process: &Process| {
+        let group = process.group.load(Relaxed);
+        groups.insert(group.into(), group as usize);
+    };
     if parent.as_ref().is_some_and(|parent| tty::could_continue(parent, process)) {
-        groups.push(process.group.load(Relaxed));
+        remember(process);
     }
-    for child in process.children.lock().iter().filter(|child| tty::could_continue(process, child)) {
-        let group = child.group.load(Relaxed);
-        if !groups.contains(&group) {
-            groups.push(group);
-        }
-    }
+    let continued = |child: &&Arc<Process>| tty::could_continue(process, child);
+    process.children.lock().values().filter(continued).for_each(|child| remember(child));
     hand_over_children(process);
-    for group in groups {
-        tty::hang_up_if_orphaned(group, process.session.load(Relaxed));
+    for group in groups.into_values() {
+        tty::hang_up_if_orphaned(group as u32, process.session.load(Relaxed));
     }
     process.finish(code);
     let first_the_tracer = process.status().is_some_and(|status| trace::end_of_process(process, status));
@@ -84,24 +81,22 @@ fn hand_over_children(process: &Arc<Process>) {
         return;
     }
     let Some(heir) = heir_of(process) else { return };
-    for child in &children {
+    for child in children.into_values() {
         child.set_parent(&heir);
         child.exit_signal.lock().replace(Signal::CHLD);
         for thread in child.threads() {
             if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {
                 // Only queues of real-time signals can be full.
                 let _ = send_to_process(
-                    child,
+                    &child,
                     signal,
                     SigInfo::user(signal, crate::signal::SI_USER, process.pid, 0),
                 );
             }
         }
-    }
-    heir.children.lock().extend(children.iter().cloned());
-    for child in children.iter().filter(|child| child.status().is_some()) {
-        if child.tracer.lock().upgrade().is_none() {
-            tell_of_child(&heir, child);
+        heir.children.lock().insert(child.pid.into(), Arc::clone(&child));
+        if child.status().is_some() && child.tracer.lock().upgrade().is_none() {
+            tell_of_child(&heir, &child);
         }
     }
     // One that stops just now may have told the parent that it had.
@@ -123,7 +118,7 @@ fn heir_of(process: &Process) -> Option<Arc<Process>> {
 /// Tells `parent` that `child` has ended. Families are held. One that does not care for its children leaves no zombies.
 pub(crate) fn tell_of_child(parent: &Arc<Process>, child: &Arc<Process>) {
     let signal = *child.exit_signal.lock();
-    let action = parent.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
+    let action = parent.first_thread().map(|thread| thread.actions.lock().get(Signal::CHLD));
     let unwanted = signal == Some(Signal::CHLD)
         && action.is_some_and(|action| {
             action.disposition == Disposition::Ignore || action.flags.contains(ActionFlags::NO_CHILD_WAIT)
@@ -159,4 +154,30 @@ pub(crate) fn report_job(child: &Process, change: Change) {
 /// The parent of a child that is made by `maker`: that one, or its own parent (`CLONE_PARENT`).
 pub(super) fn parent_for(maker: &Arc<Process>, siblings: bool) -> Weak<Process> {
     if siblings { maker.parent.lock().clone() } else { Arc::downgrade(maker) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    #[test]
+    fn many_children_are_handed_over_without_memory() {
+        const MANY: usize = 2100;
+        let heir = testing::thread();
+        heir.process().adopts_orphans.store(true, Relaxed);
+        let parent = testing::child(Arc::downgrade(heir.process()));
+        let children: alloc::vec::Vec<_> =
+            (0..MANY).map(|_| testing::child(Arc::downgrade(parent.process()))).collect();
+        // Each in a group of its own, of which its parent's end may have to tell.
+        for child in &children {
+            child.process().group.store(child.tid(), Relaxed);
+            enter(child.process());
+        }
+        let exhausted = isopod_hal::hosted::exhaust(128 << 10);
+        dissolve(parent.process(), 0);
+        drop(exhausted);
+        assert_eq!(heir.process().children.lock().len(), MANY);
+        assert!(children.iter().all(|child| child.process().parent_pid.load(Relaxed) == heir.tid()));
+    }
 }

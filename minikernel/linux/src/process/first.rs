@@ -144,7 +144,7 @@ fn application(manifest: &Manifest, init: Option<&Thread>) -> Result<Arc<Thread>
     let parent = init.map_or(Weak::new(), |init| Arc::downgrade(init.process()));
     let thread = new_process(parent, Arc::new(memory), manifest.resources.open_files)?;
     if let Some(init) = init {
-        init::adopt(init, thread.process())?;
+        init::adopt(init, thread.process());
     }
     Ok(thread)
 }

@@ -72,10 +72,7 @@ pub(super) fn enter(maker: &Thread, process: &Arc<Process>, thread: &Arc<Thread>
     let terminal = of.terminal.lock().clone();
     *process.terminal.lock() = terminal;
     process.enter(Arc::clone(thread))?;
-    if let Err(errno) = family::enter(process) {
-        process.leave(thread);
-        return Err(errno.into());
-    }
+    family::enter(process);
     pids::register(thread);
     // Its timers keep it until its end, which comes only to one that has entered.
     let processor = process.limits.lock().get(Resource::Cpu);

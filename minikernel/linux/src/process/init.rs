@@ -37,12 +37,12 @@ pub(super) fn new() -> Result<Arc<Thread>, Errno> {
 }
 
 /// Makes `application`, which has not started, the child of `init`. It leads a session of its own, as it does without `--init`.
-pub(super) fn adopt(init: &Thread, application: &Arc<Process>) -> Result<(), Errno> {
+pub(super) fn adopt(init: &Thread, application: &Arc<Process>) {
     application.group.store(application.pid, Relaxed);
     application.session.store(application.pid, Relaxed);
     application.set_parent(init.process());
     let _families = family::hold();
-    family::enter(application)
+    family::enter(application);
 }
 
 /// Starts it. It ends with `application`.

@@ -1,7 +1,7 @@
 //! Process and thread ids.
 
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::Ordering::Relaxed;
 use isopod_hal::number_map::NumberMap;
 
@@ -104,9 +104,27 @@ pub fn find_thread(tid: u32) -> Option<Arc<Thread>> {
     IDS.lock().threads.get(&tid.into()).and_then(Weak::upgrade)
 }
 
-/// All processes, by rising id.
-pub fn processes() -> Vec<Arc<Process>> {
-    IDS.lock().processes.values().cloned().collect()
+/// All processes, by rising id. Each is looked for when it is its turn: a list of all may be too long for what memory is left.
+pub fn processes() -> impl Iterator<Item = Arc<Process>> {
+    let mut from = 0;
+    iter::from_fn(move || {
+        let ids = IDS.lock();
+        let (pid, process) = ids.processes.range(from..).next()?;
+        from = pid + 1;
+        Some(Arc::clone(process))
+    })
+}
+
+/// All threads that have not ended, in the same way.
+pub fn threads() -> impl Iterator<Item = Arc<Thread>> {
+    let mut from = 0;
+    iter::from_fn(move || {
+        let ids = IDS.lock();
+        let mut rest = ids.threads.range(from..);
+        let (tid, thread) = rest.find_map(|(tid, thread)| Some((tid, thread.upgrade()?)))?;
+        from = tid + 1;
+        Some(thread)
+    })
 }
 
 #[cfg(test)]

@@ -1,7 +1,7 @@
 //! The process: what all threads of a thread group share.
 
 use alloc::sync::{Arc, Weak};
-use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::{AtomicBool, AtomicI16, AtomicU32, AtomicUsize, Ordering};
 use isopod_hal::number_map::NumberMap;
 
@@ -66,8 +66,8 @@ pub struct Process {
     pub parent: SpinLock<Weak<Process>>,
     /// Its id, for those who ask no more; 0 for the first process.
     pub parent_pid: AtomicU32,
-    /// Children, ended ones included until they are waited for; see [`super::family`].
-    pub children: SpinLock<Vec<Arc<Process>>>,
+    /// Children by id, ended ones included until they are waited for; see [`super::family`].
+    pub children: SpinLock<NumberMap<Arc<Process>>>,
     /// Woken when a child has ended, stopped, gone on, or been handed over.
     pub child_changed: WaitQueue,
     /// The signal that its parent gets at its end, if any. A parent that is not the one that made it gets SIGCHLD.
@@ -116,8 +116,8 @@ pub struct Process {
     pub left: WaitQueue,
     /// Woken when the process has ended.
     pub ended: Arc<WaitQueue>,
-    /// Threads that it traces.
-    pub tracees: SpinLock<Vec<Arc<Thread>>>,
+    /// Threads that it traces, in the order in which it began to.
+    pub tracees: SpinLock<NumberMap<Arc<Thread>>>,
     /// Who traces its first thread, and hears of its end before its parent does.
     pub tracer: SpinLock<Weak<Process>>,
     /// Woken by SIGCONT.
@@ -210,9 +210,15 @@ impl Process {
         self.memory_release.until(|| over().then_some(())).await;
     }
 
-    /// The threads that have not ended.
-    pub fn threads(&self) -> Vec<Arc<Thread>> {
-        self.threads.lock().running.values().cloned().collect()
+    /// The threads that have not ended, by rising id, each looked for when it is its turn; see [`processes`](super::processes).
+    pub fn threads(&self) -> impl Iterator<Item = Arc<Thread>> {
+        let mut from = 0;
+        iter::from_fn(move || {
+            let threads = self.threads.lock();
+            let (tid, thread) = threads.running.range(from..).next()?;
+            from = tid + 1;
+            Some(Arc::clone(thread))
+        })
     }
 
     /// The first of them.
@@ -242,14 +248,10 @@ impl Process {
 
     /// `thread` is to be the only one: no other can start any more, and those that run end. `EAGAIN` when another thread was first.
     pub fn begin_exec(&self, thread: &Thread) -> Result<(), Errno> {
-        let others: Vec<_> = {
-            let mut threads = self.threads.lock();
-            if core::mem::replace(&mut threads.sealed, true) {
-                return Err(Errno::EAGAIN);
-            }
-            threads.running.values().filter(|other| other.tid() != thread.tid()).cloned().collect()
-        };
-        for other in others {
+        if core::mem::replace(&mut self.threads.lock().sealed, true) {
+            return Err(Errno::EAGAIN);
+        }
+        for other in self.threads().filter(|other| other.tid() != thread.tid()) {
             other.end();
         }
         Ok(())
@@ -311,7 +313,7 @@ impl Process {
 
     /// True when it wants SIGCHLD for stops of its children (`SA_NOCLDSTOP`).
     pub fn wants_child_stops(&self) -> bool {
-        let action = self.threads().first().map(|thread| thread.actions.lock().get(Signal::CHLD));
+        let action = self.first_thread().map(|thread| thread.actions.lock().get(Signal::CHLD));
         action.is_some_and(|action| {
             action.disposition != Disposition::Ignore && !action.flags.contains(ActionFlags::NO_CHILD_STOP)
         })

@@ -113,7 +113,7 @@ impl WaitFor {
         }
         let found = {
             let children = parent.children.lock();
-            children.iter().find_map(|child| {
+            children.values().find_map(|child| {
                 let tracer = child.tracer.lock().upgrade();
                 let traced = tracer.map(|tracer| core::ptr::eq(&raw const *tracer, parent));
                 if !self.is_meant(child, traced == Some(true)) {

@@ -77,11 +77,11 @@ fn notice(process: &Process, thread: Option<&Thread>, first: &Thread, signal: Si
         Some(thread) => thread,
         // Whichever thread is stopped must hear of it.
         None if signal == Signal::KILL => {
-            return process.threads().iter().for_each(|thread| thread.notice());
+            return process.threads().for_each(|thread| thread.notice());
         }
         None if wants(first, SigSet::only(signal)) => first,
         None => {
-            another = process.threads().into_iter().find(|thread| wants(thread, SigSet::only(signal)));
+            another = process.threads().find(|thread| wants(thread, SigSet::only(signal)));
             let Some(taker) = &another else { return };
             taker
         }

@@ -55,7 +55,7 @@ pub fn pidfd_getfd(ctx: &mut Ctx, pidfd: Fd, target: Fd, flags: Flags) -> SysRes
         return Err(Errno::EINVAL.into());
     }
     let process = process_of(&*ctx.thread.files().get(pidfd.0)?)?;
-    let thread = process.threads().into_iter().next().ok_or(Errno::ESRCH)?;
+    let thread = process.first_thread().ok_or(Errno::ESRCH)?;
     if !ctx.thread.may_inspect(&thread, With::RealIds) {
         return Err(Errno::EPERM.into());
     }

@@ -1,7 +1,5 @@
 //! getpriority(2), setpriority(2). The nice value is kept and told; all threads share the CPU alike.
 
-use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::{Capabilities, Errno};
@@ -9,53 +7,64 @@ use isopod_fs::{Capabilities, Errno};
 use super::process::named_thread;
 use crate::fail::SysResult;
 use crate::process::scheduling::{IDLE, Scheduling};
-use crate::process::{self, Ctx, Process, Resource, Thread};
+use crate::process::{self, Ctx, Resource, Thread};
 
 /// The highest and the lowest priority.
 const MIN: i32 = -20;
 const MAX: i32 = 19;
 
-/// The threads that the arguments name: one thread, a process group, or a user's; 0 is the caller's.
-fn targets(ctx: &Ctx, which: i32, who: u32) -> Result<Vec<Arc<Thread>>, Errno> {
+/// What is done with one thread after the other, up to the first error.
+type Act<'a> = &'a mut dyn FnMut(&Thread) -> Result<(), Errno>;
+
+/// Calls `act` for the threads that the arguments name: one thread, a process group, or a user's; 0 is the caller's. `ESRCH` when there are none.
+fn each_target(ctx: &Ctx, which: i32, who: u32, act: Act<'_>) -> Result<(), Errno> {
     const PROCESS: i32 = 0;
     const GROUP: i32 = 1;
     const USER: i32 = 2;
-    let threads = |wanted: &dyn Fn(&Process, &Thread) -> bool| -> Vec<Arc<Thread>> {
-        let all = process::processes().into_iter().flat_map(|process| process.threads());
-        all.filter(|thread| wanted(thread.process(), thread)).collect()
+    let mut found = false;
+    let mut among_all = |wanted: &dyn Fn(&Thread) -> bool| {
+        for thread in process::threads().filter(|thread| wanted(thread)) {
+            found = true;
+            act(&thread)?;
+        }
+        Ok(())
     };
-    let found = match which {
-        PROCESS => alloc::vec![named_thread(ctx, who)?],
+    match which {
+        PROCESS => return act(&*named_thread(ctx, who)?),
         GROUP => {
             let own = ctx.thread.process().group.load(Ordering::Relaxed);
             let group = if who == 0 { own } else { who };
-            threads(&|process, _| process.group.load(Ordering::Relaxed) == group)
+            among_all(&|thread| thread.process().group.load(Ordering::Relaxed) == group)?;
         }
         USER => {
             let user = if who == 0 { ctx.thread.identity().users.real } else { who };
-            threads(&|_, thread| thread.identity().users.real == user)
+            among_all(&|thread| thread.identity().users.real == user)?;
         }
         _ => return Err(Errno::EINVAL),
-    };
-    if found.is_empty() { Err(Errno::ESRCH) } else { Ok(found) }
+    }
+    if found { Ok(()) } else { Err(Errno::ESRCH) }
 }
 
 /// getpriority(2): the highest priority among them. The system call returns 20 minus the nice value.
 pub fn getpriority(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
-    let targets = targets(ctx, which, who)?;
-    let nice = targets.iter().map(|thread| thread.nice.load(Ordering::Relaxed)).min();
-    Ok((20 - i32::from(nice.unwrap_or(0))) as usize)
+    let mut nice = i32::MAX;
+    each_target(ctx, which, who, &mut |thread| {
+        nice = nice.min(thread.nice.load(Ordering::Relaxed).into());
+        Ok(())
+    })?;
+    Ok((20 - nice) as usize)
 }
 
 /// setpriority(2)
 pub fn setpriority(ctx: &mut Ctx, which: i32, who: u32, nice: i32) -> SysResult {
     let nice = nice.clamp(MIN, MAX);
     let mut outcome = Ok(0);
-    for target in targets(ctx, which, who)? {
-        if let Err(errno) = set(ctx, &target, nice) {
+    each_target(ctx, which, who, &mut |target| {
+        if let Err(errno) = set(ctx, target, nice) {
             outcome = Err(errno.into());
         }
-    }
+        Ok(())
+    })?;
     outcome
 }
 
@@ -73,8 +82,8 @@ const CLASS_IDLE: u32 = 3;
 const CLASS_SHIFT: u32 = 13;
 
 /// Whose transfers: as for setpriority(2), but by other numbers.
-fn transfer_targets(ctx: &Ctx, which: i32, who: u32) -> Result<Vec<Arc<Thread>>, Errno> {
-    if (1..=3).contains(&which) { targets(ctx, which - 1, who) } else { Err(Errno::EINVAL) }
+fn each_transferring(ctx: &Ctx, which: i32, who: u32, act: Act<'_>) -> Result<(), Errno> {
+    if (1..=3).contains(&which) { each_target(ctx, which - 1, who, act) } else { Err(Errno::EINVAL) }
 }
 
 /// `ioprio_set(2)`. The class is kept and told: transfers are made in the order in which they come.
@@ -90,20 +99,21 @@ pub fn ioprio_set(ctx: &mut Ctx, which: i32, who: u32, priority: u32) -> SysResu
         0 if priority & LEVEL == 0 => {}
         _ => return Err(Errno::EINVAL.into()),
     }
-    for target in transfer_targets(ctx, which, who)? {
+    each_transferring(ctx, which, who, &mut |target| {
         let user = target.identity().users.real;
         if !privileged && ![own.users.effective, own.users.real].contains(&user) {
-            return Err(Errno::EPERM.into());
+            return Err(Errno::EPERM);
         }
         target.set_scheduling(Scheduling { transfers: priority as u16, ..target.scheduling() });
-    }
+        Ok(())
+    })?;
     Ok(0)
 }
 
 /// `ioprio_get(2)`: of one thread what was set, of several the best, where the nice value counts for those who have not said.
 pub fn ioprio_get(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
     const ONE: i32 = 1;
-    let effective = |thread: &Arc<Thread>| {
+    let effective = |thread: &Thread| {
         let (scheduling, nice) = (thread.scheduling(), i32::from(thread.nice.load(Ordering::Relaxed)));
         let class = match scheduling.policy {
             IDLE => CLASS_IDLE,
@@ -115,11 +125,13 @@ pub fn ioprio_get(ctx: &mut Ctx, which: i32, who: u32) -> SysResult {
             set => set,
         }
     };
-    let targets = transfer_targets(ctx, which, who)?;
-    if which == ONE {
-        return Ok(targets.first().map_or(0, |thread| thread.scheduling().transfers).into());
-    }
-    Ok(targets.iter().map(effective).min().unwrap_or(0) as usize)
+    let mut best = u32::MAX;
+    each_transferring(ctx, which, who, &mut |thread| {
+        let own = if which == ONE { thread.scheduling().transfers.into() } else { effective(thread) };
+        best = best.min(own);
+        Ok(())
+    })?;
+    Ok(best as usize)
 }
 
 /// Changes one thread's nice value: `EPERM` for other users' threads, `EACCES` beyond what `RLIMIT_NICE` leaves.

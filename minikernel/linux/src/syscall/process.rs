@@ -306,7 +306,7 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
     }
     let group = if group == 0 { target.pid } else { group };
     let joins = group == target.pid
-        || process::processes().iter().any(|other| {
+        || process::processes().any(|other| {
             other.group.load(Ordering::Relaxed) == group && other.session.load(Ordering::Relaxed) == session
         });
     if !joins {
@@ -320,7 +320,7 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
 pub fn setsid(ctx: &mut Ctx) -> SysResult {
     let caller = ctx.thread.process();
     let _groups = process::hold_groups();
-    let leads = process::processes().iter().any(|other| other.group.load(Ordering::Relaxed) == caller.pid);
+    let leads = process::processes().any(|other| other.group.load(Ordering::Relaxed) == caller.pid);
     if leads {
         return Err(Errno::EPERM.into());
     }

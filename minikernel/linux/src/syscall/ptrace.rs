@@ -69,9 +69,9 @@ pub fn ptrace(ctx: &mut Ctx, request: u64, pid: i32, address: usize, data: usize
         let thread = u32::try_from(pid).ok().and_then(find_thread).ok_or(Errno::ESRCH)?;
         return attach(ctx, &thread, request == SEIZE, address, data);
     }
-    let tracees = ctx.thread.process().tracees.lock().clone();
-    let thread = tracees.iter().find(|thread| thread.tid() as i32 == pid).ok_or(Errno::ESRCH)?;
-    act(ctx, thread, request, address, data)
+    let is_meant = |thread: &&Arc<Thread>| thread.tid() as i32 == pid;
+    let thread = ctx.thread.process().tracees.lock().values().find(is_meant).cloned();
+    act(ctx, &thread.ok_or(Errno::ESRCH)?, request, address, data)
 }
 
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`

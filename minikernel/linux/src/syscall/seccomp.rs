@@ -110,22 +110,21 @@ fn set_filter(ctx: &Ctx, flags: u32, place: UserPtr<[u64; 2]>) -> Attempt {
 /// Gives `filter`, which grew from `before`, to all threads of the process. A thread whose filters are no part of the caller's is in the way:
 /// its id.
 fn share(caller: &Arc<Thread>, before: Option<&Filter>, filter: &Arc<Filter>) -> Option<u32> {
-    let threads = caller.process().threads();
     let refuses = |thread: &Arc<Thread>| match &*thread.seccomp.lock() {
         _ if Arc::ptr_eq(thread, caller) || thread.must_end() => false,
         Mode::Disabled => false,
         Mode::Strict => true,
         Mode::Filter(own) => !before.is_some_and(|before| own.is_part_of(before)),
     };
-    if let Some(thread) = threads.iter().find(|thread| refuses(thread)) {
+    if let Some(thread) = caller.process().threads().find(|thread| refuses(thread)) {
         return Some(thread.tid());
     }
     let bound = caller.identity().no_new_privileges;
-    for thread in &threads {
+    for thread in caller.process().threads() {
         if bound && !thread.identity().no_new_privileges {
             thread.forbid_new_privileges();
         }
-        put(thread, Mode::Filter(Arc::clone(filter)));
+        put(&thread, Mode::Filter(Arc::clone(filter)));
     }
     None
 }

@@ -220,36 +220,29 @@ pub fn sigaltstack(ctx: &mut Ctx, new: UserPtr<StackDescription>, old: UserPtr<S
 pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
     let signal = signal_or_probe(number)?;
     let caller = ctx.thread.process();
-    let group = |group: u32| {
-        process::processes()
-            .into_iter()
-            .filter(|process| process.group.load(core::sync::atomic::Ordering::Relaxed) == group)
-            .collect::<alloc::vec::Vec<_>>()
-    };
-    let _groups = (pid <= 0).then(process::hold_groups);
-    let targets = match pid {
+    let group_of = |process: &Process| process.group.load(core::sync::atomic::Ordering::Relaxed);
+    let group = match pid {
         1.. => {
             let target = process::find_process(pid as u32).ok_or(Errno::ESRCH)?;
             return send_by_kill(ctx, &target, signal).map(|()| 0).map_err(Fail::Errno);
         }
-        0 => group(caller.group.load(core::sync::atomic::Ordering::Relaxed)),
-        // Everybody but the first process and the caller.
-        -1 => process::processes()
-            .into_iter()
-            .filter(|other| other.pid != 1 && other.pid != caller.pid)
-            .collect(),
         i32::MIN => return Err(Errno::ESRCH.into()),
-        group_id => group(group_id.unsigned_abs()),
+        0 => group_of(caller),
+        _ => pid.unsigned_abs(),
     };
-    if targets.is_empty() {
-        return Err(Errno::ESRCH.into());
-    }
-    // Whom the caller may not send to does not count among all processes (`kill_something_info`).
-    let mut outcome = if pid == -1 { Ok(()) } else { Err(Errno::EPERM) };
-    for target in targets {
-        let sent = send_by_kill(ctx, &target, signal);
-        if sent.is_ok() {
-            outcome = sent;
+    // -1 is everybody but the first process and the caller.
+    let is_meant = |other: &Process| match pid {
+        -1 => other.pid != 1 && other.pid != caller.pid,
+        _ => group_of(other) == group,
+    };
+    let _groups = process::hold_groups();
+    let mut outcome = Err(Errno::ESRCH);
+    for target in process::processes().filter(|other| is_meant(other)) {
+        // Whom the caller may not send to does not count among all processes (`kill_something_info`).
+        if send_by_kill(ctx, &target, signal).is_ok() || pid == -1 {
+            outcome = Ok(());
+        } else if outcome.is_err() {
+            outcome = Err(Errno::EPERM);
         }
     }
     outcome?;

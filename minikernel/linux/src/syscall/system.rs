@@ -148,7 +148,7 @@ pub fn setrlimit(ctx: &mut Ctx, resource: u32, limit: UserPtr<UserLimit>) -> Att
 /// `CAP_SYS_RESOURCE` (prlimit(2), `check_prlimit_permission`).
 fn check_may_limit(ctx: &Ctx, target: &Process) -> Result<(), Errno> {
     let own = ctx.thread.identity();
-    let Some(other) = target.threads().first().map(|thread| thread.identity()) else { return Ok(()) };
+    let Some(other) = target.first_thread().map(|thread| thread.identity()) else { return Ok(()) };
     let (users, groups) = (other.users, other.groups);
     let alike = [users.real, users.effective, users.saved].iter().all(|&id| id == own.users.real)
         && [groups.real, groups.effective, groups.saved].iter().all(|&id| id == own.groups.real);
@@ -201,8 +201,8 @@ fn set_limit(ctx: &Ctx, process: &Arc<Process>, resource: u32, new: UserLimit) -
     drop(limits);
     let memory = process.memory();
     // Who has but borrowed it, as a child of vfork has, changes nothing for its owner.
-    let shares = |other: &Arc<Process>| other.pid != process.pid && Arc::ptr_eq(&other.memory(), &memory);
-    let borrowed = !process.has_executed.load(Ordering::Relaxed) && process::processes().iter().any(shares);
+    let shares = |other: Arc<Process>| other.pid != process.pid && Arc::ptr_eq(&other.memory(), &memory);
+    let borrowed = !process.has_executed.load(Ordering::Relaxed) && process::processes().any(shares);
     if !borrowed {
         memory.set_limits(stack, size);
     }
@@ -297,7 +297,7 @@ pub struct SysInfo {
 /// sysinfo(2)
 pub fn sysinfo(_: &mut Ctx, buffer: UserPtr<SysInfo>) -> Attempt {
     let memory = memory_stats();
-    let threads: usize = process::processes().iter().map(|process| process.thread_count()).sum();
+    let threads: usize = process::processes().map(|process| process.thread_count()).sum();
     let info = SysInfo {
         uptime: (clock::monotonic_ns() / 1_000_000_000) as i64,
         loads: process::load::averages(),

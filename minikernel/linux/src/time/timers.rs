@@ -149,14 +149,21 @@ impl ProcessTimers {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let timers: alloc::vec::Vec<_> = {
-            let inner = self.inner.lock();
-            let posix = inner.posix.values().map(|posix| &posix.timer);
-            inner.intervals.iter().flatten().chain(posix).cloned().collect()
-        };
-        for timer in timers {
+        let intervals = self.inner.lock().intervals.clone();
+        for timer in intervals.into_iter().flatten() {
             timer.taken(signal, info);
         }
+        let mut from = 0;
+        while let Some((key, timer)) = self.posix_from(from) {
+            timer.taken(signal, info);
+            from = key + 1;
+        }
+    }
+
+    fn posix_from(&self, key: u64) -> Option<(u64, Arc<SignalTimer>)> {
+        let inner = self.inner.lock();
+        let (key, posix) = inner.posix.range(key..).next()?;
+        Some((*key, Arc::clone(&posix.timer)))
     }
 
     /// Stops all: the process ends.

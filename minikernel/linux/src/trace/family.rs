@@ -2,7 +2,7 @@
 
 use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
+use core::iter;
 use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::Errno;
@@ -20,7 +20,6 @@ use crate::syscall::watch::TRACED;
 fn link(thread: &Arc<Thread>, tracer: &Arc<Process>, seized: bool, options: Options) -> Result<(), Errno> {
     let user = UserContext::new(0, 0).map_err(|_| Errno::ENOMEM)?;
     let mut tracees = tracer.tracees.lock();
-    tracees.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
     // Without a thread it has let go of its tracees, or is about to: nobody would let go of one that comes later.
     if tracer.thread_count() == 0 {
         return Err(Errno::EPERM);
@@ -29,6 +28,7 @@ fn link(thread: &Arc<Thread>, tracer: &Arc<Process>, seized: bool, options: Opti
     if thread.trace.is_traced() || thread.must_end() {
         return Err(Errno::EPERM);
     }
+    let place = tracees.range(..).next_back().map_or(0, |(place, _)| place + 1);
     let fresh = Tracee {
         tracer: Arc::downgrade(tracer),
         options,
@@ -56,7 +56,7 @@ fn link(thread: &Arc<Thread>, tracer: &Arc<Process>, seized: bool, options: Opti
     }
     thread.trace.traced.store(true, Ordering::Release);
     kernel::watch();
-    tracees.push(Arc::clone(thread));
+    tracees.insert(place, Arc::clone(thread));
     drop(state);
     drop(tracees);
     if thread.tid() == thread.process().pid {
@@ -135,8 +135,8 @@ fn unlink(thread: &Arc<Thread>) {
 /// Takes `thread` from the tracees of `tracer`. False when it was none of them.
 fn take(tracer: &Process, thread: &Arc<Thread>) -> bool {
     let mut tracees = tracer.tracees.lock();
-    let found = tracees.iter().position(|tracee| Arc::ptr_eq(tracee, thread));
-    let gone = found.map(|at| tracees.swap_remove(at));
+    let found = tracees.range(..).find(|(_, tracee)| Arc::ptr_eq(tracee, thread)).map(|(place, _)| *place);
+    let gone = found.and_then(|place| tracees.remove(&place));
     drop(tracees);
     gone.is_some()
 }
@@ -161,7 +161,7 @@ pub fn detach_all(tracer: &Process) {
         return;
     }
     let _families = hold_families();
-    for thread in tracees {
+    for thread in tracees.into_values() {
         if thread.trace.with(|tracee| tracee.options.contains(Options::EXITKILL)) == Some(true) {
             let _ = send_to_thread(&thread, Signal::KILL, SigInfo::kernel(Signal::KILL));
         }
@@ -201,7 +201,7 @@ pub fn end_of_process(process: &Arc<Process>, status: ExitStatus) -> bool {
     if parent.is_some_and(|parent| Arc::ptr_eq(&parent, &tracer)) {
         return false;
     }
-    let leader = tracer.tracees.lock().iter().find(|thread| thread.tid() == process.pid).cloned();
+    let leader = tracer.tracees.lock().values().find(|thread| thread.tid() == process.pid).cloned();
     let Some(leader) = leader else { return false };
     let _ = leader.trace.with(|tracee| tracee.ended = Some(status));
     tell_of(&tracer, SigInfo::child(Signal::CHLD, process.pid, process.real_uid(), Change::Ended(status)));
@@ -226,10 +226,20 @@ pub fn replace_leader(thread: &Thread) {
     *process.tracer.lock() = tracer;
 }
 
+/// The tracees of `tracer`, each looked for when it is its turn.
+fn tracees(tracer: &Process) -> impl Iterator<Item = Arc<Thread>> {
+    let mut from = 0;
+    iter::from_fn(move || {
+        let tracees = tracer.tracees.lock();
+        let (place, thread) = tracees.range(from..).next()?;
+        from = place + 1;
+        Some(Arc::clone(thread))
+    })
+}
+
 /// A tracee of `tracer` that has something to tell. `any` is set when there is one that is meant.
 pub fn look(wanted: &WaitFor, tracer: &Process, any: &mut bool) -> Option<Found> {
-    let tracees: Vec<Arc<Thread>> = tracer.tracees.lock().clone();
-    for thread in tracees.iter().filter(|thread| wanted.means(thread.tid(), thread.process())) {
+    for thread in tracees(tracer).filter(|thread| wanted.means(thread.tid(), thread.process())) {
         *any = true;
         let change = thread.trace.with(|tracee| match (tracee.ended, &mut tracee.stop) {
             (Some(status), _) => wanted.exited.then_some(Change::Ended(status)),
@@ -241,8 +251,8 @@ pub fn look(wanted: &WaitFor, tracer: &Process, any: &mut bool) -> Option<Found>
         });
         let Some(Some(change)) = change else { continue };
         let (id, child) = (thread.tid(), Arc::clone(thread.process()));
-        if matches!(change, Change::Ended(_)) && !wanted.keep && take(tracer, thread) {
-            unlink(thread);
+        if matches!(change, Change::Ended(_)) && !wanted.keep && take(tracer, &thread) {
+            unlink(&thread);
         }
         return Some(Found { id, child, change });
     }

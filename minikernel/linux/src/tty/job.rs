@@ -83,12 +83,12 @@ fn does_nothing(thread: &Thread, signal: Signal) -> bool {
 
 /// Whether no member of a group has a parent in another group of the session, who could continue it.
 fn is_orphaned(group: u32, session: u32) -> bool {
-    !process::processes().iter().any(|process| {
+    !process::processes().any(|process| {
         let parent = process.parent.lock().upgrade();
-        group_of(process) == group
-            && session_of(process) == session
+        group_of(&process) == group
+            && session_of(&process) == session
             && process.thread_count() != 0
-            && parent.is_some_and(|parent| could_continue(&parent, process))
+            && parent.is_some_and(|parent| could_continue(&parent, &process))
     })
 }
 
@@ -104,8 +104,7 @@ pub fn could_continue(parent: &Process, child: &Process) -> bool {
 
 /// Tells a group whose last such parent has just gone, if a member is stopped: nobody else could continue it (POSIX, `_exit`).
 pub fn hang_up_if_orphaned(group: u32, session: u32) {
-    let stopped =
-        process::processes().iter().any(|process| group_of(process) == group && process.job.is_stopped());
+    let stopped = process::processes().any(|process| group_of(&process) == group && process.job.is_stopped());
     if stopped && is_orphaned(group, session) {
         signal_group(group, Signal::HUP);
         signal_group(group, Signal::CONT);
@@ -210,9 +209,8 @@ pub(super) fn set_foreground(terminal: &Terminal, group: i32) -> Result<()> {
     let thread = process::current().ok_or(Errno::ENOTTY)?;
     let session = session_of(thread.process());
     let group = u32::try_from(group).map_err(|_| Errno::EINVAL)?;
-    let members = process::processes();
-    let member = members.iter().find(|process| group_of(process) == group).ok_or(Errno::ESRCH)?;
-    if session_of(member) != session {
+    let member = process::processes().find(|process| group_of(process) == group).ok_or(Errno::ESRCH)?;
+    if session_of(&member) != session {
         return Err(Errno::EPERM.into());
     }
     terminal.lock().foreground = group;

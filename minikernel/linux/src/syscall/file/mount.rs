@@ -87,7 +87,7 @@ pub fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> Attempt {
     let namespace = kernel::namespace();
     namespace.unmount(&at, flags.0 & DETACH != 0)?;
     let shown_elsewhere =
-        namespace.mounts().iter().any(|mount| Arc::ptr_eq(mount.file_system(), at.mount().file_system()));
+        namespace.mounts().any(|mount| Arc::ptr_eq(mount.file_system(), at.mount().file_system()));
     if !shown_elsewhere {
         inotify::unmounted(device);
     }

@@ -73,7 +73,7 @@ pub(super) fn set(ctx: &Ctx, file: &OpenFile, who: i32) -> Result<(), Errno> {
 fn own(ctx: &Ctx, file: &OpenFile, kind: i32, id: u32) -> Result<(), Errno> {
     let is_group = || {
         let ids = |process: &Process| [&process.group, &process.session].map(|of| of.load(Ordering::Relaxed));
-        processes().iter().any(|process| ids(process).contains(&id))
+        processes().any(|process| ids(&process).contains(&id))
     };
     if id != 0 && find_thread(id).is_none() && find_process(id).is_none() && !is_group() {
         return Err(Errno::ESRCH);
