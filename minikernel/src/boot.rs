@@ -8,6 +8,7 @@ use isopod_hal::boot::BootInfo;
 use isopod_hal::{clock, cpu, log, panic, power, timer};
 use isopod_linux::host;
 use isopod_linux::kernel::{self, Kernel};
+use isopod_linux::socket::vsock;
 use isopod_linux::wait::retry;
 use isopod_linux::{dev, process, sched, syscall};
 use isopod_manifest::channel::Kind;
@@ -72,6 +73,9 @@ async fn run(
         trace: manifest.trace,
     });
     network::prepare(cards, cpus, &manifest).await;
+    if let Some(device) = devices.socket {
+        vsock::link::begin_with(device);
+    }
     let Some(host) = host::current() else {
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };

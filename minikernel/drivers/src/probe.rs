@@ -25,7 +25,7 @@ use crate::virtio::random::VirtioRandom;
 use crate::virtio::{StartError, Transport, device};
 
 /// The virtio devices that there are drivers for.
-const DRIVEN: [u32; 4] = [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM];
+const DRIVEN: [u32; 5] = [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM, device::SOCKET];
 
 /// The devices of the machine, in the order in which its description lists them.
 pub struct Devices {
@@ -37,6 +37,8 @@ pub struct Devices {
     pub random: Arc<Random>,
     /// Devices that feed it.
     pub random_sources: Vec<Arc<VirtioRandom>>,
+    /// The socket device, to be started when somebody uses it.
+    pub socket: Option<Box<dyn Transport>>,
     /// How many processors there are.
     pub cpus: usize,
 }
@@ -55,6 +57,7 @@ pub fn probe(boot: &BootInfo, take_card: TakeCard<'_>) -> Devices {
         consoles: Vec::new(),
         random: Arc::new(Random::new(boot.seed.as_ref())),
         random_sources: Vec::new(),
+        socket: None,
         cpus: count_cpus(&platform),
     };
     let places = mmio_devices(&platform, boot.command_line);
@@ -201,6 +204,10 @@ impl Devices {
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
                 .map(|source| self.random_sources.push(source)),
+            device::SOCKET => {
+                self.socket = Some(transport);
+                Ok(())
+            }
             _ => Ok(()),
         };
         if let Err(error) = started {

@@ -12,6 +12,7 @@ pub mod pci;
 pub mod queue;
 pub mod random;
 pub mod transport;
+pub mod vsock;
 
 #[cfg(test)]
 mod simulated;
@@ -35,6 +36,8 @@ pub mod device {
     pub const CONSOLE: u32 = 3;
     /// Entropy source.
     pub const RANDOM: u32 = 4;
+    /// Sockets between the machine and its host.
+    pub const SOCKET: u32 = 19;
 }
 
 /// Feature bits that every driver negotiates (virtio 1.2, chapter 6).

@@ -111,6 +111,7 @@ pub fn device_number(function: &Function) -> Option<u32> {
         0x1001 => Some(super::device::BLOCK),
         0x1003 => Some(super::device::CONSOLE),
         0x1005 => Some(super::device::RANDOM),
+        0x1012 => Some(super::device::SOCKET),
         modern @ 0x1040..=0x107f => Some(u32::from(modern - 0x1040)),
         _ => None,
     }

@@ -14,6 +14,7 @@ use super::streams;
 use crate::host::HostStream;
 use crate::ipc::pipe::Fifos;
 use crate::proc;
+use crate::socket::vsock;
 use crate::tty::{self, pty};
 
 /// A device node: name, number, and what opens it.
@@ -23,7 +24,7 @@ struct Node(&'static [u8], DeviceId, Open);
 type Open = fn(&OpenRequest<'_>) -> Result<Box<dyn FileOps>>;
 
 /// The character devices, with Linux's numbers (`Documentation/admin-guide/devices.txt`).
-const NODES: [Node; 7] = [
+const NODES: [Node; 8] = [
     Node(b"null", DeviceId::new(1, 3), |_| Ok(Box::new(Null))),
     Node(b"zero", DeviceId::new(1, 5), |_| Ok(Box::new(Zero))),
     Node(b"full", DeviceId::new(1, 7), |_| Ok(Box::new(Full))),
@@ -31,6 +32,7 @@ const NODES: [Node; 7] = [
     Node(b"urandom", DeviceId::new(1, 9), |_| Ok(Box::new(Random))),
     Node(b"tty", DeviceId::new(5, 0), tty::open_controlling),
     Node(b"console", DeviceId::new(5, 1), streams::open_console),
+    Node(b"vsock", DeviceId::new(10, 256), |_| Ok(Box::new(vsock::Device))),
 ];
 
 /// Links that container engines make.

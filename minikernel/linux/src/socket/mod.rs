@@ -16,6 +16,7 @@ pub mod options;
 pub mod packet;
 mod ring;
 pub mod unix;
+pub mod vsock;
 
 use alloc::boxed::Box;
 use alloc::format;

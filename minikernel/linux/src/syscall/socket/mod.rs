@@ -25,6 +25,7 @@ use crate::socket::inet::{self, is_inet};
 use crate::socket::netlink::{self, AF_NETLINK};
 use crate::socket::packet::{self, AF_PACKET};
 use crate::socket::unix::{self, UnixSocket};
+use crate::socket::vsock::{self, AF_VSOCK};
 use crate::socket::{AF_UNIX, Address, Kind, Shutdown, Socket, new_file, socket_of};
 
 /// One more than the largest family and type (`NPROTO`, `SOCK_MAX`).
@@ -135,7 +136,7 @@ fn requested(family: u32, kind: u32, protocol: i32) -> Result<(OpenFlags, Kind),
     }
     let inet = u16::try_from(family).is_ok_and(is_inet);
     // They look at their protocols themselves.
-    let other = family == AF_NETLINK.into() || family == AF_PACKET.into();
+    let other = [AF_NETLINK, AF_PACKET, AF_VSOCK].map(u32::from).contains(&family);
     if family != AF_UNIX.into() && !inet && !other {
         return Err(Errno::EAFNOSUPPORT);
     }
@@ -164,6 +165,8 @@ pub fn socket(ctx: &mut Ctx, family: u32, kind: u32, protocol: i32) -> SysResult
         netlink::new(kind, protocol)?
     } else if family == AF_PACKET.into() {
         packet::new(&ctx.thread, kind, protocol)?
+    } else if family == AF_VSOCK.into() {
+        vsock::new(kind, protocol)?
     } else {
         inet::new(&ctx.thread, family as u16, kind, protocol)?
     };
@@ -214,7 +217,7 @@ pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Atte
             Ok(()) => Ok(0),
             Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true).map_err(|stop| match stop {
                 // The connection goes on being made when nobody waits for it any more.
-                Stop::Later(later) if is_inet(family) => {
+                Stop::Later(later) if is_inet(family) || family == AF_VSOCK => {
                     Later { late: Errno::EINPROGRESS.into(), ..*later }.into()
                 }
                 stop => stop,

@@ -17,6 +17,7 @@ use crate::socket::Socket;
 use crate::socket::inet::is_inet;
 use crate::socket::options::{self, OptionValue};
 use crate::socket::packet::{self, AF_PACKET};
+use crate::socket::vsock::AF_VSOCK;
 use crate::syscall::argument::Fd;
 use crate::syscall::file::open::install;
 
@@ -33,9 +34,8 @@ pub fn getsockopt(
     length: UserPtr<i32>,
 ) -> Attempt {
     let socket = socket_at(ctx, fd)?;
-    let known = level == options::SOL_SOCKET
-        || is_inet(socket.common().family)
-        || socket.common().family == AF_PACKET;
+    let family = socket.common().family;
+    let known = level == options::SOL_SOCKET || is_inet(family) || matches!(family, AF_PACKET | AF_VSOCK);
     let room = if known { length.get()? } else { 0 };
     let room = usize::try_from(room).map_err(|_| Errno::EINVAL)?;
     if level == options::SOL_SOCKET && name == options::PEER_PIDFD {
@@ -44,7 +44,7 @@ pub fn getsockopt(
     if level == options::SOL_SOCKET && name == options::ATTACH_FILTER {
         return tell_filter(&*socket, value.cast(), length, room);
     }
-    if socket.common().family == AF_PACKET && (level, name) == (packet::SOL_PACKET, packet::HEADER_LENGTH) {
+    if family == AF_PACKET && (level, name) == (packet::SOL_PACKET, packet::HEADER_LENGTH) {
         // It is asked with a version.
         if room < size_of::<i32>() || !packet::knows_ring(value.cast().get()?) {
             return Err(Errno::EINVAL.into());
@@ -57,6 +57,9 @@ pub fn getsockopt(
             length.put(&(found.len() as i32))?;
         }
         return Err(errno.into());
+    }
+    if level == AF_VSOCK.into() && room < found.len() {
+        return Err(Errno::EINVAL.into());
     }
     let told = room.min(found.len());
     // Some are gone once they were asked for: all that can fail comes first.
@@ -122,10 +125,8 @@ pub fn setsockopt(ctx: &mut Ctx, fd: Fd, level: u32, name: u32, value: UserPtr<u
     }
     let mut bytes = [0; VALUE_MAX];
     let known = length >= size_of::<i32>() || name == options::BIND_TO_DEVICE;
-    if level == options::SOL_SOCKET && known
-        || is_inet(socket.common().family)
-        || socket.common().family == AF_PACKET
-    {
+    let family = socket.common().family;
+    if level == options::SOL_SOCKET && known || is_inet(family) || matches!(family, AF_PACKET | AF_VSOCK) {
         uaccess::copy_from_user(&mut bytes[..length], value.address()).map_err(Fault::from)?;
     }
     options::set(&ctx.thread, &*socket, level, name, &bytes[..length])?;
