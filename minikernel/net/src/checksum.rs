@@ -2,34 +2,32 @@
 
 use crate::address::{Address, is_v4};
 
-/// A sum under way.
+/// A sum under way, of words in the processor's order.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Sum {
     sum: u64,
-    /// So many bytes have been added.
-    length: usize,
+    /// An odd number of bytes has been added.
+    odd: bool,
 }
 
 impl Sum {
     /// One of words that somebody has added up.
     pub fn of(sum: u64) -> Self {
-        Self { sum, length: 0 }
+        Self { sum: fold(sum).to_be().into(), odd: false }
     }
 
     /// That of the pseudo-header of a packet's payload (RFC 768; RFC 8200, section 8.1).
     pub fn of_pseudo_header(source: &Address, destination: &Address, protocol: u8, length: usize) -> Self {
-        let v4 = is_v4(source);
-        let mut sum = length as u64 + u64::from(protocol);
+        let mut sum = Self::of(length as u64 + u64::from(protocol));
+        // What makes an address of IPv4 one of IPv6 is not in its header.
+        let begin = if is_v4(source) { 12 } else { 0 };
         for address in [source, destination] {
-            let bits = address.to_bits();
-            sum += u64::from(bits as u32);
-            if !v4 {
-                sum += u64::from((bits >> 32) as u32)
-                    + u64::from((bits >> 64) as u32)
-                    + u64::from((bits >> 96) as u32);
+            let octets = address.octets();
+            for word in octets[begin..].as_chunks().0 {
+                sum.sum += u64::from(u32::from_ne_bytes(*word));
             }
         }
-        Self::of(sum)
+        sum
     }
 
     /// Adds bytes behind those that were added before. Words of any width do as well as those of the RFC, in the processor's order too: only the result's
@@ -44,20 +42,20 @@ impl Sum {
         }
         let (words, rest) = rest.as_chunks::<8>();
         sum += words.iter().map(word).sum::<u128>();
+        let mut sum = (sum as u64 >> 32) + u64::from(sum as u32) + (sum >> 64) as u64;
         let (words, rest) = rest.as_chunks::<2>();
-        let short = words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
+        sum += words.iter().map(|word| u64::from(u16::from_ne_bytes(*word))).sum::<u64>();
         // The last byte of an odd number is the first of a word.
-        let odd = rest.first().map_or(0, |byte| u16::from_ne_bytes([*byte, 0]));
-        sum += u128::from(short + u64::from(odd));
-        let sum = (sum as u64 >> 32) + u64::from(sum as u32) + (sum >> 64) as u64;
-        let sum = fold(sum);
-        self.sum += u64::from(if self.length.is_multiple_of(2) { sum.to_be() } else { sum.to_le() });
-        self.length += bytes.len();
+        if let Some(byte) = rest.first() {
+            sum += u64::from(u16::from_ne_bytes([*byte, 0]));
+        }
+        self.sum += if self.odd { fold(sum).swap_bytes().into() } else { sum };
+        self.odd ^= !bytes.len().is_multiple_of(2);
     }
 
     /// The checksum; 0 of what includes a correct one.
     pub fn finish(self) -> u16 {
-        !fold(self.sum)
+        !u16::from_be(fold(self.sum))
     }
 
     /// The checksum as a datagram carries it, of which 0 would say that there is none (RFC 768).

@@ -233,6 +233,7 @@ impl Stack {
     }
 
     /// When [`expire`](Self::expire) is to be called next. Every other call may bring it forward.
+    #[inline]
     pub fn deadline(&self) -> Option<u64> {
         let due = Some(self.due.load(Ordering::Relaxed)).filter(|&due| due != FOREVER);
         match (self.tcp.deadline(), due) {
@@ -351,8 +352,9 @@ impl Packet {
         let data = match &self.payload {
             Payload::Tcp(segment, data) => {
                 let mut head = [0; crate::tcp::SegmentHeader::MAX_LEN];
-                segment.emit(&mut head);
-                put(&head[..segment.encoded_len()]);
+                let head = &mut head[..segment.encoded_len()];
+                segment.emit(head);
+                put(head);
                 data
             }
             Payload::Udp(ports, data) => {

@@ -10,11 +10,12 @@ use super::time::hypervisor;
 ///
 /// QEMU before 8.1, where it emulates one processor, leaves out the barriers of the guest's fences, although its devices run in threads of their own
 /// (its change "tcg: Do not elide memory barriers for `!CF_PARALLEL` in system mode"): a device and its driver could each miss that the other waits for
-/// a notification, for good. Forgetting a translation takes a lock there, which is a barrier of the host's.
+/// a notification, for good. Reading the time-stamp counter takes a lock there (`cpu_get_ticks`), which is a barrier of the host's. So does forgetting a
+/// translation, but with that of an address QEMU forgets where its code for dozens of others is.
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
     if cpu_count() == 1 && hypervisor().is(b"TCGTCGTCGTCG") {
-        // SAFETY: forgetting a translation is always right; the first page has none.
-        unsafe { asm!("invlpg [{}]", in(reg) 0usize, options(nostack, preserves_flags)) };
+        // SAFETY: it reads a counter, and memory is not what the compiler believes it to be before and after.
+        unsafe { asm!("rdtsc", out("eax") _, out("edx") _, options(nostack, preserves_flags)) };
     }
 }

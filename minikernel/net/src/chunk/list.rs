@@ -201,6 +201,7 @@ impl Chunks {
     }
 
     /// Gives back the memory of a queue that has run empty after it was long.
+    #[inline]
     pub fn release(&mut self) {
         if self.rest.as_ref().is_some_and(|rest| rest.is_empty() && rest.capacity() > 4) {
             self.rest = None;

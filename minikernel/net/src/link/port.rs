@@ -78,6 +78,7 @@ pub struct Segments {
 
 impl Frame {
     /// The headers of Ethernet, IP and what it carries.
+    #[inline]
     pub fn headers(&self) -> &[u8] {
         &self.headers[..usize::from(self.length)]
     }

@@ -1,6 +1,6 @@
 //! The header of a segment (RFC 9293, section 3.1), as a value. Only this file knows how it looks on the wire.
 
-use smoltcp::wire::{TcpOption, TcpPacket, TcpSeqNumber};
+use smoltcp::wire::{TcpOption, TcpPacket};
 
 use super::{Manner, Seq};
 
@@ -104,20 +104,23 @@ impl SegmentHeader {
         Self::LEN + self.options.encoded_len()
     }
 
-    /// Writes the header to the first [`encoded_len`](Self::encoded_len) bytes of `buffer`. The checksum field is left zero.
+    /// Writes the header to `buffer`, which has [`encoded_len`](Self::encoded_len) bytes. The checksum field is zero.
     pub fn emit(&self, buffer: &mut [u8]) {
-        let length = self.encoded_len();
-        buffer[..length].fill(0);
-        let mut packet = TcpPacket::new_unchecked(&mut *buffer);
-        packet.set_src_port(self.source);
-        packet.set_dst_port(self.destination);
-        packet.set_seq_number(TcpSeqNumber(self.sequence.0 as i32));
-        packet.set_ack_number(TcpSeqNumber(self.acknowledgment.0 as i32));
-        packet.set_header_len(length as u8);
-        packet.set_window_len(self.window);
-        packet.set_urgent_at(self.urgent);
-        buffer[13] = self.flags.bits();
-        self.options.emit(&mut buffer[Self::LEN..length]);
+        let length = (buffer.len() as u32 / 4) << 28;
+        // Written as words, since every segment has them.
+        let words = [
+            u32::from(self.source) << 16 | u32::from(self.destination),
+            self.sequence.0,
+            self.acknowledgment.0,
+            length | u32::from(self.flags.bits()) << 16 | u32::from(self.window),
+            self.urgent.into(),
+        ];
+        for (place, word) in buffer.as_chunks_mut::<4>().0.iter_mut().zip(words) {
+            *place = word.to_be_bytes();
+        }
+        if let Some(options) = buffer.get_mut(Self::LEN..) {
+            self.options.emit(options);
+        }
     }
 
     /// The numbers of the sequence space that a segment with `payload` bytes occupies: SYN and FIN count (RFC 9293, section 3.4).
@@ -223,7 +226,7 @@ mod tests {
         #[test]
         fn what_is_written_is_read_again(header in any_header()) {
             let mut buffer = [0xff; SegmentHeader::MAX_LEN];
-            header.emit(&mut buffer);
+            header.emit(&mut buffer[..header.encoded_len()]);
             prop_assert_eq!(SegmentHeader::parse(&buffer[..header.encoded_len()]), Some((header.clone(), header.encoded_len())));
         }
 

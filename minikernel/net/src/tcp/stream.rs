@@ -92,7 +92,9 @@ impl Stream {
         let result = action(&mut inner.connection);
         let events = self.settle(tcp, now, &mut inner);
         drop(inner);
-        self.tell(events);
+        if !events.is_empty() {
+            self.tell(events);
+        }
         result
     }
 
@@ -119,7 +121,9 @@ impl Stream {
         }
         let events = self.settle(tcp, now, &mut inner);
         drop(inner);
-        self.tell(events);
+        if !events.is_empty() {
+            self.tell(events);
+        }
     }
 
     fn settle(&self, tcp: &Tcp, now: u64, inner: &mut Inner) -> Events {
@@ -139,9 +143,6 @@ impl Stream {
     }
 
     fn tell(&self, events: Events) {
-        if events.is_empty() {
-            return;
-        }
         let observer = self.observer.read().clone();
         if let Some(observer) = observer {
             observer.notify(events);

@@ -335,6 +335,7 @@ impl<P: Payload> VirtioNet<P> {
     }
 
     /// The pair that this processor sends by.
+    #[inline]
     fn own_pair(&self) -> &Pair<P> {
         let active = usize::from(self.active.load(Ordering::Acquire));
         // Mostly there is one, and a division takes its time.

@@ -75,6 +75,7 @@ impl Receive {
     }
 
     /// Where a buffer lies.
+    #[inline]
     fn place(&self, buffer: u16) -> (&Dma, usize) {
         let buffer = usize::from(buffer);
         (&self.blocks[buffer >> self.shift], (buffer & ((1 << self.shift) - 1)) * self.size)

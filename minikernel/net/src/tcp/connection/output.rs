@@ -157,6 +157,7 @@ impl Connection {
     }
 
     /// What is believed to be in the network. Without SACK each duplicate acknowledgment stands for a segment that has left it (RFC 6582).
+    #[inline]
     pub(super) fn pipe(&self) -> u32 {
         let pipe = self.sent.pipe();
         match self.recovery.duplicates {

@@ -43,21 +43,23 @@ bitflags::bitflags! {
     }
 }
 
-/// What a program may do without waiting, for `poll`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Readiness {
-    /// A read gives bytes, the end, or an error.
-    pub readable: bool,
-    /// A write takes bytes or fails.
-    pub writable: bool,
-    /// There is urgent data that was not read (`POLLPRI`).
-    pub urgent: bool,
-    /// The peer sends no more (`POLLRDHUP`).
-    pub peer_closed: bool,
-    /// Neither direction is open (`POLLHUP`).
-    pub hung_up: bool,
-    /// There is an error to fetch (`POLLERR`).
-    pub error: bool,
+bitflags::bitflags! {
+    /// What a program may do without waiting, with the numbers of poll(2).
+    #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+    pub struct Readiness: u32 {
+        /// A read gives bytes, the end, or an error (`POLLIN | POLLRDNORM`).
+        const READABLE = 0x41;
+        /// There is urgent data that was not read (`POLLPRI`).
+        const URGENT = 0x2;
+        /// A write takes bytes or fails (`POLLOUT | POLLWRNORM`).
+        const WRITABLE = 0x104;
+        /// There is an error to fetch (`POLLERR`).
+        const ERROR = 0x8;
+        /// Neither direction is open (`POLLHUP`).
+        const HUNG_UP = 0x10;
+        /// The peer sends no more (`POLLRDHUP`).
+        const PEER_CLOSED = 0x2000;
+    }
 }
 
 impl State {
@@ -83,13 +85,25 @@ impl Connection {
         let connecting = matches!(self.state, State::SynSent | State::SynReceived);
         let peer_closed = self.deaf || !connecting && !self.state.may_receive();
         let closed_for_writing = self.snd.fin || self.state == State::Closed;
-        Readiness {
-            readable: !self.received.is_empty() || peer_closed || self.error.is_some(),
-            writable: !connecting && (closed_for_writing || self.has_room()) || self.error.is_some(),
-            urgent: self.urgent_unread(),
-            peer_closed,
-            hung_up: self.state == State::Closed || peer_closed && closed_for_writing,
-            error: self.error.is_some(),
+        let mut ready = Readiness::empty();
+        if !self.received.is_empty() {
+            ready |= Readiness::READABLE;
         }
+        if !connecting && (closed_for_writing || self.has_room()) {
+            ready |= Readiness::WRITABLE;
+        }
+        if peer_closed {
+            ready |= Readiness::READABLE | Readiness::PEER_CLOSED;
+        }
+        if self.error.is_some() {
+            ready |= Readiness::READABLE | Readiness::WRITABLE | Readiness::ERROR;
+        }
+        if self.urgent_unread() {
+            ready |= Readiness::URGENT;
+        }
+        if self.state == State::Closed || peer_closed && closed_for_writing {
+            ready |= Readiness::HUNG_UP;
+        }
+        ready
     }
 }

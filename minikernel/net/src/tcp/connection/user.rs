@@ -29,6 +29,7 @@ impl Connection {
     }
 
     /// Whether a write would be refused, and why.
+    #[inline]
     pub fn may_write(&mut self) -> Result<(), Error> {
         if let Some(error) = self.error.take() {
             return Err(error);

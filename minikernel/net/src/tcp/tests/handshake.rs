@@ -46,7 +46,7 @@ fn an_active_open_offers_everything_and_acknowledges_the_answer() {
     script.sends(SYN | ACK, 0, 1, 0, options);
     script.expect(ACK, 1, 1, 0);
     assert_eq!(state(&stream), State::Established);
-    assert!(stream.look(Connection::readiness).writable);
+    assert!(stream.look(Connection::readiness).contains(crate::tcp::Readiness::WRITABLE));
 }
 
 #[test]

@@ -227,7 +227,7 @@ impl Network {
         let Segment { to, mut header, payload, .. } = segment;
         if header.segment_size == 0 {
             let mut bytes = [0; SegmentHeader::MAX_LEN];
-            header.emit(&mut bytes);
+            header.emit(&mut bytes[..header.encoded_len()]);
             header = SegmentHeader::parse(&bytes).unwrap().0;
         }
         let flow = Flow {

@@ -19,7 +19,7 @@ fn read_urgent(script: &mut Script, stream: &Stream) -> Result<u8, Error> {
 #[test]
 fn the_urgent_byte_is_out_of_band_and_reads_end_at_the_mark() {
     let (mut script, stream) = urgent(false);
-    assert!(stream.look(Connection::readiness).urgent);
+    assert!(stream.look(Connection::readiness).contains(crate::tcp::Readiness::URGENT));
     assert!(!stream.look(Connection::at_mark));
     assert_eq!(read_urgent(&mut script, &stream), Ok(3));
     assert_eq!(read_urgent(&mut script, &stream), Err(Error::Invalid), "it is fetched once");

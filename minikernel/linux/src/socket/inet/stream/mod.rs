@@ -334,13 +334,7 @@ impl Socket for StreamSocket {
             }
             Phase::Listening(listener) => ready.set(Ready::READABLE, listener.waiting().0 > 0),
             Phase::Connecting(stream) | Phase::Connected(stream) => {
-                let found = stream.look(Connection::readiness);
-                ready.set(Ready::READABLE, found.readable);
-                ready.set(Ready::WRITABLE, found.writable);
-                ready.set(Ready::PRIORITY, found.urgent);
-                ready.set(Ready::READ_HANG_UP, found.peer_closed);
-                ready.set(Ready::HANG_UP, found.hung_up);
-                ready.set(Ready::ERROR, failed || found.error);
+                ready |= Ready::from_bits_truncate(stream.look(Connection::readiness).bits());
             }
         }
         ready

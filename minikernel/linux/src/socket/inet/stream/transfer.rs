@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use isopod_fs::{self as fs, Errno, Sink, Source};
 use isopod_net::chunk::Chunk;
-use isopod_net::tcp::{self, Connection, Stream};
+use isopod_net::tcp::{self, Connection, Readiness, Stream};
 
 use super::{Phase, StreamSocket, tcp_errno, with};
 use crate::socket::{Incoming, MessageFlags, Outgoing, Shutdown};
@@ -80,7 +80,7 @@ impl StreamSocket {
         if !message.flags.contains(MessageFlags::DONT_WAIT) {
             let enough = self.common.options.receive_low_water().min(sink.remaining());
             let (found, ready) = stream.look(|connection| (connection.readable(), connection.readiness()));
-            if found < enough && !ready.peer_closed && !ready.error {
+            if found < enough && !ready.intersects(Readiness::PEER_CLOSED | Readiness::ERROR) {
                 return Err(Errno::EAGAIN);
             }
         }
@@ -123,7 +123,7 @@ impl StreamSocket {
 /// The urgent byte.
 fn receive_urgent(stream: &Stream, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
     let peek = message.peeks() || sink.remaining() == 0;
-    let ended = || stream.look(|connection| connection.readiness().peer_closed);
+    let ended = || stream.look(|connection| connection.readiness().contains(Readiness::PEER_CLOSED));
     let byte = match stream.touch(|connection| connection.read_urgent(true)) {
         Ok(byte) => byte,
         Err(tcp::Error::WouldBlock) if ended() => return Ok(0),
