@@ -110,7 +110,8 @@ impl Dma {
         unsafe { self.base.as_ptr().add(offset) }
     }
 
-    /// Where a word lies. Always inlined: drivers read and write a dozen for each buffer.
+    /// Where a word lies.
+    #[expect(clippy::inline_always, reason = "drivers read and write a dozen for each buffer")]
     #[inline(always)]
     fn word<T>(&self, offset: usize) -> *mut T {
         // There are whole pages: a word that is aligned and begins within them ends there.

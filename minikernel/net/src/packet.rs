@@ -145,6 +145,7 @@ pub struct Outbox {
     /// The time, in nanoseconds of the monotonic clock.
     pub now: u64,
     /// Mostly there are none.
+    #[expect(clippy::box_collection, reason = "without them it is dropped in one step")]
     packets: Option<Box<VecDeque<Packet>>>,
     /// Cards have been given frames.
     touched: bool,

@@ -187,6 +187,7 @@ pub(crate) fn same_block(size: usize, other: usize) -> bool {
 ///
 /// # Safety
 /// The page has a valid header.
+#[expect(clippy::inline_always, reason = "it is asked for each block that comes or goes")]
 #[inline(always)]
 unsafe fn is_full(page: *const Page, class: usize) -> bool {
     // SAFETY: the caller's promise.
