@@ -1,6 +1,7 @@
 //! One file of any type in any file system.
 
 use alloc::boxed::Box;
+use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::any::Any;
@@ -32,6 +33,16 @@ pub trait FileSystem: Send + Sync {
     /// Whether nothing in it can ever change.
     fn read_only(&self) -> bool {
         false
+    }
+
+    /// Changes what it was mounted with: `MS_REMOUNT` of mount(2). EINVAL for what is no option of it.
+    fn reconfigure(&self, options: &[u8]) -> Result<()> {
+        if options.is_empty() { Ok(()) } else { Err(Errno::EINVAL.into()) }
+    }
+
+    /// Options of its own, each after a comma, as in `/proc/mounts`.
+    fn options(&self) -> String {
+        String::new()
     }
 }
 

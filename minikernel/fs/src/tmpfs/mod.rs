@@ -10,12 +10,14 @@ mod contents;
 mod directory;
 mod inode;
 mod node;
+mod options;
 mod shared;
 mod xattrs;
 
 #[cfg(test)]
 mod tests;
 
+use alloc::string::String;
 use alloc::sync::Arc;
 
 use crate::inode::{FileSystem, Inode, NewNode, NodeKind};
@@ -24,38 +26,25 @@ use crate::{Result, Timestamp};
 use node::Node;
 use shared::Shared;
 
-/// Size and root directory of a [`Tmpfs`]: its mount options.
-#[derive(Clone, Copy, Debug)]
-pub struct Options {
-    /// Most pages of contents; by default half of the memory.
-    pub pages: u64,
-    /// Most inodes; by default one for two frames of memory.
-    pub inodes: u64,
-    /// Mode of the root directory.
-    pub mode: u16,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        let half = isopod_hal::memory_stats().total_frames as u64 / 2;
-        Self { pages: half, inodes: half, mode: 0o1777 }
-    }
-}
+pub use options::Options;
 
 /// A file system in memory.
 #[derive(Debug)]
 pub struct Tmpfs {
     shared: Arc<Shared>,
     root: Arc<Node>,
+    /// As it was mounted, but for the limits.
+    options: Options,
 }
 
 impl Tmpfs {
     /// An empty file system.
     pub fn new(options: &Options) -> Result<Arc<Self>> {
         let shared = Arc::new(Shared::new(options, None));
-        let root = NewNode { kind: NodeKind::Directory, mode: options.mode, uid: 0, gid: 0 };
+        let root =
+            NewNode { kind: NodeKind::Directory, mode: options.mode, uid: options.uid, gid: options.gid };
         let root = Node::create(&shared, &root, 2, Timestamp::now())?;
-        Ok(Arc::new(Self { shared, root }))
+        Ok(Arc::new(Self { shared, root, options: *options }))
     }
 
     /// An empty file without a name, which can be sealed if `sealing`: `memfd_create(2)`.
@@ -71,11 +60,11 @@ impl Tmpfs {
 
 /// `lower` with a layer of changes over it.
 ///
-/// `lower` must not change by itself. The mode in `options` is not used: the root is that of `lower`.
+/// `lower` must not change by itself. Mode and owner in `options` are not used: the root is that of `lower`.
 pub fn overlay(lower: &Arc<dyn FileSystem>, options: &Options) -> Result<Arc<Tmpfs>> {
     let shared = Arc::new(Shared::new(options, Some(lower.clone())));
     let root = shared.node_over(lower.root())?;
-    Ok(Arc::new(Tmpfs { shared, root }))
+    Ok(Arc::new(Tmpfs { shared, root, options: *options }))
 }
 
 impl FileSystem for Tmpfs {
@@ -89,6 +78,20 @@ impl FileSystem for Tmpfs {
 
     fn statistics(&self) -> Result<Statistics> {
         Ok(self.shared.statistics())
+    }
+
+    fn reconfigure(&self, options: &[u8]) -> Result<()> {
+        // overlayfs takes any options, and no notice of them (`ovl_parse_param`).
+        if self.shared.is_overlay() {
+            return Ok(());
+        }
+        let mut wanted = self.shared.limits(&self.options);
+        wanted.parse(options)?;
+        self.shared.set_limits(&wanted)
+    }
+
+    fn options(&self) -> String {
+        if self.shared.is_overlay() { String::new() } else { self.shared.limits(&self.options).text() }
     }
 }
 

@@ -40,16 +40,17 @@ enum Over {
 #[derive(Debug)]
 struct Counter {
     used: AtomicU64,
-    limit: u64,
+    limit: AtomicU64,
 }
 
 impl Counter {
     fn new(limit: u64) -> Self {
-        Self { used: AtomicU64::new(0), limit }
+        Self { used: AtomicU64::new(0), limit: AtomicU64::new(limit) }
     }
 
     fn take(&self, count: u64) -> Result<()> {
-        let take = |used: u64| used.checked_add(count).filter(|used| *used <= self.limit);
+        let limit = self.limit();
+        let take = |used: u64| used.checked_add(count).filter(|used| *used <= limit);
         match self.used.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take) {
             Ok(_) => Ok(()),
             Err(_) => Err(Errno::ENOSPC.into()),
@@ -60,8 +61,17 @@ impl Counter {
         self.used.fetch_sub(count, Ordering::Relaxed);
     }
 
+    fn limit(&self) -> u64 {
+        self.limit.load(Ordering::Relaxed)
+    }
+
     fn free(&self) -> u64 {
-        self.limit.saturating_sub(self.used.load(Ordering::Relaxed))
+        self.limit().saturating_sub(self.used.load(Ordering::Relaxed))
+    }
+
+    /// EINVAL if more than `limit` is in use. Who takes at the same moment may still go by the old limit.
+    fn check(&self, limit: u64) -> Result<()> {
+        if self.used.load(Ordering::Relaxed) > limit { Err(Errno::EINVAL.into()) } else { Ok(()) }
     }
 }
 
@@ -104,12 +114,26 @@ impl Shared {
         Statistics {
             magic: if self.is_overlay() { OVERLAY_MAGIC } else { TMPFS_MAGIC },
             block_size: PAGE_SIZE as u32,
-            blocks: self.pages.limit,
+            blocks: self.pages.limit(),
             blocks_free: self.pages.free(),
-            inodes: self.inodes.limit,
+            inodes: self.inodes.limit(),
             inodes_free: self.inodes.free(),
             name_max: 255,
         }
+    }
+
+    /// `options` with the limits of now.
+    pub(super) fn limits(&self, options: &Options) -> Options {
+        Options { pages: self.pages.limit(), inodes: self.inodes.limit(), ..*options }
+    }
+
+    /// Takes over the limits of `options`. EINVAL if more is in use.
+    pub(super) fn set_limits(&self, options: &Options) -> Result<()> {
+        self.pages.check(options.pages)?;
+        self.inodes.check(options.inodes)?;
+        self.pages.limit.store(options.pages, Ordering::Relaxed);
+        self.inodes.limit.store(options.inodes, Ordering::Relaxed);
+        Ok(())
     }
 
     /// The node over `lower`: always the same one as long as it is in use or differs from `lower`.

@@ -16,7 +16,7 @@ use crate::{AllocateMode, Buffer, Bytes, Errno, Error, Extent, FIRST_COOKIE};
 const PAGE: usize = isopod_hal::PAGE_SIZE;
 
 fn small() -> Options {
-    Options { pages: 100, inodes: 100, mode: 0o755 }
+    Options { pages: 100, inodes: 100, mode: 0o755, ..Options::default() }
 }
 
 fn file() -> NewNode<'static> {
@@ -122,7 +122,7 @@ fn what_is_cut_off_does_not_come_back() {
 
 #[test]
 fn limits_of_pages_and_inodes_are_kept() {
-    let tmpfs = Tmpfs::new(&Options { pages: 3, inodes: 3, mode: 0o755 }).unwrap();
+    let tmpfs = Tmpfs::new(&Options { pages: 3, inodes: 3, mode: 0o755, ..Options::default() }).unwrap();
     let root = tmpfs.root();
     let inode = root.create(b"f", &file()).unwrap();
     assert_eq!(write(&inode, 0, &[1; 4 * PAGE]).unwrap(), 3 * PAGE);
@@ -167,7 +167,8 @@ fn listings_neither_repeat_nor_skip_while_names_come_and_go() {
 
 #[test]
 fn a_deep_tree_is_freed_without_recursion() {
-    let tmpfs = Tmpfs::new(&Options { pages: 1, inodes: 200_000, mode: 0o755 }).unwrap();
+    let tmpfs =
+        Tmpfs::new(&Options { pages: 1, inodes: 200_000, mode: 0o755, ..Options::default() }).unwrap();
     let mut inode = tmpfs.root();
     for _ in 0..100_000 {
         inode = inode.create(b"d", &directory()).unwrap();

@@ -424,7 +424,7 @@ fn image() -> Arc<dyn FileSystem> {
 }
 
 fn options() -> Options {
-    Options { pages: 10_000, inodes: 10_000, mode: 0o755 }
+    Options { pages: 10_000, inodes: 10_000, mode: 0o755, ..Options::default() }
 }
 
 proptest! {

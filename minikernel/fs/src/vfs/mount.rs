@@ -92,6 +92,16 @@ impl Mount {
         core::mem::replace(&mut *self.place.lock(), place)
     }
 
+    /// Whether it is `other` or mounted somewhere on that.
+    pub(super) fn lies_on(self: &Arc<Self>, other: &Arc<Self>) -> bool {
+        let mut mount = self.clone();
+        while !Arc::ptr_eq(&mount, other) {
+            let Some(place) = mount.place() else { return false };
+            mount = place.mount;
+        }
+        true
+    }
+
     /// Its root directory.
     pub fn root_path(self: &Arc<Self>) -> Path {
         Path::new(self.clone(), self.root.clone())

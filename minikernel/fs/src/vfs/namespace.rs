@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::iter;
 use core::sync::atomic::{AtomicU32, Ordering};
 
-use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
 use super::dentry::{Dentry, DentryCache};
 use super::mount::{Mount, MountFlags};
@@ -105,43 +105,71 @@ impl Namespace {
         at: &Path,
         flags: MountFlags,
         source: &[u8],
-    ) -> Result<Arc<Mount>> {
+    ) -> Result<()> {
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        self.attach(Self::make_mount(id, file_system, Some(at.clone()), flags, source), at)
+        let mount = Self::make_mount(id, file_system, Some(at.clone()), flags, source);
+        check_kinds(&mount.root_path(), at)?;
+        self.remember(&at.dentry);
+        Self::insert(self.mounts.lock(), at, Vec::from([mount]))
     }
 
-    /// Shows `from` at `at` too: `MS_BIND`. It keeps the flags of the mount it comes from.
-    pub fn bind(&self, from: &Path, at: &Path) -> Result<Arc<Mount>> {
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let (mount, root) = (&from.mount, from.dentry.clone());
-        let place = Some(at.clone());
-        self.attach(
-            Mount::new(id, mount.file_system().clone(), root, place, mount.flags(), mount.source()),
-            at,
-        )
-    }
-
-    fn attach(&self, mount: Arc<Mount>, at: &Path) -> Result<Arc<Mount>> {
-        let source = mount.root().inode().metadata()?;
-        let target = at.inode().metadata()?;
-        if source.is_directory() != target.is_directory() {
-            return Err(Errno::ENOTDIR.into());
+    /// Shows `from` at `at` too: `MS_BIND`; if `recursive`, with all that is mounted below it (`MS_REC`). What is shown keeps the flags of the mounts it
+    /// comes from. EINVAL if `from` is outside of the tree.
+    pub fn bind(&self, from: &Path, at: &Path, recursive: bool) -> Result<()> {
+        check_kinds(from, at)?;
+        self.remember(&at.dentry);
+        let mounts = self.mounts.lock();
+        if !contains(&mounts, &from.mount) {
+            return Err(Errno::EINVAL.into());
         }
-        if at.is_unlinked() {
+        let mut originals = Vec::from([from.mount.clone()]);
+        let mut copies = Vec::from([self.copy(&from.mount, &from.dentry, at.clone())]);
+        let mut next = 0;
+        while recursive && next < originals.len() {
+            for mount in mounts.iter() {
+                let Some(place) = mount.place() else { continue };
+                let below = next > 0 || place.dentry.is_within(&from.dentry);
+                if below && Arc::ptr_eq(&place.mount, &originals[next]) {
+                    originals.try_reserve(1)?;
+                    copies.try_reserve(1)?;
+                    copies.push(self.copy(
+                        mount,
+                        mount.root(),
+                        Path::new(copies[next].clone(), place.dentry),
+                    ));
+                    originals.push(mount.clone());
+                }
+            }
+            next += 1;
+        }
+        Self::insert(mounts, at, copies)
+    }
+
+    /// What `mount` shows at `root`, at another place.
+    fn copy(&self, mount: &Arc<Mount>, root: &Arc<Dentry>, place: Path) -> Arc<Mount> {
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let file_system = mount.file_system().clone();
+        Mount::new(id, file_system, root.clone(), Some(place), mount.flags(), mount.source())
+    }
+
+    /// Takes in mounts whose places are set, the first at `at`, the others on that. ENOENT if `at` is no longer in the tree.
+    fn insert(mut mounts: SpinLockGuard<'_, Vec<Arc<Mount>>>, at: &Path, new: Vec<Arc<Mount>>) -> Result<()> {
+        if at.is_unlinked() || !contains(&mounts, &at.mount) {
             return Err(Errno::ENOENT.into());
         }
-        self.remember(&at.dentry);
-        let mut mounts = self.mounts.lock();
-        if mounts.len() >= MOUNTS_MAX {
+        if mounts.len() + new.len() > MOUNTS_MAX {
             return Err(Errno::ENOSPC.into());
         }
-        mounts.try_reserve(1)?;
-        // Ids rise along the list, whoever was first to get here.
-        let place = mounts.partition_point(|other| other.id() < mount.id());
-        mounts.insert(place, mount.clone());
-        drop(mounts);
-        at.dentry.mounts.fetch_add(1, Ordering::Release);
-        Ok(mount)
+        mounts.try_reserve(new.len())?;
+        for mount in new {
+            if let Some(place) = mount.place() {
+                place.dentry.mounts.fetch_add(1, Ordering::Release);
+            }
+            // Ids rise along the list, whoever was first to get here.
+            let index = mounts.partition_point(|other| other.id() < mount.id());
+            mounts.insert(index, mount);
+        }
+        Ok(())
     }
 
     /// Puts the mount whose root `from` is at another place: `MS_MOVE`. EINVAL if it is no mount's root or the first, ELOOP if the place lies on it.
@@ -149,17 +177,14 @@ impl Namespace {
         if !from.is_mount_root() || from.mount.place().is_none() {
             return Err(Errno::EINVAL.into());
         }
-        if from.inode().metadata()?.is_directory() != to.inode().metadata()?.is_directory() {
-            return Err(Errno::ENOTDIR.into());
-        }
+        check_kinds(from, to)?;
         self.remember(&to.dentry);
         let mounts = self.mounts.lock();
-        let mut over = Some(to.clone());
-        while let Some(place) = over {
-            if Arc::ptr_eq(&place.mount, &from.mount) {
-                return Err(Errno::ELOOP.into());
-            }
-            over = place.mount.place();
+        if !contains(&mounts, &from.mount) || !contains(&mounts, &to.mount) {
+            return Err(Errno::EINVAL.into());
+        }
+        if to.mount.lies_on(&from.mount) {
+            return Err(Errno::ELOOP.into());
         }
         to.dentry.mounts.fetch_add(1, Ordering::Release);
         let before = from.mount.replace_place(Some(to.clone()));
@@ -181,38 +206,39 @@ impl Namespace {
         }
     }
 
-    /// Changes the restrictions of the mount whose root `at` is: `MS_REMOUNT`. EINVAL if it is no mount's root.
-    pub fn remount(&self, at: &Path, flags: MountFlags) -> Result<()> {
-        if !at.is_mount_root() {
+    /// Changes the restrictions of the mount whose root `at` is, and the `options` of its file system: `MS_REMOUNT`. EINVAL if it is no mount's root.
+    pub fn remount(&self, at: &Path, flags: MountFlags, options: Option<&[u8]>) -> Result<()> {
+        if !at.is_mount_root() || !contains(&self.mounts.lock(), &at.mount) {
             return Err(Errno::EINVAL.into());
+        }
+        if let Some(options) = options {
+            at.mount.file_system().reconfigure(options)?;
         }
         at.mount.set_flags(flags);
         Ok(())
     }
 
-    /// Takes the mount whose root `at` is out of the tree. EINVAL if it is no mount's root or the first; EBUSY if
-    /// mounts lie on it, or, unless `lazy`, something still refers to a place on it besides `at`.
-    pub fn unmount(&self, at: &Path, lazy: bool) -> Result<()> {
+    /// Takes the mount whose root `at` is out of the tree, and, if `lazy`, all that lies on it. Returns what it took. EINVAL if it is no mount's
+    /// root or the first; EBUSY if mounts lie on it or something still refers to a place on it besides `at`, unless `lazy`.
+    pub fn unmount(&self, at: &Path, lazy: bool) -> Result<Vec<Arc<Mount>>> {
         let mut mounts = self.mounts.lock();
-        let Some(index) = mounts.iter().position(|mount| Arc::ptr_eq(mount, &at.mount)) else {
-            return Err(Errno::EINVAL.into());
-        };
-        if !at.is_mount_root() || index == 0 {
+        if !at.is_mount_root() || Arc::ptr_eq(&mounts[0], &at.mount) || !contains(&mounts, &at.mount) {
             return Err(Errno::EINVAL.into());
         }
-        let covered = mounts
-            .iter()
-            .any(|mount| mount.place().is_some_and(|place| Arc::ptr_eq(&place.mount, &at.mount)));
+        let covers = |mount: &Arc<Mount>| mount.lies_on(&at.mount);
+        let count = mounts.iter().filter(|mount| covers(mount)).count();
         // One reference is the list's, one is `at`.
-        if covered || !lazy && Arc::strong_count(&at.mount) > 2 {
+        if !lazy && (count > 1 || Arc::strong_count(&at.mount) > 2) {
             return Err(Errno::EBUSY.into());
         }
-        let removed = mounts.remove(index);
+        let mut removed = Vec::new();
+        removed.try_reserve_exact(count)?;
+        removed.extend(mounts.extract_if(.., |mount| covers(mount)));
         drop(mounts);
-        if let Some(place) = removed.replace_place(None) {
+        for place in removed.iter().filter_map(|mount| mount.replace_place(None)) {
             place.dentry.mounts.fetch_sub(1, Ordering::Release);
         }
-        Ok(())
+        Ok(removed)
     }
 
     /// Forgets names that nobody uses, at most `want` of them, to win memory. Returns how many.
@@ -240,4 +266,14 @@ impl Namespace {
         }
         path
     }
+}
+
+/// ENOTDIR unless both are directories, or neither is.
+fn check_kinds(source: &Path, target: &Path) -> Result<()> {
+    let alike = source.inode().metadata()?.is_directory() == target.inode().metadata()?.is_directory();
+    if alike { Ok(()) } else { Err(Errno::ENOTDIR.into()) }
+}
+
+fn contains(mounts: &[Arc<Mount>], mount: &Arc<Mount>) -> bool {
+    mounts.iter().any(|other| Arc::ptr_eq(other, mount))
 }

@@ -21,7 +21,7 @@ struct World {
 
 impl World {
     fn new() -> Self {
-        let options = Options { pages: 1000, inodes: 1000, mode: 0o755 };
+        let options = Options { pages: 1000, inodes: 1000, mode: 0o755, ..Options::default() };
         Self::over(Tmpfs::new(&options).unwrap())
     }
 
@@ -394,7 +394,7 @@ fn mounts_cover_what_lies_below() {
     view.mkdir_at("/mnt").unwrap();
     view.write_file("/mnt/below", b"x");
     let below = view.at("/mnt").unwrap();
-    let other = Tmpfs::new(&Options { pages: 2, inodes: 10, mode: 0o755 }).unwrap();
+    let other = Tmpfs::new(&Options { pages: 2, inodes: 10, mode: 0o755, ..Options::default() }).unwrap();
     world.namespace.mount(other, &below, MountFlags::NODEV, b"tmpfs").unwrap();
     fails(view.at("/mnt/below"), Errno::ENOENT);
     view.mkdir_at("/mnt/in").unwrap();
@@ -412,7 +412,7 @@ fn mounts_cover_what_lies_below() {
     let file = view.open_at("/mnt/f", OpenFlags::CREAT | OpenFlags::RDWR).unwrap();
     assert_eq!(file.write(view.credentials, &mut Bytes::new(&[1; 3 * 4096])).unwrap(), 8192);
     fails(file.write(view.credentials, &mut Bytes::new(&[1; 4096])), Errno::ENOSPC);
-    world.namespace.remount(&view.at("/mnt").unwrap(), MountFlags::RDONLY).unwrap();
+    world.namespace.remount(&view.at("/mnt").unwrap(), MountFlags::RDONLY, None).unwrap();
     fails(view.mkdir_at("/mnt/x"), Errno::EROFS);
     fails(view.mkdir_at("/mnt/in"), Errno::EEXIST);
     fails(view.open_at("/mnt/f", OpenFlags::RDWR), Errno::EROFS);

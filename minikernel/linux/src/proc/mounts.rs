@@ -43,7 +43,7 @@ pub(super) fn mounts(subject: &Subject, text: &mut Text) -> Result<()> {
         text.put_escaped(&place, SPECIAL);
         put!(text, " {} ", mount.file_system().name());
         put_options(mount.flags(), text);
-        put!(text, " 0 0\n");
+        put!(text, "{} 0 0\n", mount.file_system().options());
     }
     Ok(())
 }
@@ -62,7 +62,8 @@ pub(super) fn mountinfo(subject: &Subject, text: &mut Text) -> Result<()> {
         put_options(mount.flags(), text);
         put!(text, " - {} ", mount.file_system().name());
         text.put_escaped(mount.source(), SPECIAL);
-        put!(text, " {}\n", if mount.file_system().read_only() { "ro" } else { "rw" });
+        let file_system = mount.file_system();
+        put!(text, " {}{}\n", if file_system.read_only() { "ro" } else { "rw" }, file_system.options());
     }
     Ok(())
 }

@@ -25,6 +25,7 @@ mod links;
 mod locks;
 mod memory;
 mod metadata;
+mod mounts;
 mod mqueue;
 mod paths;
 mod permissions;
@@ -66,6 +67,7 @@ pub const GROUPS: &[Group] = &[
     ("xattr", xattr::run),
     ("locks", locks::run),
     ("permissions", permissions::run),
+    ("mounts", mounts::run),
     ("memory", memory::run),
     ("faults", faults::run),
     ("frames", frames::run),
