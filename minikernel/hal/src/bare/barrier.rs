@@ -15,7 +15,8 @@ use super::time::hypervisor;
 pub(crate) fn full_fence() {
     fence(Ordering::SeqCst);
     if cpu_count() == 1 && hypervisor().is(b"TCGTCGTCGTCG") {
-        // SAFETY: it reads a counter, and memory is not what the compiler believes it to be before and after.
+        // For all that the compiler knows it uses memory, so that no access moves across it.
+        // SAFETY: it reads a counter.
         unsafe { asm!("rdtsc", out("eax") _, out("edx") _, options(nostack, preserves_flags)) };
     }
 }
