@@ -42,6 +42,33 @@ pub struct PageCache {
 struct Inner {
     pages: NumberMap<Box<Page>>,
     ahead: ReadAhead,
+    /// Where the search for pages to drop goes on, round and round.
+    hand: u64,
+}
+
+impl Inner {
+    /// Drops pages from the hand on, at most `want`, a batch or what comes before the end; of those that nobody uses the ones that were not
+    /// touched since the hand passed them last. Each page it passes takes one of `steps`. Returns how many it has dropped.
+    fn sweep(&mut self, want: usize, steps: &mut usize) -> usize {
+        let mut idle = [0; 32];
+        let want = want.min(idle.len());
+        let mut found = 0;
+        let pages = self.pages.range_mut(self.hand..u64::MAX);
+        self.hand = 0;
+        for (&index, page) in pages {
+            if found == want || *steps == 0 {
+                self.hand = index;
+                break;
+            }
+            *steps -= 1;
+            if page.is_idle() && !core::mem::take(&mut page.used) {
+                idle[found] = index;
+                found += 1;
+            }
+        }
+        idle[..found].iter().for_each(|index| drop(self.pages.remove(index)));
+        found
+    }
 }
 
 struct Page {
@@ -66,20 +93,17 @@ impl PageCache {
         Arc::new(Self { device, inner: SpinLock::default() })
     }
 
-    /// Drops pages that nobody uses, at most `want`; those first that were not touched since the last call. Returns
-    /// how many.
+    /// Drops pages that nobody uses, at most `want`; those first that were not touched lately. Returns how many. It goes on where the last call
+    /// stopped, and so passes each page once in a while, not in each call.
     pub fn shrink(&self, want: usize) -> usize {
+        let mut inner = self.inner.lock();
         let mut freed = 0;
-        // Whatever the first sweep marks as no longer used, the second one takes.
-        for _ in 0..2 {
-            self.inner.lock().pages.retain(|page| {
-                if freed >= want || !page.is_idle() || core::mem::take(&mut page.used) {
-                    return true;
-                }
-                freed += 1;
-                false
-            });
+        // What the first round marks as no longer used, the second one takes.
+        let mut steps = 2 * inner.pages.len();
+        while freed < want && steps > 0 && !inner.pages.is_empty() {
+            freed += inner.sweep(want - freed, &mut steps);
         }
+        drop(inner);
         CACHED.fetch_sub(freed, Ordering::Relaxed);
         freed
     }
@@ -367,6 +391,37 @@ mod tests {
         waits(cache.page(5));
         disk.finish(Ok(()));
         cache.page(5).unwrap();
+    }
+
+    #[test]
+    fn pages_are_dropped_in_turn() {
+        let disk = Arc::new(Disk::default());
+        let cache = PageCache::new(disk.clone());
+        let read = |pages| {
+            cache.prefetch(pages);
+            disk.finish(Ok(()));
+            // The test's reads keep their frames as long as they are known.
+            cache.inner.lock().pages.range_mut(0..u64::MAX).for_each(|(_, page)| assert!(page.is_read()));
+        };
+        let touch = |index| cache.inner.lock().pages.get_mut(&index).unwrap().used = true;
+        let shrink = |want| {
+            let freed = cache.shrink(want);
+            (freed, cache.inner.lock().pages.range(..).map(|(index, _)| *index).collect::<Vec<_>>())
+        };
+        read(0..6);
+        touch(2);
+        assert_eq!(shrink(1), (1, [1, 2, 3, 4, 5].into()));
+        // A page that has just been read again is not the next to go, and one that was touched stays for a round.
+        read(0..1);
+        assert_eq!(shrink(2), (2, [0, 2, 4, 5].into()));
+        assert_eq!(shrink(3), (3, [2].into()));
+        assert_eq!(shrink(64), (1, [].into()));
+        assert_eq!(shrink(64), (0, [].into()));
+        // More than one batch, all of them touched.
+        read(0..60);
+        let count = cache.pages();
+        (0..count as u64).for_each(touch);
+        assert_eq!(shrink(count - 1), (count - 1, [count as u64 - 1].into()));
     }
 
     #[test]
