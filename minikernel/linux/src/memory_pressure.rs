@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, heap, memory_stats};
 
-use crate::process::{Ctx, Process, kill_process, processes};
+use crate::process::{Ctx, Process, Thread, kill_process, processes};
 use crate::report;
 use crate::signal::Signal;
 
@@ -30,14 +30,17 @@ pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
 }
 
 /// A page fault found no memory: pages are won back, or the largest process ends with a reason on the console and status 137. The
-/// caller then lets others run and tries again.
-pub fn out_of_memory() {
+/// caller then lets others run and tries again; so often it has done that in vain.
+pub fn out_of_memory(tries: u32) {
+    /// From then on free memory is no reason to hope: it may be in too small pieces (`MAX_RECLAIM_RETRIES`).
+    const TRIES: u32 = 16;
     /// Held while a victim is chosen, so that several CPUs without memory choose one.
     static CHOOSING: SpinLock<()> = SpinLock::new(());
     let _choosing = CHOOSING.lock();
+    // Since the fault another victim may have given back what it had.
+    let there = tries < TRIES && afford(PAGE_SIZE).is_ok();
     // One who is about to end gives back what it has; it must come to that first.
-    let ends = |process: Arc<Process>| process.is_ending() && process.status().is_none();
-    if reclaim() || processes().any(ends) {
+    if there || reclaim() || processes().any(|process| ends(&process)) {
         return;
     }
     let victim = processes()
@@ -45,8 +48,17 @@ pub fn out_of_memory() {
         .max_by_key(|process| (badness(process), process.pid));
     if let Some(victim) = victim {
         report::out_of_memory(&victim);
+        // Of what happens to its threads only SIGKILL ends a stop for their tracer where they end.
+        victim.pending.lock().mark(Signal::KILL);
         kill_process(&victim, Signal::KILL);
     }
+}
+
+/// Whether a process gives back what it has before long. One whose tracer holds it where it ends (`PTRACE_EVENT_EXIT`) does so when that
+/// pleases.
+fn ends(process: &Process) -> bool {
+    let held = |thread: Arc<Thread>| thread.trace.is_held_at_end() && !thread.has_kill();
+    process.is_ending() && process.status().is_none() && !process.threads().any(held)
 }
 
 /// How much a process has in memory, in pages, and a thousandth of all memory more or less for each point of its adjustment; one with the
@@ -77,11 +89,12 @@ pub fn reclaim() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{self, ExitStatus, Thread, WaitFor, Whom};
+    use crate::process::{self, ExitStatus, WaitFor, Whom};
     use crate::signal::{SI_USER, SigInfo};
     use crate::time::{Clock, Notice, Target};
     use crate::{testing, trace};
     use isopod_hal::hosted::exhaust;
+    use isopod_hal::user::UserContext;
 
     /// More than have room in 16 KiB as pointers: larger objects are not to be had any more.
     const MANY: usize = 2100;
@@ -98,11 +111,52 @@ mod tests {
         let threads: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::thread())).collect();
         threads[7].process().oom_score_adj.store(1000, Ordering::Relaxed);
         let exhausted = exhaust(RESERVE);
-        out_of_memory();
+        out_of_memory(0);
         drop(exhausted);
         let ending = |thread: &&Arc<Thread>| thread.process().is_ending();
         assert_eq!(threads.iter().filter(ending).count(), 1);
         assert!(threads[7].process().is_ending());
+    }
+
+    #[test]
+    fn nobody_is_chosen_while_there_is_memory() {
+        let thread = enlisted(testing::thread());
+        out_of_memory(0);
+        assert!(!thread.process().is_ending());
+        // Unless that has not helped often enough.
+        out_of_memory(100);
+        assert!(thread.process().is_ending());
+    }
+
+    /// A process ends and is held by its tracer there; another is larger, or it is itself the largest. Returns both, and whether the first has
+    /// been let go.
+    fn choose(held_is_largest: bool) -> [bool; 2] {
+        let [tracer, held, other] = core::array::from_fn(|_| enlisted(testing::thread()));
+        let exit = trace::Options::from_bits_truncate(1 << trace::Event::Exit as u32);
+        trace::attach(&held, tracer.process(), true, exit).unwrap();
+        process::exit_group(held.process(), ExitStatus::Exited(0));
+        let mut ctx = Ctx::new(&held, UserContext::new(0, 0).unwrap());
+        let mut end = testing::Task::new(trace::exiting(&mut ctx));
+        assert!(end.poll().is_pending());
+        let largest = if held_is_largest { &held } else { &other };
+        largest.process().oom_score_adj.store(1000, Ordering::Relaxed);
+        let exhausted = exhaust(RESERVE);
+        out_of_memory(0);
+        // Who has been chosen ends now.
+        out_of_memory(0);
+        drop(exhausted);
+        assert!(!tracer.process().is_ending());
+        [end.poll().is_ready(), other.process().is_ending()]
+    }
+
+    #[test]
+    fn one_that_its_tracer_holds_at_its_end_is_not_waited_for() {
+        assert_eq!(choose(false), [false, true]);
+    }
+
+    #[test]
+    fn one_that_its_tracer_holds_at_its_end_can_be_chosen() {
+        assert_eq!(choose(true), [true, false]);
     }
 
     #[test]

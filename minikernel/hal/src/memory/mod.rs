@@ -120,10 +120,8 @@ pub fn memory_stats() -> MemoryStats {
     // Before the other lock: the heap takes frames while it holds its own.
     let heap_bytes = crate::heap::used_bytes();
     let buddy = memory().buddy.lock();
-    MemoryStats {
-        total_frames: buddy.total(),
-        free_frames: buddy.free_frames(),
-        heap_bytes,
-        reserve_frames: buddy.reserve(),
-    }
+    let free_frames = buddy.free_frames();
+    #[cfg(not(isopod_bare))]
+    let free_frames = if crate::hosted::is_exhausted() { 0 } else { free_frames };
+    MemoryStats { total_frames: buddy.total(), free_frames, heap_bytes, reserve_frames: buddy.reserve() }
 }

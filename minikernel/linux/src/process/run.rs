@@ -233,6 +233,7 @@ async fn serve(ctx: &mut Ctx, trap: Trap) {
 }
 
 async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
+    let mut tries = 0;
     loop {
         match ctx.memory.fault(address, kind) {
             Ok(()) => return,
@@ -245,7 +246,8 @@ async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
             }
             Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
             Err(FaultError::Memory) => {
-                memory_pressure::out_of_memory();
+                memory_pressure::out_of_memory(tries);
+                tries += 1;
                 if ctx.thread.must_end() {
                     return;
                 }

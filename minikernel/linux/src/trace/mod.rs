@@ -99,6 +99,12 @@ pub struct Stop {
     pub listening: bool,
 }
 
+impl Stop {
+    fn is_exit(&self) -> bool {
+        self.code >> 8 == Event::Exit as u32
+    }
+}
+
 /// What tracing means to a thread.
 #[derive(Debug)]
 pub struct Tracee {
@@ -159,6 +165,12 @@ impl Trace {
     /// True while it is stopped for its tracer.
     pub fn is_stopped(&self) -> bool {
         self.is_traced() && self.state.lock().as_ref().is_some_and(|tracee| tracee.stop.is_some())
+    }
+
+    /// True while it is stopped where it ends (`PTRACE_EVENT_EXIT`).
+    pub fn is_held_at_end(&self) -> bool {
+        let at_end = |tracee: &mut Tracee| tracee.stop.as_ref().is_some_and(Stop::is_exit);
+        self.with(at_end) == Some(true)
     }
 
     /// Calls `act` with the tracee, if there is one.

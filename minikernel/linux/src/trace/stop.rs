@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 use core::sync::atomic::Ordering::Relaxed;
 
-use super::{Event, Reason, Resume, Stop, Trace, Tracee, family};
+use super::{Reason, Resume, Stop, Trace, Tracee, family};
 use crate::process::{Ctx, Process, Thread};
 use crate::signal::{SI_USER, SigInfo, Signal};
 use crate::syscall::watch::TRACED;
@@ -54,10 +54,10 @@ impl Trace {
     ) -> Option<Signal> {
         let thread = Arc::clone(&ctx.thread);
         let stop = Stop { code, reason, info, told: false, listening: false };
+        let ends = stop.is_exit();
         self.with(|tracee| tracee.park(ctx, stop))?;
         family::tell(&thread, code);
         // Only what cannot be held up ends a stop without the tracer. Even a thread that was killed tells of its end, unless it is killed anew.
-        let ends = code >> 8 == Event::Exit as u32;
         let over = || {
             let let_go = self.state.lock().as_ref().is_none_or(|tracee| tracee.stop.is_none());
             let_go || if ends { thread.has_kill() } else { thread.is_dying() }
