@@ -92,6 +92,27 @@ fn unbound_answers_datagrams_and_streams() -> Result<()> {
 }
 
 #[test]
+fn redis_counts_for_many_clients_by_either_family() -> Result<()> {
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    let image = image::complete(&["redis-server", "redis-tools"])?.cached()?;
+    let command = ["/usr/bin/redis-server", "--bind", "* -::*", "--protected-mode", "no", "--save", ""];
+    let mut machine = Neighbour::start(&image, &["-m", "128M", "--cpus", "2"], &command, &image)?;
+    machine.server.line("Ready to accept connections")?;
+    for (address, sum) in ADDRESSES.into_iter().zip(["5600\n", "11200\n"]) {
+        let out = machine.client(&format!(
+            "redis-benchmark -h {address} -q -c 64 -n 4000 -t incr > /dev/null
+            redis-benchmark -h {address} -q -c 16 -P 16 -n 1600 -t incr > /dev/null
+            redis-cli -h {address} get counter:__rand_int__"
+        ))?;
+        machine.server.expect_answer(&out, sum);
+    }
+    machine.server.stop()?;
+    Ok(())
+}
+
+#[test]
 fn nginx_serves_by_tls_and_http2() -> Result<()> {
     if longer(0, 1) == 0 {
         return Ok(());
