@@ -168,15 +168,14 @@ impl<V> NumberMap<V> {
         });
     }
 
-    /// Takes out the values of `number` and above.
-    #[must_use]
-    pub fn split_off(&mut self, number: &u64) -> Self {
-        Self::of(self.tree.split_off(number))
-    }
-
-    /// Puts in all values of `other`, whose numbers are above those of this map.
-    pub fn append(&mut self, other: &mut Self) {
-        self.tree.append(&mut other.tree);
+    /// Drops all values of `numbers`.
+    pub fn remove_range(&mut self, numbers: Range<u64>) {
+        if numbers.is_empty() {
+            return;
+        }
+        while let Some((&number, _)) = self.tree.range(numbers.clone()).next() {
+            drop(self.remove(&number));
+        }
     }
 }
 
@@ -218,18 +217,22 @@ mod tests {
         assert!(map.remove(&7).is_none() && map.get(&7).is_none() && !map.contains_key(&7));
         drop(map.pop_first());
         assert_eq!(holders(), 998);
-        let mut end = map.split_off(&500);
-        assert_eq!((map.len(), end.len()), (498, 500));
-        drop(end.split_off(&900));
-        assert_eq!(holders(), 898);
-        map.append(&mut end);
-        assert_eq!((map.len(), end.len(), holders()), (898, 0, 898));
+        map.remove_range(500..900);
+        assert_eq!((map.len(), holders()), (598, 598));
+        map.remove_range(900..900);
+        assert_eq!(
+            map.range(490..910).map(|(&number, _)| number).collect::<Vec<_>>(),
+            [
+                490, 491, 492, 493, 494, 495, 496, 497, 498, 499, 900, 901, 902, 903, 904, 905, 906, 907,
+                908, 909
+            ]
+        );
         let mut index = 0;
         map.retain(|_| {
             index += 1;
             index % 2 == 0
         });
-        assert_eq!(holders(), 449);
+        assert_eq!(holders(), 299);
         assert_eq!(map.into_values().take(9).count(), 9);
         assert_eq!(holders(), 0);
     }

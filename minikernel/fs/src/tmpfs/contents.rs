@@ -249,10 +249,7 @@ impl Contents {
             lower.hidden -= hidden as u64;
         }
         let before = self.pages.len();
-        let mut rest = self.pages.split_off(&pages.start);
-        let mut after = rest.split_off(&pages.end);
-        drop(rest);
-        self.pages.append(&mut after);
+        self.pages.remove_range(pages.clone());
         shared.give_pages((before - self.pages.len()) as u64);
         Ok(())
     }

@@ -12,22 +12,23 @@ pub use fpu::{Fpu, Invalid};
 
 use crate::{machine, memory::OutOfMemory, paging::USER_END};
 
-/// The general registers of a user thread.
+/// The general registers of a user thread. First those that carry arguments, which every line of a table of system
+/// calls reads: the shortest instructions reach only the first bytes of what holds them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
 #[repr(C)]
 #[expect(missing_docs, reason = "the registers' own names")]
 pub struct Registers {
+    pub rdi: u64,
+    pub rsi: u64,
+    pub rdx: u64,
+    pub r10: u64,
+    pub r8: u64,
+    pub r9: u64,
     pub rax: u64,
     pub rbx: u64,
     pub rcx: u64,
-    pub rdx: u64,
-    pub rsi: u64,
-    pub rdi: u64,
     pub rbp: u64,
     pub rsp: u64,
-    pub r8: u64,
-    pub r9: u64,
-    pub r10: u64,
     pub r11: u64,
     pub r12: u64,
     pub r13: u64,

@@ -1,15 +1,15 @@
 //! Virtual memory areas and the ordered set of them that an address space is.
 
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
 use core::fmt;
-use core::ops::Range;
+use core::ops::{Range, RangeBounds};
 
 use bitflags::bitflags;
 use isopod_fs::file::OpenFile;
 use isopod_fs::{Inode, MappingObserver};
 use isopod_hal::frame::Frame;
+use isopod_hal::number_map::NumberMap;
 use isopod_hal::paging::Access;
 
 bitflags! {
@@ -184,23 +184,30 @@ impl Vma {
 }
 
 /// The areas of an address space, ordered, never overlapping.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Default)]
 pub struct VmaSet {
-    areas: BTreeMap<usize, Box<Vma>>,
+    /// By their starts.
+    areas: NumberMap<Box<Vma>>,
     /// Bytes of all areas, now and at most.
     bytes: usize,
     bytes_peak: usize,
 }
 
 impl VmaSet {
+    /// The areas that start at any of `starts`, in order.
+    fn starting(&self, starts: impl RangeBounds<usize>) -> impl DoubleEndedIterator<Item = &Vma> {
+        let starts = (starts.start_bound().map(|&at| at as u64), starts.end_bound().map(|&at| at as u64));
+        self.areas.range(starts).map(|(_, vma)| &**vma)
+    }
+
     /// The area that contains `address`.
     pub fn find(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(..=address).next_back().map(|(_, vma)| &**vma).filter(|vma| address < vma.end)
+        self.starting(..=address).next_back().filter(|vma| address < vma.end)
     }
 
     /// The first area that starts after `address`.
     pub fn next_after(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(address + 1..).next().map(|(_, vma)| &**vma)
+        self.starting(address + 1..).next()
     }
 
     /// The first area that ends after `address`.
@@ -210,12 +217,12 @@ impl VmaSet {
 
     /// The last area that ends at or below `address`.
     pub fn last_before(&self, address: usize) -> Option<&Vma> {
-        self.areas.range(..address).next_back().map(|(_, vma)| &**vma)
+        self.starting(..address).next_back()
     }
 
     /// All areas in order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = &Vma> {
-        self.areas.values().map(|vma| &**vma)
+        self.starting(..)
     }
 
     /// Bytes of all areas.
@@ -241,7 +248,7 @@ impl VmaSet {
     /// The areas that overlap `range`, in order.
     pub fn overlapping(&self, range: Range<usize>) -> impl Iterator<Item = &Vma> {
         let first = self.find(range.start).map_or(range.start, |vma| vma.start);
-        self.areas.range(first..range.end.max(first)).map(|(_, vma)| &**vma)
+        self.starting(first..range.end.max(first))
     }
 
     /// True when every page of `range` belongs to an area.
@@ -263,15 +270,23 @@ impl VmaSet {
         self.bytes_peak = self.bytes_peak.max(self.bytes);
         if let Some(before) = self.last_before(vma.start).filter(|before| before.merges_with(&vma)) {
             let before = before.clone();
-            self.areas.remove(&before.start);
+            self.take(before.start);
             vma = Vma { end: vma.end, ..before };
         }
-        if let Some(after) = self.areas.get(&vma.end).filter(|after| vma.merges_with(after)) {
+        if let Some(after) = self.areas.get(&(vma.end as u64)).filter(|after| vma.merges_with(after)) {
             let end = after.end;
-            self.areas.remove(&vma.end);
+            self.take(vma.end);
             vma.end = end;
         }
-        self.areas.insert(vma.start, Box::new(vma));
+        self.put(vma);
+    }
+
+    fn put(&mut self, vma: Vma) {
+        self.areas.insert(vma.start as u64, Box::new(vma));
+    }
+
+    fn take(&mut self, start: usize) -> Option<Vma> {
+        self.areas.remove(&(start as u64)).map(|vma| *vma)
     }
 
     /// Takes out all that overlaps `range`, split at its borders. True when there was something.
@@ -289,14 +304,14 @@ impl VmaSet {
             return None;
         }
         let start = self.overlapping(range.clone()).next()?.start;
-        let vma = *self.areas.remove(&start)?;
+        let vma = self.take(start)?;
         if vma.start < range.start {
             let left = vma.part(&(vma.start..range.start));
-            self.areas.insert(left.start, Box::new(left));
+            self.put(left);
         }
         if vma.end > range.end {
             let right = vma.part(&(range.end..vma.end));
-            self.areas.insert(right.start, Box::new(right));
+            self.put(right);
         }
         let part = vma.part(range);
         self.bytes -= part.len();
@@ -316,7 +331,7 @@ impl VmaSet {
     /// The highest free range of `length` bytes that ends at or below `top` and starts at or above `bottom`. Stacks keep their room.
     pub fn highest_gap(&self, length: usize, bottom: usize, top: usize) -> Option<usize> {
         let mut ceiling = top.min(self.next_after(top - 1).map_or(top, Vma::start_of_gap));
-        for vma in self.areas.range(..top).rev().map(|(_, vma)| vma) {
+        for vma in self.starting(..top).rev() {
             if vma.end <= ceiling && ceiling - vma.end >= length {
                 break;
             }
