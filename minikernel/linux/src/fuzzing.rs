@@ -43,7 +43,8 @@ impl Loader {
         let life = async {
             let file = exec::open_path(thread, path).map_err(crate::fail::errno)?;
             let (path, arguments) = (path.to_vec(), vec![path.to_vec()]);
-            exec::entry(thread, Program { file, path, arguments, environment: Vec::new() }).await
+            let program = Program { file, path, closed: false, arguments, environment: Vec::new() };
+            exec::entry(thread, program).await
         };
         match Task::new(life).poll() {
             Poll::Ready(outcome) => outcome,

@@ -32,6 +32,8 @@ pub struct Program {
     pub file: WriteDenied,
     /// Its path as the caller named it; what a script's interpreter gets to open.
     pub path: Vec<u8>,
+    /// That path leads through a descriptor that is closed by then.
+    pub closed: bool,
     /// The arguments, its own name first.
     pub arguments: Vec<Vec<u8>>,
     /// The environment.
@@ -133,13 +135,16 @@ pub async fn entry(thread: &Arc<Thread>, program: Program) -> Result<u64, Errno>
 
 /// Builds the new address space. Nothing of the caller changes.
 async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Errno> {
-    let Program { mut file, path, mut arguments, environment } = program;
+    let Program { mut file, path, closed, mut arguments, environment } = program;
     let name = base_name(&path).to_vec();
     let mut start = retry(|| image::read(file.inode(), 0, script::LINE_MAX)).await?;
     let mut script_path = path.clone();
     let mut depth = 0;
     while let Some(found) = script::parse(&start) {
         let interpreter = found?;
+        if closed {
+            return Err(Errno::ENOENT);
+        }
         depth += 1;
         if depth > MAX_INTERPRETERS {
             return Err(Errno::ELOOP);

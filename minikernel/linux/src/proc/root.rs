@@ -54,9 +54,7 @@ static PROCESSES: Numbers = Numbers {
     all: |_| gather(&mut process::processes().map(|process| process.pid)),
     // The number of a thread is not listed, but it leads to its process.
     entry: |_, id| {
-        let found = process::find_process(id)
-            .or_else(|| process::find_thread(id).map(|thread| Arc::clone(thread.process())));
-        let subject = Subject::of_process(&found.ok_or(Errno::ENOENT)?);
+        let subject = Subject::of_process(&process::find_process_of(id).ok_or(Errno::ENOENT)?);
         Ok(Entry::Directory(Arc::new(Folder { subject, mode: 0o555, rows: &PROCESS, numbers: None })))
     },
 };

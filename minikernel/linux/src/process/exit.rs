@@ -45,6 +45,9 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         return core::future::pending().await;
     }
     retarget(&thread, SigSet::from_bits(!0));
+    if !last {
+        family::hand_on_children(&thread);
+    }
     if last {
         semaphores::undo_all(process.pid);
         close_all(&thread);

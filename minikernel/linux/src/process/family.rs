@@ -6,7 +6,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_hal::number_map::NumberMap;
 use isopod_hal::sync::{SpinLock, SpinLockGuard};
 
-use super::{Change, Process, pids};
+use super::{Change, Process, Thread, pids};
 use crate::signal::{ActionFlags, Disposition, SigInfo, Signal, send_to_process};
 use crate::{trace, tty};
 
@@ -74,6 +74,31 @@ pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
     }
 }
 
+/// Makes the children that `thread` has made another thread's of its process, as it ends before that.
+pub(super) fn hand_on_children(thread: &Thread) {
+    let _families = hold();
+    let process = thread.process();
+    // Without one the process ends, and with it all that is told.
+    let Some(heir) = process.first_thread() else { return };
+    for child in process.children.lock().values() {
+        if child.parent_thread.load(Relaxed) == thread.tid() {
+            child.parent_thread.store(heir.tid(), Relaxed);
+            tell_of_maker(child, process);
+        }
+    }
+}
+
+/// Tells `child` that the thread of `parent` that made it has ended, if it wants to know (`PR_SET_PDEATHSIG`).
+fn tell_of_maker(child: &Process, parent: &Process) {
+    for thread in child.threads() {
+        if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {
+            let info = SigInfo::user(signal, crate::signal::SI_USER, parent.pid, parent.real_uid());
+            // Only queues of real-time signals can be full.
+            let _ = send_to_process(child, signal, info);
+        }
+    }
+}
+
 /// Gives the children of `process` to the nearest ancestor that adopts orphans, at last to the first process.
 fn hand_over_children(process: &Arc<Process>) {
     let children = core::mem::take(&mut *process.children.lock());
@@ -84,16 +109,7 @@ fn hand_over_children(process: &Arc<Process>) {
     for child in children.into_values() {
         child.set_parent(&heir);
         child.exit_signal.lock().replace(Signal::CHLD);
-        for thread in child.threads() {
-            if let Some(signal) = Signal::new(u32::from(thread.parent_death_signal.load(Relaxed))) {
-                // Only queues of real-time signals can be full.
-                let _ = send_to_process(
-                    &child,
-                    signal,
-                    SigInfo::user(signal, crate::signal::SI_USER, process.pid, 0),
-                );
-            }
-        }
+        tell_of_maker(&child, process);
         heir.children.lock().insert(child.pid.into(), Arc::clone(&child));
         if child.status().is_some() && child.tracer.lock().upgrade().is_none() {
             tell_of_child(&heir, &child);

@@ -87,8 +87,8 @@ pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Ar
     let first = init.as_ref().unwrap_or(&thread);
     match find_command(&thread, manifest).await {
         Ok((file, path)) => {
-            let program =
-                Program { file, path, arguments: manifest.args.clone(), environment: manifest.env.clone() };
+            let (arguments, environment) = (manifest.args.clone(), manifest.env.clone());
+            let program = Program { file, path, closed: false, arguments, environment };
             if let Some(init) = &init {
                 init::start(init, Arc::clone(thread.process()));
             }

@@ -72,6 +72,9 @@ pub(super) fn enter(maker: &Thread, process: &Arc<Process>, thread: &Arc<Thread>
     let terminal = of.terminal.lock().clone();
     *process.terminal.lock() = terminal;
     process.enter(Arc::clone(thread))?;
+    let siblings = process.parent_pid.load(Relaxed) != of.pid;
+    let parent_thread = if siblings { of.parent_thread.load(Relaxed) } else { maker.tid() };
+    process.parent_thread.store(parent_thread, Relaxed);
     family::enter(process);
     pids::register(thread);
     // Its timers keep it until its end, which comes only to one that has entered.

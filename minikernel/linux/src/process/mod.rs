@@ -48,7 +48,10 @@ pub use inspect::With;
 pub use limits::{Limit, Limits, Resource};
 #[cfg(test)]
 pub use pids::register as enlist;
-pub use pids::{PID_MAX, allocate_pid, find_process, find_thread, last_pid, processes, threads, threads_max};
+pub use pids::{
+    PID_MAX, allocate_pid, find_process, find_process_of, find_thread, last_pid, processes, threads,
+    threads_max,
+};
 pub use process::{ExitStatus, Process};
 pub use run::Ctx;
 pub use scheduling::Scheduling;

@@ -99,6 +99,11 @@ pub fn find_process(pid: u32) -> Option<Arc<Process>> {
     IDS.lock().processes.get(&pid.into()).cloned()
 }
 
+/// The process that has the id `id`, or a thread with it.
+pub fn find_process_of(id: u32) -> Option<Arc<Process>> {
+    find_process(id).or_else(|| find_thread(id).map(|thread| Arc::clone(thread.process())))
+}
+
 /// The thread `tid`.
 pub fn find_thread(tid: u32) -> Option<Arc<Thread>> {
     IDS.lock().threads.get(&tid.into()).and_then(Weak::upgrade)

@@ -66,6 +66,8 @@ pub struct Process {
     pub parent: SpinLock<Weak<Process>>,
     /// Its id, for those who ask no more; 0 for the first process.
     pub parent_pid: AtomicU32,
+    /// The thread of the parent that made it, or another one if that has ended.
+    pub(crate) parent_thread: AtomicU32,
     /// Children by id, ended ones included until they are waited for; see [`super::family`].
     pub children: SpinLock<NumberMap<Arc<Process>>>,
     /// Woken when a child has ended, stopped, gone on, or been handed over.
@@ -149,6 +151,7 @@ impl Process {
         Self {
             pid,
             parent_pid: AtomicU32::new(parent.upgrade().map_or(0, |parent| parent.pid)),
+            parent_thread: AtomicU32::new(0),
             parent: SpinLock::new(parent),
             children: SpinLock::default(),
             child_changed: WaitQueue::new(),
@@ -262,6 +265,10 @@ impl Process {
         if thread.tid() != self.pid {
             trace::replace_leader(thread);
             self.charge.lock().take();
+            for child in self.children.lock().values() {
+                let made = &child.parent_thread;
+                let _ = made.compare_exchange(thread.tid(), self.pid, Ordering::Relaxed, Ordering::Relaxed);
+            }
         }
         let mut threads = self.threads.lock();
         threads.running.remove(&thread.tid().into());
@@ -297,6 +304,8 @@ impl Process {
     /// Makes it the child of `parent`. Families are held, or nobody knows it yet.
     pub(super) fn set_parent(&self, parent: &Arc<Self>) {
         self.parent_pid.store(parent.pid, Ordering::Relaxed);
+        let thread = parent.first_thread().map_or(parent.pid, |thread| thread.tid());
+        self.parent_thread.store(thread, Ordering::Relaxed);
         *self.parent.lock() = Arc::downgrade(parent);
     }
 

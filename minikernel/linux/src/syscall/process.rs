@@ -184,6 +184,8 @@ pub async fn execveat(
     let start = at(ctx, dirfd, &name)?;
     let follow = if flags.0 & NO_FOLLOW != 0 { OpenFlags::NOFOLLOW } else { OpenFlags::empty() };
     let file = retry(|| exec::open(&ctx.thread, &start, &name, follow)).await?;
+    let by_descriptor = dirfd != Fd::WORKING_DIR && name.first() != Some(&b'/');
+    let closed = by_descriptor && ctx.thread.files().descriptor(dirfd.0)?.close_on_exec;
     // What a script's interpreter can open, as Linux names it.
     let shown = match (dirfd, name.first()) {
         (Fd::WORKING_DIR, _) | (_, Some(b'/')) => name,
@@ -197,7 +199,7 @@ pub async fn execveat(
         // Since Linux 5.18 a program always has a name.
         arguments.push(Vec::new());
     }
-    exec::execute(ctx, Program { file, path: shown, arguments, environment }).await?;
+    exec::execute(ctx, Program { file, path: shown, closed, arguments, environment }).await?;
     Ok(0)
 }
 
@@ -251,12 +253,12 @@ pub fn arch_prctl(ctx: &mut Ctx, code: u32, address: u64) -> Attempt {
     if allowed { Ok(0) } else { Err(Errno::EPERM.into()) }
 }
 
-/// The process that `pid` names; 0 is the caller's.
+/// The process that `pid` names, or that has a thread of that name; 0 is the caller's.
 fn named_process(ctx: &Ctx, pid: u32) -> Result<Arc<Process>, Errno> {
     if pid == 0 {
         return Ok(Arc::clone(ctx.thread.process()));
     }
-    process::find_process(pid).ok_or(Errno::ESRCH)
+    process::find_process_of(pid).ok_or(Errno::ESRCH)
 }
 
 /// The thread that `tid` names; 0 is the caller.
@@ -289,6 +291,9 @@ pub fn setpgid(ctx: &mut Ctx, pid: u32, group: u32) -> SysResult {
     }
     let caller = Arc::clone(ctx.thread.process());
     let target = named_process(ctx, pid)?;
+    if pid != 0 && pid != target.pid {
+        return Err(Errno::EINVAL.into());
+    }
     let _groups = process::hold_groups();
     let is_child = target.parent.lock().upgrade().is_some_and(|parent| Arc::ptr_eq(&parent, &caller));
     if !Arc::ptr_eq(&target, &caller) && !is_child {

@@ -2,13 +2,14 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
-use isopod_fs::Errno;
+use isopod_fs::{Capabilities, Errno};
 use zerocopy::{FromBytes, IntoBytes};
 
 use crate::fail::Attempt;
 use crate::mm::{AddressSpace, UserPtr};
-use crate::process::{Ctx, Held, Thread, With, find_thread};
+use crate::process::{Ctx, Held, Identity, Thread, With, find_thread};
 use crate::seccomp::CallData;
 use crate::signal::{SI_USER, SigInfo, SigSet, Signal, send_to_thread, with_pending};
 use crate::trace::{self, Options, Reason, Resume, Stop, Tracee};
@@ -61,7 +62,13 @@ const DEBUG_LAST: usize = DEBUG + 7;
 /// ptrace(2)
 pub fn ptrace(ctx: &mut Ctx, request: u64, pid: i32, address: usize, data: usize) -> Attempt {
     if request == TRACEME {
-        let parent = ctx.thread.process().parent.lock().upgrade().ok_or(Errno::EPERM)?;
+        let process = ctx.thread.process();
+        let parent = process.parent.lock().upgrade().ok_or(Errno::EPERM)?;
+        let own = ctx.thread.identity().capabilities.permitted;
+        let thread = parent.thread(process.parent_thread.load(Ordering::Relaxed));
+        if !thread.is_none_or(|thread| may_trace(&thread.identity(), own)) {
+            return Err(Errno::EPERM.into());
+        }
         trace::attach(&ctx.thread, &parent, false, Options::default())?;
         return Ok(0);
     }
@@ -72,6 +79,11 @@ pub fn ptrace(ctx: &mut Ctx, request: u64, pid: i32, address: usize, data: usize
     let is_meant = |thread: &&Arc<Thread>| thread.tid() as i32 == pid;
     let thread = ctx.thread.process().tracees.lock().values().find(is_meant).cloned();
     act(ctx, &thread.ok_or(Errno::ESRCH)?, request, address, data)
+}
+
+/// Who has less may not trace who has `capabilities` (`cap_ptrace_traceme`).
+fn may_trace(identity: &Identity, capabilities: Capabilities) -> bool {
+    identity.capabilities.permitted.contains(capabilities) || identity.capable(Capabilities::SYS_PTRACE)
 }
 
 /// `PTRACE_ATTACH` and `PTRACE_SEIZE`

@@ -218,13 +218,14 @@ pub fn sigaltstack(ctx: &mut Ctx, new: UserPtr<StackDescription>, old: UserPtr<S
 
 /// kill(2)
 pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
-    let signal = signal_or_probe(number)?;
+    // Told only where there is somebody to send it to.
+    let signal = signal_or_probe(number);
     let caller = ctx.thread.process();
     let group_of = |process: &Process| process.group.load(core::sync::atomic::Ordering::Relaxed);
     let group = match pid {
         1.. => {
-            let target = process::find_process(pid as u32).ok_or(Errno::ESRCH)?;
-            return send_by_kill(ctx, &target, signal).map(|()| 0).map_err(Fail::Errno);
+            let target = process::find_process_of(pid as u32).ok_or(Errno::ESRCH)?;
+            return send_by_kill(ctx, &target, signal?).map(|()| 0).map_err(Fail::Errno);
         }
         i32::MIN => return Err(Errno::ESRCH.into()),
         0 => group_of(caller),
@@ -239,7 +240,7 @@ pub fn kill(ctx: &mut Ctx, pid: i32, number: SignalNumber) -> SysResult {
     let mut outcome = Err(Errno::ESRCH);
     for target in process::processes().filter(|other| is_meant(other)) {
         // Whom the caller may not send to does not count among all processes (`kill_something_info`).
-        if send_by_kill(ctx, &target, signal).is_ok() || pid == -1 {
+        if send_by_kill(ctx, &target, signal?).is_ok() || pid == -1 {
             outcome = Ok(());
         } else if outcome.is_err() {
             outcome = Err(Errno::EPERM);
@@ -351,7 +352,7 @@ pub(super) fn send_through_descriptor(
 /// `rt_sigqueueinfo(2)`
 pub fn rt_sigqueueinfo(ctx: &mut Ctx, tgid: u32, number: SignalNumber, info: UserPtr<SigInfo>) -> Attempt {
     let (signal, info) = own_info(ctx, number, info, tgid)?;
-    let target = process::find_process(tgid).ok_or(Errno::ESRCH)?;
+    let target = process::find_process_of(tgid).ok_or(Errno::ESRCH)?;
     check_may_signal(ctx, &target, Some(signal))?;
     signal::send_to_process(&target, signal, info)?;
     Ok(0)

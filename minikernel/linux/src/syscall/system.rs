@@ -167,7 +167,7 @@ pub fn prlimit64(
     let new = new.get_optional()?;
     let target = match pid {
         0 => Arc::clone(ctx.thread.process()),
-        pid => process::find_process(pid).ok_or(Errno::ESRCH)?,
+        pid => process::find_process_of(pid).ok_or(Errno::ESRCH)?,
     };
     check_may_limit(ctx, &target)?;
     let before = target.limits.lock().by_number(resource as usize).ok_or(Errno::EINVAL)?;

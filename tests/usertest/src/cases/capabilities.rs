@@ -375,6 +375,15 @@ fn control(t: &mut Report) {
     t.call("tsc_get", sys!(SYS_prctl, PR_GET_TSC, &mut mode));
     t.show("tsc_mode", mode);
     t.call("tsc_get_fault", prctl(PR_GET_TSC, [NOWHERE, 0, 0, 0]));
+    t.call("tsc_set", prctl(PR_SET_TSC, [PR_TSC_ENABLE as usize, 0, 0, 0]));
+    t.call("tsc_set_bad", prctl(PR_SET_TSC, [3, 0, 0, 0]));
+    t.call("events_disable", prctl(PR_TASK_PERF_EVENTS_DISABLE, [0; 4]));
+    t.call("events_enable", prctl(PR_TASK_PERF_EVENTS_ENABLE, [0; 4]));
+    for (which, more) in [(0, 0), (0, 1), (1, 0), (2, 0), (9, 0)] {
+        t.ok(&format!("speculation_{which}_{more}"), prctl(PR_GET_SPECULATION_CTRL, [which, more, 0, 0]));
+    }
+    t.call("speculation_set_more", prctl(PR_SET_SPECULATION_CTRL, [0, 0, 1, 0]));
+    t.call("speculation_set_unknown", prctl(PR_SET_SPECULATION_CTRL, [9, 2, 0, 0]));
     t.call("set_mm_more", prctl(PR_SET_MM, [8, 0, 0, 1]));
     let unprivileged = status_of(|| {
         become_user();

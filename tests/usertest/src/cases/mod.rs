@@ -35,6 +35,7 @@ mod poll;
 mod proc;
 mod ptrace;
 mod races;
+mod relatives;
 mod rseq;
 mod scheduling;
 pub mod seccomp;
@@ -97,6 +98,7 @@ pub const GROUPS: &[Group] = &[
     ("capabilities", capabilities::run),
     ("seccomp", seccomp::run),
     ("ptrace", ptrace::run),
+    ("relatives", relatives::run),
     ("rseq", rseq::run),
     ("arguments", arguments::run),
     ("races", races::run),

@@ -28,10 +28,13 @@ const SET_SECCOMP: i32 = 22;
 const CAPBSET_READ: i32 = 23;
 const CAPBSET_DROP: i32 = 24;
 const GET_TSC: i32 = 25;
+const SET_TSC: i32 = 26;
 const GET_SECUREBITS: i32 = 27;
 const SET_SECUREBITS: i32 = 28;
 const SET_TIMERSLACK: i32 = 29;
 const GET_TIMERSLACK: i32 = 30;
+const TASK_PERF_EVENTS_DISABLE: i32 = 31;
+const TASK_PERF_EVENTS_ENABLE: i32 = 32;
 const MCE_KILL: i32 = 33;
 const MCE_KILL_GET: i32 = 34;
 const SET_MM: i32 = 35;
@@ -43,6 +46,8 @@ const GET_TID_ADDRESS: i32 = 40;
 const SET_THP_DISABLE: i32 = 41;
 const GET_THP_DISABLE: i32 = 42;
 const CAP_AMBIENT: i32 = 47;
+const GET_SPECULATION_CTRL: i32 = 52;
+const SET_SPECULATION_CTRL: i32 = 53;
 const GET_AUXV: i32 = 0x4155_5856;
 
 /// Does what `option` asks for.
@@ -110,13 +115,16 @@ pub(super) fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> Attemp
         GET_NO_NEW_PRIVS if first == 0 && no_more => Ok(usize::from(ctx.thread.identity().no_new_privileges)),
         GET_SECCOMP => Ok(ctx.thread.seccomp.lock().number() as usize),
         SET_SECCOMP => seccomp::set(ctx, first, second),
-        // Statistical timing alone.
-        GET_TIMING => Ok(0),
+        // Statistical timing alone, and nobody counts events.
+        GET_TIMING | TASK_PERF_EVENTS_DISABLE | TASK_PERF_EVENTS_ENABLE => Ok(0),
         SET_TIMING if first == 0 => Ok(0),
         GET_TSC => {
-            UserPtr::new(first as usize).put(&1i32)?;
+            UserPtr::new(first as usize).put(&TSC_ENABLE)?;
             Ok(0)
         }
+        SET_TSC if first == TSC_ENABLE as u64 => Ok(0),
+        GET_SPECULATION_CTRL if no_more => Ok(speculation(first)?),
+        SET_SPECULATION_CTRL if third == 0 && fourth == 0 => Ok(set_speculation(first, second)?),
         // Pages are of one size, and the hardware's errors end the machine; what is wished for is kept and told.
         GET_THP_DISABLE if first == 0 && no_more => {
             Ok(usize::from(ctx.thread.process().small_pages.load(Ordering::Relaxed)))
@@ -146,6 +154,40 @@ pub(super) fn control(ctx: &mut Ctx, option: i32, arguments: [u64; 4]) -> Attemp
         CAP_AMBIENT => Ok(capabilities::ambient(ctx, first, second, [third, fourth])?),
         _ => Err(Errno::EINVAL.into()),
     }
+}
+
+/// `PR_TSC_ENABLE`
+const TSC_ENABLE: i32 = 1;
+
+/// Ways of speculation that can be asked for (`PR_SPEC_STORE_BYPASS`, `PR_SPEC_INDIRECT_BRANCH`, `PR_SPEC_L1D_FLUSH`).
+const STORE_BYPASS: u64 = 0;
+const INDIRECT_BRANCH: u64 = 1;
+const L1D_FLUSH: u64 = 2;
+/// `PR_SPEC_ENABLE`
+const SPECULATES: u64 = 1 << 1;
+/// `PR_SPEC_FORCE_DISABLE`
+const NEVER: u64 = 1 << 3;
+
+/// `PR_GET_SPECULATION_CTRL`: processors speculate as they do by themselves, and their caches are not flushed for anybody.
+fn speculation(which: u64) -> SysResult {
+    match which {
+        STORE_BYPASS | INDIRECT_BRANCH => Ok(SPECULATES as usize),
+        L1D_FLUSH => Ok(NEVER as usize),
+        _ => Err(Errno::ENODEV.into()),
+    }
+}
+
+/// `PR_SET_SPECULATION_CTRL`: with the errors of Linux without mitigations.
+fn set_speculation(which: u64, wanted: u64) -> SysResult {
+    const DISABLE: u64 = 1 << 2;
+    Err(match (which, wanted) {
+        (STORE_BYPASS, _) => Errno::ENXIO,
+        (INDIRECT_BRANCH, SPECULATES) => return Ok(0),
+        (INDIRECT_BRANCH, DISABLE | NEVER) | (L1D_FLUSH, _) => Errno::EPERM,
+        (INDIRECT_BRANCH, _) => Errno::ERANGE,
+        _ => Errno::ENODEV,
+    }
+    .into())
 }
 
 /// `PR_MCE_KILL`
