@@ -86,6 +86,16 @@ impl Stack {
         Ok(())
     }
 
+    /// Sets the longest packet of an interface. `Invalid` if its card does not take as much.
+    pub fn set_mtu(&self, index: u32, mtu: u32) -> Result<()> {
+        let interface = self.at(index).ok_or(Error::NoInterface)?;
+        if interface.link.as_ref().is_some_and(|link| mtu > link.port.mtu()) {
+            return Err(Error::Invalid);
+        }
+        interface.mtu.store(mtu, Ordering::Relaxed);
+        Ok(())
+    }
+
     /// Gives an interface an address, and makes the routes that follow from it. `Exists` if it has it.
     pub fn add_address(&self, index: u32, address: InterfaceAddress, out: &mut Outbox) -> Result<()> {
         let interface = self.interface(index).ok_or(Error::NoInterface)?;
@@ -222,7 +232,8 @@ fn route_to_network(interface: u32, known: &InterfaceAddress) -> Route {
     Route {
         destination: Address::from_bits(known.address.to_bits() & !others),
         prefix: known.prefix,
-        kind: Kind::Unicast,
+        // All of them are this machine, by its loopback interface (`fib_add_ifaddr`).
+        kind: if v4 && interface == LOOPBACK_INDEX { Kind::Local } else { Kind::Unicast },
         interface,
         gateway: None,
         source: v4.then_some(known.address),

@@ -1,10 +1,11 @@
 //! Sockets that talk to the kernel: netlink(7). Of its families there is the one about the network, rtnetlink(7).
 
+mod change;
 mod message;
 pub mod route;
 
 use alloc::collections::VecDeque;
-use alloc::sync::Arc;
+use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU32, Ordering};
 
@@ -12,7 +13,7 @@ use isopod_fs::file::Ready;
 use isopod_fs::{self as fs, Capabilities, Errno, Sink, Source};
 use isopod_hal::sync::SpinLock;
 
-use super::options::OptionValue;
+use super::options::{OptionValue, number};
 use super::{Address, Common, Incoming, Kind, MessageFlags, Outgoing, Shutdown, Socket};
 use crate::process::{Thread, current};
 use message::{ACKNOWLEDGE, Answer, DONE, MULTI, Request};
@@ -25,14 +26,23 @@ const ROUTE: i32 = 0;
 const KIND_MIN: u16 = 16;
 /// The longest request, and how much may wait to be received.
 const ROOM: usize = 212_992;
+/// How many groups there are (`RTNLGRP_MAX`).
+const GROUPS: i32 = 36;
+/// Those who want to hear of changes, as far as they are still there.
+static LISTENERS: SpinLock<Vec<Weak<NetlinkSocket>>> = SpinLock::new(Vec::new());
 /// `SOL_NETLINK`
 const SOL_NETLINK: u32 = 270;
+/// `NETLINK_ADD_MEMBERSHIP`
+const JOIN: u32 = 1;
+/// `NETLINK_DROP_MEMBERSHIP`
+const LEAVE: u32 = 2;
 
 /// A socket of netlink.
 #[derive(Debug)]
 pub struct NetlinkSocket {
     common: Common,
     state: SpinLock<State>,
+    this: Weak<Self>,
 }
 
 #[derive(Debug, Default)]
@@ -56,7 +66,7 @@ pub fn new(kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
         return Err(Errno::EPROTONOSUPPORT);
     }
     let common = Common::new(AF_NETLINK, kind, protocol.cast_unsigned());
-    Ok(Arc::new(NetlinkSocket { common, state: SpinLock::default() }))
+    Ok(Arc::new_cyclic(|this| NetlinkSocket { common, state: SpinLock::default(), this: Weak::clone(this) }))
 }
 
 /// `struct sockaddr_nl`: its port and its groups.
@@ -83,12 +93,98 @@ fn free_port(caller: &Thread) -> u32 {
     if FIRST.swap(pid, Ordering::Relaxed) == pid { NEXT.fetch_sub(1, Ordering::Relaxed) } else { pid }
 }
 
+impl State {
+    /// Adds what waits to be received. Who does not keep up is told so.
+    fn put(&mut self, answers: Vec<Vec<u8>>) {
+        for answer in answers {
+            if self.waiting + answer.len() > ROOM || self.answers.try_reserve(1).is_err() {
+                self.error = Some(Errno::ENOBUFS);
+                break;
+            }
+            self.waiting += answer.len();
+            self.answers.push_back(answer);
+        }
+    }
+}
+
+/// Tells those who want to hear of a group that something has changed.
+fn tell_all(groups: u32, notice: Answer) {
+    let Some(notice) = notice.finish() else { return };
+    let mut listeners = Vec::new();
+    {
+        let all = LISTENERS.lock();
+        // Without memory nobody hears of it.
+        if listeners.try_reserve_exact(all.len()).is_err() {
+            return;
+        }
+        listeners.extend(all.iter().filter_map(Weak::upgrade));
+    }
+    for listener in listeners {
+        let mut state = listener.state.lock();
+        if state.groups & groups == 0 {
+            continue;
+        }
+        match copy_of(&notice) {
+            Some(copy) => state.put(copy),
+            None => state.error = Some(Errno::ENOBUFS),
+        }
+        drop(state);
+        listener.common.changed.wake_all();
+    }
+}
+
+/// The same datagrams; `None` without memory for them.
+fn copy_of(datagrams: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
+    let mut all = Vec::new();
+    all.try_reserve_exact(datagrams.len()).ok()?;
+    for datagram in datagrams {
+        let mut copy = Vec::new();
+        copy.try_reserve_exact(datagram.len()).ok()?;
+        copy.extend_from_slice(datagram);
+        all.push(copy);
+    }
+    Some(all)
+}
+
 impl NetlinkSocket {
+    /// It hears of a group, or does not (`NETLINK_ADD_MEMBERSHIP`, `NETLINK_DROP_MEMBERSHIP`).
+    fn change_membership(&self, value: &[u8], joins: bool) -> Result<(), Errno> {
+        let group = number(value)?;
+        // Nobody tells of those beyond the first.
+        if !(1..=GROUPS).contains(&group) {
+            return Err(Errno::EINVAL);
+        }
+        let bit = 1u32.checked_shl(group.cast_unsigned() - 1).unwrap_or(0);
+        let mut state = self.state.lock();
+        state.groups = if joins { state.groups | bit } else { state.groups & !bit };
+        drop(state);
+        self.listen_to_all()
+    }
+
+    /// It is among those who are told.
+    fn listen_to_all(&self) -> Result<(), Errno> {
+        let mut listeners = LISTENERS.lock();
+        if !listeners.iter().any(|known| known.as_ptr() == self.this.as_ptr()) {
+            listeners.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
+            listeners.push(Weak::clone(&self.this));
+        }
+        Ok(())
+    }
+
     /// Answers one request: in one message or in several, with an end or with an error.
     fn answer(&self, request: &Request<'_>, privileged: bool) {
         let port = self.state.lock().port;
         let mut answer = Answer::new(request.sequence, port);
-        let outcome = route::answer(request, privileged, &mut answer);
+        let mut notice = Answer::new(request.sequence, port);
+        let changes = privileged && change::is_change(request.kind);
+        let outcome = if changes {
+            change::make(request, &mut notice).map(|groups| {
+                tell_all(groups, notice);
+                false
+            })
+        } else {
+            route::answer(request, privileged, &mut answer)
+        };
         let mut answers = match &outcome {
             Ok(_) => answer.finish(),
             Err(_) => Some(Vec::new()),
@@ -110,17 +206,9 @@ impl NetlinkSocket {
             answers = None;
         }
         let mut state = self.state.lock();
-        let Some(answers) = answers else {
-            state.error = Some(Errno::ENOBUFS);
-            return;
-        };
-        for answer in answers {
-            if state.waiting + answer.len() > ROOM || state.answers.try_reserve(1).is_err() {
-                state.error = Some(Errno::ENOBUFS);
-                break;
-            }
-            state.waiting += answer.len();
-            state.answers.push_back(answer);
+        match answers {
+            Some(answers) => state.put(answers),
+            None => state.error = Some(Errno::ENOBUFS),
         }
     }
 }
@@ -140,6 +228,10 @@ impl Socket for NetlinkSocket {
             state.port = if port == 0 { free_port(caller) } else { port };
         }
         state.groups = groups;
+        drop(state);
+        if groups != 0 {
+            self.listen_to_all()?;
+        }
         Ok(())
     }
 
@@ -271,13 +363,17 @@ impl Socket for NetlinkSocket {
         Err(Errno::ENOPROTOOPT)
     }
 
-    /// What they would change about answers is only what they say of errors, and what is heard of changes, of which there are none.
-    fn set_option(&self, level: u32, name: u32, _: &[u8]) -> Result<(), Errno> {
-        const KNOWN: [u32; 9] = [1, 2, 3, 4, 5, 8, 10, 11, 12];
+    /// What the others would change about answers is only what they say of errors.
+    fn set_option(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
+        const KNOWN: [u32; 7] = [3, 4, 5, 8, 10, 11, 12];
+        if level == SOL_NETLINK && matches!(name, JOIN | LEAVE) {
+            return self.change_membership(value, name == JOIN);
+        }
         if level == SOL_NETLINK && KNOWN.contains(&name) { Ok(()) } else { Err(Errno::ENOPROTOOPT) }
     }
 
     fn close(&self) {
+        LISTENERS.lock().retain(|known| known.as_ptr() != self.this.as_ptr());
         let gone = core::mem::take(&mut *self.state.lock());
         drop(gone);
     }

@@ -4,17 +4,26 @@ use core::sync::atomic::Ordering;
 
 use isopod_fs::Errno;
 use isopod_net::address::{Address, V4_PREFIX, is_v4};
-use isopod_net::interface::{FOREVER, Interface};
+use isopod_net::interface::{FOREVER, Interface, InterfaceAddress};
 use isopod_net::route::{Kind, Route};
 
 use super::message::{Answer, DUMP, MULTI, Request, attribute, word};
 use crate::socket::inet::{AF_INET, AF_INET6, interfaces, routes, stack, state};
 
-const NEW_LINK: u16 = 16;
+/// `RTM_NEWLINK`
+pub const NEW_LINK: u16 = 16;
 const GET_LINK: u16 = 18;
-const NEW_ADDRESS: u16 = 20;
+/// `RTM_SETLINK`
+pub const SET_LINK: u16 = 19;
+/// `RTM_NEWADDR`
+pub const NEW_ADDRESS: u16 = 20;
+/// `RTM_DELADDR`
+pub const DELETE_ADDRESS: u16 = 21;
 const GET_ADDRESS: u16 = 22;
-const NEW_ROUTE: u16 = 24;
+/// `RTM_NEWROUTE`
+pub const NEW_ROUTE: u16 = 24;
+/// `RTM_DELROUTE`
+pub const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
@@ -89,7 +98,7 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
                 let all = routes()?;
                 let fits =
                     |route: &&Route| is_v4(&route.destination) == v4 && wanted(family_of(&route.destination));
-                all.iter().filter(fits).for_each(|found| route(found, answer));
+                all.iter().filter(fits).for_each(|found| route(found, (NEW_ROUTE, MULTI), answer));
             }
         }
         GET_NEIGHBOUR if dumps => stack().neighbours(&mut |interface, address, hardware, fresh| {
@@ -104,7 +113,8 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
     Ok(dumps)
 }
 
-fn link(interface: &Interface, flags: u16, answer: &mut Answer) {
+/// Tells of an interface.
+pub fn link(interface: &Interface, flags: u16, answer: &mut Answer) {
     let mut fixed = [0; 16];
     fixed[2..4].copy_from_slice(&state::kind(interface).to_ne_bytes());
     fixed[4..8].copy_from_slice(&interface.index.to_ne_bytes());
@@ -146,12 +156,26 @@ fn addresses(
 ) -> Result<(), Errno> {
     let all = interface.addresses().map_err(|_| Errno::ENOMEM)?;
     for found in all.iter().filter(|found| is_v4(&found.address) == v4 && wanted(family_of(&found.address))) {
+        address(interface, found, (NEW_ADDRESS, MULTI), answer);
+    }
+    Ok(())
+}
+
+/// Tells of an address, or that it is no more.
+pub fn address(
+    interface: &Interface,
+    found: &InterfaceAddress,
+    (kind, message_flags): (u16, u16),
+    answer: &mut Answer,
+) {
+    let v4 = is_v4(&found.address);
+    {
         let family = family_of(&found.address);
         let flags = if found.valid_until == FOREVER { PERMANENT } else { 0 };
         let prefix = prefix_of(&found.address, found.prefix);
         let mut fixed = [family, prefix, flags as u8, found.scope, 0, 0, 0, 0];
         fixed[4..].copy_from_slice(&interface.index.to_ne_bytes());
-        answer.message(NEW_ADDRESS, MULTI, &fixed);
+        answer.message(kind, message_flags, &fixed);
         put_address(answer, 1, &found.address);
         if v4 {
             put_address(answer, 2, &found.address);
@@ -167,7 +191,6 @@ fn addresses(
         cache[4..8].copy_from_slice(&state::seconds_until(found.valid_until).to_ne_bytes());
         answer.attribute(6, &cache);
     }
-    Ok(())
 }
 
 fn neighbour(interface: &Interface, address: &Address, hardware: [u8; 6], fresh: bool, answer: &mut Answer) {
@@ -183,7 +206,8 @@ fn neighbour(interface: &Interface, address: &Address, hardware: [u8; 6], fresh:
     answer.attribute(2, &hardware);
 }
 
-fn route(found: &Route, answer: &mut Answer) {
+/// Tells of a route, or that it is no more.
+pub fn route(found: &Route, (message, flags): (u16, u16), answer: &mut Answer) {
     let v4 = is_v4(&found.destination);
     // `RTN_*`, and `RT_SCOPE_*` of IPv4.
     let (kind, table, scope) = match found.kind {
@@ -194,7 +218,8 @@ fn route(found: &Route, answer: &mut Answer) {
     let scope = if v4 { scope } else { 0 };
     let length = prefix_of(&found.destination, found.prefix);
     let family = family_of(&found.destination);
-    answer.message(NEW_ROUTE, MULTI, &[family, length, 0, 0, table, found.origin, scope, kind, 0, 0, 0, 0]);
+    let fixed = [family, length, 0, 0, table, found.origin, scope, kind, 0, 0, 0, 0];
+    answer.message(message, flags, &fixed);
     answer.number(15, table.into());
     if length > 0 {
         put_address(answer, 1, &found.destination);

@@ -15,6 +15,7 @@ use crate::mm::UserPtr;
 use crate::process::Ctx;
 use crate::socket::Socket;
 use crate::socket::inet::is_inet;
+use crate::socket::netlink::AF_NETLINK;
 use crate::socket::options::{self, OptionValue};
 use crate::socket::packet::{self, AF_PACKET};
 use crate::socket::vsock::AF_VSOCK;
@@ -126,7 +127,10 @@ pub fn setsockopt(ctx: &mut Ctx, fd: Fd, level: u32, name: u32, value: UserPtr<u
     let mut bytes = [0; VALUE_MAX];
     let known = length >= size_of::<i32>() || name == options::BIND_TO_DEVICE;
     let family = socket.common().family;
-    if level == options::SOL_SOCKET && known || is_inet(family) || matches!(family, AF_PACKET | AF_VSOCK) {
+    if level == options::SOL_SOCKET && known
+        || is_inet(family)
+        || matches!(family, AF_NETLINK | AF_PACKET | AF_VSOCK)
+    {
         uaccess::copy_from_user(&mut bytes[..length], value.address()).map_err(Fault::from)?;
     }
     options::set(&ctx.thread, &*socket, level, name, &bytes[..length])?;

@@ -1,6 +1,7 @@
 //! Sockets of the Internet, over the loopback interface: the only one that the program has.
 
 mod beginnings;
+mod changes;
 mod datagrams;
 mod failures;
 mod groups;
@@ -36,4 +37,5 @@ pub fn run(t: &mut Report) {
     tcp_options::run(t);
     tables::run(t);
     beginnings::run(t);
+    changes::run(t);
 }
