@@ -41,10 +41,7 @@ pub fn of(
         new.groups.effective = about.gid;
     }
     let given = if trusted { FileCapabilities::of(file)? } else { None };
-    let gives = given.is_some()
-        || new.users.effective != old.users.effective
-        || new.groups.effective != old.groups.effective;
-    let guarded = old.no_new_privileges || gives && (is_shared(thread) || is_watched(thread));
+    let guarded = || old.no_new_privileges || is_shared(thread) || is_watched(thread);
     let secure = transform(&old, &mut new, given, guarded)?;
     let alike = |identity: &Identity| {
         identity.users.real == identity.users.effective && identity.groups.real == identity.groups.effective
@@ -76,13 +73,13 @@ fn is_watched(thread: &Thread) -> bool {
 }
 
 /// Gives `new`, whose effective ids have been set, its other ids and its capabilities (`cap_bprm_creds_from_file`). `given` are those of the
-/// file. When `guarded` it may get no more than the caller had. True when the program must not trust its environment; `EPERM` for a program
+/// file. When it is `guarded`, which is asked if it would get more than the caller had, it gets no more. True when the program must not trust its environment; `EPERM` for a program
 /// that would not know that it lacks something.
 fn transform(
     old: &Identity,
     new: &mut Identity,
     given: Option<FileCapabilities>,
-    guarded: bool,
+    guarded: impl FnOnce() -> bool,
 ) -> Result<bool, Errno> {
     let changed = new.users.effective != old.users.effective || !in_groups(old, new.groups.effective);
     let sets = &mut new.capabilities;
@@ -103,7 +100,7 @@ fn transform(
         }
         in_force |= effective;
     }
-    if guarded && (changed || !old.capabilities.permitted.contains(sets.permitted)) {
+    if (changed || !old.capabilities.permitted.contains(sets.permitted)) && guarded() {
         if new.no_new_privileges || !old.capable(Capabilities::SETUID) {
             new.users.effective = new.users.real;
             new.groups.effective = new.groups.real;
@@ -150,7 +147,7 @@ mod tests {
         let old = user(33);
         let mut new = old.clone();
         new.users.effective = 0;
-        assert_eq!(transform(&old, &mut new, None, false), Ok(true));
+        assert_eq!(transform(&old, &mut new, None, || false), Ok(true));
         assert_eq!(new.capabilities.effective, new.capabilities.bounding);
         assert_eq!((new.users.saved, new.users.file), (0, 0));
     }
@@ -160,7 +157,7 @@ mod tests {
         for id in [0, 33] {
             let old = user(id);
             let mut new = old.clone();
-            assert_eq!(transform(&old, &mut new, None, false), Ok(false));
+            assert_eq!(transform(&old, &mut new, None, || false), Ok(false));
             assert_eq!(new.capabilities, old.capabilities);
         }
     }
@@ -172,7 +169,7 @@ mod tests {
         old.capabilities.permitted = Capabilities::CHOWN;
         old.capabilities.effective = Capabilities::CHOWN;
         let mut new = old.clone();
-        transform(&old, &mut new, None, true).unwrap();
+        transform(&old, &mut new, None, || true).unwrap();
         assert_eq!(new.capabilities.permitted, Capabilities::CHOWN);
     }
 
@@ -182,7 +179,7 @@ mod tests {
         old.capabilities.bounding = NET_BIND | Capabilities::KILL;
         let run = |old: &Identity, given| {
             let mut new = old.clone();
-            transform(old, &mut new, given, false).map(|secure| (secure, new.capabilities))
+            transform(old, &mut new, given, || false).map(|secure| (secure, new.capabilities))
         };
         let (secure, sets) = run(&old, Some(file(false))).unwrap();
         assert_eq!((secure, sets.permitted, sets.effective.bits()), (true, NET_BIND, 0));
@@ -204,7 +201,7 @@ mod tests {
         let old = user(33);
         let mut new = old.clone();
         new.users.effective = 0;
-        assert_eq!(transform(&old, &mut new, Some(file(true)), false), Ok(true));
+        assert_eq!(transform(&old, &mut new, Some(file(true)), || false), Ok(true));
         assert_eq!(new.capabilities.effective, NET_BIND | Capabilities::CHOWN);
     }
 
@@ -213,7 +210,7 @@ mod tests {
         let mut old = user(0);
         old.secure_bits = SecureBits::NO_ROOT | SecureBits::KEEP_CAPS;
         let mut new = old.clone();
-        assert_eq!(transform(&old, &mut new, None, false), Ok(false));
+        assert_eq!(transform(&old, &mut new, None, || false), Ok(false));
         assert!(new.capabilities.permitted.is_empty());
         assert_eq!(new.secure_bits, SecureBits::NO_ROOT);
     }
@@ -223,7 +220,7 @@ mod tests {
         let old = user(33);
         let mut new = old.clone();
         new.users.effective = 0;
-        assert_eq!(transform(&old, &mut new, Some(file(true)), true), Ok(true));
+        assert_eq!(transform(&old, &mut new, Some(file(true)), || true), Ok(true));
         assert_eq!((new.users.effective, new.capabilities.permitted.bits()), (33, 0));
     }
 }
