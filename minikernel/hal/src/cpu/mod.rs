@@ -94,6 +94,12 @@ pub fn id() -> usize {
     machine::cpu_id() % MOST
 }
 
+/// Has the thread of a model that calls it be the CPU of this number.
+#[cfg(loom)]
+pub fn pretend(id: usize) {
+    machine::become_cpu(id);
+}
+
 /// CPUs that run.
 pub fn count() -> usize {
     machine::cpu_count()

@@ -111,6 +111,7 @@ pub(crate) fn pending_interrupt() -> Option<u8> {
 }
 
 /// Does not sleep: a test's thread has nobody to wake it.
+#[cfg(not(loom))]
 pub(crate) fn wait_for_interrupt() -> Option<u8> {
     pending_interrupt()
 }

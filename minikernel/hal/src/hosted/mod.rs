@@ -7,6 +7,8 @@
 
 mod devices;
 mod heap;
+#[cfg(loom)]
+mod models;
 mod ram;
 mod user;
 
@@ -16,9 +18,10 @@ pub use ram::load_module;
 pub use ram::write_physical;
 pub use user::{active_translation, set_user};
 
+#[cfg(not(loom))]
+pub(crate) use devices::wait_for_interrupt;
 pub(crate) use devices::{
     MmioWindow, configure_ioapics, end_of_interrupt, pending_interrupt, port_read, port_write, route_gsi,
-    wait_for_interrupt,
 };
 pub(crate) use heap::is_exhausted;
 #[cfg(test)]
@@ -44,15 +47,20 @@ use crate::{
     memory::OutOfMemory,
 };
 
+#[cfg(not(loom))]
 pub(crate) fn cpu_id() -> usize {
     0
 }
+
+#[cfg(loom)]
+pub(crate) use models::{become_cpu, cpu_id, interrupt_cpu, wait_for_interrupt};
 
 pub(crate) fn cpu_count() -> usize {
     1
 }
 
 /// There are none but the one that runs the test.
+#[cfg(not(loom))]
 pub(crate) fn interrupt_cpu(_index: usize) {}
 
 pub(crate) fn start_cpus(_count: usize, _main: fn() -> !) -> Result<(), OutOfMemory> {

@@ -2,15 +2,16 @@
 //! an `await` is not `Send` either and the executor refuses it at compile time.
 
 #[cfg(not(loom))]
-use core::sync::atomic::AtomicBool;
-use core::{
-    hint,
-    sync::atomic::{AtomicUsize, Ordering},
-};
-
-#[cfg(not(loom))]
 use lock_api::RawMutex;
 use lock_api::{GuardNoSend, RawRwLock};
+
+#[cfg(not(loom))]
+use super::atomic::AtomicBool;
+#[cfg(not(loom))]
+use super::atomic::AtomicUsize;
+use super::atomic::{Ordering, spin_loop};
+#[cfg(loom)]
+use super::model::AtomicUsize;
 
 #[cfg(loom)]
 pub use super::model::RawSpinLock;
@@ -43,7 +44,7 @@ unsafe impl RawMutex for RawSpinLock {
         // No loop that only reads between two attempts: it would stand in every place that takes a lock, and the
         // processor's pause leaves the holder the cache line for as long.
         while !self.try_lock() {
-            hint::spin_loop();
+            spin_loop();
         }
     }
 
@@ -77,7 +78,7 @@ unsafe impl RawRwLock for RawRwSpinLock {
 
     fn lock_shared(&self) {
         while !self.try_lock_shared() {
-            hint::spin_loop();
+            spin_loop();
         }
     }
 
@@ -93,7 +94,7 @@ unsafe impl RawRwLock for RawRwSpinLock {
 
     fn lock_exclusive(&self) {
         while !self.try_lock_exclusive() {
-            hint::spin_loop();
+            spin_loop();
         }
     }
 
@@ -114,7 +115,10 @@ unsafe impl RawRwLock for RawRwSpinLock {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use std::{sync::Arc, thread, vec::Vec};
 

@@ -1,8 +1,7 @@
 //! Whether a process is stopped, and what a parent can learn of that: `WUNTRACED` and `WCONTINUED` of waitpid(2).
 
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-
 use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use super::Change;
 use crate::signal::Signal;
@@ -72,7 +71,10 @@ impl Job {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, loom))]
+mod models;
+
+#[cfg(all(test, not(loom)))]
 mod tests {
     use super::*;
 

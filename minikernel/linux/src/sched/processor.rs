@@ -5,9 +5,9 @@
 
 use alloc::sync::Arc;
 
-use core::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 use isopod_hal::cpu;
 use isopod_hal::sync::SpinLock;
+use isopod_hal::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::queue::Queue;
 use super::task::Task;
@@ -30,20 +30,31 @@ pub(super) struct Processor {
     pub(super) timers: Timers,
 }
 
-static PROCESSORS: [Processor; cpu::MOST] = [const {
-    Processor {
-        queue: SpinLock::new(Queue::new()),
-        waiting: AtomicUsize::new(0),
-        sleeps: AtomicBool::new(false),
-        changed: AtomicBool::new(false),
-        must_move: AtomicBool::new(false),
-        slice_end: AtomicU64::new(0),
-        timers: Timers::new(),
-    }
-}; cpu::MOST];
+/// One with nothing to do. Not a constant in models.
+macro_rules! idle {
+    () => {
+        Processor {
+            queue: SpinLock::new(Queue::new()),
+            waiting: AtomicUsize::new(0),
+            sleeps: AtomicBool::new(false),
+            changed: AtomicBool::new(false),
+            must_move: AtomicBool::new(false),
+            slice_end: AtomicU64::new(0),
+            timers: Timers::new(),
+        }
+    };
+}
+
+#[cfg(not(loom))]
+static PROCESSORS: [Processor; cpu::MOST] = [const { idle!() }; cpu::MOST];
+
+#[cfg(loom)]
+loom::lazy_static! {
+    static ref PROCESSORS: [Processor; cpu::MOST] = core::array::from_fn(|_| idle!());
+}
 
 /// The CPUs that take tasks, a bit each.
-static TAKING: AtomicU64 = AtomicU64::new(1);
+static TAKING: core::sync::atomic::AtomicU64 = core::sync::atomic::AtomicU64::new(1);
 
 /// The CPUs that there are, a bit each.
 pub fn cpus() -> u64 {

@@ -1,7 +1,4 @@
-//! The lock beneath [`SpinLock`](super::SpinLock) in models: loom's, which knows who waits for whom.
-//!
-//! Loom's own locks cannot be made in constants, and ours must be. So one of loom's belongs to the address of each of ours, for as long as one
-//! execution of a model takes. Statics keep their contents between executions: a model leaves them as they were.
+//! The lock beneath [`SpinLock`](crate::sync::SpinLock) in models: loom's, which knows who waits for whom.
 
 use alloc::collections::BTreeMap;
 use alloc::sync::Arc;
@@ -12,7 +9,7 @@ use std::sync::{Mutex as Hidden, MutexGuard as HiddenGuard, PoisonError};
 use lock_api::{GuardNoSend, RawMutex};
 use loom::sync::{Mutex, MutexGuard};
 
-/// The state of a [`SpinLock`](super::SpinLock).
+/// The state of a [`SpinLock`](crate::sync::SpinLock).
 #[derive(Debug)]
 pub struct RawSpinLock {
     /// Two locks must not have one address.
