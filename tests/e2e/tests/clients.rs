@@ -70,7 +70,7 @@ fn apt_installs_packages() -> Result<()> {
         apt-get install -y greeting
         greeting
         dpkg-query -W | sed 's/^/answer: /'
-        sed -n 's/^uid=.*/answer: &/p; s/^.* is configured by .*/answer: &/p' /var/log/apt/term.log
+        tr -d '\\r' < /var/log/apt/term.log | sed -n 's/^.* is configured by .*/answer: &/p'
         apt-get purge -y greeting-data
         dpkg-query -W | sed 's/^/answer: still /'";
     let reference = image.cached()?.reference();
