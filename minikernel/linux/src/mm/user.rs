@@ -238,11 +238,13 @@ fn extend_string(string: &mut Vec<u8>, from: usize, limit: usize) -> Result<Resu
         let step = (page_down(at) + PAGE_SIZE - at).min(limit - string.len()).min(256);
         let mut chunk = [0; 256];
         uaccess::copy_from_user(&mut chunk[..step], at).map_err(|at| at.fault)?;
-        if string.try_reserve(step).is_err() {
+        let end = chunk[..step].iter().position(|&byte| byte == 0);
+        let found = &chunk[..end.unwrap_or(step)];
+        // No more than there is: the strings of an execve are many.
+        if string.try_reserve(found.len()).is_err() {
             return Ok(Err(Errno::ENOMEM));
         }
-        let end = chunk[..step].iter().position(|&byte| byte == 0);
-        string.extend_from_slice(&chunk[..end.unwrap_or(step)]);
+        string.extend_from_slice(found);
         if end.is_some() {
             return Ok(Ok(()));
         }

@@ -15,9 +15,9 @@ use crate::exec::{self, Program};
 use crate::fail::{Attempt, Stop, SysResult};
 use crate::mm::UserPtr;
 use crate::process::{self, CloneFlags, CloneRequest, Ctx, ExitStatus, Process, Thread};
-use crate::sched;
 use crate::signal::Signal;
 use crate::wait::retry;
+use crate::{memory_pressure, sched};
 
 /// getpid(2)
 pub fn getpid(ctx: &mut Ctx) -> SysResult {
@@ -203,14 +203,26 @@ pub async fn execveat(
     Ok(0)
 }
 
-/// Reads a NULL-terminated array of strings; returns it with the bytes it takes. `E2BIG` beyond `room`.
+/// Reads a NULL-terminated array of strings; returns it with the bytes it takes. `E2BIG` beyond `room`, `ENOMEM` before what is left is what others
+/// cannot do without.
 async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec<Vec<u8>>, usize), Errno> {
+    /// After so many bytes it looks whether there are as many more, and others get their turn.
+    const STEP: usize = 64 << 10;
     let mut strings = Vec::new();
-    let mut used = 0;
+    let (mut used, mut taken) = (0, 0);
     if list.is_null() {
         return Ok((strings, used));
     }
     loop {
+        if taken >= STEP {
+            taken = 0;
+            while memory_pressure::afford(STEP).is_err() {
+                if !memory_pressure::reclaim() {
+                    return Err(Errno::ENOMEM);
+                }
+            }
+            sched::give_way().await;
+        }
         let pointer = ctx.memory.read(list.element(strings.len())).await?;
         if pointer == 0 {
             return Ok((strings, used));
@@ -223,6 +235,8 @@ async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec
         if used > room {
             return Err(Errno::E2BIG);
         }
+        // The heap's smallest piece, and the vector's own words.
+        taken += string.capacity().max(16) + size_of::<Vec<u8>>();
         strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
         strings.push(string);
     }
