@@ -54,7 +54,7 @@ pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
     let mut groups = NumberMap::new();
     let mut remember = |process: &Process| {
         let group = process.group.load(Relaxed);
-        groups.insert(group.into(), group as usize);
+        groups.insert(group.into(), tty::Orphaned::Runs);
     };
     if parent.as_ref().is_some_and(|parent| tty::could_continue(parent, process)) {
         remember(process);
@@ -62,8 +62,8 @@ pub(super) fn dissolve(process: &Arc<Process>, code: u8) {
     let continued = |child: &&Arc<Process>| tty::could_continue(process, child);
     process.children.lock().values().filter(continued).for_each(|child| remember(child));
     hand_over_children(process);
-    for group in groups.into_values() {
-        tty::hang_up_if_orphaned(group as u32, process.session.load(Relaxed));
+    if !groups.is_empty() {
+        tty::hang_up_orphaned(&mut groups, process.session.load(Relaxed));
     }
     process.finish(code);
     let first_the_tracer = process.status().is_some_and(|status| trace::end_of_process(process, status));

@@ -7,6 +7,7 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_fs::{Capabilities, Errno, Result};
+use isopod_hal::number_map::NumberMap;
 
 use super::Terminal;
 use crate::process::{self, Process, Thread};
@@ -81,20 +82,17 @@ fn does_nothing(thread: &Thread, signal: Signal) -> bool {
     thread.signals.lock().mask.contains(signal) || actions.ignores(signal)
 }
 
-/// Whether no member of a group has a parent in another group of the session, who could continue it.
-fn is_orphaned(group: u32, session: u32) -> bool {
-    !process::processes().any(|process| {
-        let parent = process.parent.lock().upgrade();
-        group_of(&process) == group
-            && session_of(&process) == session
-            && process.thread_count() != 0
-            && parent.is_some_and(|parent| could_continue(&parent, &process))
-    })
+/// Whether `process` runs and has a parent who could continue it.
+fn is_kept(process: &Process) -> bool {
+    let parent = process.parent.lock().upgrade();
+    process.thread_count() != 0 && parent.is_some_and(|parent| could_continue(&parent, process))
 }
 
-/// Whether nobody could continue the process if the terminal stopped it.
+/// Whether nobody could continue the process if the terminal stopped it: no member of its group has a parent in another group of the session.
 pub fn is_in_orphaned_group(process: &Process) -> bool {
-    is_orphaned(group_of(process), session_of(process))
+    let (group, session) = (group_of(process), session_of(process));
+    !process::processes()
+        .any(|other| group_of(&other) == group && session_of(&other) == session && is_kept(&other))
 }
 
 /// Whether `parent` is one who keeps the group of its child from being orphaned: of the same session and another group.
@@ -102,12 +100,40 @@ pub fn could_continue(parent: &Process, child: &Process) -> bool {
     group_of(parent) != group_of(child) && session_of(parent) == session_of(child)
 }
 
-/// Tells a group whose last such parent has just gone, if a member is stopped: nobody else could continue it (POSIX, `_exit`).
-pub fn hang_up_if_orphaned(group: u32, session: u32) {
-    let stopped = process::processes().any(|process| group_of(&process) == group && process.job.is_stopped());
-    if stopped && is_orphaned(group, session) {
-        signal_group(group, Signal::HUP);
-        signal_group(group, Signal::CONT);
+/// What is known of a group that may be orphaned; a word, as a number's value must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(usize)]
+pub enum Orphaned {
+    /// Nobody could continue a member that the terminal stops, for all that is known.
+    Runs,
+    /// And one is stopped.
+    Stopped,
+    /// Somebody could.
+    Not,
+}
+
+/// Tells those of `groups` whose last such parent has just gone, if a member is stopped: nobody else could continue it (POSIX, `_exit`).
+pub fn hang_up_orphaned(groups: &mut NumberMap<Orphaned>, session: u32) {
+    // Each process is looked at once, however many groups there are.
+    for process in process::processes() {
+        if let Some(group) = groups.get_mut(&group_of(&process).into()) {
+            if session_of(&process) == session && is_kept(&process) {
+                *group = Orphaned::Not;
+            } else if *group == Orphaned::Runs && process.job.is_stopped() {
+                *group = Orphaned::Stopped;
+            }
+        }
+    }
+    groups.retain(|group| *group == Orphaned::Stopped);
+    if groups.is_empty() {
+        return;
+    }
+    let _groups = process::hold_groups();
+    for process in process::processes().filter(|process| groups.contains_key(&group_of(process).into())) {
+        for signal in [Signal::HUP, Signal::CONT] {
+            // As for a group.
+            let _ = send_to_process(&process, signal, SigInfo::kernel(signal));
+        }
     }
 }
 

@@ -17,5 +17,5 @@ mod termios;
 mod tests;
 
 pub use end::open_controlling;
-pub use job::{controlling, could_continue, hang_up_if_orphaned, is_in_orphaned_group, leave_session};
+pub use job::{Orphaned, controlling, could_continue, hang_up_orphaned, is_in_orphaned_group, leave_session};
 pub use terminal::Terminal;

@@ -17,6 +17,7 @@ pub fn run(t: &mut Report) {
     told(t);
     unwanted(t);
     orphans(t);
+    orphaned_groups(t);
     groups(t);
     descriptors(t);
 }
@@ -221,6 +222,41 @@ fn unwanted(t: &mut Report) {
     t.call("a_zombie_does_not_stop", sys!(SYS_waitid, P_PID, pid, &mut info, WSTOPPED, 0));
     t.show("a_zombies_status", wait_for(pid).1);
     t.call("then_it_is_gone", sys!(SYS_kill, pid, 0));
+}
+
+/// Groups of which a member is stopped, and whose last parent of their session ends: they are told, and others are not.
+fn orphaned_groups(t: &mut Report) {
+    sys!(SYS_prctl, PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0).expect("a reaper");
+    let ends = pipe();
+    let leader = child(|| {
+        sys!(SYS_setsid).expect("a session");
+        let members = [SIGSTOP, SIGSTOP, 0].map(|stop| {
+            let member = child(|| {
+                let _ = sys!(SYS_setpgid, 0, 0);
+                if stop != 0 {
+                    kill(sys!(SYS_getpid).expect("an id") as i32, stop);
+                }
+                sys!(SYS_read, ends[0], &mut 0u8, 1).map_or(1, |_| 6)
+            });
+            let _ = sys!(SYS_setpgid, member, member);
+            if stop == 0 {
+                until_child_sleeps(member);
+            } else {
+                let _ = sys!(SYS_wait4, member, 0, WUNTRACED, 0);
+            }
+            member
+        });
+        members.len() as i32
+    });
+    t.show("leader_of_groups", wait_for(leader).1);
+    let mut status = 0;
+    let mut ended = || sys!(SYS_wait4, -1, &mut status, 0, 0).map_or(-1, |_| status);
+    t.show("stopped_groups", format!("{} {}", ended(), ended()));
+    sys!(SYS_write, ends[1], b"x", 1).expect("a byte");
+    t.show("running_group", ended());
+    sys!(SYS_prctl, PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0).expect("no reaper");
+    close(ends[0]);
+    close(ends[1]);
 }
 
 fn orphans(t: &mut Report) {
