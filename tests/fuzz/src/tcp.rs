@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use isopod_net::chunk::{Chunk, Chunks};
 use isopod_net::tcp::{
-    Claim, Endpoint, Error, Events, Flags, Flow, Listener, Observer, Output, Path, Scope, SegmentHeader,
-    Send, Seq, SocketOptions, State, Stream, Tcp,
+    Claim, Endpoint, Error, Events, Flags, Flow, Listener, Observer, Output, Path, Readiness, Scope,
+    SegmentHeader, Send, Seq, SocketOptions, State, Stream, Tcp,
 };
 
 const LOCAL: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -231,7 +231,7 @@ impl Machine {
             let info = connection.info(now);
             *reached += usize::from(info.state == State::Closed);
             let readiness = connection.readiness();
-            assert!(readiness.readable || connection.readable() == 0);
+            assert!(readiness.contains(Readiness::READABLE) || connection.readable() == 0);
         });
         if what % 8 < 7 {
             self.stream = Some(stream);
