@@ -52,7 +52,7 @@ pub fn numbered(pid: u32, parent: Weak<Process>) -> Arc<Thread> {
     install_kernel();
     let limits = Limits::new(1024);
     let memory =
-        AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), 8 << 20, u64::MAX).unwrap();
+        AddressSpace::new(Layout::random(&mut kernel::random_u64, 8 << 20), limits.of_memory()).unwrap();
     let process = Arc::new(Process::new(pid, parent, Arc::new(memory), limits));
     let thread = Thread::new(
         None,

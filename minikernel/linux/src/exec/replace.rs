@@ -174,10 +174,7 @@ async fn prepare(thread: &Arc<Thread>, program: Program) -> Result<Prepared, Err
     }
     let mut draw = || if personality & NO_RANDOMIZATION == 0 { kernel::random_u64() } else { 0 };
     let layout = Layout::random(&mut draw, stack_limit);
-    let memory = Arc::new(
-        AddressSpace::new(layout, stack_limit, limits.get(Resource::AddressSpace).soft)
-            .map_err(|_| Errno::ENOMEM)?,
-    );
+    let memory = Arc::new(AddressSpace::new(layout, limits.of_memory()).map_err(|_| Errno::ENOMEM)?);
     // A program with an interpreter has a place of its own; a static one goes where its interpreter would.
     let base = interpreter.as_ref().map(|_| layout.program_base);
     let loaded = elf.load(&memory, base).await?;

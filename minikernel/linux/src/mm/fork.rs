@@ -33,7 +33,7 @@ impl AddressSpace {
         let inner = self.inner.lock();
         // Areas are small objects, but there can be many of them.
         memory_pressure::afford(inner.areas.len() * AREA_BYTES)?;
-        let child = Arc::new(Self::new(inner.layout, inner.stack_limit, inner.size_limit)?);
+        let child = Arc::new(Self::new(inner.layout, inner.limits())?);
         child.register_barriers(self.barriers());
         let mut copy = child.inner.lock();
         copy.brk_start = inner.brk_start;

@@ -10,6 +10,7 @@ use isopod_hal::{PAGE_SIZE, memory_stats};
 
 use super::layout::LOWEST;
 use super::space::{AddressSpace, Inner, STEP};
+use super::vma::is_data;
 use super::{Backing, Vma, VmaFlags, page_up};
 
 /// The most areas a process may have (`vm.max_map_count`).
@@ -151,6 +152,12 @@ impl AddressSpace {
                 outcome = Err(Errno::EACCES);
                 break;
             }
+            let part = vma.end.min(range.end) - at;
+            let becomes_data = !vma.is_data() && is_data(access, vma.flags);
+            if becomes_data && !inner.may_have_data(part) {
+                outcome = Err(Errno::ENOMEM);
+                break;
+            }
             at = vma.end.min(range.end);
         }
         if outcome.is_ok() && at < range.end {
@@ -171,7 +178,7 @@ impl AddressSpace {
         let mut inner = self.inner.lock();
         let step = inner.brk.saturating_sub(STEP * PAGE_SIZE);
         let next = if wanted < inner.brk { wanted.max(step) } else { wanted };
-        if inner.try_brk(wanted, next, data_limit).is_some() {
+        if inner.try_brk(wanted, next, data_limit, self.locks_future()).is_some() {
             inner.brk = next;
             if next != wanted {
                 return Err(next);
@@ -232,11 +239,14 @@ impl Inner {
         let counts =
             access.contains(Access::WRITE) && !flags.intersects(VmaFlags::SHARED | VmaFlags::NO_RESERVE);
         let absurd = counts && more / PAGE_SIZE > memory_stats().total_frames;
-        if absurd || !self.may_grow(more) { Err(Errno::ENOMEM) } else { Ok(()) }
+        if absurd || !self.may_grow(more) || is_data(access, flags) && !self.may_have_data(more) {
+            return Err(Errno::ENOMEM);
+        }
+        Ok(())
     }
 
     /// Goes to `next`, on the way to `wanted`.
-    fn try_brk(&mut self, wanted: usize, next: usize, data_limit: u64) -> Option<()> {
+    fn try_brk(&mut self, wanted: usize, next: usize, data_limit: u64, locked: bool) -> Option<()> {
         if wanted < self.brk_start || (wanted - self.brk_start) as u64 > data_limit {
             return None;
         }
@@ -248,7 +258,8 @@ impl Inner {
         let range = user_range(old_end, new_end - old_end)?;
         let size = range.len();
         // One page stays free before the next area, as Linux keeps its guard gap.
-        let (access, flags) = (Access::READ | Access::WRITE, VmaFlags::HEAP);
+        let (access, mut flags) = (Access::READ | Access::WRITE, VmaFlags::HEAP);
+        flags.set(VmaFlags::LOCKED, locked);
         let fits = self.areas.has_room(range.start..range.end.checked_add(PAGE_SIZE)?)
             && self.check_growth(size, access, flags).is_ok();
         fits.then(|| {

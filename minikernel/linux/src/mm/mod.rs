@@ -7,6 +7,7 @@ mod advice;
 mod fault;
 mod fork;
 mod layout;
+mod lock;
 mod map;
 mod observer;
 mod remap;
@@ -22,7 +23,7 @@ pub use layout::{LOWEST, Layout};
 pub use map::{MapRequest, Placement};
 pub use remap::Move;
 pub use report::{MemoryReport, Resident, describe};
-pub use space::{AddressSpace, Start};
+pub use space::{AddressSpace, SpaceLimits, Start};
 pub use user::{UserBuffers, UserPtr};
 pub use vma::{Backing, FileBacking, Vma, VmaFlags, VmaSet};
 

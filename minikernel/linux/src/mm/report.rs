@@ -84,7 +84,7 @@ impl AddressSpace {
             resident: inner.resident_bytes(),
             resident_peak: inner.resident_peak * isopod_hal::PAGE_SIZE,
             file: sum(|vma| matches!(vma.backing, Backing::File(_))),
-            data: sum(|vma| vma.is_private() && vma.access.contains(Access::WRITE) && !is_stack(vma)),
+            data: sum(Vma::is_data),
             stack: sum(is_stack),
             text: sum(|vma| vma.access.contains(Access::EXEC)),
         }

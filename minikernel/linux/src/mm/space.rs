@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use core::ops::Range;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::{Access, PageTable, USER_END};
@@ -38,6 +38,17 @@ impl Start {
     }
 }
 
+/// How large an address space may get, in bytes (getrlimit(2)).
+#[derive(Debug, Clone, Copy, Default)]
+pub struct SpaceLimits {
+    /// `RLIMIT_STACK`
+    pub stack: u64,
+    /// `RLIMIT_AS`
+    pub size: u64,
+    /// `RLIMIT_DATA`
+    pub data: u64,
+}
+
 /// The memory of a process; shared by its threads.
 #[derive(Debug)]
 pub struct AddressSpace {
@@ -45,6 +56,8 @@ pub struct AddressSpace {
     barriers: AtomicU32,
     /// How many processes have it.
     processes: AtomicU32,
+    /// See [`locks_future`](Self::locks_future).
+    pub(super) locks_future: AtomicBool,
     /// Its contexts of asynchronous I/O.
     pub aio: Contexts,
     pub(super) inner: SpinLock<Inner>,
@@ -68,17 +81,21 @@ pub(super) struct Inner {
     pub(super) stack_limit: u64,
     /// How much may be mapped, in bytes (`RLIMIT_AS`).
     pub(super) size_limit: u64,
+    /// How much of it may be private and writable (`RLIMIT_DATA`).
+    pub(super) data_limit: u64,
 }
 
 static NEXT_ID: AtomicU64 = AtomicU64::new(1);
 
 impl AddressSpace {
     /// An empty address space.
-    pub fn new(layout: Layout, stack_limit: u64, size_limit: u64) -> Result<Self, OutOfMemory> {
+    pub fn new(layout: Layout, limits: SpaceLimits) -> Result<Self, OutOfMemory> {
+        let SpaceLimits { stack: stack_limit, size: size_limit, data: data_limit } = limits;
         Ok(Self {
             id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
             barriers: AtomicU32::new(0),
             processes: AtomicU32::new(0),
+            locks_future: AtomicBool::new(false),
             aio: Contexts::default(),
             inner: SpinLock::new(Inner {
                 table: PageTable::new()?,
@@ -91,6 +108,7 @@ impl AddressSpace {
                 resident_peak: 0,
                 stack_limit,
                 size_limit,
+                data_limit,
             }),
         })
     }
@@ -101,7 +119,7 @@ impl AddressSpace {
         if let Some(none) = NONE.get() {
             return Ok(Arc::clone(none));
         }
-        let none = Arc::new(Self::new(Layout::default(), 0, 0)?);
+        let none = Arc::new(Self::new(Layout::default(), SpaceLimits::default())?);
         Ok(Arc::clone(NONE.get_or_init(|| none)))
     }
 
@@ -168,11 +186,12 @@ impl AddressSpace {
         self.inner.lock().start.clone()
     }
 
-    /// Changes the limits (`RLIMIT_STACK`, `RLIMIT_AS`), in bytes.
-    pub fn set_limits(&self, stack: u64, size: u64) {
+    /// Changes the limits.
+    pub fn set_limits(&self, limits: SpaceLimits) {
         let mut inner = self.inner.lock();
-        inner.stack_limit = stack;
-        inner.size_limit = size;
+        inner.stack_limit = limits.stack;
+        inner.size_limit = limits.size;
+        inner.data_limit = limits.data;
     }
 
     /// The area at `address`.
@@ -256,6 +275,21 @@ impl Inner {
     pub(super) fn may_grow(&self, more: usize) -> bool {
         self.size_limit == u64::MAX
             || (self.mapped_bytes() as u64).saturating_add(more as u64) <= self.size_limit
+    }
+
+    /// Its limits.
+    pub(super) fn limits(&self) -> SpaceLimits {
+        SpaceLimits { stack: self.stack_limit, size: self.size_limit, data: self.data_limit }
+    }
+
+    /// True when `more` bytes that are private and writable keep within `RLIMIT_DATA`. A limit of nothing does not count, as on Linux, which lets
+    /// programs set it to notice only what the heap takes.
+    pub(super) fn may_have_data(&self, more: usize) -> bool {
+        if self.data_limit == u64::MAX || self.data_limit == 0 {
+            return true;
+        }
+        let data: usize = self.areas.iter().filter(|vma| vma.is_data()).map(Vma::len).sum();
+        (data as u64).saturating_add(more as u64) <= self.data_limit
     }
 
     /// True when an area of the range belongs to the kernel.

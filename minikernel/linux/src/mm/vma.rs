@@ -132,6 +132,11 @@ pub struct Vma {
     pub backing: Backing,
 }
 
+/// [`Vma::is_data`]
+pub(super) fn is_data(access: Access, flags: VmaFlags) -> bool {
+    access.contains(Access::WRITE) && !flags.intersects(VmaFlags::SHARED | VmaFlags::GROWS_DOWN)
+}
+
 impl Vma {
     /// Length in bytes.
     #[expect(clippy::len_without_is_empty, reason = "an area is never empty")]
@@ -142,6 +147,11 @@ impl Vma {
     /// The area's addresses.
     pub fn range(&self) -> Range<usize> {
         self.start..self.end
+    }
+
+    /// True if the program can change it and nobody else sees that, but for a stack: what `RLIMIT_DATA` counts.
+    pub fn is_data(&self) -> bool {
+        is_data(self.access, self.flags)
     }
 
     /// True for memory whose changes stay in this address space.

@@ -140,7 +140,8 @@ fn say(name: &[u8], reason: &str, errno: Errno) {
 /// The application's process, without a program yet.
 fn application(manifest: &Manifest, init: Option<&Thread>) -> Result<Arc<Thread>, Errno> {
     let layout = Layout::random(&mut kernel::random_u64, 0);
-    let memory = AddressSpace::new(layout, 0, u64::MAX).map_err(|_| Errno::ENOMEM)?;
+    let memory = AddressSpace::new(layout, Limits::new(manifest.resources.open_files.into()).of_memory())
+        .map_err(|_| Errno::ENOMEM)?;
     let parent = init.map_or(Weak::new(), |init| Arc::downgrade(init.process()));
     let thread = new_process(parent, Arc::new(memory), manifest.resources.open_files)?;
     if let Some(init) = init {

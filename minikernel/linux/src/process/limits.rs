@@ -1,6 +1,7 @@
 //! Resource limits: `getrlimit(2)`.
 
 use super::threads_max;
+use crate::mm::SpaceLimits;
 
 /// No limit.
 pub const INFINITY: u64 = u64::MAX;
@@ -65,6 +66,12 @@ impl Limits {
     /// The limit of one resource.
     pub fn get(&self, resource: Resource) -> Limit {
         self.0[resource as usize]
+    }
+
+    /// Those of the address space.
+    pub fn of_memory(&self) -> SpaceLimits {
+        let of = |resource| self.get(resource).soft;
+        SpaceLimits { stack: of(Resource::Stack), size: of(Resource::AddressSpace), data: of(Resource::Data) }
     }
 
     /// Sets the soft limit of one resource to `most` where it is above.

@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering;
 use bitflags::bitflags;
 use isopod_fs::file::{Mapping, OpenFile};
 use isopod_fs::vfs::MountFlags;
-use isopod_fs::{Errno, Seals};
+use isopod_fs::{Capabilities, Errno, Seals};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
 
@@ -137,11 +137,18 @@ pub fn mmap(
     let mut area = VmaFlags::empty();
     area.set(VmaFlags::SHARED, shared);
     area.set(VmaFlags::GROWS_DOWN, flags.contains(MapFlags::GROWS_DOWN) && !shared);
-    area.set(VmaFlags::LOCKED, flags.contains(MapFlags::LOCKED));
     area.set(VmaFlags::NO_RESERVE, flags.contains(MapFlags::NO_RESERVE));
+    if flags.contains(MapFlags::LOCKED) {
+        check_may_lock(ctx)?;
+    }
+    let locked = flags.contains(MapFlags::LOCKED) || ctx.memory.locks_future();
+    area.set(VmaFlags::LOCKED, locked);
+    if locked && !may_lock(ctx, length, &(0..0)) {
+        return Err(Errno::EAGAIN.into());
+    }
     let request = MapRequest { placement, length, access: wanted, max_access, flags: area, backing };
     let start = ctx.memory.map(request)?;
-    if flags.intersects(MapFlags::POPULATE | MapFlags::LOCKED) && !wanted.is_empty() {
+    if (locked || flags.contains(MapFlags::POPULATE)) && !wanted.is_empty() {
         let kind = if wanted.contains(Access::WRITE) && !shared { FaultKind::Write } else { FaultKind::Read };
         // What cannot be had now is had, or fails, when it is touched.
         return provide(ctx, start..start + length, kind, start, None);
@@ -225,6 +232,8 @@ pub fn mprotect(ctx: &mut Ctx, address: usize, length: usize, prot: Flags) -> Sy
 /// brk(2): the system call returns the new end, or the old one when it could not be moved.
 pub fn brk(ctx: &mut Ctx, address: usize) -> Attempt {
     let limit = ctx.thread.process().limits.lock().get(Resource::Data).soft;
+    let refused = ctx.memory.locks_future() && !may_lock(ctx, ctx.memory.heap_growth(address), &(0..0));
+    let address = if refused { 0 } else { address };
     match ctx.memory.set_brk(address, limit) {
         Ok(end) => Ok(end),
         Err(more) => in_steps(ctx, Some(more)),
@@ -327,6 +336,27 @@ fn populate(ctx: &Ctx, address: usize, length: usize, kind: FaultKind) -> Attemp
     provide(ctx, address..end, kind, 0, Some(Errno::EFAULT))
 }
 
+/// `EPERM` for who may lock nothing.
+fn check_may_lock(ctx: &Ctx) -> Result<(), Errno> {
+    if lock_limit(ctx) == 0 { Err(Errno::EPERM) } else { Ok(()) }
+}
+
+/// How many bytes the caller may lock (`RLIMIT_MEMLOCK`).
+fn lock_limit(ctx: &Ctx) -> u64 {
+    if ctx.thread.identity().capable(Capabilities::IPC_LOCK) {
+        return u64::MAX;
+    }
+    ctx.thread.process().limits.lock().get(Resource::LockedMemory).soft
+}
+
+/// Whether it may lock so many bytes more, of which those in `range` may be locked already.
+fn may_lock(ctx: &Ctx, more: usize, range: &Range<usize>) -> bool {
+    let limit = lock_limit(ctx);
+    limit == u64::MAX
+        || page_up(more)
+            .is_some_and(|more| ctx.memory.locked_outside(range).saturating_add(more) as u64 <= limit)
+}
+
 /// mlock(2). There is no swap: to be in memory is all that can be asked for.
 pub fn mlock(ctx: &mut Ctx, address: usize, length: usize) -> Attempt {
     mlock2(ctx, address, length, Flags(0))
@@ -340,6 +370,10 @@ pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Att
     }
     let start = crate::mm::page_down(address);
     let length = page_up(length.checked_add(address - start).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
+    check_may_lock(ctx)?;
+    if !may_lock(ctx, length, &(start..start.saturating_add(length))) {
+        return Err(Errno::ENOMEM.into());
+    }
     ctx.memory.advise(start, length, Advice::Set(VmaFlags::LOCKED), 0)?;
     if flags.0 & ON_FAULT == 0 {
         // Areas without any right cannot be touched; Linux reports those pages as ENOMEM.
@@ -356,16 +390,41 @@ pub fn munlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
     Ok(0)
 }
 
-/// mlockall(2): nothing is ever swapped out.
-pub fn mlockall(_: &mut Ctx, flags: Flags) -> SysResult {
+/// mlockall(2)
+pub fn mlockall(ctx: &mut Ctx, flags: Flags) -> Attempt {
+    const CURRENT: u32 = 1;
+    const FUTURE: u32 = 2;
     const ON_FAULT: u32 = 4;
-    match flags.0 {
-        0 | ON_FAULT | 8.. => Err(Errno::EINVAL.into()),
-        _ => Ok(0),
+    if matches!(flags.0, 0 | ON_FAULT | 8..) {
+        return Err(Errno::EINVAL.into());
     }
+    check_may_lock(ctx)?;
+    let now = flags.0 & CURRENT != 0;
+    if now && ctx.memory.mapped() as u64 > lock_limit(ctx) {
+        return Err(Errno::ENOMEM.into());
+    }
+    ctx.memory.set_locks_future(flags.0 & FUTURE != 0);
+    if now {
+        ctx.memory.lock_all(true);
+    }
+    if !now || flags.0 & ON_FAULT != 0 {
+        return Ok(0);
+    }
+    let memory = Arc::clone(&ctx.memory);
+    Err(Stop::Rest(Rest::new(async move {
+        let mut next = 0;
+        while let Some(area) = memory.area_from(next) {
+            next = area.end;
+            // What cannot be had now is had, or fails, when it is touched.
+            let _ = memory.fault_in(area, FaultKind::Read).await;
+        }
+        Ok(0)
+    })))
 }
 
 /// munlockall(2)
-pub fn munlockall(_: &mut Ctx) -> SysResult {
+pub fn munlockall(ctx: &mut Ctx) -> SysResult {
+    ctx.memory.set_locks_future(false);
+    ctx.memory.lock_all(false);
     Ok(0)
 }

@@ -196,7 +196,7 @@ fn set_limit(ctx: &Ctx, process: &Arc<Process>, resource: u32, new: UserLimit) -
         return Err(Errno::EPERM);
     }
     limits.set(number, Limit { soft: new.soft, hard: new.hard });
-    let (stack, size) = (limits.get(Resource::Stack).soft, limits.get(Resource::AddressSpace).soft);
+    let of_memory = limits.of_memory();
     let processor = limits.get(Resource::Cpu);
     drop(limits);
     let memory = process.memory();
@@ -204,7 +204,7 @@ fn set_limit(ctx: &Ctx, process: &Arc<Process>, resource: u32, new: UserLimit) -
     let shares = |other: Arc<Process>| other.pid != process.pid && Arc::ptr_eq(&other.memory(), &memory);
     let borrowed = !process.has_executed.load(Ordering::Relaxed) && process::processes().any(shares);
     if !borrowed {
-        memory.set_limits(stack, size);
+        memory.set_limits(of_memory);
     }
     if number == Resource::Cpu as usize {
         process.timers.limit(process, processor);

@@ -270,7 +270,7 @@ system_calls! {
     148 sched_rr_get_interval(pid: u32, tp: UserPtr<crate::time::Timespec>) => again scheduling::sched_rr_get_interval;
     149 mlock(addr: usize, len: usize) => again memory::mlock;
     150 munlock(addr: usize, len: usize) => now memory::munlock;
-    151 mlockall(flags: Flags) => now memory::mlockall;
+    151 mlockall(flags: Flags) => again memory::mlockall;
     152 munlockall() => now memory::munlockall;
     155 pivot_root(new_root: UserPath, put_old: UserPath) => now namespace::pivot_root;
     157 prctl(option: i32, arg2: u64, arg3: u64, arg4: u64, arg5: u64) => again process::prctl;

@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{CLOSED, close, get, must_open, put};
+use super::helpers::{CLOSED, close, get, must_open, put, status_of};
 use crate::report::Report;
 use crate::sys::Errno;
 
@@ -20,6 +20,8 @@ pub fn run(t: &mut Report) {
     advice(t);
     heap(t);
     locking(t);
+    locking_as_a_user(t);
+    data_limit(t);
     limits(t);
     stacks(t);
 }
@@ -311,4 +313,82 @@ fn locking(t: &mut Report) {
     t.call("mlock_unmapped", sys!(SYS_mlock, at, PAGE));
     t.call("mlockall_bad_flag", sys!(SYS_mlockall, 0x100));
     t.call("munlockall", sys!(SYS_munlockall));
+}
+
+/// `RLIMIT_MEMLOCK`, which counts for whoever is not privileged.
+fn locking_as_a_user(t: &mut Report) {
+    let limit = |soft| {
+        let new = rlimit { rlim_cur: soft, rlim_max: 64 << 10 };
+        sys!(SYS_prlimit64, 0, RLIMIT_MEMLOCK, &new, 0).expect("a limit");
+    };
+    let status = status_of(|| {
+        let at = must_map(64);
+        limit(64 << 10);
+        sys!(SYS_setuid, 61_250).expect("another user");
+        let locked = || sys!(SYS_mmap, 0, PAGE, RW, ANONYMOUS | MAP_LOCKED, -1, 0);
+        t.call("mlock_beyond_the_limit", sys!(SYS_mlock, at, 17 * PAGE));
+        t.call("mlock_within_the_limit", sys!(SYS_mlock, at, 16 * PAGE));
+        t.call("mlock_again", sys!(SYS_mlock, at, 16 * PAGE));
+        t.call("mlock_half_of_it_again", sys!(SYS_mlock, at + 8 * PAGE, 9 * PAGE));
+        t.call("mlock_one_more", sys!(SYS_mlock2, at + 32 * PAGE, PAGE, 1));
+        t.call("map_locked_beyond_the_limit", locked());
+        t.call("forget_locked", sys!(SYS_madvise, at, PAGE, MADV_DONTNEED));
+        t.call("munlock_one", sys!(SYS_munlock, at, PAGE));
+        t.ok("map_locked", locked());
+        t.call("mlockall_beyond_the_limit", sys!(SYS_mlockall, MCL_CURRENT));
+        t.call("mlockall_future", sys!(SYS_mlockall, MCL_FUTURE));
+        t.call("map_when_all_is_locked", sys!(SYS_mmap, 0, PAGE, RW, ANONYMOUS, -1, 0));
+        t.call("munlockall_of_a_user", sys!(SYS_munlockall));
+        t.ok("map_when_nothing_is_locked", sys!(SYS_mmap, 0, PAGE, RW, ANONYMOUS, -1, 0));
+        t.call("mlockall_future_again", sys!(SYS_mlockall, MCL_FUTURE));
+        t.ok("map_one_of_the_future", sys!(SYS_mmap, 0, PAGE, RW, ANONYMOUS, -1, 0));
+        let status = get("/proc/self/status");
+        t.show("locked", status.lines().find(|line| line.starts_with("VmLck")).unwrap_or("none"));
+        limit(0);
+        t.call("mlock_nothing_allowed", sys!(SYS_mlock, at, PAGE));
+        t.call("mlock_nothing_allowed_bad_flag", sys!(SYS_mlock2, at, PAGE, 2));
+        t.call("mlockall_nothing_allowed", sys!(SYS_mlockall, MCL_FUTURE));
+        t.call("mlockall_nothing_allowed_bad_flag", sys!(SYS_mlockall, MCL_ONFAULT));
+        t.call("map_locked_nothing_allowed", locked());
+        0
+    });
+    t.show("locking_as_a_user", status);
+    let status = status_of(|| {
+        t.call("mlockall", sys!(SYS_mlockall, MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT));
+        let at = must_map(1);
+        t.call("forget_what_mlockall_locked", sys!(SYS_madvise, at, PAGE, MADV_DONTNEED));
+        t.call("munlockall_after_it", sys!(SYS_munlockall));
+        t.call("forget_it_then", sys!(SYS_madvise, at, PAGE, MADV_DONTNEED));
+        0
+    });
+    t.show("locking_all", status);
+}
+
+/// `RLIMIT_DATA` counts what is private and writable.
+fn data_limit(t: &mut Report) {
+    const MIB: usize = 1 << 20;
+    let status = status_of(|| {
+        let status = get("/proc/self/status");
+        let kib: Option<u64> = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmData:")?.split_whitespace().next()?.parse().ok());
+        let limit = rlimit { rlim_cur: kib.expect("a number") * 1024 + (64 << 20), rlim_max: RLIM_INFINITY };
+        sys!(SYS_prlimit64, 0, RLIMIT_DATA, &limit, 0).expect("a limit");
+        let map = |protection, flags| sys!(SYS_mmap, 0, 128 * MIB, protection, flags | MAP_ANONYMOUS, -1, 0);
+        t.call("data_private", map(RW, MAP_PRIVATE));
+        t.call("data_private_without_reserve", map(RW, MAP_PRIVATE | MAP_NORESERVE));
+        t.ok("data_shared", map(RW, MAP_SHARED));
+        t.ok("data_stack", map(RW, MAP_PRIVATE | MAP_GROWSDOWN));
+        let read = map(PROT_READ, MAP_PRIVATE);
+        t.ok("data_to_read", read);
+        let read = read.expect("a mapping");
+        t.call("data_made_writable", sys!(SYS_mprotect, read, 128 * MIB, RW));
+        t.call("data_part_made_writable", sys!(SYS_mprotect, read, 16 * MIB, RW));
+        t.call("data_rest_made_writable", sys!(SYS_mprotect, read, 128 * MIB, RW));
+        t.ok("data_grown", sys!(SYS_mremap, read, 16 * MIB, 128 * MIB, MREMAP_MAYMOVE));
+        let heap = sys!(SYS_brk, 0).expect("the heap's end");
+        t.is("data_heap", sys!(SYS_brk, heap + 128 * MIB) == Ok(heap));
+        0
+    });
+    t.show("data_limit", status);
 }

@@ -28,7 +28,8 @@ struct Words {
 impl Words {
     fn new() -> Arc<Self> {
         let layout = Layout::random(&mut || 4, 8 << 20);
-        let memory = Arc::new(AddressSpace::new(layout, 8 << 20, u64::MAX).expect("there is memory"));
+        let memory =
+            Arc::new(AddressSpace::new(layout, Limits::new(1024).of_memory()).expect("there is memory"));
         let page = memory.map(MapRequest {
             placement: Placement::Hint(0),
             length: PAGE_SIZE,
