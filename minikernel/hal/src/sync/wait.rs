@@ -88,7 +88,7 @@ impl WaitQueue {
     /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.
     fn take_next(&self, from: u64, end: u64, waiters_too: bool) -> Option<(u64, Waker, bool)> {
         let mut inner = self.inner.lock();
-        let entry = inner.entries(from..end).find(|entry| entry.listener || waiters_too)?;
+        let entry = inner.find(from..end, |entry| entry.listener || waiters_too)?;
         if entry.listener {
             return Some((entry.id, entry.waker.clone(), true));
         }
@@ -157,7 +157,7 @@ impl WaitQueue {
     }
 
     fn contains(&self, id: u64) -> bool {
-        self.inner.lock().entries(id..id + 1).next().is_some()
+        self.inner.lock().find(id..id + 1, |_| true).is_some()
     }
 }
 
@@ -168,14 +168,28 @@ impl Inner {
 
     /// Where entry `id` stands in front, or the next behind it: identifiers rise along the queue, as entries are only ever appended.
     fn place_of(&self, id: u64) -> usize {
-        self.front.partition_point(|entry| entry.id < id)
+        let (mut low, mut high) = (0, self.front.len());
+        while low < high {
+            let middle = low.midpoint(high);
+            if self.front[middle].id < id { low = middle + 1 } else { high = middle }
+        }
+        low
     }
 
-    /// The entries with these identifiers, in order.
-    fn entries(&self, ids: Range<u64>) -> impl Iterator<Item = &Entry> {
-        let front = self.front.range(self.place_of(ids.start)..);
-        let rest = self.rest.range(ids.clone()).map(|(_, entry)| &**entry);
-        front.take_while(move |entry| entry.id < ids.end).chain(rest)
+    /// The first entry with one of these identifiers that is `wanted`.
+    fn find(&self, ids: Range<u64>, wanted: impl Fn(&Entry) -> bool) -> Option<&Entry> {
+        let mut place = self.place_of(ids.start);
+        while let Some(entry) = self.front.get(place).filter(|entry| entry.id < ids.end) {
+            if wanted(entry) {
+                return Some(entry);
+            }
+            place += 1;
+        }
+        // Mostly there are no others.
+        if self.rest.is_empty() {
+            return None;
+        }
+        self.rest.range(ids).map(|(_, entry)| &**entry).find(|entry| wanted(entry))
     }
 
     fn remove(&mut self, id: u64) -> Option<Entry> {
@@ -183,7 +197,7 @@ impl Inner {
         if self.front.get(place).is_some_and(|entry| entry.id == id) {
             return self.front.remove(place);
         }
-        self.rest.remove(&id).map(|entry| *entry)
+        if self.rest.is_empty() { None } else { self.rest.remove(&id).map(|entry| *entry) }
     }
 }
 
