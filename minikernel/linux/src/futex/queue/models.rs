@@ -15,6 +15,7 @@ use super::super::key::Key;
 use super::{Place, enqueue, lock, try_requeue};
 use crate::fail::{Fail, Stop};
 use crate::mm::{AddressSpace, Backing, FaultKind, Layout, MapRequest, Placement, VmaFlags};
+use crate::process::Limits;
 
 /// Two words in the memory of a program, and what they are called.
 struct Words {
