@@ -178,7 +178,7 @@ impl Context {
         self.ring.lock().take(most, tell)
     }
 
-    /// Waits for more to be done. `EINVAL` at the end.
+    /// Waits until something is done, or the context has ended.
     pub async fn more(&self) {
         self.changed.until(|| (self.has_ended() || self.ring.lock().has_some()).then_some(())).await;
     }
