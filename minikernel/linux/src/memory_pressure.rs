@@ -89,7 +89,7 @@ pub fn reclaim() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{self, ExitStatus, WaitFor, Whom};
+    use crate::process::{self, ExitStatus, WaitFor};
     use crate::signal::{SI_USER, SigInfo};
     use crate::time::{Clock, Notice, Target};
     use crate::{testing, trace};
@@ -203,15 +203,7 @@ mod tests {
         }
         let status = ExitStatus::Killed(Signal::KILL);
         assert!(trace::end_of_process(tracees[MANY - 1].process(), status));
-        let wanted = WaitFor {
-            whom: Whom::Any,
-            clones: false,
-            all: true,
-            exited: true,
-            stopped: false,
-            continued: false,
-            keep: false,
-        };
+        let wanted = WaitFor::any_end();
         let exhausted = exhaust(RESERVE);
         let found = trace::look(&wanted, tracer.process(), &mut false);
         drop(exhausted);

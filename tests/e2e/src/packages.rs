@@ -49,6 +49,18 @@ pub const REDIS: [&str; 21] = [
     "zlib1g",
 ];
 
+/// The name server's command line, without anything of the machine that it runs on.
+pub const DNSMASQ_ALONE: [&str; 8] = [
+    "/usr/sbin/dnsmasq",
+    "--keep-in-foreground",
+    "--log-facility=-",
+    "--user=root",
+    "--no-resolv",
+    "--no-hosts",
+    "--pid-file=",
+    "--conf-file=/dev/null",
+];
+
 /// A name server.
 pub const DNSMASQ: [&str; 23] = [
     "dnsmasq-base",

@@ -8,6 +8,7 @@ use anyhow::{Result, ensure};
 use isopod_e2e::image;
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::neighbour::{ADDRESSES, NEIGHBOURS, Neighbour};
+use isopod_e2e::packages::DNSMASQ_ALONE;
 use isopod_e2e::{cache, host, linux, longer, succeed};
 use sha2::{Digest as _, Sha256};
 
@@ -121,17 +122,7 @@ fn dig_and_resolvers_ask_a_name_server() -> Result<()> {
         "--address=/missing.test/",
         &large,
     ];
-    let options = [
-        "/usr/sbin/dnsmasq",
-        "--keep-in-foreground",
-        "--log-facility=-",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--pid-file=",
-        "--conf-file=/dev/null",
-    ];
-    let names = machine.serve(&[&options[..], &names].concat())?;
+    let names = machine.serve(&[&DNSMASQ_ALONE[..], &names].concat())?;
     let said = machine.server.end()?;
     let expected = "@10.1.0.1 name.test 192.0.2.7\n@10.1.0.1 name.test 2001:db8::7\n@fd00::1 name.test 192.0.2.7\n\
                     @fd00::1 +tcp 192.0.2.7\n@10.1.0.1 -x name.test.\n@10.1.0.1 +tcp 10 name.test.\n\

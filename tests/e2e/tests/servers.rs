@@ -6,7 +6,7 @@ use std::net::{Shutdown, TcpStream};
 use anyhow::{Result, ensure};
 use isopod_e2e::image::{self, Image};
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::packages::{DNSMASQ, NGINX, PYTHON, REDIS};
+use isopod_e2e::packages::{DNSMASQ, DNSMASQ_ALONE, NGINX, PYTHON, REDIS};
 use isopod_e2e::server::{Server, connect, get};
 use isopod_e2e::{cache, host};
 
@@ -185,17 +185,7 @@ fn redis_keeps_values_and_copies_them_to_another_machine() -> Result<()> {
 fn dnsmasq_answers_datagrams() -> Result<()> {
     let image = image::debian(&DNSMASQ)?;
     let options = ["-m", "64M", "-p", "127.0.0.1::53/udp"];
-    let command = [
-        "/usr/sbin/dnsmasq",
-        "--keep-in-foreground",
-        "--log-facility=-",
-        "--user=root",
-        "--no-resolv",
-        "--no-hosts",
-        "--pid-file=",
-        "--conf-file=/dev/null",
-        "--address=/name.test/192.0.2.7",
-    ];
+    let command = [&DNSMASQ_ALONE[..], &["--address=/name.test/192.0.2.7"]].concat();
     let mut server = serve(&image, &options, &command)?;
     server.line("started")?;
     // A question (RFC 1035, section 4) for the address of name.test.

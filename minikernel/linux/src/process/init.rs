@@ -7,7 +7,7 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_fs::Errno;
 
 use super::first::new_process;
-use super::{Change, Process, Thread, WaitFor, Whom, exit, family, pids, run};
+use super::{Change, Process, Thread, WaitFor, exit, family, pids, run};
 use crate::mm::AddressSpace;
 use crate::signal::{self, SI_USER, SigInfo, SigSet, Signal, send_to_process};
 
@@ -72,15 +72,7 @@ fn pass_on(thread: &Thread, application: &Process) {
 
 /// Lets go of the children that have ended; the status of `application`, if it is among them.
 fn reap(process: &Process, application: &Arc<Process>) -> Option<u8> {
-    let ended = WaitFor {
-        whom: Whom::Any,
-        clones: false,
-        all: true,
-        exited: true,
-        stopped: false,
-        continued: false,
-        keep: false,
-    };
+    let ended = WaitFor::any_end();
     while let Ok(Some(found)) = ended.look(process) {
         if let Change::Ended(status) = found.change
             && Arc::ptr_eq(&found.child, application)

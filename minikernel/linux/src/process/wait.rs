@@ -73,6 +73,19 @@ impl Changing for Process {
 }
 
 impl WaitFor {
+    /// Any child of any kind that has ended.
+    pub fn any_end() -> Self {
+        Self {
+            whom: Whom::Any,
+            clones: false,
+            all: true,
+            exited: true,
+            stopped: false,
+            continued: false,
+            keep: false,
+        }
+    }
+
     /// Whether `id`, of `child` or one of its threads, is among those that are waited for.
     pub fn means(&self, id: u32, child: &Process) -> bool {
         match self.whom {
