@@ -201,14 +201,23 @@ impl Routes {
         Ok(path)
     }
 
-    fn find_among(routes: &[Entry], destination: &Address, source: &Address, interface: u32) -> Result<Path> {
+    /// The route to `destination`, by `interface` if that is given.
+    pub fn leading_to(&self, destination: &Address, interface: u32) -> Result<Route> {
+        Self::among(&self.entries.read(), destination, interface).cloned()
+    }
+
+    fn among<'a>(routes: &'a [Entry], destination: &Address, interface: u32) -> Result<&'a Route> {
         let sought = Sought::new(destination);
         let fits = |known: &&Entry| {
             let route = &known.route;
             known.leads_to(&sought)
                 && (interface == 0 || interface == route.interface || route.kind == Kind::Local)
         };
-        let route = &routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?.route;
+        Ok(&routes.iter().find(fits).ok_or(Error::NetworkUnreachable)?.route)
+    }
+
+    fn find_among(routes: &[Entry], destination: &Address, source: &Address, interface: u32) -> Result<Path> {
+        let route = Self::among(routes, destination, interface)?;
         let own = || match route.kind {
             Kind::Local => *destination,
             _ => any_like(destination),

@@ -52,6 +52,16 @@ pub const PROBED: u8 = 3;
 /// `IP_PMTUDISC_OMIT`: as `FRAGMENTED`, and what was learned of the path does not count.
 const OMITTED: u8 = 5;
 
+/// Where a datagram goes.
+#[derive(Clone, Copy, Debug)]
+pub struct Course {
+    path: Path,
+    /// To whom.
+    pub to: SocketAddress,
+    /// From which port.
+    from: u16,
+}
+
 impl Manner {
     /// Whether a packet goes as it is, in fragments, or not at all (`ip_sk_ignore_df`, `ip_sk_use_pmtu`), and whether others may fragment it.
     fn is_whole(
@@ -188,24 +198,59 @@ impl Stack {
         data: Chunks,
         out: &mut Outbox,
     ) -> Result<()> {
+        let course = self.course(endpoint, to, how, out.now)?;
+        self.send_along(endpoint, &course, how, data, out)
+    }
+
+    /// Where a datagram goes, to the peer if not `to` somebody. What happened to others is told first.
+    pub fn course(
+        &self,
+        endpoint: &Endpoint,
+        to: Option<SocketAddress>,
+        how: &Manner,
+        now: u64,
+    ) -> Result<Course> {
         let names = endpoint.names();
         let to = to.or(names.peer).ok_or(Error::NoDestination)?;
         let address = meant(&to.address, &names.source);
         let source = if is_any(&how.source) { names.source } else { how.source };
-        let path = self.way(endpoint, &address, &Manner { source, ..*how }, out.now)?;
+        let path = self.way(endpoint, &address, &Manner { source, ..*how }, now)?;
         endpoint.check_sending()?;
-        if data.len() > if is_v4(&address) { LENGTH_MAX_V4 } else { LENGTH_MAX } {
+        Ok(Course { path, to: SocketAddress { address, port: to.port }, from: names.local.port })
+    }
+
+    /// The header of a datagram of so many bytes. `TooLong` if there is none.
+    pub fn header_along(
+        &self,
+        endpoint: &Endpoint,
+        course: &Course,
+        how: &Manner,
+        length: usize,
+    ) -> Result<IpHeader> {
+        let v4 = is_v4(&course.to.address);
+        if length > if v4 { LENGTH_MAX_V4 } else { LENGTH_MAX } {
             return Err(Error::TooLong);
         }
-        let length =
-            data.len() + UdpHeader::LEN + if is_v4(&address) { ip::V4_HEADER } else { ip::V6_HEADER };
-        let header =
-            self.header_to(endpoint, &path, &SocketAddress { address, port: to.port }, how, length)?;
+        let whole = length + UdpHeader::LEN + if v4 { ip::V4_HEADER } else { ip::V6_HEADER };
+        self.header_to(endpoint, &course.path, &course.to, how, whole)
+    }
+
+    /// Sends a datagram where one goes.
+    pub fn send_along(
+        &self,
+        endpoint: &Endpoint,
+        course: &Course,
+        how: &Manner,
+        data: Chunks,
+        out: &mut Outbox,
+    ) -> Result<()> {
+        let header = self.header_along(endpoint, course, how, data.len())?;
+        let (source, destination) = (course.from, course.to.port);
         let payload = match endpoint.protocol {
-            protocol::UDP => Payload::Udp(UdpHeader { source: names.local.port, destination: to.port }, data),
-            protocol => Payload::Other(protocol, icmp::echo(&header, names.local.port, &data)?),
+            protocol::UDP => Payload::Udp(UdpHeader { source, destination }, data),
+            protocol => Payload::Other(protocol, icmp::echo(&header, source, &data)?),
         };
-        self.output(&path, Packet { header, payload }, out)
+        self.output(&course.path, Packet { header, payload }, out)
     }
 
     /// The header of a packet of `length` bytes to somebody. `TooLong` if the path does not take it.

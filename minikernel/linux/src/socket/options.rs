@@ -329,7 +329,7 @@ pub fn attach(socket: &dyn Socket, program: Option<Arc<Program>>) -> Result<(), 
 pub fn lacks_room(name: u32, length: usize, room: usize) -> Option<Errno> {
     match name {
         PEER_NAME if length < room => Some(Errno::EINVAL),
-        COOKIE if room != length => Some(Errno::EINVAL),
+        COOKIE if room < length => Some(Errno::EINVAL),
         BIND_TO_DEVICE if length > 0 && room < NAME => Some(Errno::EINVAL),
         PEER_GROUPS if room < length => Some(Errno::ERANGE),
         _ => None,

@@ -45,6 +45,9 @@ const CLASS_V6: u32 = 67;
 const PACKET_INFO: u32 = options::PACKET_INFO.1;
 const TTL: u32 = options::TTL.1;
 const TOS: u32 = options::TOS.1;
+/// `IP_ORIGDSTADDR`, `IPV6_ORIGDSTADDR`
+const DESTINATION: u32 = options::RECEIVE_DESTINATION.1;
+const DESTINATION_V6: u32 = options::RECEIVE_DESTINATION_V6.1;
 
 fn word(data: &[u8], at: usize) -> Option<u32> {
     data.get(at..at + 4)?.try_into().ok().map(u32::from_ne_bytes)
@@ -102,6 +105,8 @@ pub fn about(datagram: &Datagram, family: u16, options: &IpOptions, parts: &mut 
     let v4 = is_v4(&header.source);
     let destination = header.destination.octets();
     let interface = header.interface.to_ne_bytes();
+    let to = SocketAddress { address: header.destination, port: datagram.ports.1 };
+    let has_port = to.port != 0;
     let mut put = |level, kind, data: &[u8]| parts.push(Part { level, kind, data: data.to_vec() });
     if family == AF_INET6 && options.has(options::RECEIVE_PACKET_INFO) {
         put(SOL_IPV6, PACKET_INFO_V6, &[&destination[..], &interface].concat());
@@ -116,12 +121,18 @@ pub fn about(datagram: &Datagram, family: u16, options: &IpOptions, parts: &mut 
         if options.has(options::RECEIVE_TOS) {
             put(SOL_IP, TOS, &[header.traffic_class]);
         }
+        if has_port && options.has(options::RECEIVE_DESTINATION) {
+            put(SOL_IP, DESTINATION, shown(AF_INET, &to, 0).bytes());
+        }
     } else {
         if options.has(options::RECEIVE_HOPS) {
             put(SOL_IPV6, HOP_LIMIT_V6, &u32::from(header.hop_limit).to_ne_bytes());
         }
         if options.has(options::RECEIVE_CLASS) {
             put(SOL_IPV6, CLASS_V6, &u32::from(header.traffic_class).to_ne_bytes());
+        }
+        if has_port && options.has(options::RECEIVE_DESTINATION_V6) {
+            put(SOL_IPV6, DESTINATION_V6, shown(AF_INET6, &to, header.interface).bytes());
         }
     }
 }

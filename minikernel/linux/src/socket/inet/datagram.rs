@@ -13,6 +13,7 @@ use isopod_net::endpoint::{Datagram, Endpoint, Sieve, Switches};
 use isopod_net::udp::Manner;
 
 use super::address::{self, Given, shown};
+use super::cork::{Cork, Letter};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6, SOL_UDP};
 use super::{
     AF_INET, AF_INET6, check_port, configuring, control, errno, limits, raw, stack, table, with_stack,
@@ -28,7 +29,7 @@ use crate::socket::{
 const LENGTH_MAX: usize = 0xffff;
 
 /// Into so many messages one may be cut (`UDP_MAX_SEGMENTS`).
-const SEGMENTS_MAX: usize = 128;
+pub(super) const SEGMENTS_MAX: usize = 128;
 
 /// A socket of messages.
 #[derive(Debug)]
@@ -36,6 +37,7 @@ pub struct DatagramSocket {
     pub(super) common: Common,
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) ip: IpOptions,
+    pub(super) cork: Cork,
     _place: Option<table::Place>,
 }
 
@@ -78,12 +80,18 @@ impl DatagramSocket {
                 _ => None,
             };
             let place = all.map(|all| all.enter(Weak::clone(socket) as Weak<dyn table::Listed>));
-            Self { common, endpoint, ip: IpOptions::default(), _place: place }
+            let cork = Cork::new(None);
+            Self { common, endpoint, ip: IpOptions::default(), cork, _place: place }
         })
     }
 
     fn is_udp(&self) -> bool {
         self.endpoint.is_udp()
+    }
+
+    /// Whether more follows what is sent now.
+    fn corks(&self, message: &Outgoing) -> bool {
+        self.is_udp() && (message.flags.contains(MessageFlags::MORE) || self.ip.has(names::CORK))
     }
 
     fn is_ping(&self) -> bool {
@@ -218,7 +226,7 @@ fn group_request(level: u32, value: &[u8]) -> Result<(IpAddress, u32), Errno> {
 }
 
 /// Whether a message of UDP goes in one packet.
-fn fits(to: &IpAddress, length: usize) -> bool {
+pub(super) fn fits(to: &IpAddress, length: usize) -> bool {
     let headers = if is_v4(to) { 28 } else { 48 };
     stack().mtu_to(to).is_none_or(|mtu| length + headers <= mtu as usize)
 }
@@ -297,7 +305,9 @@ impl Socket for DatagramSocket {
         let Given { at, scope } = address::to_connect(self.common.family, self.only_v6(), address)?;
         let how = self.manner(&at.address, scope, &Outgoing::default());
         let now = clock::monotonic_ns();
-        stack().connect(&self.endpoint, at, &how, now).map_err(configuring::failure)
+        stack().connect(&self.endpoint, at, &how, now).map_err(configuring::failure)?;
+        self.redirect();
+        Ok(())
     }
 
     fn name(&self) -> Result<Address, Errno> {
@@ -321,17 +331,29 @@ impl Socket for DatagramSocket {
             return raw::send(self, message, source);
         }
         stack().bind_to_any(&self.endpoint, limits::local_ports()).map_err(errno)?;
-        if source.remaining() > LENGTH_MAX {
+        let cork = self.cork.lock();
+        let open = cork.as_ref().map(|letter| is_v4(&letter.course.to.address));
+        let (v4, urgent) = (self.common.family == AF_INET, message.flags.contains(MessageFlags::OUT_OF_BAND));
+        if source.remaining() > LENGTH_MAX && (v4 || open.is_none()) {
             return Err(Errno::EMSGSIZE.into());
         }
-        let (v4, urgent) = (self.common.family == AF_INET, message.flags.contains(MessageFlags::OUT_OF_BAND));
         if v4 && urgent {
             return Err(Errno::EOPNOTSUPP.into());
         }
+        let (has_port, more) = (self.is_udp(), self.corks(message));
         let to = match &message.to {
-            Some(to) => address::to_send(self.common.family, self.only_v6(), to, self.is_udp())?,
+            // What follows goes where the rest goes (`udp_sendmsg`, `udpv6_sendmsg`).
+            Some(_) if v4 && open.is_some() => None,
+            Some(to) => address::to_send(self.common.family, self.only_v6(), to, has_port && open.is_none())?,
             None => None,
         };
+        if let Some(open_v4) = open {
+            if !open_v4 && to.is_some_and(|to| is_v4(&to.at.address)) {
+                return Err(Errno::EINVAL.into());
+            }
+            return self.append(cork, more, source);
+        }
+        drop(cork);
         let peer = self.endpoint.names().peer;
         let target = to.map(|to| to.at).or(peer).ok_or(Errno::EDESTADDRREQ)?;
         if urgent {
@@ -341,28 +363,20 @@ impl Socket for DatagramSocket {
             return Err(Errno::EINVAL.into());
         }
         let how = self.manner(&target.address, to.map_or(0, |to| to.scope), message);
-        let whole = !is_v4(&target.address) && self.ip.has(names::DONT_FRAGMENT);
-        if whole && !fits(&target.address, source.remaining()) {
-            return Err(Errno::EMSGSIZE.into());
-        }
-        let piece = usize::from(message.ip.segment.unwrap_or(self.ip.get(names::SEGMENT) as u16));
-        if piece > 0 && self.is_udp() {
-            let first = piece.min(source.remaining());
-            if !fits(&target.address, first) || source.remaining() > piece * SEGMENTS_MAX {
-                return Err(Errno::EINVAL.into());
-            }
-        }
-        let Some(mut data) = take_all(source)? else { return Ok(0) };
-        let length = data.len();
+        let now = clock::monotonic_ns();
         let to = to.map(|to| to.at);
-        with_stack(|stack, out| {
-            while piece > 0 && data.len() > piece && self.is_udp() {
-                let part = data.split_to(piece)?;
-                stack.send(&self.endpoint, to, &how, part, out)?;
-            }
-            stack.send(&self.endpoint, to, &how, data, out)
-        })
-        .map_err(configuring::failure)?;
+        let course = stack().course(&self.endpoint, to, &how, now).map_err(configuring::failure)?;
+        let length = source.remaining();
+        self.check_length(&course, &how, length)?;
+        let Some(data) = take_all(source)? else { return Ok(0) };
+        let segment = message.ip.segment.unwrap_or(self.ip.get(names::SEGMENT) as u16);
+        let piece = if has_port { segment.into() } else { 0 };
+        let letter = Letter { course, how, piece, data };
+        if more {
+            self.begin_letter(letter)?;
+        } else {
+            self.post(letter)?;
+        }
         Ok(length)
     }
 
@@ -431,7 +445,7 @@ impl Socket for DatagramSocket {
         if level == SOL_UDP && self.is_udp() {
             return self.ip.told(name);
         }
-        if level != SOL_IP && self.common.family == AF_INET {
+        if !matches!(level, SOL_IP | options::SOL_SOCKET) && self.common.family == AF_INET {
             return Err(Errno::EOPNOTSUPP);
         }
         match name {
@@ -476,6 +490,7 @@ impl Socket for DatagramSocket {
             names::RECEIVE_ERRORS => self.endpoint.set(Switches::REPORTS, on),
             names::RECEIVE_ERRORS_V6 => self.endpoint.set(Switches::REPORTS_V6, on),
             names::ALL_GROUPS => self.endpoint.set(Switches::ALL_GROUPS, on),
+            names::CORK if !on => self.uncork(),
             _ => {}
         }
         Ok(())

@@ -26,6 +26,9 @@ const GET_MTU: u32 = 0x8921;
 const GET_HARDWARE: u32 = 0x8927;
 const GET_INDEX: u32 = 0x8933;
 const GET_QUEUE: u32 = 0x8942;
+const GET_MAP: u32 = 0x8970;
+/// What nobody answers any more (`SIOCGIFPFLAGS`).
+const GET_PRIVATE_FLAGS: u32 = 0x8935;
 /// `SIOCETHTOOL`
 const TOOL: u32 = 0x8946;
 /// Those that change something.
@@ -70,14 +73,17 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
     if SET.contains(&request) {
         return Err(Errno::EPERM.into());
     }
-    let known = [GET_NAME, GET_FLAGS, GET_METRIC, GET_MTU, GET_HARDWARE, GET_INDEX, GET_QUEUE, TOOL];
-    let of_v4 = [GET_ADDRESS, GET_DESTINATION, GET_BROADCAST, GET_MASK];
+    let known = [GET_NAME, GET_FLAGS, GET_METRIC, GET_MTU, GET_HARDWARE, GET_INDEX, GET_QUEUE, GET_MAP, TOOL];
+    let of_v4 = [GET_ADDRESS, GET_DESTINATION, GET_BROADCAST, GET_MASK, GET_PRIVATE_FLAGS];
     let knows_v4 = matches!(family, AF_INET | AF_PACKET);
     if !(known.contains(&request) || knows_v4 && of_v4.contains(&request)) {
         return Err(Errno::ENOTTY.into());
     }
     let mut asked = [0; REQUEST];
     memory.read(argument, &mut asked)?;
+    if request == GET_PRIVATE_FLAGS {
+        return Err(Errno::EINVAL.into());
+    }
     let interfaces = interfaces()?;
     let name = asked[..NAME].split(|byte| *byte == 0).next().unwrap_or_default();
     // An alias of an address is its interface's.
@@ -98,6 +104,8 @@ pub fn ioctl(family: u16, request: u32, argument: usize, memory: &mut dyn UserMe
         }
         GET_FLAGS => (state::flags(found) as u16).to_ne_bytes().to_vec(),
         GET_METRIC => alloc::vec![0; 4],
+        // `struct ifmap`: it is at no address.
+        GET_MAP => alloc::vec![0; 24],
         GET_MTU => found.mtu.load(Ordering::Relaxed).to_ne_bytes().to_vec(),
         GET_INDEX => found.index.to_ne_bytes().to_vec(),
         GET_QUEUE => state::QUEUE_LENGTH.to_ne_bytes().to_vec(),

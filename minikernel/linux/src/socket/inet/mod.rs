@@ -6,6 +6,7 @@
 mod address;
 pub mod configuring;
 mod control;
+mod cork;
 mod datagram;
 mod interfaces;
 pub mod limits;

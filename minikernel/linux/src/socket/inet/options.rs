@@ -38,6 +38,8 @@ pub const MTU: Name = (SOL_IP, 14);
 /// `IP_FREEBIND`
 pub const FREE_BIND: Name = (SOL_IP, 15);
 const TRANSPARENT: Name = (SOL_IP, 19);
+/// `IP_RECVORIGDSTADDR`
+pub const RECEIVE_DESTINATION: Name = (SOL_IP, 20);
 /// `IP_RECVERR_RFC4884`
 const RFC_4884: u32 = 26;
 /// `IP_MULTICAST_IF`
@@ -53,6 +55,8 @@ pub const LEAVE: Name = (SOL_IP, 36);
 /// `IP_MULTICAST_ALL`
 pub const ALL_GROUPS: Name = (SOL_IP, 49);
 
+/// `UDP_CORK`
+pub const CORK: Name = (SOL_UDP, 1);
 /// `UDP_SEGMENT`
 pub const SEGMENT: Name = (SOL_UDP, 103);
 /// `MCAST_JOIN_GROUP`, at both levels
@@ -90,6 +94,9 @@ pub const RECEIVE_HOPS: Name = (SOL_IPV6, 51);
 pub const RECEIVE_CLASS: Name = (SOL_IPV6, 66);
 /// `IPV6_TCLASS`
 pub const CLASS: Name = (SOL_IPV6, 67);
+
+/// `IPV6_RECVORIGDSTADDR`
+pub const RECEIVE_DESTINATION_V6: Name = (SOL_IPV6, 74);
 
 /// What values an option can have.
 #[derive(Clone, Copy)]
@@ -130,7 +137,7 @@ const fn number(name: Name, least: i32, most: i32, default: i32) -> Number {
 }
 
 /// How many there are.
-const COUNT: usize = 48;
+const COUNT: usize = 50;
 
 /// -1 stands for what the administrator has set.
 #[rustfmt::skip]
@@ -160,11 +167,11 @@ static NUMBERS: [Number; COUNT] = [
     switch(SOL_IPV6, 60), is(Values::Short, DONT_FRAGMENT, 0), switch(SOL_IPV6, 66),
     number(CLASS, 0, 255, -1),
     is(Values::Short, (SOL_IPV6, 70), 1),
-    number((SOL_IPV6, 73), 0, 255, 0),
+    number((SOL_IPV6, 73), 0, 255, 0), switch(SOL_IPV6, 74),
     is(Values::Guarded, (SOL_IPV6, 75), 0),
     is(Values::Short, (SOL_IPV6, 77), 0), switch(SOL_IPV6, 78), switch(SOL_IPV6, 31),
     // Of what is received nothing is glued together, which `UDP_GRO` leaves to the kernel.
-    number(SEGMENT, 0, 0xffff, 0), switch(SOL_UDP, 104),
+    number(SEGMENT, 0, 0xffff, 0), switch(SOL_UDP, 104), switch(SOL_UDP, 1),
 ];
 
 /// What has been set.

@@ -1,6 +1,7 @@
 //! Sockets that talk to the kernel: netlink(7). Of its families there is the one about the network, rtnetlink(7).
 
 mod change;
+mod lookup;
 mod message;
 pub mod route;
 

@@ -7,6 +7,7 @@ use isopod_net::address::{Address, V4_PREFIX, is_v4};
 use isopod_net::interface::{FOREVER, Interface, InterfaceAddress};
 use isopod_net::route::{Kind, Route};
 
+use super::lookup;
 use super::message::{Answer, DUMP, MULTI, Request, attribute, word};
 use crate::socket::inet::{AF_INET, AF_INET6, interfaces, routes, stack, state};
 
@@ -34,7 +35,7 @@ const GET: u16 = 2;
 /// `IFA_F_PERMANENT`
 const PERMANENT: u32 = 0x80;
 /// `RT_TABLE_LOCAL`, `RT_TABLE_MAIN`
-const TABLES: [u8; 2] = [255, 254];
+pub const TABLES: [u8; 2] = [255, 254];
 
 /// Bytes of an address, the family's as many as it has.
 fn octets(address: &Address) -> ([u8; 16], core::ops::Range<usize>) {
@@ -49,7 +50,8 @@ fn prefix_of(address: &Address, prefix: u8) -> u8 {
     if is_v4(address) { prefix - V4_PREFIX } else { prefix }
 }
 
-fn put_address(answer: &mut Answer, kind: u16, address: &Address) {
+/// Adds an address to a message.
+pub fn put_address(answer: &mut Answer, kind: u16, address: &Address) {
     let (bytes, range) = octets(address);
     answer.attribute(kind, &bytes[range]);
 }
@@ -101,6 +103,7 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
                 all.iter().filter(fits).for_each(|found| route(found, (NEW_ROUTE, MULTI), answer));
             }
         }
+        GET_ROUTE => lookup::answer(request, answer)?,
         GET_NEIGHBOUR if dumps => stack().neighbours(&mut |interface, address, hardware, fresh| {
             if wanted(family_of(address)) {
                 neighbour(interface, address, *hardware, fresh, answer);

@@ -2,6 +2,7 @@
 
 mod beginnings;
 mod changes;
+mod corks;
 mod datagrams;
 mod failures;
 mod groups;
@@ -26,6 +27,7 @@ pub fn run(t: &mut Report) {
     unsafe { signal(SIGPIPE, SIG_IGN) };
     names::run(t);
     datagrams::run(t);
+    corks::run(t);
     failures::run(t);
     groups::run(t);
     options::run(t);

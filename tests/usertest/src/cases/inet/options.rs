@@ -10,6 +10,7 @@ use crate::sys::Errno;
 
 pub fn run(t: &mut Report) {
     numbers(t);
+    unknown(t);
     received(t);
     sent(t);
 }
@@ -39,7 +40,7 @@ const V4: [(&str, i32); 22] = [
     ("unknown", 150),
 ];
 
-const V6: [(&str, i32); 20] = [
+const V6: [(&str, i32); 21] = [
     ("unicast_hops", IPV6_UNICAST_HOPS),
     ("multicast_hops", IPV6_MULTICAST_HOPS),
     ("multicast_loop", IPV6_MULTICAST_LOOP),
@@ -59,6 +60,7 @@ const V6: [(&str, i32); 20] = [
     ("freebind", 78),
     ("recvfragsize", 77),
     ("minhopcount", 73),
+    ("recvorigdstaddr", IPV6_RECVORIGDSTADDR),
     ("unknown", 99),
 ];
 
@@ -93,14 +95,33 @@ fn numbers(t: &mut Report) {
     close(v4);
 }
 
+/// Those of sockets that there are not, and the cookie, which is told into any room that suffices.
+fn unknown(t: &mut Report) {
+    for family in [AF_INET, AF_INET6] {
+        for kind in [SOCK_DGRAM, SOCK_STREAM] {
+            let fd = socket(family, kind);
+            let answers: Vec<_> = [22, 31, 54, 78, 200].map(|number| option(fd, SOL_SOCKET, number)).into();
+            t.show(&format!("socket_level_{family}_{kind}"), answers.join(", "));
+            let mut lengths = Vec::new();
+            for room in [4u32, 8, 64] {
+                let (mut cookie, mut length) = ([0u64; 8], room);
+                let told = sys!(SYS_getsockopt, fd, SOL_SOCKET, SO_COOKIE, &mut cookie, &mut length);
+                lengths.push(format!("{told:?} {length} {}", cookie[0] != 0));
+            }
+            t.show(&format!("socket_cookie_{family}_{kind}"), lengths.join(", "));
+            close(fd);
+        }
+    }
+}
+
 fn received(t: &mut Report) {
     let both = bound(SOCK_DGRAM, "[::]:5000");
     let v4 = bound(SOCK_DGRAM, "127.0.0.1:5001");
     let v6 = bound(SOCK_DGRAM, "[::1]:5001");
     let send = |fd: i32, to: &str| super::helpers::send_to(fd, b"message", to).expect("it goes");
     for (level, numbers) in [
-        (IPPROTO_IPV6, [IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS]),
-        (IPPROTO_IP, [IP_PKTINFO, IP_RECVTTL, IP_RECVTOS]),
+        (IPPROTO_IPV6, [IPV6_RECVPKTINFO, IPV6_RECVHOPLIMIT, IPV6_RECVTCLASS, IPV6_RECVORIGDSTADDR]),
+        (IPPROTO_IP, [IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR]),
     ] {
         for number in numbers {
             set_option(both, level, number, 1).expect("an option");
@@ -111,7 +132,7 @@ fn received(t: &mut Report) {
             set_option(both, level, number, 0).expect("an option");
         }
     }
-    for number in [IP_PKTINFO, IP_RECVTTL, IP_RECVTOS] {
+    for number in [IP_PKTINFO, IP_RECVTTL, IP_RECVTOS, IP_RECVORIGDSTADDR] {
         set_option(v4, IPPROTO_IP, number, 1).expect("an option");
     }
     set_option(both, IPPROTO_IP, IP_TTL, 7).expect("an option");

@@ -111,6 +111,8 @@ fn requests(t: &mut Report) {
         ("hardware", SIOCGIFHWADDR),
         ("index", SIOCGIFINDEX),
         ("queue", SIOCGIFTXQLEN),
+        ("map", 0x8970),
+        ("private_flags", 0x8935),
         ("unknown", 0x8980),
     ] {
         t.show(&format!("ioctl_{word}"), request(v4, number, "lo"));
@@ -145,7 +147,7 @@ fn told(bytes: &[u8]) -> Vec<String> {
         let known: &[u16] = match kind {
             RTM_NEWLINK => &[1, 2, 3, 4, 6, 13, 16, 17, 27, 30, 31, 32, 33],
             RTM_NEWADDR => &[1, 2, 3, 8],
-            RTM_NEWROUTE => &[1, 4, 5, 6, 7, 15],
+            RTM_NEWROUTE => &[1, 2, 4, 5, 6, 7, 15],
             _ => &[],
         };
         let mut text = format!("{kind} {flags:#x} {:?}", &bytes[at + 16..at + 16 + fixed.min(20)]);
@@ -184,6 +186,36 @@ fn ask(fd: i32, kind: u16, flags: u16, body: &[u8]) -> Vec<String> {
         messages.extend(told(&buffer[..count]));
     }
     messages
+}
+
+/// Where a packet to one address would go.
+fn lookups(t: &mut Report, fd: i32) {
+    const FLAGS: [(&str, u32); 2] = [("", 0), ("_table", 0x1000)];
+    let attribute = |kind: u16, value: &[u8]| {
+        [&((4 + value.len()) as u16).to_ne_bytes()[..], &kind.to_ne_bytes(), value].concat()
+    };
+    let mut look = |case: &str, family: i32, flags: u32, attributes: &[Vec<u8>]| {
+        let mut body = vec![family as u8, 0, 0, 0, 0, 0, 0, 0];
+        body.extend(flags.to_ne_bytes());
+        body.extend(attributes.concat());
+        t.show(&format!("route_of_{case}"), ask(fd, RTM_GETROUTE, 0, &body).join("; "));
+    };
+    let mut loopback = [0u8; 16];
+    loopback[15] = 1;
+    for (word, flags) in FLAGS {
+        look(&format!("local{word}"), AF_INET, flags, &[attribute(1, &[127, 0, 0, 1])]);
+        look(&format!("local6{word}"), AF_INET6, flags, &[attribute(1, &loopback)]);
+        look(&format!("all{word}"), AF_INET, flags, &[attribute(1, &[127, 255, 255, 255])]);
+    }
+    let to = attribute(1, &[127, 0, 0, 9]);
+    look("by", AF_INET, 0, &[to.clone(), attribute(4, &1u32.to_ne_bytes())]);
+    look("by_none", AF_INET, 0, &[to.clone(), attribute(4, &77u32.to_ne_bytes())]);
+    look("from", AF_INET, 0, &[to.clone(), attribute(2, &[127, 0, 0, 5])]);
+    look("from_elsewhere", AF_INET, 0, &[to, attribute(2, &[192, 0, 2, 1])]);
+    look("unreachable", AF_INET, 0, &[attribute(1, &[192, 0, 2, 1])]);
+    look("short", AF_INET, 0, &[attribute(1, &[127, 0])]);
+    look("nothing", AF_INET, 0, &[]);
+    t.show("route_of_short_request", ask(fd, RTM_GETROUTE, 0, &[AF_INET as u8; 8]).len());
 }
 
 fn netlink(t: &mut Report) {
@@ -234,6 +266,7 @@ fn netlink(t: &mut Report) {
         routes.sort();
         t.show(&format!("netlink_routes_{family}"), routes.join("; "));
     }
+    lookups(t, fd);
     t.show("netlink_unknown", ask(fd, 1000, 0, &[0; 4]).join("; "));
     t.show("netlink_events_then", events(fd));
     t.call("netlink_receive", sys!(SYS_recvfrom, fd, NOWHERE, 5, MSG_DONTWAIT, 0, 0));

@@ -25,6 +25,7 @@ impl StreamSocket {
             tcp_options::SOL_TCP => {}
             SOL_IP => return self.ip_option((level, name)),
             SOL_IPV6 if self.common.family == AF_INET6 => return self.ip_option((level, name)),
+            options::SOL_SOCKET => return Err(Errno::ENOPROTOOPT),
             _ if self.common.family == AF_INET => return Err(Errno::EOPNOTSUPP),
             _ => return Err(Errno::ENOPROTOOPT),
         }
