@@ -12,6 +12,9 @@ use std::process::Command;
 
 use sha2::{Digest as _, Sha256};
 
+#[path = "build/pack.rs"]
+mod pack;
+
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// What makes rustc's output a kernel, an option a line: the red zone would be overwritten by interrupts, the code model is for the
@@ -22,8 +25,13 @@ const FLAGS: &str = include_str!("../minikernel/rustc-flags");
 const SOURCES: [&str; 4] = ["minikernel", "manifest", "Cargo.toml", "Cargo.lock"];
 
 /// What makes it the file that hypervisors load, seen from this package.
-const LINKING: [&str; 4] =
-    ["src/link/directory.rs", "src/link/image.rs", "src/link/kernel.rs", "src/link/symbols.rs"];
+const LINKING: [&str; 5] = [
+    "build/pack.rs",
+    "src/link/directory.rs",
+    "src/link/image.rs",
+    "src/link/kernel.rs",
+    "src/link/symbols.rs",
+];
 
 fn main() {
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
@@ -51,8 +59,12 @@ fn main() {
     assert!(status.success(), "the guest kernel does not build: see cargo's messages above");
 
     let kernel = target_dir.join(TARGET).join("kernel/isopod-kernel");
+    let packed = PathBuf::from(variable("OUT_DIR")).join("isopod-kernel.packed");
+    let elf = fs::read(&kernel).expect("cargo has built the kernel");
+    fs::write(&packed, pack::pack(&elf)).expect("the build script's own folder can be written");
     println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel));
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
+    println!("cargo::rustc-env=ISOPOD_KERNEL_PACKED={}", packed.display());
     println!("cargo::rustc-env=ISOPOD_BIOS={}", kernel.with_file_name("isopod-bios").display());
 }
 

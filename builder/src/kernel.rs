@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
-use crate::link::{self, LinkError};
+use crate::link::{self, KernelFile, LinkError};
 use crate::store::Store;
 
-/// The kernel's ELF.
-pub const ELF: &[u8] = include_bytes!(env!("ISOPOD_KERNEL"));
+/// The kernel, as the build script made it.
+pub const FILE: KernelFile<'_> = KernelFile {
+    elf: include_bytes!(env!("ISOPOD_KERNEL")),
+    packed: include_bytes!(env!("ISOPOD_KERNEL_PACKED")),
+};
 
-/// Stands for [`ELF`] and for the code that links it: computed by the build, so that no run has to.
+/// Stands for [`FILE`] and for the code that links it: computed by the build, so that no run has to.
 const KEY: &str = env!("ISOPOD_KERNEL_KEY");
 
 /// The kernel with its symbols as a file in the store, for hypervisors that want a path.
@@ -20,6 +23,6 @@ pub fn file(store: &Store) -> Result<PathBuf, LinkError> {
         return Ok(path);
     }
     let file = store.temp()?;
-    link::write(ELF, None, file.as_file())?;
+    link::write(FILE, None, file.as_file())?;
     Ok(store.put_kernel(KEY, file)?)
 }

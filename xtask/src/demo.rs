@@ -86,7 +86,9 @@ fn show(image: &str, command: &[String], home: &Path) -> Result<()> {
         Ok(())
     })?;
     println!("    app.elf  {:.1} MiB, boots on any hypervisor that knows PVH", mebibytes(&file)?);
-    println!("    kernel   {:.2} MiB of it", mebibytes(&workspace::kernel())?);
+    let [root, manifest] = [".isopod.root", ".isopod.manifest"].map(|part| workspace::section(&file, part));
+    let kernel = file.metadata()?.len() - root? - manifest?;
+    println!("    kernel   {:.2} MiB of it", kernel as f64 / f64::from(1 << 20));
     let words = [&["run".to_owned(), image.to_owned()], command].concat();
     boot("Boot it", &words, home)?;
     boot("Boot it again, nothing left to be pulled or built", &words, home)

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use anyhow::{Context, Result};
 use isopod_e2e::cache;
+
+use crate::process;
 
 /// The only target: the kernel is built for it too.
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
@@ -30,6 +33,17 @@ pub fn tools() -> PathBuf {
 /// The kernel as the builder's build script leaves it.
 pub fn kernel() -> PathBuf {
     target().join("kernel-build").join(TARGET).join("kernel/isopod-kernel")
+}
+
+/// The length of a section of an ELF.
+pub fn section(file: &Path, name: &str) -> Result<u64> {
+    let headers = process::output(Command::new("objdump").args(["--section-headers", "--wide"]).arg(file))?;
+    let headers = String::from_utf8_lossy(&headers);
+    // Number, name, length, and more.
+    let words = headers.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+    let length = words.filter(|words| words.get(1) == Some(&name)).find_map(|words| words.get(2).copied());
+    let length = length.and_then(|length| u64::from_str_radix(length, 16).ok());
+    length.with_context(|| format!("{} has no section {name}", file.display()))
 }
 
 /// `cargo` in the workspace's root, with the tools of [`tools`] on its `PATH`. What it starts need not ask again where things are built.

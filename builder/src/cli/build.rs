@@ -247,7 +247,7 @@ fn link(
     let size = root.size().map_err(LinkError::Io).map_err(failed)?;
     output.check_room(size).map_err(LinkError::Io).map_err(failed)?;
     let payload = Payload { manifest: &manifest.encode(), root, about };
-    let start = link::write(kernel::ELF, Some(&payload), output.file()).map_err(failed)?;
+    let start = link::write(kernel::FILE, Some(&payload), output.file()).map_err(failed)?;
     let written = output.file().try_clone().map_err(LinkError::Io).map_err(failed)?;
     prepare::check(written, start, manifest)?;
     Ok(())

@@ -44,7 +44,7 @@ pub(super) fn write(
         root: RootBytes::Elsewhere(len),
         about: &describe(&root.info)?,
     };
-    link::write(kernel::ELF, Some(&payload), kernel.as_file())?;
+    link::write(kernel::FILE, Some(&payload), kernel.as_file())?;
     let linked = std::fs::read(kernel.path()).map_err(StoreError::io("read", kernel.path()))?;
     let loading = link::loading(kernel.reopen().map_err(StoreError::io("open", kernel.path()))?)?;
 

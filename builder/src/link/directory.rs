@@ -13,6 +13,8 @@
 //! | 40 | 8 | its length in bytes |
 //! | 48 | 8 | physical address of the kernel's symbol table, in the form of [`super::symbols`] |
 //! | 56 | 8 | its length in bytes |
+//! | 64 | 8 | physical address of the kernel's packed code, in the form of `hal::packed` |
+//! | 72 | 8 | its length in bytes |
 //!
 //! All numbers are little endian.
 
@@ -22,7 +24,7 @@ use super::LinkError;
 pub(super) const SECTION: &[u8] = b".isopod.link";
 
 /// Its size in bytes.
-pub(super) const SIZE: usize = 64;
+pub(super) const SIZE: usize = 80;
 
 const MAGIC: &[u8; 8] = b"ISOPODLK";
 const VERSION: u32 = 1;
@@ -33,6 +35,7 @@ pub(super) struct BootDirectory {
     pub manifest: Extent,
     pub root: Extent,
     pub symbols: Extent,
+    pub packed: Extent,
 }
 
 /// A piece of guest-physical memory.
@@ -50,8 +53,8 @@ impl BootDirectory {
         let mut bytes = [0; SIZE];
         bytes[..8].copy_from_slice(MAGIC);
         bytes[8..12].copy_from_slice(&VERSION.to_le_bytes());
-        for (place, extent) in bytes[16..].chunks_exact_mut(16).zip([self.manifest, self.root, self.symbols])
-        {
+        let extents = [self.manifest, self.root, self.symbols, self.packed];
+        for (place, extent) in bytes[16..].chunks_exact_mut(16).zip(extents) {
             place[..8].copy_from_slice(&extent.start.to_le_bytes());
             place[8..].copy_from_slice(&extent.length.to_le_bytes());
         }
@@ -64,7 +67,7 @@ impl BootDirectory {
         let word =
             |at: usize| bytes[at..].first_chunk().map_or(0, |word: &[u8; 8]| u64::from_le_bytes(*word));
         let extent = |at| Extent { start: word(at), length: word(at + 8) };
-        let found = Self { manifest: extent(16), root: extent(32), symbols: extent(48) };
+        let found = Self { manifest: extent(16), root: extent(32), symbols: extent(48), packed: extent(64) };
         (bytes[..8] == *MAGIC && bytes[8..12] == VERSION.to_le_bytes() && found.manifest.length != 0)
             .then_some(found)
     }
@@ -88,6 +91,7 @@ mod tests {
             manifest: Extent { start: 0x30_0000, length: 77 },
             root: Extent { start: 0x30_1000, length: 8192 },
             symbols: Extent { start: 0x2f_0000, length: 12 },
+            packed: Extent { start: 0x2e_0000, length: 34 },
         };
         assert_eq!(BootDirectory::decode(&filled.encode()), Some(filled));
         let empty = BootDirectory::default().encode();

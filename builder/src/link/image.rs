@@ -5,7 +5,8 @@
 //! the kernel's segments                  at the kernel's own addresses
 //! section names and section headers
 //! .isopod.image                          not loaded: where the root came from, for `isopod run FILE`
-//! .isopod.symbols                        names of the kernel's functions, loaded behind the kernel
+//! .isopod.packed                         code of the kernel that is kept compressed, loaded behind it
+//! .isopod.symbols                        names of the kernel's functions, loaded behind that
 //! .isopod.manifest                       loaded behind them
 //! .isopod.root                           loaded behind the manifest, to the end of the file
 //! ```
@@ -23,12 +24,14 @@ use object::write::elf::{ProgramHeader, SectionHeader, Writer};
 
 use super::LinkError;
 use super::directory::{BootDirectory, Extent, SIZE};
-use super::kernel::{Kernel, PAGE, Section, loaded};
+use super::kernel::{Kernel, KernelFile, PAGE, Section, loaded};
 use super::symbols;
 use crate::root::{RootError, erofs};
 
 /// The section that describes the image to Isopod itself. Not loaded.
 pub(super) const ABOUT: &[u8] = b".isopod.image";
+/// The section that is the kernel's packed code.
+const PACKED: &[u8] = b".isopod.packed";
 /// The section that is the kernel's symbol table.
 pub(super) const SYMBOLS: &[u8] = b".isopod.symbols";
 /// The section that is the manifest.
@@ -102,13 +105,19 @@ struct Part<'a> {
 /// # Errors
 /// [`LinkError::TooLarge`] for a root that no machine could load, [`LinkError::Kernel`] for a kernel that is not one of ours,
 /// [`LinkError::Root`] for contents that cannot be read, and [`LinkError::Io`] from writing `out`.
-pub fn write(kernel: &[u8], payload: Option<&Payload<'_>>, out: &File) -> Result<u64, LinkError> {
-    let symbols = symbols::table(kernel)?;
-    let kernel = Kernel::parse(kernel)?;
+pub fn write(file: KernelFile<'_>, payload: Option<&Payload<'_>>, out: &File) -> Result<u64, LinkError> {
+    let symbols = symbols::table(file.elf)?;
+    let kernel = Kernel::parse(file)?;
     let mut place = Place { next: kernel.end };
-    let mut directory =
-        BootDirectory { symbols: place.take(symbols.len() as u64)?, ..BootDirectory::default() };
-    let mut parts = vec![Part { name: SYMBOLS, extent: directory.symbols, bytes: Some(&symbols) }];
+    let mut directory = BootDirectory {
+        packed: place.take(file.packed.len() as u64)?,
+        symbols: place.take(symbols.len() as u64)?,
+        ..BootDirectory::default()
+    };
+    let mut parts = vec![
+        Part { name: PACKED, extent: directory.packed, bytes: Some(file.packed) },
+        Part { name: SYMBOLS, extent: directory.symbols, bytes: Some(&symbols) },
+    ];
     if let Some(Payload { manifest, root, about }) = payload {
         directory.manifest = place.take(manifest.len() as u64)?;
         directory.root = place.take(root.size().map_err(LinkError::Io)?)?;

@@ -14,6 +14,18 @@ pub(super) const PAGE: u64 = 4096;
 /// How kernels store numbers.
 pub(super) const ENDIAN: LittleEndian = LittleEndian;
 
+/// The section of code that may be kept compressed.
+const PACKED: &[u8] = b".packed";
+
+/// A kernel's file, and what stands for a part of it.
+#[derive(Debug, Clone, Copy)]
+pub struct KernelFile<'a> {
+    /// The ELF as the linker wrote it.
+    pub elf: &'a [u8],
+    /// Its section `.packed`, each page compressed, as `isopod_hal` reads it. When this is empty, the section is kept as it is.
+    pub packed: &'a [u8],
+}
+
 /// A kernel to link with.
 #[derive(Debug)]
 pub(super) struct Kernel<'a> {
@@ -37,8 +49,9 @@ pub(super) struct Section<'a> {
 }
 
 impl<'a> Kernel<'a> {
-    /// Reads `data` and refuses what could not boot.
-    pub fn parse(data: &'a [u8]) -> Result<Self, LinkError> {
+    /// Reads `file` and refuses what could not boot.
+    pub fn parse(file: KernelFile<'a>) -> Result<Self, LinkError> {
+        let data = file.elf;
         let bad = |error: object::Error| LinkError::Kernel(error.to_string());
         let raw = elf::FileHeader64::<LittleEndian>::parse(data).map_err(bad)?;
         if !raw.is_little_endian() || raw.e_machine(ENDIAN) != elf::EM_X86_64 {
@@ -72,6 +85,13 @@ impl<'a> Kernel<'a> {
         let end = loaded(&segments).map(|segment| segment.p_paddr.saturating_add(segment.p_memsz)).max();
         let end = end.and_then(|end| end.checked_next_multiple_of(PAGE));
         let end = end.ok_or_else(|| LinkError::Kernel("it has nothing to load".to_owned()))?;
+        if !file.packed.is_empty() {
+            // Its memory lies within the image and is filled by the kernel, so no loader needs to know of it.
+            let (packed, kept) =
+                sections.into_iter().partition::<Vec<_>, _>(|section| section.name == PACKED);
+            sections = kept;
+            segments.retain(|segment| packed.iter().all(|section| section.header.sh_addr != segment.p_vaddr));
+        }
         let kernel = Self { data, header, segments, sections, directory, end };
         if !kernel.is_in_a_segment(directory, SIZE as u64) || !kernel.entry_is_loaded() {
             return Err(LinkError::Kernel(

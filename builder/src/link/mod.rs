@@ -15,6 +15,7 @@ mod symbols;
 pub use command::{CommandError, Overrides, Session, manifest};
 pub use error::LinkError;
 pub use image::{LIMIT, Payload, RootBytes, write};
+pub use kernel::KernelFile;
 pub use loading::{Loading, Segment, loading};
 pub use open::{Linked, function, open};
 pub use output::Output;

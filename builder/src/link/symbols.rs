@@ -65,7 +65,7 @@ mod tests {
 
     #[test]
     fn functions_are_found_by_their_whole_name() {
-        let table = table(crate::kernel::ELF).unwrap();
+        let table = table(crate::kernel::FILE.elf).unwrap();
         let found = find(&table, "isopod_program_begins").unwrap();
         assert!(found > KERNEL_BASE && find(&table, "isopod_program_begin").is_none());
         for damaged in [&table[..0], &table[..100]] {

@@ -50,6 +50,7 @@ pub mod log;
 mod memory;
 pub mod mmio;
 pub mod number_map;
+mod packed;
 pub mod paging;
 pub mod panic;
 pub mod port;

@@ -1,18 +1,34 @@
 //! How large the kernel is.
 
-use std::process::Command;
+use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
 
+use super::machine;
 use super::table::{Row, grouped};
-use crate::{process, workspace};
+use crate::workspace;
 
-/// Measures the kernel's file without its symbols.
+/// Measures the kernel's file, as hypervisors load it, without its symbols; and how much of it is packed.
 pub fn measure() -> Result<Vec<Row>> {
-    let folder = tempfile::tempdir()?;
-    let stripped = folder.path().join("kernel");
-    process::run(Command::new("strip").arg("--strip-all").arg("-o").arg(&stripped).arg(workspace::kernel()))?;
-    let size = std::fs::metadata(stripped)?.len();
-    let measured = format!("{} bytes", grouped(size));
-    Ok(vec![Row::at_most("Kernel, stripped", "at most 1 MB", size as f64, 1e6, measured)])
+    let home = tempfile::tempdir()?;
+    let hello = format!("elf:{}", machine::hello_program()?.display());
+    let words = machine::command_line(home.path(), &[&hello])?;
+    let kernel = words.iter().position(|word| word == "-kernel").and_then(|place| words.get(place + 1));
+    let kernel = Path::new(kernel.context("the machine has a kernel")?);
+    let size = kernel.metadata()?.len() - workspace::section(kernel, ".isopod.symbols")?;
+    let packed = workspace::section(kernel, ".isopod.packed")?;
+    let code = workspace::section(&workspace::kernel(), ".packed")?;
+    Ok(vec![
+        Row::at_most(
+            "Kernel, stripped",
+            "at most 1 MB",
+            size as f64,
+            1e6,
+            format!("{} bytes", grouped(size)),
+        ),
+        Row::figure(
+            "Of that, code that is unpacked page by page when it is first reached",
+            format!("{} bytes for {}", grouped(packed), grouped(code)),
+        ),
+    ])
 }

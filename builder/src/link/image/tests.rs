@@ -73,7 +73,7 @@ fn linked(manifest: &[u8], root: &[u8]) -> (tempfile::NamedTempFile, Vec<u8>) {
     source.seek(SeekFrom::Start(0)).unwrap();
     let mut out = tempfile::NamedTempFile::new().unwrap();
     let payload = Payload { manifest, root: RootBytes::File(&source), about: b"about" };
-    write(&kernel(), Some(&payload), out.as_file()).unwrap();
+    write(KernelFile { elf: &kernel(), packed: b"" }, Some(&payload), out.as_file()).unwrap();
     let mut bytes = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();
     out.read_to_end(&mut bytes).unwrap();
@@ -134,9 +134,12 @@ fn a_root_that_no_machine_could_load_is_refused() {
     let root = tempfile::tempfile().unwrap();
     root.set_len(LIMIT).unwrap();
     let out = tempfile::tempfile().unwrap();
-    let error =
-        write(&kernel(), Some(&Payload { manifest: b"m", root: RootBytes::File(&root), about: b"" }), &out)
-            .unwrap_err();
+    let error = write(
+        KernelFile { elf: &kernel(), packed: b"" },
+        Some(&Payload { manifest: b"m", root: RootBytes::File(&root), about: b"" }),
+        &out,
+    )
+    .unwrap_err();
     assert_eq!(
         error.to_string(),
         "the root takes 2048 MiB, but an image that is loaded into memory can hold at most 2048 MiB with its kernel"
@@ -148,7 +151,7 @@ fn a_root_that_no_machine_could_load_is_refused() {
 #[test]
 fn the_guest_kernel_gets_its_symbols() {
     let mut out = tempfile::tempfile().unwrap();
-    write(crate::kernel::ELF, None, &out).unwrap();
+    write(crate::kernel::FILE, None, &out).unwrap();
     let mut bytes = Vec::new();
     out.seek(SeekFrom::Start(0)).unwrap();
     out.read_to_end(&mut bytes).unwrap();
@@ -186,7 +189,7 @@ proptest! {
         bytes.truncate(cut.unwrap_or(usize::MAX));
         let root = tempfile::tempfile().unwrap();
         let payload = Payload { manifest: b"m", root: RootBytes::File(&root), about: b"" };
-        let _ = write(&bytes, Some(&payload), &tempfile::tempfile().unwrap());
+        let _ = write(KernelFile { elf: &bytes, packed: b"" }, Some(&payload), &tempfile::tempfile().unwrap());
     }
 }
 

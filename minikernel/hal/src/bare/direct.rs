@@ -6,6 +6,7 @@
 //! the processor heeds the memory types that firmware set for the lowest MiB (SDM volume 3, section 12.11.9).
 
 use core::{
+    arch::asm,
     ptr,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering},
 };
@@ -74,15 +75,20 @@ fn phys_of(table: &[AtomicU64]) -> PhysAddr {
     image_phys(table.as_ptr() as usize)
 }
 
-/// Gives each page of the image its exact rights, and forgets the early tables.
+/// Pages for code.
+const CODE: Bits = Bits::PRESENT.union(Bits::GLOBAL).union(Bits::ACCESSED);
+
+/// Gives each page of the image its exact rights, and forgets the early tables. What is `packed` is no code yet, and not mapped.
 ///
 /// # Safety
 /// Called once at boot, in the high half, on the stack whose guard page is named in the entry.
-pub(super) unsafe fn protect_image() {
+pub(super) unsafe fn protect_image(packed: bool) {
     let mapped_end = (layout::image_end() - layout::KERNEL_BASE).next_multiple_of(LARGE_PAGE);
     let limits = [
         (layout::text(), DATA),
-        (layout::text_end(), Bits::PRESENT | Bits::GLOBAL | Bits::ACCESSED),
+        (layout::packed(), CODE),
+        (layout::packed_end(), if packed { Bits::empty() } else { CODE }),
+        (layout::text_end(), CODE),
         (layout::rodata_end(), DATA - Bits::WRITABLE - Bits::DIRTY),
         // Behind the image the table goes on to the next 2 MiB: RAM like other RAM.
         (mapped_end + layout::KERNEL_BASE, DATA),
@@ -90,6 +96,10 @@ pub(super) unsafe fn protect_image() {
     let mut start = LARGE_PAGE;
     for (limit, bits) in limits {
         let end = limit - layout::KERNEL_BASE;
+        if bits.is_empty() {
+            start = end;
+            continue;
+        }
         let mut page = entry(PhysAddr::new(start as u64), bits);
         for slot in &IMAGE_PAGES.0[image_page(start)..image_page(end)] {
             slot.store(page, Ordering::Relaxed);
@@ -113,6 +123,26 @@ pub(super) unsafe fn protect_image() {
     root_table[0].store(0, Ordering::Relaxed);
     // SAFETY: the tables hold all of the image as before; the lowest addresses are in use no more.
     unsafe { set_cr3(cr3()) };
+}
+
+/// Maps the page at `at`, one of the packed code's, to be written or to be run.
+///
+/// # Safety
+/// What is mapped to be run is what the linker put there.
+pub(super) unsafe fn map_packed(at: usize, writable: bool) {
+    let bits = if writable { DATA } else { CODE };
+    let phys = image_phys(at);
+    IMAGE_PAGES.0[image_page(phys.as_u64() as usize)].store(entry(phys, bits), Ordering::Release);
+    // SAFETY: forgets what was known of the page, nothing else. Other CPUs have known it as absent, and that is not kept
+    // (SDM volume 3, section 4.10.2.3), or as not to be run, and have forgotten that with their fault (4.10.4.1).
+    unsafe { asm!("invlpg [{}]", in(reg) at, options(nostack, preserves_flags)) };
+}
+
+/// Whether the page of the image that `at` lies in may be run.
+pub(super) fn is_code(at: usize) -> bool {
+    let page = image_page(image_phys(at).as_u64() as usize);
+    let bits = Entry(IMAGE_PAGES.0[page].load(Ordering::Acquire)).bits();
+    bits.contains(Bits::PRESENT) && !bits.contains(Bits::WRITABLE)
 }
 
 /// Number of a page of the image, by its physical address.

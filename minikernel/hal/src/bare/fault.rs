@@ -8,12 +8,13 @@ use core::{
 
 use super::{
     apic::{self, apic_id},
+    direct,
     layout::{self, DIRECT_BASE, KERNEL_BASE},
-    processors,
+    packed, processors,
     registers::{cr2, cr3},
     segments::KERNEL_CODE,
     serial,
-    vectors::TrapFrame,
+    vectors::{PAGE_FAULT, TrapFrame},
 };
 use crate::{PAGE_SIZE, PhysRange, panic::hook, power, symbols::Symbols, sync::SpinLock};
 
@@ -80,18 +81,24 @@ fn panic(info: &PanicInfo<'_>) -> ! {
     end(describe, None, rsp)
 }
 
-/// An exception of the kernel, or an NMI, a double fault or a machine check wherever it came.
+/// An exception of the kernel, the first step into packed code among them, or an NMI, a double fault or a machine check wherever it came.
 pub(super) extern "C" fn kernel_fault(frame: &TrapFrame) {
     const NMI: u64 = 2;
-    if frame.vector == NMI {
-        // Sent by an operator who wants to see what the machine does. It goes on.
-        let mut text = Report { text: [0; 6144], len: 0 };
-        describe(&mut text, frame);
-        backtrace(&mut text, Some(frame.rip), frame.rsp);
-        serial::write(&text.text[..text.len]);
-        return;
+    match frame.vector {
+        PAGE_FAULT if packed::unpack(cr2() as usize, frame.rip as usize) => return,
+        NMI => return tell(frame),
+        _ => {}
     }
     end(|report| describe(report, frame), Some(frame.rip), frame.rsp)
+}
+
+/// An operator wants to see what the machine does. It goes on.
+#[inline(never)]
+fn tell(frame: &TrapFrame) {
+    let mut text = Report { text: [0; 6144], len: 0 };
+    describe(&mut text, frame);
+    backtrace(&mut text, Some(frame.rip), frame.rsp);
+    serial::write(&text.text[..text.len]);
 }
 
 fn describe(report: &mut Report, frame: &TrapFrame) {
@@ -166,7 +173,8 @@ fn stack_from(rsp: usize) -> impl Iterator<Item = usize> {
 /// Whether the instruction before `at` is a call: `e8` and a distance, or `ff /2` with an operand of any length (SDM volume 2, CALL).
 fn follows_call(at: usize) -> bool {
     const LONGEST: usize = 7;
-    if !(layout::text() + LONGEST..layout::text_end()).contains(&at) {
+    let is_code = |at| (layout::text()..layout::text_end()).contains(&at) && direct::is_code(at);
+    if !is_code(at) || !is_code(at.saturating_sub(LONGEST)) {
         return false;
     }
     // SAFETY: the bytes are the kernel's code.

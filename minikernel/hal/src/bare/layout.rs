@@ -38,6 +38,12 @@ symbols! {
     image_start: boot_start;
     /// Start of the kernel's code.
     text: text_start;
+    /// End of the code before the one that may be kept compressed.
+    first_end: first_end;
+    /// Start of the code that may be kept compressed, and lies among the rest.
+    packed: packed_start;
+    /// End of it.
+    packed_end: packed_end;
     /// End of the kernel's code, start of its constants.
     text_end: text_end;
     /// End of the constants, start of the variables.

@@ -15,6 +15,7 @@ mod fpu;
 mod ioapic;
 mod layout;
 mod loader;
+mod packed;
 mod percpu;
 mod power;
 mod processors;

@@ -3,7 +3,7 @@
 use core::cell::UnsafeCell;
 
 use super::{
-    apic, direct, enter, entry, fault, fpu, layout, loader,
+    apic, direct, enter, entry, fault, fpu, layout, loader, packed,
     percpu::{BOOT_CPU, PerCpu, STACK_SIZE},
     registers, serial, vectors,
 };
@@ -50,6 +50,7 @@ static BOOT: Once<BootInfo> = Once::new();
 
 /// Called by the entry, with early tables and the boot stack, in the way that `kind` tells.
 pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
+    let link = link_directory();
     // SAFETY: first of all, once, on the boot CPU. Traps come after segments, whose stacks they use.
     unsafe {
         let stack = &raw const boot_stack as usize;
@@ -57,10 +58,9 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
         vectors::load();
         enter::install();
         registers::set_cr4(registers::cr4() | control_bits());
-        direct::protect_image();
+        direct::protect_image(link.packed.is_some());
         fpu::install();
     }
-    let link = link_directory();
     // SAFETY: nobody else has a reference, and from here on there are shared ones only.
     let loaded: &'static loader::Loaded = unsafe {
         let loaded = &mut *LOADED.0.get();
@@ -82,6 +82,9 @@ pub(super) extern "C" fn start(info: u64, kind: u64) -> ! {
     };
     let _ = BOOT.set(boot);
     direct::set_ram(loaded.memory.regions());
+    if let Some(blocks) = link.packed {
+        packed::install(blocks);
+    }
     // SAFETY: once, and frames can be had from now on.
     unsafe { apic::install() };
     match boot_info() {

@@ -1,7 +1,8 @@
 //! The interrupt descriptor table and the code behind its gates.
 //!
-//! User code may trap anywhere; the kernel itself only in four ways: a copy from or to user memory faults and is
-//! continued at the place that `.extable` names, or meets a breakpoint, a device interrupts the idle CPU, or the kernel has an error.
+//! User code may trap anywhere; the kernel itself only in five ways: a copy from or to user memory faults and is
+//! continued at the place that `.extable` names, or meets a breakpoint, a device interrupts the idle CPU, code is reached that is still
+//! packed, or the kernel has an error.
 
 use alloc::alloc::{alloc, dealloc};
 use core::{
@@ -205,7 +206,15 @@ global_asm!(
     "je 4f",
     "add rcx, 16",
     "jmp 2b",
-    "4: mov rax, [rcx + 8]",
+    // But a part of the instruction itself may lie in a page of packed code that nobody has been to.
+    "4: cmp dword ptr [rsp + 16], {PAGE_FAULT}",
+    "jne 6f",
+    "mov rax, cr2",
+    "cmp rax, offset packed_start",
+    "jb 6f",
+    "cmp rax, offset packed_end",
+    "jb 3f",
+    "6: mov rax, [rcx + 8]",
     "mov [rsp + 32], rax",
     "pop rcx",
     "pop rax",
@@ -263,6 +272,7 @@ global_asm!(
     DEBUG = const DEBUG,
     NOTHING = const debug::NOTHING,
     NMI = const NMI,
+    PAGE_FAULT = const PAGE_FAULT,
     DOUBLE_FAULT = const DOUBLE_FAULT,
     MACHINE_CHECK = const MACHINE_CHECK,
     PENDING = const percpu::PENDING,

@@ -1,10 +1,10 @@
-//! The directory that the builder's link room fills in when it joins kernel, manifest, root and symbols to one file.
+//! The directory that the builder's link room fills in when it joins kernel, manifest, root, symbols and packed code to one file.
 
 use super::LinkDirectory;
 use crate::{PhysAddr, PhysRange};
 
 /// Length of section `.isopod.link` in bytes.
-pub(crate) const LEN: usize = 64;
+pub(crate) const LEN: usize = 80;
 const MAGIC: &[u8; 8] = b"ISOPODLK";
 const VERSION: u32 = 1;
 
@@ -32,12 +32,12 @@ impl LinkDirectory {
             let (start, len) = (word(at), word(at + 8));
             (len > 0 && start.checked_add(len).is_some()).then(|| PhysRange::new(PhysAddr::new(start), len))
         };
-        Self { manifest: part(16), root: part(32), symbols: part(48) }
+        Self { manifest: part(16), root: part(32), symbols: part(48), packed: part(64) }
     }
 
     /// The parts, present or not.
-    pub(crate) fn parts(&self) -> [Option<PhysRange>; 3] {
-        [self.manifest, self.root, self.symbols]
+    pub(crate) fn parts(&self) -> [Option<PhysRange>; 4] {
+        [self.manifest, self.root, self.symbols, self.packed]
     }
 }
 

@@ -23,6 +23,8 @@ pub struct LinkDirectory {
     pub root: Option<PhysRange>,
     /// The kernel's symbol table.
     pub symbols: Option<PhysRange>,
+    /// The part of the kernel's code that is kept compressed, if it is.
+    pub packed: Option<PhysRange>,
 }
 
 /// The machine as the kernel finds it.

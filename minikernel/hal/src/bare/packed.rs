@@ -1,0 +1,65 @@
+//! Code that is unpacked when it is first reached, page by page: the file is small, and a boot pays for what it runs.
+//!
+//! The linker script says what code that is; none of it is needed to get here. A page of it is not mapped until the first fetch of an
+//! instruction from it faults; then its memory, which the image has kept for it, is filled. The code before it in memory is the
+//! dictionary of all pages.
+
+use core::slice;
+
+use super::{direct, layout};
+use crate::{
+    PAGE_SIZE, PhysRange,
+    packed::Packed,
+    sync::{Once, SpinLock},
+};
+
+/// How far a match of LZ4's block format reaches back.
+const REACH: usize = (64 << 10) - 1;
+
+/// An instruction is at most this long (SDM volume 2, section 2.3.11).
+const INSTRUCTION: usize = 15;
+
+static PACKED: Once<Packed<'static>> = Once::new();
+
+/// Held while a page is filled: another CPU that comes to it waits.
+static FILLING: SpinLock<()> = SpinLock::new(());
+
+/// Says where the loader has put the blocks.
+pub(super) fn install(blocks: PhysRange) {
+    // They lie behind the image, in the first GiB, where no further table is needed; what is not reached stays packed for good.
+    if direct::map_direct(blocks, &mut || None).is_ok() {
+        // SAFETY: the loader put these bytes there, they are kept from the allocator, and nobody writes them.
+        let bytes = unsafe { slice::from_raw_parts(direct::direct(blocks.start), blocks.len as usize) };
+        let _ = PACKED.set(Packed::new(bytes));
+    }
+}
+
+/// Unpacks the page at `at`, which the instruction at `rip` could not be fetched from. Whether it is now there to be run; another CPU may have
+/// been faster.
+pub(super) fn unpack(at: usize, rip: usize) -> bool {
+    let is_fetch = (rip..rip + INSTRUCTION).contains(&at);
+    if !is_fetch || !(layout::packed()..layout::packed_end()).contains(&at) {
+        return false;
+    }
+    let Some(packed) = PACKED.get() else { return false };
+    let _filling = FILLING.lock();
+    if direct::is_code(at) {
+        return true;
+    }
+    let page = at & !(PAGE_SIZE - 1);
+    let dictionary = layout::text().max(layout::first_end() - REACH)..layout::first_end();
+    // SAFETY: while the lock is held only this CPU uses the page, which is not to be run meanwhile; the dictionary is code, which
+    // is never written. What the page is filled with is what the linker put there, as the builder packed it.
+    unsafe {
+        direct::map_packed(page, true);
+        let memory = &mut *core::ptr::with_exposed_provenance_mut(page);
+        let start = core::ptr::with_exposed_provenance(dictionary.start);
+        let dictionary = slice::from_raw_parts(start, dictionary.len());
+        let index = (page - layout::packed()) / PAGE_SIZE;
+        if packed.unpack(index, dictionary, memory).is_none() {
+            return false;
+        }
+        direct::map_packed(page, false);
+    }
+    true
+}
