@@ -11,7 +11,7 @@
 //! .isopod.root                           loaded behind the manifest, to the end of the file
 //! ```
 //!
-//! What is loaded is page aligned. The root comes last so that it is copied from file to file and never held in memory. The PVH note,
+//! What is loaded is page aligned in memory, and the root, which can be mapped, in the file too. The root comes last so that it is copied from file to file and never held in memory. The PVH note,
 //! the entry point and every other program header are the kernel's.
 
 use std::fs::File;
@@ -24,7 +24,7 @@ use object::write::elf::{ProgramHeader, SectionHeader, Writer};
 
 use super::LinkError;
 use super::directory::{BootDirectory, Extent, SIZE};
-use super::kernel::{Kernel, KernelFile, PAGE, Section, loaded};
+use super::kernel::{Kernel, KernelFile, PAGE, SECTOR, Section, loaded};
 use super::symbols;
 use crate::root::{RootError, erofs};
 
@@ -97,6 +97,17 @@ struct Part<'a> {
     extent: Extent,
     /// What is written; `None` for what is copied in the end.
     bytes: Option<&'a [u8]>,
+}
+
+impl Part<'_> {
+    /// Its boundary in the file.
+    fn alignment(&self) -> u64 {
+        match self.extent.start {
+            0 => 1,
+            _ if self.name == ROOT => PAGE,
+            _ => SECTOR,
+        }
+    }
 }
 
 /// Writes the ELF `kernel` joined with its symbol table and `payload` to `out`; without a payload it is a kernel that finds its
@@ -178,9 +189,8 @@ fn write_head(
     writer.reserve_shstrtab_section_index();
     writer.reserve_shstrtab().map_err(failed)?;
     writer.reserve_section_headers();
-    let alignment = |part: &Part<'_>| if is_loaded(&part) { PAGE } else { 1 };
     let offsets: Vec<u64> =
-        parts.iter().map(|part| writer.reserve(part.extent.length, alignment(part))).collect();
+        parts.iter().map(|part| writer.reserve(part.extent.length, part.alignment())).collect();
 
     // Write, in the same order.
     writer.write_file_header(&kernel.header).map_err(failed)?;
@@ -192,7 +202,7 @@ fn write_head(
         });
     }
     for (part, offset) in parts.iter().zip(&offsets).filter(|(part, _)| is_loaded(part)) {
-        writer.write_program_header(&data_segment(part.extent, *offset));
+        writer.write_program_header(&data_segment(part, *offset));
     }
     let filled = directory.encode();
     for segment in &moved {
@@ -214,7 +224,7 @@ fn write_head(
     }
     for ((part, offset), name) in parts.iter().zip(&offsets).zip(part_names) {
         let name = writer.section_name_offset(Some(name));
-        writer.write_section_header(&data_section(name, part.extent, *offset));
+        writer.write_section_header(&data_section(name, part, *offset));
     }
     writer.write_shstrtab_section_header();
     for (part, offset) in parts.iter().zip(offsets) {
@@ -233,10 +243,11 @@ struct Moved {
 }
 
 impl Moved {
-    /// Takes the next place in the file that equals the segment's address modulo a page.
+    /// Takes the next place in the file that equals the segment's address modulo its alignment.
     fn reserve(writer: &mut Writer<'_>, segment: &ProgramHeader) -> Self {
-        let start = writer.reserve(0, PAGE);
-        writer.reserve_until(start + segment.p_vaddr % PAGE);
+        let alignment = segment.p_align.max(SECTOR);
+        let start = writer.reserve(0, alignment);
+        writer.reserve_until(start + segment.p_vaddr % alignment);
         let to = writer.reserve(segment.p_filesz, 1);
         Self { from: segment.p_offset, to, length: segment.p_filesz }
     }
@@ -265,7 +276,8 @@ fn write_segment(writer: &mut Writer<'_>, kernel: &Kernel<'_>, segment: &Moved, 
 }
 
 /// A read-only segment at a physical address, mapped nowhere.
-fn data_segment(extent: Extent, offset: u64) -> ProgramHeader {
+fn data_segment(part: &Part<'_>, offset: u64) -> ProgramHeader {
+    let extent = part.extent;
     ProgramHeader {
         p_type: elf::PT_LOAD,
         p_flags: elf::PF_R,
@@ -274,12 +286,13 @@ fn data_segment(extent: Extent, offset: u64) -> ProgramHeader {
         p_paddr: extent.start,
         p_filesz: extent.length,
         p_memsz: extent.length,
-        p_align: PAGE,
+        p_align: part.alignment(),
     }
 }
 
 /// The section of such a segment; one at address zero is not loaded.
-fn data_section(name: u32, extent: Extent, offset: u64) -> SectionHeader {
+fn data_section(name: u32, part: &Part<'_>, offset: u64) -> SectionHeader {
+    let extent = part.extent;
     let is_loaded = extent.start != 0;
     SectionHeader {
         sh_name: name,
@@ -290,7 +303,7 @@ fn data_section(name: u32, extent: Extent, offset: u64) -> SectionHeader {
         sh_size: extent.length,
         sh_link: 0,
         sh_info: 0,
-        sh_addralign: if is_loaded { PAGE } else { 1 },
+        sh_addralign: part.alignment(),
         sh_entsize: 0,
     }
 }

@@ -8,8 +8,11 @@ use object::write::elf::{FileHeader, ProgramHeader};
 use super::LinkError;
 use super::directory::{BootDirectory, SECTION, SIZE};
 
-/// Boundary of segments in memory and in the file: a page of x86-64.
+/// Boundary of segments in memory: a page of x86-64.
 pub(super) const PAGE: u64 = 4096;
+
+/// Boundary of segments in the file: what a BIOS reads.
+pub(super) const SECTOR: u64 = 512;
 
 /// How kernels store numbers.
 pub(super) const ENDIAN: LittleEndian = LittleEndian;
@@ -63,6 +66,10 @@ impl<'a> Kernel<'a> {
         for segment in raw_segments {
             // Also proves that the file holds every byte of it.
             segment.data(ENDIAN, data).map_err(|()| LinkError::Kernel("it is cut short".to_owned()))?;
+            let alignment = segment.p_align(ENDIAN);
+            if !alignment.is_power_of_two() || alignment > PAGE {
+                return Err(LinkError::Kernel(format!("a segment is aligned to {alignment} bytes")));
+            }
             segments.push(ProgramHeader::from_raw(ENDIAN, segment));
         }
         let table = raw.sections(ENDIAN, data).map_err(bad)?;

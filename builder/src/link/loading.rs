@@ -9,12 +9,10 @@ use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _}
 
 use super::LinkError;
 use super::directory::{BootDirectory, SECTION};
+use super::kernel::SECTOR;
 
 /// The type of the note that names the entry of PVH (Xen, `public/elfnote.h`).
 const PHYS32_ENTRY: u32 = 18;
-/// What parts of the file are read in.
-const SECTOR: u64 = 512;
-
 /// What is to be done with the file of an image whose root lies elsewhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Loading {

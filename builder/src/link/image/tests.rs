@@ -40,7 +40,9 @@ fn kernel() -> Vec<u8> {
     };
     writer.write_file_header(&header).unwrap();
     writer.write_align_program_headers();
-    let load = |offset, length: u64| data_segment(Extent { start: BASE + offset, length }, offset);
+    let part =
+        |offset, length| Part { name: ROOT, extent: Extent { start: BASE + offset, length }, bytes: None };
+    let load = |offset, length| data_segment(&part(offset, length), offset);
     let with_bss = ProgramHeader { p_memsz: 0x5000, ..load(code, 0x100 + SIZE as u64) };
     writer.write_program_header(&with_bss);
     writer.write_program_header(&load(0, note + NOTE.len() as u64));
@@ -58,9 +60,8 @@ fn kernel() -> Vec<u8> {
     for (name, offset, length) in
         [(names[0], code, 0x100), (names[1], directory, SIZE as u64), (names[2], note, NOTE.len() as u64)]
     {
-        let extent = Extent { start: BASE + offset, length };
         let name = writer.section_name_offset(Some(name));
-        writer.write_section_header(&data_section(name, extent, offset));
+        writer.write_section_header(&data_section(name, &part(offset, length), offset));
     }
     writer.write_shstrtab_section_header();
     bytes
@@ -94,7 +95,10 @@ fn a_second_reader_finds_every_part_where_a_loader_puts_it() {
     for pair in loads.windows(2) {
         assert!(pair[0].p_paddr + pair[0].p_memsz <= pair[1].p_paddr, "segments overlap: {pair:?}");
     }
-    assert!(loads.iter().all(|segment| segment.p_offset % PAGE == segment.p_vaddr % PAGE));
+    assert!(
+        loads.iter().all(|segment| segment.p_offset % segment.p_align == segment.p_vaddr % segment.p_align)
+    );
+    assert!(loads.iter().all(|segment| segment.p_offset % SECTOR == segment.p_vaddr % SECTOR));
 
     let memory = |extent: Extent| {
         let load = loads.iter().find(|load| load.p_paddr == extent.start).unwrap();
