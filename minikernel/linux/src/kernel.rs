@@ -10,7 +10,7 @@ use isopod_fs::pages::PageCache;
 use isopod_fs::vfs::{Namespace, Path};
 use isopod_hal::sync::{Once, SpinLock};
 
-use crate::mm::{AddressSpace, FileBacking};
+use crate::mm::{self, AddressSpace, FileBacking};
 
 /// The Linux whose interface this is, for `uname(2)`.
 pub const RELEASE: &str = "6.1.0-isopod";
@@ -145,8 +145,11 @@ pub fn set_domain_name(name: &[u8]) {
     drop(old);
 }
 
-/// A nameless file of `length` bytes on tmpfs, for shared anonymous memory of `space`.
-pub fn shared_memory(space: &Arc<AddressSpace>, length: usize) -> Result<FileBacking, Errno> {
+/// A nameless file of `length` bytes on tmpfs, for shared anonymous memory of `space`; all of it is promised if `reserved`.
+pub fn shared_memory(space: &Arc<AddressSpace>, length: usize, reserved: bool) -> Result<FileBacking, Errno> {
+    if reserved {
+        mm::commit(length)?;
+    }
     let file = crate::dev::memory_file(b"/dev/zero (deleted)", length as u64)?;
     let inode = Arc::clone(file.inode());
     FileBacking::new(space, file, inode, 0)

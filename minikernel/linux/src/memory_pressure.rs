@@ -4,11 +4,11 @@ use alloc::sync::Arc;
 use core::sync::atomic::Ordering;
 
 use isopod_hal::sync::SpinLock;
-use isopod_hal::{OutOfMemory, PAGE_SIZE, heap, memory_stats};
+use isopod_hal::{OutOfMemory, PAGE_SIZE, clock, heap, memory_stats};
 
-use crate::process::{Ctx, Process, Thread, kill_process, processes};
-use crate::report;
+use crate::process::{self, Ctx, Process, Thread, kill_process, processes};
 use crate::signal::Signal;
+use crate::{report, sched};
 
 /// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
 const ALWAYS: [u64; 4] = [3, 15, 60, 231];
@@ -29,28 +29,69 @@ pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
     reclaim() || heap::refill_reserve()
 }
 
-/// A page fault found no memory: pages are won back, or the largest process ends with a reason on the console and status 137. The
-/// caller then lets others run and tries again; so often it has done that in vain.
-pub fn out_of_memory(tries: u32) {
+/// What somebody waits for who needs a page of a program's memory, and finds none. Pages are won back, or the largest process ends with a
+/// reason on the console and status 137.
+#[derive(Debug, Default)]
+pub struct Shortage {
+    /// So often it has been waited in vain since a victim was chosen, the last of so many.
+    tries: u32,
+    victims: u32,
+}
+
+impl Shortage {
     /// From then on free memory is no reason to hope: it may be in too small pieces (`MAX_RECLAIM_RETRIES`).
-    const TRIES: u32 = 16;
-    /// Held while a victim is chosen, so that several CPUs without memory choose one.
-    static CHOOSING: SpinLock<()> = SpinLock::new(());
-    let _choosing = CHOOSING.lock();
-    // Since the fault another victim may have given back what it had.
-    let there = tries < TRIES && afford(PAGE_SIZE).is_ok();
-    // One who is about to end gives back what it has; it must come to that first.
-    if there || reclaim() || processes().any(|process| ends(&process)) {
-        return;
+    const HOPEFUL: u32 = 16;
+    /// From then on one that ends is no reason either: what it waits for before it does may be held by who waits here. That is after a second,
+    /// as Linux' `oom_reaper` gives up one whose memory it cannot have.
+    const PATIENT: u32 = 1000;
+    /// How long a try lasts at least when others have had their turn and that has not helped, in nanoseconds.
+    const PAUSE: u64 = 1_000_000;
+
+    /// Sees to it that there will be memory, and lets others run. False when the process is to end, and its threads therefore get none.
+    pub async fn wait(&mut self) -> bool {
+        self.choose();
+        let hopeless = match process::current() {
+            Some(thread) => thread.process().is_ending(),
+            // The kernel's own work cannot be chosen, and may have no others to be chosen either.
+            None => self.tries > Self::PATIENT,
+        };
+        if hopeless {
+            return false;
+        }
+        if self.tries <= Self::HOPEFUL {
+            sched::yield_now().await;
+        } else {
+            sched::sleep_until(clock::monotonic_ns() + Self::PAUSE).await;
+        }
+        true
     }
-    let victim = processes()
-        .filter(|process| process.status().is_none())
-        .max_by_key(|process| (badness(process), process.pid));
-    if let Some(victim) = victim {
-        report::out_of_memory(&victim);
-        // Of what happens to its threads only SIGKILL ends a stop for their tracer where they end.
-        victim.pending.lock().mark(Signal::KILL);
-        kill_process(&victim, Signal::KILL);
+
+    /// Chooses a process that ends, if nothing else gives reason to hope.
+    fn choose(&mut self) {
+        /// How many victims there have been. Held while one is chosen, so that several CPUs without memory choose one.
+        static VICTIMS: SpinLock<u32> = SpinLock::new(0);
+        let mut victims = VICTIMS.lock();
+        if self.victims != *victims {
+            *self = Self { tries: 0, victims: *victims };
+        }
+        // Since the fault another victim may have given back what it had.
+        let there = self.tries < Self::HOPEFUL && afford(PAGE_SIZE).is_ok();
+        let patient = self.tries < Self::PATIENT;
+        self.tries = self.tries.saturating_add(1);
+        // One who is about to end gives back what it has; it must come to that first.
+        if there || reclaim() || patient && processes().any(|process| ends(&process)) {
+            return;
+        }
+        let victim = processes()
+            .filter(|process| process.status().is_none() && !ends(process))
+            .max_by_key(|process| (badness(process), process.pid));
+        if let Some(victim) = victim {
+            *victims = victims.wrapping_add(1);
+            report::out_of_memory(&victim);
+            // Of what happens to its threads only SIGKILL ends a stop for their tracer where they end.
+            victim.pending.lock().mark(Signal::KILL);
+            kill_process(&victim, Signal::KILL);
+        }
     }
 }
 
@@ -89,7 +130,7 @@ pub fn reclaim() -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::{self, ExitStatus, WaitFor};
+    use crate::process::{ExitStatus, WaitFor};
     use crate::signal::{SI_USER, SigInfo};
     use crate::time::{Clock, Notice, Target};
     use crate::{testing, trace};
@@ -111,7 +152,7 @@ mod tests {
         let threads: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::thread())).collect();
         threads[7].process().oom_score_adj.store(1000, Ordering::Relaxed);
         let exhausted = exhaust(RESERVE);
-        out_of_memory(0);
+        Shortage::default().choose();
         drop(exhausted);
         let ending = |thread: &&Arc<Thread>| thread.process().is_ending();
         assert_eq!(threads.iter().filter(ending).count(), 1);
@@ -121,10 +162,11 @@ mod tests {
     #[test]
     fn nobody_is_chosen_while_there_is_memory() {
         let thread = enlisted(testing::thread());
-        out_of_memory(0);
+        let mut shortage = Shortage::default();
+        shortage.choose();
         assert!(!thread.process().is_ending());
         // Unless that has not helped often enough.
-        out_of_memory(100);
+        (0..Shortage::HOPEFUL).for_each(|_| shortage.choose());
         assert!(thread.process().is_ending());
     }
 
@@ -141,9 +183,10 @@ mod tests {
         let largest = if held_is_largest { &held } else { &other };
         largest.process().oom_score_adj.store(1000, Ordering::Relaxed);
         let exhausted = exhaust(RESERVE);
-        out_of_memory(0);
+        let mut shortage = Shortage::default();
+        shortage.choose();
         // Who has been chosen ends now.
-        out_of_memory(0);
+        shortage.choose();
         drop(exhausted);
         assert!(!tracer.process().is_ending());
         [end.poll().is_ready(), other.process().is_ending()]
@@ -157,6 +200,28 @@ mod tests {
     #[test]
     fn one_that_its_tracer_holds_at_its_end_can_be_chosen() {
         assert_eq!(choose(true), [true, false]);
+    }
+
+    #[test]
+    fn one_that_does_not_come_to_its_end_is_not_waited_for_for_ever() {
+        let [stuck, largest, other] = core::array::from_fn(|_| enlisted(testing::thread()));
+        process::exit_group(stuck.process(), ExitStatus::Exited(0));
+        largest.process().oom_score_adj.store(1000, Ordering::Relaxed);
+        let ending = || [&largest, &other].map(|thread| thread.process().is_ending());
+        let exhausted = exhaust(RESERVE);
+        let [mut first, mut second] = [Shortage::default(), Shortage::default()];
+        for _ in 0..Shortage::PATIENT {
+            first.choose();
+            second.choose();
+        }
+        let waited = ending();
+        first.choose();
+        let gave_up = ending();
+        // A new victim is given as much time, by all.
+        second.choose();
+        let waited_again = ending();
+        drop(exhausted);
+        assert_eq!([waited, gave_up, waited_again], [[false, false], [true, false], [true, false]]);
     }
 
     #[test]

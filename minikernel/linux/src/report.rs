@@ -25,6 +25,7 @@ pub fn fault(ctx: &Ctx, signal: Signal, fault: Fault) {
             put!(&mut text, "{} (error code {error:#x})", exception(vector));
         }
         Fault::SignalFrame => text.push_str("the frame that rt_sigreturn undoes is damaged"),
+        Fault::Sequence => text.push_str("what it has registered with rseq is damaged"),
     }
     text.push('\n');
     registers(ctx, &mut text);

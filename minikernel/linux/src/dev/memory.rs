@@ -17,7 +17,8 @@ fn file_system() -> isopod_fs::Result<&'static Tmpfs> {
     if let Some(made) = MEMORY.get() {
         return Ok(made);
     }
-    let made = Tmpfs::new(&Options::default())?;
+    // As Linux' own mount of it: what programs may have is theirs to share.
+    let made = Tmpfs::new(&Options { pages: u64::MAX, inodes: u64::MAX, ..Options::default() })?;
     Ok(MEMORY.get_or_init(|| made))
 }
 

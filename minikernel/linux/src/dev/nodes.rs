@@ -44,7 +44,7 @@ const LINKS: [(&[u8], &[u8]); 5] = [
     (b"stderr", b"/proc/self/fd/2"),
 ];
 
-/// Bytes of `/dev/shm`, as container engines give it.
+/// Bytes of `/dev/shm` at most, as container engines give it.
 const SHM_SIZE: u64 = 64 << 20;
 
 /// The tree of files over `root`, with the file systems that every container finds.
@@ -59,7 +59,9 @@ pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     mount(&namespace, b"/dev", device_tree()?, MountFlags::NOSUID | MountFlags::NOEXEC, b"tmpfs")?;
     let hidden = MountFlags::NOSUID | MountFlags::NOEXEC;
     mount(&namespace, b"/dev/pts", pty::file_system()?, hidden, b"devpts")?;
-    let shm = Tmpfs::new(&Options { pages: SHM_SIZE / isopod_hal::PAGE_SIZE as u64, ..Options::default() })?;
+    let half_of_memory = Options::default();
+    let pages = half_of_memory.pages.min(SHM_SIZE / isopod_hal::PAGE_SIZE as u64);
+    let shm = Tmpfs::new(&Options { pages, ..half_of_memory })?;
     mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
     let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
     mount(&namespace, b"/proc", proc::proc(), flags, b"proc")?;

@@ -3,6 +3,7 @@
 use alloc::sync::Arc;
 
 use isopod_fs::Errno;
+use isopod_hal::uaccess::Fault;
 
 use crate::fail::{Attempt, Stop};
 use crate::mm::{AddressSpace, Backing, FaultError, FaultKind, page_down};
@@ -52,7 +53,7 @@ pub fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Attempt<
     match &vma.backing {
         Backing::File(part) if !vma.is_private() => {
             // The page must exist: a word beyond the end of the file is nobody's.
-            memory.fault(page_down(address), FaultKind::Read).map_err(stop)?;
+            memory.fault(page_down(address), FaultKind::Read).map_err(|error| stop(error, address))?;
             let about = part.inode.metadata().map_err(|error| error.errno().unwrap_or(Errno::EFAULT))?;
             let offset = part.offset + (address - vma.start) as u64;
             Ok(Key::Shared { device: about.device.encode(), inode: about.inode, offset })
@@ -62,10 +63,11 @@ pub fn key(memory: &Arc<AddressSpace>, address: usize, scope: Scope) -> Attempt<
     }
 }
 
-fn stop(error: FaultError) -> Stop {
+fn stop(error: FaultError, address: usize) -> Stop {
     match error {
         FaultError::Wait(wait) => Stop::Wait(wait),
-        FaultError::Memory => Stop::Memory,
+        // Who provides it before the next attempt waits for memory.
+        FaultError::Memory => Stop::Fault(Fault { address, write: false }),
         _ => Errno::EFAULT.into(),
     }
 }

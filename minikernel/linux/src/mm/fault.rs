@@ -14,7 +14,8 @@ use super::layout::LOWEST;
 use super::space::{AddressSpace, Inner};
 use super::vma::STACK_GUARD;
 use super::{Backing, FileBacking, Vma, VmaFlags, page_down};
-use crate::{memory_pressure, process, sched};
+use crate::memory_pressure::Shortage;
+use crate::{process, sched};
 
 /// How much of a file is mapped around a read fault, in bytes, as far as it is in memory already (Linux's `fault_around_bytes`).
 const FAULT_AROUND: usize = 64 << 10;
@@ -139,12 +140,13 @@ impl AddressSpace {
         }
     }
 
-    /// Provides every page of `range` for reading or writing, and waits as often as needed. A thread that is to end gets no more than the
-    /// first of many.
+    /// Provides every page of `range` for reading or writing, and waits as often as needed, for memory too, which only a thread that is
+    /// to end does not get. Such a one gets no more than the first of many.
     pub async fn fault_in(&self, range: Range<usize>, kind: FaultKind) -> Result<(), FaultError> {
         /// After so many bytes others get a turn.
         const STEP: usize = 1 << 20;
         let mut page = page_down(range.start);
+        let mut shortage = Shortage::default();
         while page < range.end {
             if page.is_multiple_of(STEP) && page > range.start {
                 sched::give_way().await;
@@ -155,7 +157,7 @@ impl AddressSpace {
             match self.fault(page, kind) {
                 Ok(()) => page += PAGE_SIZE,
                 Err(FaultError::Wait(wait)) => wait.await,
-                Err(FaultError::Memory) if memory_pressure::reclaim() => {}
+                Err(FaultError::Memory) if shortage.wait().await => {}
                 Err(error) => return Err(error),
             }
         }

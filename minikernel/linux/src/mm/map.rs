@@ -16,6 +16,11 @@ use super::{Backing, Vma, VmaFlags, page_up};
 /// The most areas a process may have (`vm.max_map_count`).
 pub(super) const MAX_AREAS: usize = 65_530;
 
+/// Whether memory is promised for such an area: what shared ones show is promised as a file's or segment's, if at all.
+fn is_promise(access: Access, flags: VmaFlags) -> bool {
+    access.contains(Access::WRITE) && !flags.intersects(VmaFlags::SHARED | VmaFlags::NO_RESERVE)
+}
+
 /// Where a mapping is to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Placement {
@@ -44,6 +49,11 @@ pub struct MapRequest {
     pub flags: VmaFlags,
     /// Where pages come from.
     pub backing: Backing,
+}
+
+/// Refuses to promise `bytes` of memory if that is plainly more than there is (overcommit mode 0, `__vm_enough_memory`).
+pub fn commit(bytes: usize) -> Result<(), Errno> {
+    if bytes / PAGE_SIZE > memory_stats().total_frames { Err(Errno::ENOMEM) } else { Ok(()) }
 }
 
 /// The page-aligned range of `length` bytes at `start`, or `None` if it leaves the user half.
@@ -154,7 +164,8 @@ impl AddressSpace {
             }
             let part = vma.end.min(range.end) - at;
             let becomes_data = !vma.is_data() && is_data(access, vma.flags);
-            if becomes_data && !inner.may_have_data(part) {
+            let becomes_promise = !is_promise(vma.access, vma.flags) && is_promise(access, vma.flags);
+            if becomes_data && !inner.may_have_data(part) || becomes_promise && commit(part).is_err() {
                 outcome = Err(Errno::ENOMEM);
                 break;
             }
@@ -236,10 +247,10 @@ impl Inner {
 
     /// Refuses `more` bytes of such an area if they exceed the process's limit, or plainly the memory there is (overcommit mode 0).
     pub(super) fn check_growth(&self, more: usize, access: Access, flags: VmaFlags) -> Result<(), Errno> {
-        let counts =
-            access.contains(Access::WRITE) && !flags.intersects(VmaFlags::SHARED | VmaFlags::NO_RESERVE);
-        let absurd = counts && more / PAGE_SIZE > memory_stats().total_frames;
-        if absurd || !self.may_grow(more) || is_data(access, flags) && !self.may_have_data(more) {
+        if is_promise(access, flags) {
+            commit(more)?;
+        }
+        if !self.may_grow(more) || is_data(access, flags) && !self.may_have_data(more) {
             return Err(Errno::ENOMEM);
         }
         Ok(())

@@ -20,7 +20,7 @@ mod vma;
 pub use advice::Advice;
 pub use fault::{FaultError, FaultKind};
 pub use layout::{LOWEST, Layout};
-pub use map::{MapRequest, Placement};
+pub use map::{MapRequest, Placement, commit};
 pub use remap::Move;
 pub use report::{MemoryReport, Resident, describe};
 pub use space::{AddressSpace, SpaceLimits, Start};

@@ -167,7 +167,7 @@ pub fn settle_after(ctx: &mut Ctx, mut stop: Stop) -> Pin<Box<dyn Future<Output 
         let memory = Arc::clone(&ctx.memory);
         loop {
             if pass(&memory, stop).await.is_err() {
-                raise_fault(ctx, Fault::SignalFrame);
+                raise_fault(ctx, Fault::Sequence);
                 return false;
             }
             stop = match settle(ctx) {

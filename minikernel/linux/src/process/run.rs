@@ -16,9 +16,10 @@ use isopod_hal::{clock, irq};
 use super::{Thread, current, exit, first, load, pids};
 use crate::exec::{self, Program};
 use crate::fail::{Restart, Stop};
+use crate::memory_pressure::Shortage;
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigSet};
-use crate::{memory_pressure, sched, syscall, trace};
+use crate::{sched, syscall, trace};
 
 /// What a system call acts on: the thread that makes it, its memory and its registers.
 #[derive(Debug)]
@@ -233,7 +234,7 @@ async fn serve(ctx: &mut Ctx, trap: Trap) {
 }
 
 async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
-    let mut tries = 0;
+    let mut shortage = Shortage::default();
     loop {
         match ctx.memory.fault(address, kind) {
             Ok(()) => return,
@@ -245,14 +246,8 @@ async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
                 return signal::raise_fault(ctx, Fault::NotAllowed { address, kind });
             }
             Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
-            Err(FaultError::Memory) => {
-                memory_pressure::out_of_memory(tries);
-                tries += 1;
-                if ctx.thread.must_end() {
-                    return;
-                }
-                sched::yield_now().await;
-            }
+            Err(FaultError::Memory) if shortage.wait().await => {}
+            Err(FaultError::Memory) => return,
         }
     }
 }

@@ -91,6 +91,10 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
     };
     let memory = Arc::clone(&ctx.memory);
     if again(&memory, || frame::push(ctx, signal, info, action, handler)).await.is_err() {
+        // What is to end gets no memory for it.
+        if ctx.thread.must_end() {
+            return;
+        }
         // There is no stack to run the handler on: nothing can be done for the program (sigaction(2), setup_rt_frame).
         report::no_signal_stack(ctx, signal);
         kill_process(ctx.thread.process(), Signal::SEGV);

@@ -41,6 +41,8 @@ pub enum Fault {
     },
     /// The frame from which it returns to the code that a signal interrupted is not there, or not sound.
     SignalFrame,
+    /// What it has registered for restartable sequences is not there, or not sound (rseq(2)).
+    Sequence,
 }
 
 impl Fault {
@@ -53,7 +55,7 @@ impl Fault {
     pub(super) fn trap_number(self) -> u64 {
         match self {
             Self::Exception { vector, .. } => u64::from(vector),
-            Self::SignalFrame => 0,
+            Self::SignalFrame | Self::Sequence => 0,
             _ => 14,
         }
     }
@@ -64,7 +66,7 @@ impl Fault {
             Self::NotMapped { address, .. }
             | Self::NotAllowed { address, .. }
             | Self::NoContent { address } => Some(address),
-            Self::Exception { .. } | Self::SignalFrame => None,
+            Self::Exception { .. } | Self::SignalFrame | Self::Sequence => None,
         }
     }
 
@@ -82,7 +84,7 @@ impl Fault {
             Self::NotMapped { kind, .. } => code(kind, 0),
             Self::NotAllowed { kind, .. } => code(kind, 1),
             Self::NoContent { .. } => 4,
-            Self::Exception { vector: 1, .. } | Self::SignalFrame => 0,
+            Self::Exception { vector: 1, .. } | Self::SignalFrame | Self::Sequence => 0,
             Self::Exception { error, .. } => error,
         }
     }
@@ -104,7 +106,7 @@ impl Fault {
             Self::NotMapped { address, .. } => at(Signal::SEGV, SEGV_MAPERR, address),
             Self::NotAllowed { address, .. } => at(Signal::SEGV, SEGV_ACCERR, address),
             Self::NoContent { address } => at(Signal::BUS, BUS_ADRERR, address),
-            Self::SignalFrame => SigInfo::kernel(Signal::SEGV),
+            Self::SignalFrame | Self::Sequence => SigInfo::kernel(Signal::SEGV),
             Self::Exception { vector, error } => match vector {
                 0 => at(Signal::FPE, FPE_INTDIV, here),
                 1 if error & 0x4000 != 0 => at(Signal::TRAP, TRAP_TRACE, here),
@@ -123,7 +125,11 @@ impl Fault {
 }
 
 /// Sends the thread the signal of its own fault. Blocked or ignored, such a signal ends the process: the program cannot go on.
+/// One that is about to end has no faults any more: memory that it did not get for that reason is none.
 pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
+    if ctx.thread.must_end() {
+        return;
+    }
     let info = fault.signal(&ctx.user.regs);
     let Some(signal) = Signal::new(info.signal as u32) else { return };
     if force(ctx, signal, info) {

@@ -114,6 +114,8 @@ pub fn mmap(
         wanted.set(Access::EXEC, wanted.contains(Access::EXEC) || !nowhere);
     }
     let mut max_access = Access::all();
+    let reserved = !flags.contains(MapFlags::NO_RESERVE);
+    let shared_memory = || kernel::shared_memory(&ctx.memory, length, reserved);
     let backing = match file {
         Some(file) => {
             max_access = allowed(&file, shared, wanted)?;
@@ -127,17 +129,17 @@ pub fn mmap(
             offset.checked_add(pages).ok_or(Errno::EOVERFLOW)?;
             match file.mapping()? {
                 Mapping::Inode(inode) => Backing::File(FileBacking::new(&ctx.memory, file, inode, offset)?),
-                Mapping::Anonymous if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
+                Mapping::Anonymous if shared => Backing::File(shared_memory()?),
                 Mapping::Anonymous => Backing::Anonymous,
             }
         }
-        None if shared => Backing::File(kernel::shared_memory(&ctx.memory, length)?),
+        None if shared => Backing::File(shared_memory()?),
         None => Backing::Anonymous,
     };
     let mut area = VmaFlags::empty();
     area.set(VmaFlags::SHARED, shared);
     area.set(VmaFlags::GROWS_DOWN, flags.contains(MapFlags::GROWS_DOWN) && !shared);
-    area.set(VmaFlags::NO_RESERVE, flags.contains(MapFlags::NO_RESERVE));
+    area.set(VmaFlags::NO_RESERVE, !reserved);
     if flags.contains(MapFlags::LOCKED) {
         check_may_lock(ctx)?;
     }

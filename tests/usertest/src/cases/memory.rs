@@ -23,7 +23,34 @@ pub fn run(t: &mut Report) {
     locking_as_a_user(t);
     data_limit(t);
     limits(t);
+    promises(t);
     stacks(t);
+}
+
+/// More than there is is promised to nobody (`vm.overcommit_memory` 0).
+fn promises(t: &mut Report) {
+    const ABSURD: usize = 1 << 45;
+    const SHARED: i32 = MAP_SHARED | MAP_ANONYMOUS;
+    let ways = [("private", ANONYMOUS), ("shared", SHARED)];
+    for (name, flags) in ways {
+        for (rights, protection) in [("none", PROT_NONE), ("read", PROT_READ), ("write", RW)] {
+            for (reserve, flag) in [("", 0), ("_without_reserve", MAP_NORESERVE)] {
+                let mapped = map(ABSURD, protection, flags | flag);
+                t.ok(&format!("promise_{name}_{rights}{reserve}"), mapped);
+                let Ok(at) = mapped else { continue };
+                t.call(
+                    &format!("promise_{name}_{rights}{reserve}_later"),
+                    sys!(SYS_mprotect, at, ABSURD, RW),
+                );
+                sys!(SYS_munmap, at, ABSURD).expect("no mapping");
+            }
+        }
+    }
+    let at = map(ABSURD, PROT_NONE, ANONYMOUS).expect("room");
+    t.call("promise_of_a_part", sys!(SYS_mprotect, at + PAGE, PAGE, RW));
+    t.call("promise_of_all", sys!(SYS_mprotect, at, ABSURD, RW));
+    t.call("promise_of_a_part_again", sys!(SYS_mprotect, at, 4 * PAGE, RW));
+    sys!(SYS_munmap, at, ABSURD).expect("no mapping");
 }
 
 /// mremap(2) heeds the same limits as mmap(2).

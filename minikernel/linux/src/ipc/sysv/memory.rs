@@ -6,15 +6,15 @@ use alloc::sync::Arc;
 
 use isopod_fs::file::{FileOps, OpenFile, OpenFlags};
 use isopod_fs::{Errno, Inode};
+use isopod_hal::PAGE_SIZE;
 use isopod_hal::paging::Access;
-use isopod_hal::{PAGE_SIZE, memory_stats};
 
 use super::registry::OBJECTS_MAX;
 use super::{Object, Registry, now};
 use crate::dev;
 use crate::fail::errno;
 use crate::kernel;
-use crate::mm::{AddressSpace, Backing, FileBacking, MapRequest, Placement, VmaFlags};
+use crate::mm::{self, AddressSpace, Backing, FileBacking, MapRequest, Placement, VmaFlags};
 use crate::process::{self, Identity};
 use crate::tunable::Tunable;
 
@@ -84,9 +84,8 @@ pub fn get(caller: &Identity, pid: u32, key: i32, size: u64, flags: u32) -> Resu
             // No huge pages are reserved, which is how a Linux without them answers.
             return Err(Errno::ENOMEM);
         }
-        // Plainly more than there is, as for mmap(2) (overcommit mode 0).
-        if flags & NO_RESERVE == 0 && length / PAGE_SIZE as u64 > memory_stats().total_frames as u64 {
-            return Err(Errno::ENOMEM);
+        if flags & NO_RESERVE == 0 {
+            mm::commit(length as usize)?;
         }
         let inode = dev::memory_inode(length)?;
         Ok(Segment { size, inode, attached: 0, times: [0, 0, now()], creator: pid, last: 0 })
