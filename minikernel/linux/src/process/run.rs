@@ -246,8 +246,11 @@ async fn page_fault(ctx: &mut Ctx, address: usize, kind: FaultKind) {
                 return signal::raise_fault(ctx, Fault::NotAllowed { address, kind });
             }
             Err(FaultError::NoContent) => return signal::raise_fault(ctx, Fault::NoContent { address }),
-            Err(FaultError::Memory) if shortage.wait().await => {}
-            Err(FaultError::Memory) => return,
+            Err(FaultError::Memory) => {
+                if !shortage.wait().await {
+                    return;
+                }
+            }
         }
     }
 }
