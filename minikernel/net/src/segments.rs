@@ -5,6 +5,7 @@ use core::net::IpAddr;
 use crate::address::{Address, is_v4};
 use crate::chunk::Chunks;
 use crate::error::Result;
+use crate::interface::LOOPBACK_INDEX;
 use crate::ip;
 use crate::packet::{IpHeader, Outbox, Packet, Payload};
 use crate::route;
@@ -40,16 +41,20 @@ pub fn to_packets(address: IpAddr) -> Address {
     }
 }
 
-fn way(stack: &Stack, flow: &Flow) -> Result<(route::Path, Address, Address)> {
+fn way(stack: &Stack, flow: &Flow, interface: u32, now: u64) -> Result<(route::Path, Address, Address)> {
     let (source, destination) = (to_packets(flow.local.address), to_packets(flow.remote.address));
-    Ok((stack.routes.find(&destination, &source, 0)?, source, destination))
+    let path = match interface {
+        0 => stack.routes.find(&destination, &source, 0)?,
+        named => stack.route(&destination, &source, named, now)?,
+    };
+    Ok((path, source, destination))
 }
 
 impl Output for Below<'_> {
     fn segment(&mut self, flow: &Flow, header: &SegmentHeader, payload: Chunks) {
         // What cannot be sent is lost, and sent again if that matters.
-        let Ok((path, source, destination)) = way(self.stack, flow) else { return };
-        let Manner { hop_limit, traffic_class } = header.manner;
+        let Manner { hop_limit, traffic_class, interface } = header.manner;
+        let Ok((path, source, destination)) = way(self.stack, flow, interface, self.out.now) else { return };
         let ip = IpHeader {
             traffic_class,
             interface: path.interface,
@@ -57,6 +62,15 @@ impl Output for Below<'_> {
         };
         let packet = Packet { header: ip, payload: Payload::Tcp(header.clone(), payload) };
         let _ = self.stack.output(&path, packet, self.out);
+    }
+
+    /// What this machine sends to itself comes by the interface that has the address (`ip_route_output_key_hash_rcu`).
+    fn arrival(&self, flow: &Flow, interface: u32) -> u32 {
+        if interface != LOOPBACK_INDEX {
+            return interface;
+        }
+        let route = self.stack.routes.leading_to(&to_packets(flow.local.address), 0);
+        route.map_or(interface, |route| route.interface)
     }
 
     fn path(&self, flow: &Flow) -> Path {
@@ -96,10 +110,15 @@ fn headers(destination: &Address) -> u32 {
 pub(crate) fn input(
     stack: &Stack,
     header: &IpHeader,
-    segment: &SegmentHeader,
+    segment: &mut SegmentHeader,
     data: Chunks,
     out: &mut Outbox,
 ) {
+    segment.manner = Manner {
+        hop_limit: header.hop_limit,
+        traffic_class: header.traffic_class,
+        interface: header.interface,
+    };
     let flow = Flow {
         local: Endpoint::new(of_tcp(&header.destination), segment.destination),
         remote: Endpoint::new(of_tcp(&header.source), segment.source),

@@ -3,7 +3,7 @@
 use crate::address::{Address, V4_PREFIX, any_like, is_any, is_multicast, is_v4, same_prefix};
 use crate::error::{Error, Result};
 use crate::interface::{Interface, InterfaceAddress};
-use crate::route::{BROADCAST, Path};
+use crate::route::{BROADCAST, Kind, Path};
 use crate::stack::Stack;
 
 /// Prefixes, their lengths and what sort of addresses they are (`ip addrlabel`).
@@ -81,6 +81,11 @@ impl Stack {
                 Path::by_interface(self.first_link().unwrap_or_default(), to, source)
             }
             None if interface != 0 => return Err(Error::NoInterface),
+            // Of IPv4 everybody is on a link that is named (`ip_route_output_key_hash_rcu`).
+            Some(named) if is_v4(to) && named.link.is_some() => {
+                let unrouted = Path { kind: Kind::Unicast, interface, next: *to, source: *source };
+                self.routes.find(to, source, interface).unwrap_or(unrouted)
+            }
             _ => self.routes.find(to, source, interface)?,
         };
         if is_any(&path.source) {

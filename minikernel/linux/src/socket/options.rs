@@ -278,7 +278,11 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
         COOKIE => Ok(options.cookie().to_le_bytes().to_vec()),
         BIND_TO_INDEX => load(&options.interface),
         BIND_TO_DEVICE => {
-            let Some(interface) = inet::stack().interface(options.interface()) else { return Ok(Vec::new()) };
+            let index = options.interface();
+            if index == 0 {
+                return Ok(Vec::new());
+            }
+            let interface = inet::stack().interface(index).ok_or(Errno::ENODEV)?;
             Ok([interface.name.as_bytes(), &[0]].concat())
         }
         FILTER_EXTENSIONS => Ok(value_of(crate::bpf::EXTENSIONS)),
@@ -292,12 +296,9 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
     }
 }
 
-/// It uses one interface only, or any (`sock_bindtoindex_locked`). Connections choose their ways by themselves.
+/// It uses one interface only, or any (`sock_bindtoindex_locked`).
 fn bind_to(caller: &Thread, socket: &dyn Socket, index: i32) -> Result<(), Errno> {
     let common = socket.common();
-    if is_inet(common.family) && common.kind == Kind::Stream {
-        return Err(Errno::ENOPROTOOPT);
-    }
     if common.options.interface() != 0 && !caller.identity().capable(Capabilities::NET_RAW) {
         return Err(Errno::EPERM);
     }

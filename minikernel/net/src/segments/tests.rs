@@ -32,7 +32,7 @@ impl Net {
     }
 
     fn listen(&self) -> Arc<Listener> {
-        let claim = Claim { scope: Scope::Ipv4, reuse_address: false, reuse_port: false, user: 0 };
+        let claim = Claim::new(Scope::Ipv4);
         let binding = self.stack.tcp.bind(80, claim).unwrap();
         self.stack.tcp.listen(binding, Scope::Ipv4, 5, SocketOptions::default(), Arc::new(Nobody)).unwrap()
     }

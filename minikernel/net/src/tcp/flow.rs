@@ -37,6 +37,11 @@ pub trait Output {
     /// longer than `header.segment_size`, where that is not zero, is to be cut.
     fn segment(&mut self, flow: &Flow, header: &SegmentHeader, payload: Chunks);
 
+    /// By which interface a listener sees a segment arrive that came by one.
+    fn arrival(&self, _flow: &Flow, interface: u32) -> u32 {
+        interface
+    }
+
     /// The path that a connection would take.
     fn path(&self, flow: &Flow) -> Path;
 }

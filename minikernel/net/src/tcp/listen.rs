@@ -2,12 +2,15 @@
 
 use alloc::collections::VecDeque;
 use alloc::sync::Arc;
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use isopod_hal::sync::SpinLock;
 
 use super::connection::Buffers;
 use super::ports::{Binding, Scope};
-use super::{Events, Flow, Handshake, Observer, Options, Path, Secret, Seq, SocketOptions, Stream, Tcp};
+use super::{
+    Events, Flow, Handshake, Observer, Options, Path, Secret, SegmentHeader, Seq, SocketOptions, Stream, Tcp,
+};
 
 /// A listening socket.
 #[derive(Debug)]
@@ -16,6 +19,8 @@ pub struct Listener {
     port: u16,
     queue: SpinLock<Queue>,
     options: SpinLock<SocketOptions>,
+    /// The only interface that connections come by; 0 for any.
+    interface: AtomicU32,
     observer: Arc<dyn Observer>,
 }
 
@@ -42,7 +47,15 @@ impl Listener {
         let port = binding.port();
         let binding = Some(binding);
         let queue = Queue { binding, backlog, requests: 0, accepted: VecDeque::new(), cookies_sent: None };
-        Self { scope, port, queue: SpinLock::new(queue), options: SpinLock::new(options), observer }
+        let interface = AtomicU32::new(options.manners[0].interface);
+        Self {
+            scope,
+            port,
+            queue: SpinLock::new(queue),
+            options: SpinLock::new(options),
+            interface,
+            observer,
+        }
     }
 
     /// The next connection, if there is one.
@@ -73,7 +86,21 @@ impl Listener {
 
     /// Changes what connections inherit that are still to come.
     pub fn set_options(&self, options: SocketOptions) {
+        self.interface.store(options.manners[0].interface, Ordering::Relaxed);
         *self.options.lock() = options;
+    }
+
+    /// Whether a segment has come from near enough.
+    pub(super) fn takes(&self, flow: &Flow, header: &SegmentHeader) -> bool {
+        self.options.lock().takes(flow, header)
+    }
+
+    /// Whether connections may come by an interface, and if so whether only by that one.
+    pub(super) fn interface_fits(&self, interface: &dyn Fn() -> u32) -> Option<bool> {
+        match self.interface.load(Ordering::Relaxed) {
+            0 => Some(false),
+            own => (own == interface()).then_some(true),
+        }
     }
 
     /// listen(2) again: another backlog.

@@ -37,11 +37,14 @@ impl Listeners {
         self.shard(listener.port()).write().retain(|other| !core::ptr::eq(&raw const **other, listener));
     }
 
-    /// The listener for a flow. Of several that fit equally the flow's hash chooses, so that each of a peer's connections has its place.
-    pub fn find(&self, flow: &Flow, hash: u32) -> Option<Arc<Listener>> {
+    /// The listener for a flow that comes by an interface, which is asked for only if that matters. Of several that fit equally the flow's
+    /// hash chooses, so that each of a peer's connections has its place.
+    pub fn find(&self, flow: &Flow, hash: u32, interface: &dyn Fn() -> u32) -> Option<Arc<Listener>> {
         let listeners = self.shard(flow.local.port).read();
         let fits = |listener: &Listener| {
-            listener.scope.fits(flow.local.address).filter(|_| listener.port() == flow.local.port)
+            let score =
+                listener.scope.fits(flow.local.address).filter(|_| listener.port() == flow.local.port);
+            score.and_then(|score| Some((score, listener.interface_fits(interface)?)))
         };
         let best = listeners.iter().filter_map(|listener| fits(listener)).max()?;
         let count = listeners.iter().filter(|listener| fits(listener) == Some(best)).count();

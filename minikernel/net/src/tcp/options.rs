@@ -3,15 +3,17 @@
 use core::ops::RangeInclusive;
 
 use super::congestion::Algorithm;
-use super::{Flow, SECOND};
+use super::{Flow, SECOND, SegmentHeader};
 
-/// How packets are sent (`IP_TTL`, `IP_TOS`, `IPV6_UNICAST_HOPS`, `IPV6_TCLASS`).
+/// How packets are sent, or came (`IP_TTL`, `IP_TOS`, `IPV6_UNICAST_HOPS`, `IPV6_TCLASS`).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Manner {
     /// The hop limit; 0 for the usual one.
     pub hop_limit: u8,
     /// The traffic class.
     pub traffic_class: u8,
+    /// The only interface that they go by, or the one that they came by; 0 for any (`SO_BINDTODEVICE`).
+    pub interface: u32,
 }
 
 /// Options of a connection; durations are in nanoseconds. A change takes effect with the next call to the connection.
@@ -70,6 +72,8 @@ pub struct SocketOptions {
     pub send_limit: u32,
     /// How segments go by IPv4, and by IPv6.
     pub manners: [Manner; 2],
+    /// Packets with a smaller hop limit are not taken, of IPv4 and of IPv6 (`IP_MINTTL`, `IPV6_MINHOPCOUNT`).
+    pub least_hops: [u8; 2],
     /// The socket is one of IPv6, whatever the addresses are.
     pub v6: bool,
     /// The ports of which a connection takes one that has none (`ip_local_port_range`).
@@ -82,6 +86,11 @@ impl SocketOptions {
     /// How segments of a flow go.
     pub(super) fn manner(&self, flow: &Flow) -> Manner {
         self.manners[usize::from(flow.local.address.is_ipv6())]
+    }
+
+    /// Whether a segment has come from near enough (RFC 5082).
+    pub(super) fn takes(&self, flow: &Flow, header: &SegmentHeader) -> bool {
+        header.manner.hop_limit >= self.least_hops[usize::from(flow.local.address.is_ipv6())]
     }
 
     /// The MSS option of this end's SYN, on a path that takes `mss`.
@@ -120,6 +129,7 @@ impl Default for SocketOptions {
             receive_limits: (65_536, 3 << 20),
             send_limit: 4 << 20,
             manners: [Manner::default(); 2],
+            least_hops: [0; 2],
             v6: false,
             local_ports: 32_768..=60_999,
             congestion: Algorithm::Cubic,

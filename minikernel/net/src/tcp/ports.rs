@@ -58,6 +58,15 @@ pub struct Claim {
     pub reuse_port: bool,
     /// The user, who shares ports with nobody else.
     pub user: u32,
+    /// The only interface that it uses; 0 for any.
+    pub interface: u32,
+}
+
+impl Claim {
+    /// One that shares with nobody, by any interface.
+    pub const fn new(scope: Scope) -> Self {
+        Self { scope, reuse_address: false, reuse_port: false, user: 0, interface: 0 }
+    }
 }
 
 #[derive(Debug)]
@@ -75,7 +84,9 @@ impl Entry {
     fn conflicts(&self, claim: &Claim) -> bool {
         let by_address = self.claim.reuse_address && claim.reuse_address && !self.listening;
         let by_port = self.claim.reuse_port && claim.reuse_port && self.claim.user == claim.user;
-        self.claim.scope.overlaps(claim.scope) && !by_address && !by_port
+        let (own, other) = (self.claim.interface, claim.interface);
+        let elsewhere = own != 0 && other != 0 && own != other;
+        self.claim.scope.overlaps(claim.scope) && !by_address && !by_port && !elsewhere
     }
 }
 
@@ -103,8 +114,7 @@ impl Ports {
 
     /// Takes a port for an outgoing connection, which shares it with other outgoing ones.
     pub fn take_outgoing(self: &Arc<Self>, port: u16, address: IpAddr) -> Result<Arc<Binding>, Error> {
-        let claim =
-            Claim { scope: Scope::Address(address), reuse_address: false, reuse_port: false, user: 0 };
+        let claim = Claim::new(Scope::Address(address));
         self.claim(port, claim, true)
     }
 
@@ -172,6 +182,11 @@ impl Binding {
         self.change(&mut |entry| (entry.claim.reuse_address, entry.claim.reuse_port) = (address, port));
     }
 
+    /// It uses one interface only, or with 0 any.
+    pub fn set_interface(&self, interface: u32) {
+        self.change(&mut |entry| entry.claim.interface = interface);
+    }
+
     fn change(&self, change: &mut dyn FnMut(&mut Entry)) {
         let mut entries = self.ports.shard(self.port).lock();
         let all = with_port(&entries, self.port);
@@ -201,7 +216,7 @@ mod tests {
     const LOOPBACK: Scope = Scope::Address(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     fn claim(scope: Scope) -> Claim {
-        Claim { scope, reuse_address: false, reuse_port: false, user: 0 }
+        Claim::new(scope)
     }
 
     #[test]
@@ -252,6 +267,20 @@ mod tests {
         let (first, second) = (ports.bind(80, reuse).unwrap(), ports.bind(80, reuse).unwrap());
         assert_eq!((first.listen(), second.listen()), (Ok(()), Ok(())));
         assert!(ports.bind(80, Claim { user: 1, ..reuse }).is_err());
+    }
+
+    #[test]
+    fn sockets_of_different_interfaces_have_the_same_port() {
+        let ports = Arc::new(Ports::new());
+        let by = |interface| Claim { interface, ..claim(Scope::Ipv4) };
+        let first = ports.bind(80, by(1)).unwrap();
+        assert!(ports.bind(80, by(1)).is_err());
+        assert!(ports.bind(80, by(0)).is_err(), "any is that one, too");
+        let second = ports.bind(80, by(2)).unwrap();
+        assert_eq!((first.listen(), second.listen()), (Ok(()), Ok(())));
+        drop(first);
+        second.set_interface(3);
+        assert!(ports.bind(80, by(2)).is_ok());
     }
 
     #[test]

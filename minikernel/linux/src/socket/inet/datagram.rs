@@ -16,7 +16,8 @@ use super::address::{self, Given, shown};
 use super::cork::{Cork, Letter};
 use super::options::{self as names, IpOptions, SOL_IP, SOL_IPV6, SOL_UDP};
 use super::{
-    AF_INET, AF_INET6, check_port, configuring, control, errno, limits, raw, stack, table, with_stack,
+    AF_INET, AF_INET6, check_interface, check_port, configuring, control, errno, limits, raw, stack, table,
+    with_stack,
 };
 use crate::process::Thread;
 use crate::socket::filter::Chosen;
@@ -283,6 +284,7 @@ impl Socket for DatagramSocket {
             if !there {
                 return Err(Errno::EADDRNOTAVAIL.into());
             }
+            check_interface(self.common.options.interface(), &at.address)?;
         }
         Ok(stack().bind(&self.endpoint, at, limits::local_ports()).map_err(errno)?)
     }

@@ -24,6 +24,7 @@ use alloc::sync::Arc;
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::clock;
 use isopod_hal::sync::{Once, SpinLock};
+use isopod_net::address::{Address, is_any, is_multicast, is_v4};
 use isopod_net::error::Error;
 use isopod_net::packet::Outbox;
 use isopod_net::stack::{Counters, Stack};
@@ -150,6 +151,16 @@ fn check_port(caller: &Thread, port: u16) -> Result<(), Errno> {
         return Err(Errno::EACCES);
     }
     Ok(())
+}
+
+/// Whether a socket that uses one interface only, if that is not 0, can be bound to an address: one of IPv6 must be that interface's (`__inet6_bind`).
+/// ENODEV, EADDRNOTAVAIL
+fn check_interface(index: u32, address: &Address) -> Result<(), Errno> {
+    if index == 0 || is_v4(address) || is_any(address) {
+        return Ok(());
+    }
+    let interface = stack().interface(index).ok_or(Errno::ENODEV)?;
+    if is_multicast(address) || interface.has(address) { Ok(()) } else { Err(Errno::EADDRNOTAVAIL) }
 }
 
 /// A socket for echo requests: EACCES unless the caller's groups may have one (icmp(7)).

@@ -40,6 +40,8 @@ pub const FREE_BIND: Name = (SOL_IP, 15);
 const TRANSPARENT: Name = (SOL_IP, 19);
 /// `IP_RECVORIGDSTADDR`
 pub const RECEIVE_DESTINATION: Name = (SOL_IP, 20);
+/// `IP_MINTTL`
+pub const LEAST_TTL: Name = (SOL_IP, 21);
 /// `IP_RECVERR_RFC4884`
 const RFC_4884: u32 = 26;
 /// `IP_MULTICAST_IF`
@@ -95,6 +97,8 @@ pub const RECEIVE_CLASS: Name = (SOL_IPV6, 66);
 /// `IPV6_TCLASS`
 pub const CLASS: Name = (SOL_IPV6, 67);
 
+/// `IPV6_MINHOPCOUNT`
+pub const LEAST_HOPS: Name = (SOL_IPV6, 73);
 /// `IPV6_RECVORIGDSTADDR`
 pub const RECEIVE_DESTINATION_V6: Name = (SOL_IPV6, 74);
 
@@ -149,7 +153,7 @@ static NUMBERS: [Number; COUNT] = [
     switch(SOL_IP, 11), switch(SOL_IP, 12), switch(SOL_IP, 13), is(Values::Given, FREE_BIND, 0), switch(SOL_IP, 18),
     is(Values::Guarded, TRANSPARENT, 0),
     switch(SOL_IP, 20),
-    number((SOL_IP, 21), 0, 255, 0),
+    number(LEAST_TTL, 0, 255, 0),
     switch(SOL_IP, 24), switch(SOL_IP, 25), is(Values::Strict, (SOL_IP, RFC_4884), 0),
     number(GROUP_INTERFACE, 0, i32::MAX, 0),
     number(GROUP_TTL, 0, 255, 1),
@@ -167,7 +171,7 @@ static NUMBERS: [Number; COUNT] = [
     switch(SOL_IPV6, 60), is(Values::Short, DONT_FRAGMENT, 0), switch(SOL_IPV6, 66),
     number(CLASS, 0, 255, -1),
     is(Values::Short, (SOL_IPV6, 70), 1),
-    number((SOL_IPV6, 73), 0, 255, 0), switch(SOL_IPV6, 74),
+    number(LEAST_HOPS, 0, 255, 0), switch(SOL_IPV6, 74),
     is(Values::Guarded, (SOL_IPV6, 75), 0),
     is(Values::Short, (SOL_IPV6, 77), 0), switch(SOL_IPV6, 78), switch(SOL_IPV6, 31),
     // Of what is received nothing is glued together, which `UDP_GRO` leaves to the kernel.

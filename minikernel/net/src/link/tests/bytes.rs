@@ -42,7 +42,7 @@ fn pair(v6: bool, offloads: [Offloads; 2]) -> Wire {
 fn transfer(mut wire: Wire, v6: bool, count: usize, longest: usize) {
     let [here, there] = addresses(v6);
     let server = wire.hosts[1].stack;
-    let claim = Claim { scope: Scope::Any, reuse_address: true, reuse_port: false, user: 0 };
+    let claim = Claim { reuse_address: true, ..Claim::new(Scope::Any) };
     let binding = server.tcp.bind(80, claim).unwrap();
     let listener =
         server.tcp.listen(binding, Scope::Any, 8, SocketOptions::default(), Arc::new(Ignore)).unwrap();

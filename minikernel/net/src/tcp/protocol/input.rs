@@ -34,7 +34,11 @@ impl Tcp {
             Some(Target::Stream(stream)) => {
                 let stream = stream.clone();
                 drop(shard);
-                stream.with(self, now, |connection| connection.receive(now, header, payload, out));
+                stream.with(self, now, |connection| {
+                    if connection.options().takes(flow, header) {
+                        connection.receive(now, header, payload, out);
+                    }
+                });
                 return;
             }
             // Its listener is gone; whoever listens now is asked.
@@ -92,9 +96,13 @@ impl Tcp {
         payload: usize,
         out: &mut dyn Output,
     ) {
-        let Some(listener) = self.listeners.find(flow, hash) else {
+        let interface = || out.arrival(flow, header.manner.interface);
+        let Some(listener) = self.listeners.find(flow, hash, &interface) else {
             return reset_for(flow, header, payload, out);
         };
+        if !listener.takes(flow, header) {
+            return;
+        }
         let mut secret = self.secrets.begin(flow, now);
         let mut shard = self.flows.shard(hash);
         let before = match shard.find(hash, flow) {
@@ -190,7 +198,7 @@ impl Tcp {
         }
         let listener = self
             .listeners
-            .find(flow, hash)
+            .find(flow, hash, &|| out.arrival(flow, header.manner.interface))
             .filter(|listener| listener.expects_cookies(now, cookie::LIFETIME))?;
         let offset = self.secrets.timestamp_offset(flow);
         let (secret, offered) = cookie::open(self.secrets.cookie, flow, header, now, offset)?;

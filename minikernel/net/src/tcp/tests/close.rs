@@ -205,8 +205,7 @@ fn the_port_is_taken_until_time_wait_is_over() {
     script.close(&stream);
     script.says(FIN | ACK, 1, 2, 0);
     drop(stream);
-    let claim =
-        crate::tcp::Claim { scope: crate::tcp::Scope::Any, reuse_address: false, reuse_port: false, user: 0 };
+    let claim = crate::tcp::Claim::new(crate::tcp::Scope::Any);
     assert_eq!(script.tcp.bind(80, claim).err(), Some(Error::AddressInUse));
     script.wait(60 * SECOND / 1_000_000);
     assert!(script.tcp.bind(80, claim).is_ok());

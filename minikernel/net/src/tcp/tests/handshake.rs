@@ -234,7 +234,7 @@ fn rfc_4987_3_6_a_flood_is_answered_with_cookies_that_open_connections() {
 
 #[test]
 fn packets_go_as_the_socket_says() {
-    let said = Manner { hop_limit: 7, traffic_class: 0x10 };
+    let said = Manner { hop_limit: 7, traffic_class: 0x10, interface: 0 };
     let mut script = Script::new(Peer::default());
     let options = SocketOptions { manners: [said, Manner::default()], ..SocketOptions::default() };
     let listener = script.listen(1, options.clone());

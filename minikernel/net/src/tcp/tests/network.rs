@@ -277,7 +277,7 @@ impl Network {
         backlog: usize,
         options: SocketOptions,
     ) -> Arc<Listener> {
-        let claim = Claim { scope: Scope::Ipv4, reuse_address: false, reuse_port: false, user: 0 };
+        let claim = Claim::new(Scope::Ipv4);
         let tcp = &self.hosts[host];
         let binding = tcp.bind(port, claim).unwrap();
         tcp.listen(binding, Scope::Ipv4, backlog, options, Arc::new(Ignore)).unwrap()

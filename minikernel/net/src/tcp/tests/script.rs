@@ -122,7 +122,7 @@ impl Script {
     }
 
     pub fn listen(&mut self, backlog: usize, options: SocketOptions) -> Arc<Listener> {
-        let claim = Claim { scope: Scope::Any, reuse_address: true, reuse_port: false, user: 0 };
+        let claim = Claim { reuse_address: true, ..Claim::new(Scope::Any) };
         let binding = self.tcp.bind(self.port, claim).unwrap();
         self.tcp.listen(binding, Scope::Any, backlog, options, Arc::new(Ignore)).unwrap()
     }

@@ -1,6 +1,7 @@
 //! Sockets of the Internet, over the loopback interface: the only one that the program has.
 
 mod beginnings;
+mod bound;
 mod changes;
 mod corks;
 mod datagrams;
@@ -36,6 +37,7 @@ pub fn run(t: &mut Report) {
     raw::run(t);
     segments::run(t);
     streams::run(t);
+    bound::run(t);
     tcp_options::run(t);
     tables::run(t);
     beginnings::run(t);

@@ -6,6 +6,7 @@ use isopod_fs::{self as fs, Errno};
 use isopod_net::address::{
     ANY, ANY_V4, Address as IpAddress, LOOPBACK, LOOPBACK_V4, SocketAddress, is_any, is_multicast, is_v4,
 };
+use isopod_net::error::Error;
 use isopod_net::route::Kind as RouteKind;
 use isopod_net::segments::{Below, of_tcp};
 use isopod_net::tcp::{Binding, Claim, Connection, Endpoint, Flow, Observer, Scope, State as Stage, Stream};
@@ -14,7 +15,7 @@ use super::{Phase, StreamSocket, end, place, tcp_errno};
 use crate::process::Thread;
 use crate::socket::inet::address::{self, Given};
 use crate::socket::inet::{
-    AF_INET, AF_INET6, check_port, configuring, limits, options as names, stack, with_stack,
+    AF_INET, AF_INET6, check_interface, check_port, configuring, limits, options as names, stack, with_stack,
 };
 use crate::socket::{AF_UNSPEC, Address, Shutdown, limits as socket_limits, options};
 
@@ -38,6 +39,7 @@ impl StreamSocket {
         if !there {
             return Err(Errno::EADDRNOTAVAIL.into());
         }
+        check_interface(self.common.options.interface(), &at.address)?;
         let binding = self.take_port(&at)?;
         state.local = SocketAddress { address: at.address, port: binding.port() };
         state.binding = Some(binding);
@@ -123,6 +125,7 @@ impl StreamSocket {
             reuse_address: options.has(options::REUSE_ADDRESS),
             reuse_port: options.has(options::REUSE_PORT),
             user: self.owner,
+            interface: options.interface(),
         }
     }
 
@@ -149,8 +152,16 @@ impl StreamSocket {
             _ => LOOPBACK,
         };
         let found = stack()
-            .route(&address, &state.local.address, 0, isopod_hal::clock::monotonic_ns())
-            .map_err(configuring::failure)?;
+            .route(
+                &address,
+                &state.local.address,
+                self.common.options.interface(),
+                isopod_hal::clock::monotonic_ns(),
+            )
+            .map_err(|error| match error {
+                Error::NoInterface if !is_v4(&address) => Errno::ENETUNREACH.into(),
+                error => configuring::failure(error),
+            })?;
         if found.kind == RouteKind::Broadcast || is_multicast(&address) {
             return Err(Errno::ENETUNREACH.into());
         }

@@ -138,7 +138,7 @@ impl StreamSocket {
             ended: Shutdown::empty(),
             error: None,
             noted: Noted::default(),
-            options: SocketOptions { manners: settings::manners(&ip), ..limits::stream_options(family) },
+            options: SocketOptions { manners: settings::manners(&ip, 0), ..limits::stream_options(family) },
             outdated: false,
         };
         Self::with_parts(common, ip, caller.identity().users.file, state)

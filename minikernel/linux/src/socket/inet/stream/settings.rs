@@ -65,6 +65,16 @@ impl StreamSocket {
                 }
                 Ok(())
             }
+            options::BIND_TO_INDEX => {
+                let interface = common.interface();
+                if let Some(binding) = &self.state.lock().binding {
+                    binding.set_interface(interface);
+                }
+                self.change(&mut |options, _| {
+                    options.manners = manners(&self.ip, interface);
+                    Ok(())
+                })
+            }
             options::KEEP_ALIVE | options::URGENT_INLINE => self.change(&mut |options, _| {
                 options.keep_alive = common.has(options::KEEP_ALIVE);
                 options.urgent_inline = common.has(options::URGENT_INLINE);
@@ -150,17 +160,19 @@ impl StreamSocket {
             // The last bits are the protocol's own (RFC 3168).
             self.ip.store(name, set & !3);
         }
+        let interface = self.common.options.interface();
         self.change(&mut |options, _| {
-            options.manners = manners(&self.ip);
+            options.manners = manners(&self.ip, interface);
+            options.least_hops = [names::LEAST_TTL, names::LEAST_HOPS].map(|name| self.ip.get(name) as u8);
             Ok(())
         })
     }
 }
 
-/// How segments go by both versions of IP.
-pub(super) fn manners(ip: &IpOptions) -> [Manner; 2] {
+/// How segments go by both versions of IP, and by which interface if that is not 0.
+pub(super) fn manners(ip: &IpOptions, interface: u32) -> [Manner; 2] {
     [true, false].map(|v4| {
         let (hop_limit, traffic_class) = ip.of_packets(v4, false);
-        Manner { hop_limit, traffic_class }
+        Manner { hop_limit, traffic_class, interface }
     })
 }
