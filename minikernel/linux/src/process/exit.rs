@@ -55,6 +55,8 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     // The last reference to the file table closes the files, whose work may wait for nothing: it happens before the status is seen.
     let files = core::mem::take(&mut *thread.files.lock());
     drop(files);
+    // Whoever exits waits for no peer (`inet_release`).
+    thread.lingering.lock().clear();
     if last {
         trace::detach_all(&process);
         process.timers.clear();

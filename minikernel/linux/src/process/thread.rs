@@ -1,6 +1,7 @@
 //! The thread: what the scheduler runs.
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use isopod_fs::file::OpenFile;
@@ -14,6 +15,7 @@ use crate::fail::Fail;
 use crate::sched::TaskRef;
 use crate::seccomp::Mode;
 use crate::signal::{SharedActions, SigSet, Signal, ThreadSignals, retarget};
+use crate::socket::inet::Lingering;
 use crate::syscall::watch::FILTERED;
 use crate::time::Used;
 use crate::trace::{self, Breakpoints, Trace};
@@ -58,6 +60,8 @@ pub struct Thread {
     pub files: SpinLock<Arc<FileTable>>,
     /// Root, working directory, umask; `CLONE_FS` shares them.
     pub fs: SpinLock<Arc<FsContext>>,
+    /// Connections that it has closed, and waits for before it goes on with user code.
+    pub(crate) lingering: SpinLock<Vec<Lingering>>,
     /// What signals do; `CLONE_SIGHAND` shares it.
     pub actions: SpinLock<Arc<SharedActions>>,
     /// It is one of its real user's threads.
@@ -137,6 +141,7 @@ impl Thread {
             process,
             files: SpinLock::new(files),
             fs: SpinLock::new(fs),
+            lingering: SpinLock::default(),
             actions: SpinLock::new(actions),
             charge: SpinLock::default(),
             over_limit: AtomicBool::new(false),

@@ -40,6 +40,8 @@ bitflags! {
         const MORE = 0x8000;
         /// recvmmsg(2): do not wait after the first.
         const WAIT_FOR_ONE = 0x1_0000;
+        /// Connect first, and with the message if that can be (`MSG_FASTOPEN`).
+        const FAST_OPEN = 0x2000_0000;
         /// Received descriptors are closed by execve.
         const CLOSE_ON_EXEC = 0x4000_0000;
     }

@@ -110,6 +110,11 @@ pub trait Socket: Any + Send + Sync {
     /// connect(2): `EAGAIN` as long as the other side has no room, or has not answered; the latter only if the caller is `waiting` for that.
     fn connect(&self, caller: &Thread, address: &Address, waiting: bool) -> fs::Result<()>;
 
+    /// Whether connect(2) has begun a connection of which it has not told yet what became of it.
+    fn is_connecting(&self) -> bool {
+        false
+    }
+
     /// getsockname(2)
     fn name(&self) -> Result<Address, Errno>;
 

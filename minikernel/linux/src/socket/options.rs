@@ -41,7 +41,8 @@ pub const REUSE_PORT: u32 = 15;
 pub const PASS_CREDENTIALS: u32 = 16;
 /// `SO_PEERCRED`
 pub const PEER_CREDENTIALS: u32 = 17;
-const RECEIVE_LOW_WATER: u32 = 18;
+/// `SO_RCVLOWAT`
+pub const RECEIVE_LOW_WATER: u32 = 18;
 const SEND_LOW_WATER: u32 = 19;
 const RECEIVE_TIMEOUT: u32 = 20;
 const SEND_TIMEOUT: u32 = 21;
@@ -226,6 +227,11 @@ impl Options {
     /// With how many bytes a read is content that waits (`SO_RCVLOWAT`).
     pub fn receive_low_water(&self) -> usize {
         self.low_water.load(Ordering::Relaxed) as usize
+    }
+
+    /// No read waits for more bytes than this.
+    pub fn limit_low_water(&self, most: u32) {
+        self.low_water.fetch_min(most, Ordering::Relaxed);
     }
 
     /// For how many seconds a connection that is closed may be kept from ending (`SO_LINGER`), if that is said.

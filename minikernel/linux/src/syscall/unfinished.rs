@@ -132,6 +132,8 @@ pub struct Transfer {
     pub delivery: Option<Delivery>,
     /// What has been accepted.
     pub accepted: Option<Arc<OpenFile>>,
+    /// It has connected the socket on which it sends.
+    pub connected: bool,
     /// Until when all of it may take, and until when the wait under way lasts, once they are known.
     pub until: Option<u64>,
     /// See `until`.
@@ -178,6 +180,7 @@ impl Transfer {
             incoming: Incoming::default(),
             delivery: None,
             accepted: None,
+            connected: false,
             until: None,
             deadline: None,
         }

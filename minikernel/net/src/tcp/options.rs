@@ -47,6 +47,8 @@ pub struct SocketOptions {
     pub maximum_segment: u16,
     /// `SO_RCVBUF` as Linux keeps it (twice what was asked for): the window is half of it and does not grow. `None` for autotuning.
     pub receive_buffer: Option<u32>,
+    /// `SO_RCVLOWAT`.
+    pub receive_low_water: u32,
     /// `SO_SNDBUF` as Linux keeps it, likewise.
     pub send_buffer: Option<u32>,
     /// `TCP_WINDOW_CLAMP`; zero for none.
@@ -117,6 +119,7 @@ impl Default for SocketOptions {
             defer_accept: 0,
             maximum_segment: 0,
             receive_buffer: None,
+            receive_low_water: 1,
             send_buffer: None,
             window_clamp: 0,
             unsent_low_water: u32::MAX,

@@ -35,6 +35,7 @@ use crate::process::Thread;
 pub use control::{IpControl, tell_time, understand};
 use datagram::DatagramSocket;
 pub use interfaces::{index_of, interfaces, ioctl, routes};
+pub use stream::Lingering;
 use stream::StreamSocket;
 
 /// `AF_INET`

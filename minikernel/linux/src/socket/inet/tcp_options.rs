@@ -29,7 +29,8 @@ const CONGESTION: u32 = 13;
 const USER_TIMEOUT: u32 = 18;
 const FAST_OPEN: u32 = 23;
 const UNSENT_LOW_WATER: u32 = 25;
-const FAST_OPEN_CONNECT: u32 = 30;
+/// `TCP_FASTOPEN_CONNECT`
+pub const FAST_OPEN_CONNECT: u32 = 30;
 
 const SECOND: u64 = 1_000_000_000;
 const MILLISECOND: u64 = 1_000_000;

@@ -209,22 +209,28 @@ pub fn listen(ctx: &mut Ctx, fd: Fd, backlog: u32) -> Attempt {
 /// connect(2)
 pub fn connect(ctx: &mut Ctx, fd: Fd, address: UserPtr<u8>, length: i32) -> Attempt {
     attempt(ctx, fd, |_| Ok(()), &mut |ctx, call| {
-        let address = Address::read(address, length)?;
         let waiting = !call.file.flags().contains(OpenFlags::NONBLOCK);
-        let socket = Arc::clone(socket_of(&call.file)?);
-        let family = socket.common().family;
-        match socket.connect(&ctx.thread, &address, waiting) {
-            Ok(()) => Ok(0),
-            Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true).map_err(|stop| match stop {
-                // The connection goes on being made when nobody waits for it any more.
-                Stop::Later(later) if is_inet(family) || family == AF_VSOCK => {
-                    Later { late: Errno::EINPROGRESS.into(), ..*later }.into()
-                }
-                stop => stop,
-            }),
-            Err(error) => Err(error.into()),
-        }
+        connect_to(ctx, call, &Address::read(address, length)?, waiting)
     })
+}
+
+/// Connects, or waits for that.
+fn connect_to(ctx: &Ctx, call: &mut Transfer, address: &Address, waiting: bool) -> Attempt {
+    let socket = Arc::clone(socket_of(&call.file)?);
+    let family = socket.common().family;
+    // What an earlier call has begun is not begun by this one.
+    let late = if socket.is_connecting() { Errno::EALREADY } else { Errno::EINPROGRESS };
+    match socket.connect(&ctx.thread, address, waiting) {
+        Ok(()) => Ok(0),
+        Err(Error::Errno(Errno::EAGAIN)) => call.not_yet(true, true).map_err(|stop| match stop {
+            // The connection goes on being made when nobody waits for it any more.
+            Stop::Later(later) if is_inet(family) || family == AF_VSOCK => {
+                Later { late: late.into(), ..*later }.into()
+            }
+            stop => stop,
+        }),
+        Err(error) => Err(error.into()),
+    }
 }
 
 /// accept(2)

@@ -1,23 +1,50 @@
 //! sendto(2), sendmsg(2), sendmmsg(2).
 
+use isopod_fs::file::OpenFlags;
 use isopod_fs::{Errno, Error};
 
-use super::{MessageHeader, MessageOfMany, STEP, check_socket};
+use super::{MessageHeader, MessageOfMany, STEP, check_socket, connect_to};
 use crate::fail::{Attempt, Stop};
 use crate::mm::{UserBuffers, UserPtr};
 use crate::poll;
 use crate::process::Ctx;
+use crate::socket::inet::is_inet;
 use crate::socket::unix::Rights;
-use crate::socket::{ADDRESS_MAX, Address, Kind, MessageFlags, Outgoing, control, limits, socket_of};
+use crate::socket::{
+    ADDRESS_MAX, AF_UNSPEC, Address, Kind, MessageFlags, Outgoing, control, limits, socket_of,
+};
 use crate::syscall::argument::{Fd, Flags, InBytes};
 use crate::syscall::file::io::{get_vectors, single};
 use crate::syscall::unfinished::{Delivery, Transfer, attempt};
+
+/// Connects a socket of TCP before the first byte is sent (`tcp_sendmsg_fastopen`). No peer has given this machine a cookie, so the message
+/// follows the handshake (RFC 7413, section 3), and a program that does not wait sends it later.
+fn connect_first(ctx: &Ctx, call: &mut Transfer, message: &Outgoing) -> Attempt<()> {
+    let to = match &message.to {
+        Some(to) if to.family() == Some(AF_UNSPEC) => return Err(Errno::EOPNOTSUPP.into()),
+        Some(to) => to,
+        None if socket_of(&call.file)?.peer_name().is_ok() => return Err(Errno::EISCONN.into()),
+        None => return Err(Errno::EINVAL.into()),
+    };
+    let flags = call.file.flags();
+    let waiting = !flags.contains(OpenFlags::NONBLOCK) && !message.flags.contains(MessageFlags::DONT_WAIT);
+    connect_to(ctx, call, to, waiting)?;
+    call.connected = true;
+    Ok(())
+}
 
 /// Sends a message, of a stream to its last byte. EPIPE comes with SIGPIPE where nothing went.
 fn send(ctx: &Ctx, call: &mut Transfer, message: &mut Outgoing, buffers: &mut UserBuffers) -> Attempt {
     let file = alloc::sync::Arc::clone(&call.file);
     let socket = socket_of(&file)?;
     let is_stream = socket.common().kind == Kind::Stream;
+    if message.flags.contains(MessageFlags::FAST_OPEN)
+        && is_stream
+        && is_inet(socket.common().family)
+        && !call.connected
+    {
+        connect_first(ctx, call, message)?;
+    }
     if call.bytes > 0 {
         // They went with the first bytes.
         message.rights = Rights::default();

@@ -22,6 +22,26 @@ impl Connection {
         }
     }
 
+    /// Takes over what shutdown(2) did to the socket before it had a connection, of which a peer learns nothing.
+    pub fn begin_shut_down(&mut self, read: bool, write: bool) {
+        (self.deaf, self.mute) = (read, write);
+    }
+
+    /// Closes both directions for a program that waits for what it wrote to arrive (`SO_LINGER`): whether there is anything to wait for.
+    /// [`close`](Self::close) follows in any case.
+    pub fn linger(&mut self, now: u64, out: &mut dyn Output) -> bool {
+        let waits = self.received.is_empty();
+        if waits {
+            self.shut_down(now, true, true, out);
+        }
+        waits && self.is_closing()
+    }
+
+    /// Whether the peer has yet to acknowledge the FIN (`sk_stream_closing` in Linux).
+    pub fn is_closing(&self) -> bool {
+        matches!(self.state, State::FinWait1 | State::Closing | State::LastAck)
+    }
+
     /// A FIN is to follow the last byte.
     fn finish_sending(&mut self, now: u64, out: &mut dyn Output) {
         match self.state {
@@ -38,7 +58,7 @@ impl Connection {
     /// The program has closed its last descriptor: the connection ends on its own from here. What it did not read it never will, and the
     /// peer must know (RFC 2525, section 2.17).
     pub fn close(&mut self, now: u64, out: &mut dyn Output) {
-        self.orphan = true;
+        (self.orphan, self.deaf) = (true, true);
         // Nor is there a place for it among too many of them, or where memory is short (`tcp_check_oom` in Linux).
         let too_many = self.pressure.contains(Pressure::ORPHANS)
             || self.pressure.contains(Pressure::FULL) && self.queued() > SEND_MIN as usize;

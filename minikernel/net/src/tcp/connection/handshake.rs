@@ -150,6 +150,7 @@ impl Connection {
             error: None,
             orphan: false,
             deaf: false,
+            mute: false,
             roomy: true,
             pressure: Pressure::empty(),
             snd,

@@ -100,8 +100,8 @@ impl Connection {
             return;
         }
         if self.refuses_data(header, payload.len()) {
-            self.emit_reset(now, out);
-            self.finish(None);
+            self.finish(Some(Error::Reset));
+            reset_for(&self.flow, header, payload.len(), out);
             return;
         }
         if self.state.may_receive() {
@@ -124,19 +124,21 @@ impl Connection {
         }
     }
 
-    /// Whether the segment brings data that nobody will ever read: the peer must learn that it is lost (RFC 9293, section 3.10.4; RFC 2525, 2.17).
+    /// Whether the segment brings data to an end that has closed both directions: the peer must learn that it is lost (RFC 1122, section
+    /// 4.2.2.13; RFC 2525, section 2.17). Whoever only reads no more, or only writes no more, takes it.
     fn refuses_data(&self, header: &SegmentHeader, payload: usize) -> bool {
-        self.orphan && payload > 0 && header.sequence + payload as u32 > self.rcv.nxt
+        let closed = self.deaf && matches!(self.state, State::FinWait1 | State::FinWait2);
+        closed && payload > 0 && header.sequence + payload as u32 > self.rcv.nxt
     }
 
     fn reset_by_peer(&mut self) {
         let error = match self.state {
             State::SynReceived => Error::Refused,
-            // Linux' `tcp_reset`: both sides had said all.
+            // Linux' `tcp_reset`.
             State::CloseWait => Error::Pipe,
             _ => Error::Reset,
         };
-        self.finish(Some(error).filter(|_| !matches!(self.state, State::Closing | State::LastAck)));
+        self.finish(Some(error));
     }
 
     /// An ICMP message says that the peer cannot be reached; `quoted` is the sequence number of the segment that it returns. During the

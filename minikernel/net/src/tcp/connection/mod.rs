@@ -55,6 +55,8 @@ pub struct Connection {
     orphan: bool,
     /// Whether the program has shut down reading.
     deaf: bool,
+    /// Whether it had shut down writing before there was a connection: it may not write, and no FIN says so.
+    mute: bool,
     /// What there is too much of, among all connections.
     pub(super) pressure: Pressure,
     /// Whether there was room to write when the events were last taken.

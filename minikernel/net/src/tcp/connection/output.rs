@@ -99,7 +99,9 @@ impl Connection {
         }
         self.recovery.count_sent(payload.len() as u32);
         self.counts.bytes_sent += count as u64;
-        self.data_sent(now);
+        if count > 0 {
+            self.data_sent(now);
+        }
         let copy = payload.try_clone();
         self.sent.push(Sent { start, end: self.snd.nxt, at: now, marks, payload });
         // What memory does not suffice for counts as lost on the way.
@@ -187,7 +189,7 @@ impl Connection {
         }
     }
 
-    /// A pure acknowledgment, window update or probe is no data; this is.
+    /// A pure acknowledgment, window update, probe or FIN is no data; this is.
     fn data_sent(&mut self, now: u64) {
         self.timers.answer_sent(now, self.rcv.last);
         self.snd.last = now;

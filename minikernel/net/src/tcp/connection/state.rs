@@ -1,6 +1,7 @@
 //! States (RFC 9293, section 3.3.2), and what whoever waits learns of them.
 
 use super::Connection;
+use crate::tcp::memory::Pressure;
 
 /// The states of RFC 9293, section 3.3.2. LISTEN is a [`Listener`](crate::tcp::Listener), TIME-WAIT a
 /// smaller object that [`Tcp`](crate::tcp::Tcp) keeps.
@@ -84,9 +85,9 @@ impl Connection {
     pub fn readiness(&self) -> Readiness {
         let connecting = matches!(self.state, State::SynSent | State::SynReceived);
         let peer_closed = self.deaf || !connecting && !self.state.may_receive();
-        let closed_for_writing = self.snd.fin || self.state == State::Closed;
+        let closed_for_writing = self.snd.fin || self.mute || self.state == State::Closed;
         let mut ready = Readiness::empty();
-        if !self.received.is_empty() {
+        if self.has_enough() {
             ready |= Readiness::READABLE;
         }
         if !connecting && (closed_for_writing || self.has_room()) {
@@ -105,5 +106,15 @@ impl Connection {
             ready |= Readiness::HUNG_UP;
         }
         ready
+    }
+
+    /// Whether so much has come that the program wants to know, or nearly all that there is room for (`tcp_epollin_ready` in Linux).
+    fn has_enough(&self) -> bool {
+        let skipped = self.at_mark() && !self.options.urgent_inline;
+        let enough = self.options.receive_low_water as usize + usize::from(skipped);
+        let room = self.rcv.edge.since(self.rcv.nxt);
+        let full = room <= u32::from(self.rcv.mss).min(self.buffers.receive / 8);
+        let scarce = full || self.pressure.intersects(Pressure::HIGH | Pressure::FULL);
+        !self.received.is_empty() && (self.received.len() >= enough || scarce)
     }
 }

@@ -37,8 +37,10 @@ impl Buffers {
 
     /// Takes the sizes that the program has set.
     pub fn options_changed(&mut self, options: &SocketOptions) {
-        if let Some(size) = options.receive_buffer {
-            self.receive = size / 2;
+        match options.receive_buffer {
+            Some(size) => self.receive = size / 2,
+            // What the program waits for must find room (`tcp_set_rcvlowat` in Linux).
+            None => self.receive = self.receive.max(options.receive_low_water.min(options.receive_limits.1)),
         }
         if let Some(size) = options.send_buffer {
             self.send = (size / 2).max(SEND_MIN / 2);

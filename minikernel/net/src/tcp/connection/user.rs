@@ -35,7 +35,7 @@ impl Connection {
             return Err(error);
         }
         match self.state {
-            _ if self.snd.fin => Err(Error::Pipe),
+            _ if self.snd.fin || self.mute => Err(Error::Pipe),
             state if state.may_send() => Ok(()),
             State::SynSent | State::SynReceived => Err(Error::WouldBlock),
             _ => Err(Error::Pipe),
@@ -88,8 +88,12 @@ impl Connection {
         })
     }
 
-    /// What a read finds where there is no data.
+    /// What a read finds where there is no data. Behind the peer's FIN that is the end, whatever happened to the connection afterwards
+    /// (`SOCK_DONE` in Linux).
     fn nothing_to_read(&mut self) -> Result<usize, Error> {
+        if self.rcv.finished {
+            return Ok(0);
+        }
         if let Some(error) = self.error.take() {
             return Err(error);
         }

@@ -1,7 +1,7 @@
 //! How connections end (RFC 9293, section 3.6), in each state.
 
 use super::script::{ACK, FIN, Peer, RST, SYN, Script, state};
-use crate::tcp::{Error, SECOND, SocketOptions, State};
+use crate::tcp::{Connection, Error, SECOND, SocketOptions, State};
 
 fn accepted() -> (Script, alloc::sync::Arc<crate::tcp::Stream>) {
     let mut script = Script::new(Peer::default());
@@ -114,8 +114,108 @@ fn rfc_9293_3_10_4_data_for_a_closed_connection_is_a_reset() {
     script.close(&stream);
     script.expect(FIN | ACK, 1, 1, 0);
     script.says(ACK, 1, 2, 3);
-    assert_eq!(script.next().flags, RST | ACK);
+    script.expect(RST, 2, 0, 0);
     assert_eq!(script.flows(), 0);
+}
+
+/// The program still has the connection, and learns what became of it (`tcp_rcv_state_process` in Linux).
+#[test]
+fn rfc_1122_4_2_2_13_data_is_refused_once_both_directions_are_closed() {
+    for acknowledged in [1, 2] {
+        let (mut script, stream) = accepted();
+        script.says(ACK, 1, 1, 3);
+        script.expect(ACK, 1, 4, 0);
+        script.with(&stream, |connection, now, out| connection.shut_down(now, true, true, out));
+        script.expect(FIN | ACK, 1, 4, 0);
+        // What had come before is no news, and is acknowledged again.
+        script.says(ACK, 1, acknowledged, 3);
+        script.expect(ACK, 2, 4, 0);
+        script.says(ACK, 4, acknowledged, 1);
+        script.expect(RST, acknowledged, 0, 0);
+        assert_eq!((state(&stream), script.flows()), (State::Closed, 0));
+        assert_eq!(script.read(&stream, 10), Ok([1, 2, 3].into()));
+        assert_eq!(script.read(&stream, 10), Err(Error::Reset));
+        assert_eq!(script.read(&stream, 10), Ok([].into()));
+    }
+    // A FIN alone is no data.
+    let (mut script, stream) = accepted();
+    script.with(&stream, |connection, now, out| connection.shut_down(now, true, true, out));
+    script.expect(FIN | ACK, 1, 1, 0);
+    script.says(FIN | ACK, 1, 2, 0);
+    script.expect(ACK, 2, 2, 0);
+    assert_eq!(script.flows(), 1, "TIME-WAIT");
+}
+
+#[test]
+fn one_that_only_reads_no_more_takes_what_comes() {
+    let (mut script, stream) = accepted();
+    script.with(&stream, |connection, now, out| connection.shut_down(now, true, false, out));
+    assert_eq!(script.read(&stream, 10), Ok([].into()));
+    script.says(ACK, 1, 1, 3);
+    script.expect(ACK, 1, 4, 0);
+    assert_eq!(script.read(&stream, 10), Ok([1, 2, 3].into()));
+}
+
+/// `SOCK_DONE` in Linux: behind its FIN a peer can say nothing that a read tells.
+#[test]
+fn a_reset_behind_the_fin_leaves_the_end_and_the_error() {
+    let (mut script, stream) = accepted();
+    script.says(FIN | ACK, 1, 1, 3);
+    script.expect(ACK, 1, 5, 0);
+    script.says(RST, 5, 0, 0);
+    assert_eq!(script.read(&stream, 10), Ok([1, 2, 3].into()));
+    assert_eq!(script.read(&stream, 10), Ok([].into()));
+    assert_eq!(script.with(&stream, |connection, _, _| connection.take_error()), Some(Error::Pipe));
+    assert_eq!(script.read(&stream, 10), Ok([].into()));
+}
+
+#[test]
+fn a_lingering_close_lasts_until_the_fin_is_acknowledged() {
+    let (mut script, stream) = accepted();
+    script.write(&stream, 5);
+    script.expect(ACK, 1, 1, 5);
+    assert!(script.with(&stream, Connection::linger));
+    script.expect(FIN | ACK, 6, 1, 0);
+    let closing = || stream.look(Connection::is_closing);
+    script.says(ACK, 1, 6, 0);
+    assert!(closing(), "the FIN is not acknowledged");
+    script.says(ACK, 1, 7, 0);
+    assert!(!closing());
+    script.close(&stream);
+    script.wait(60_000);
+    assert_eq!(script.flows(), 0, "it is nobody's from then on");
+}
+
+#[test]
+fn a_lingering_close_waits_not_where_data_is_lost() {
+    let (mut script, stream) = accepted();
+    script.says(ACK, 1, 1, 3);
+    script.expect(ACK, 1, 4, 0);
+    assert!(!script.with(&stream, Connection::linger));
+    script.nothing();
+    script.close(&stream);
+    script.expect(RST | ACK, 1, 4, 0);
+    // Nor for a peer that sends what nobody will read.
+    let (mut script, stream) = accepted();
+    assert!(script.with(&stream, Connection::linger));
+    script.expect(FIN | ACK, 1, 1, 0);
+    script.says(ACK, 1, 1, 3);
+    script.expect(RST, 1, 0, 0);
+    assert!(!stream.look(Connection::is_closing));
+}
+
+#[test]
+fn directions_that_were_closed_before_the_connection_are_closed_in_it() {
+    let (mut script, stream) = accepted();
+    stream.touch(|connection| connection.begin_shut_down(true, true));
+    script.nothing();
+    assert_eq!(script.with(&stream, |connection, _, _| connection.may_write()), Err(Error::Pipe));
+    assert_eq!(script.read(&stream, 10), Ok([].into()));
+    script.says(ACK, 1, 1, 3);
+    script.expect(ACK, 1, 4, 0);
+    assert_eq!(script.read(&stream, 10), Ok([1, 2, 3].into()));
+    script.shut_down(&stream);
+    script.expect(FIN | ACK, 1, 4, 0);
 }
 
 #[test]
@@ -245,14 +345,14 @@ fn a_listener_without_room_does_not_end_time_wait() {
     assert_eq!(script.flows(), 2);
 }
 
-/// What a reset tells depends on what both ends had said (`tcp_reset` in Linux).
+/// What a reset tells depends on whether the peer had said all, and this end not (`tcp_reset` in Linux).
 #[test]
 fn rfc_9293_3_10_7_4_a_reset_in_each_state() {
     for (peer_closes, we_close, error) in [
         (false, false, Some(Error::Reset)),
         (true, false, Some(Error::Pipe)),
         (false, true, Some(Error::Reset)),
-        (true, true, None),
+        (true, true, Some(Error::Reset)),
     ] {
         let (mut script, stream) = accepted();
         let mut next = 1;

@@ -1,7 +1,7 @@
 //! What is acknowledged, and when; and how the window moves.
 
-use super::script::{ACK, Peer, Script};
-use crate::tcp::{Error, Seq, SocketOptions, Stream};
+use super::script::{ACK, FIN, Peer, RST, Script};
+use crate::tcp::{Connection, Error, Readiness, Seq, SocketOptions, Stream};
 use alloc::sync::Arc;
 
 /// A connection that is past its first segments, which are acknowledged at once: `next` is the peer's next number.
@@ -188,4 +188,60 @@ fn peeking_leaves_everything() {
     });
     assert_eq!((count, peeked.len()), (Ok(3), 3));
     assert_eq!(script.read(&stream, 10).unwrap()[1..], peeked);
+}
+
+/// A connection of which a program wants to know when so many bytes have come.
+fn with_mark(mark: u32, buffer: Option<u32>) -> (Script, Arc<Stream>) {
+    let options =
+        SocketOptions { receive_low_water: mark, receive_buffer: buffer, ..SocketOptions::default() };
+    let mut script = Script::new(Peer::default());
+    let stream = script.accepted(options);
+    (script, stream)
+}
+
+fn is_readable(stream: &Stream) -> bool {
+    stream.look(|connection| connection.readiness().contains(Readiness::READABLE))
+}
+
+/// `SO_RCVLOWAT`
+#[test]
+fn data_below_the_low_water_mark_is_not_told_of() {
+    let (mut script, stream) = with_mark(10, None);
+    script.says(ACK, 1, 1, 9);
+    assert!(!is_readable(&stream));
+    script.says(ACK, 10, 1, 1);
+    assert!(is_readable(&stream));
+    assert_eq!(script.read(&stream, 1).unwrap().len(), 1, "a read takes what there is all the same");
+    assert!(!is_readable(&stream));
+    script.says(FIN | ACK, 11, 1, 0);
+    assert!(is_readable(&stream), "no more will come");
+    let (mut script, stream) = with_mark(10, None);
+    script.says(ACK, 1, 1, 9);
+    script.says(RST, 10, 0, 0);
+    assert!(is_readable(&stream), "nor after a reset");
+}
+
+/// `tcp_epollin_ready` in Linux: a mark that the window never lets be reached is none.
+#[test]
+fn data_is_told_of_where_no_more_finds_room() {
+    let (mut script, stream) = with_mark(8000, Some(16_000));
+    for start in (1..6000).step_by(1000) {
+        script.says(ACK, start, 1, 1000);
+        assert!(!is_readable(&stream));
+    }
+    script.says(ACK, 6001, 1, 1000);
+    assert!(is_readable(&stream));
+}
+
+/// `tcp_set_rcvlowat` in Linux
+#[test]
+fn the_buffer_grows_to_the_low_water_mark() {
+    let (mut script, stream) = with_mark(1, None);
+    let (_, before) = stream.look(Connection::buffer_sizes);
+    script.with(&stream, |connection, now, out| {
+        connection.options_mut().receive_low_water = before;
+        connection.options_changed(now, out);
+    });
+    let (_, size) = stream.look(Connection::buffer_sizes);
+    assert_eq!(size, 2 * before, "so many bytes, and as much again for their frames");
 }

@@ -5,7 +5,9 @@ mod bound;
 mod changes;
 mod corks;
 mod datagrams;
+mod endings;
 mod failures;
+mod fast_open;
 mod groups;
 mod helpers;
 mod names;
@@ -42,4 +44,6 @@ pub fn run(t: &mut Report) {
     tables::run(t);
     beginnings::run(t);
     changes::run(t);
+    endings::run(t);
+    fast_open::run(t);
 }

@@ -30,18 +30,18 @@ pub fn run(t: &mut Report) {
 }
 
 /// A socket that listens, and where.
-fn listener(address: &str, backlog: i32) -> (i32, String) {
+pub(super) fn listener(address: &str, backlog: i32) -> (i32, String) {
     let fd = bound(SOCK_STREAM, &format!("{address}:0"));
     sys!(SYS_listen, fd, backlog).expect("it listens");
     (fd, format!("{address}:{}", port_of(fd)))
 }
 
-fn accept(fd: i32) -> Result<usize, Errno> {
+pub(super) fn accept(fd: i32) -> Result<usize, Errno> {
     sys!(SYS_accept4, fd, 0, 0, SOCK_NONBLOCK)
 }
 
 /// Both ends of a connection; neither waits.
-fn pair(address: &str) -> (i32, i32) {
+pub(super) fn pair(address: &str) -> (i32, i32) {
     let (server, to) = listener(address, 5);
     let client = socket_for(address, SOCK_STREAM);
     wait_for(client, &to);
@@ -51,19 +51,19 @@ fn pair(address: &str) -> (i32, i32) {
 }
 
 /// connect(2), waiting.
-fn wait_for(fd: i32, to: &str) {
+pub(super) fn wait_for(fd: i32, to: &str) {
     sys!(SYS_fcntl, fd, F_SETFL, 0).expect("flags");
     connect(fd, to).expect("a connection");
     sys!(SYS_fcntl, fd, F_SETFL, O_NONBLOCK).expect("flags");
 }
 
-fn count(fd: i32, request: u64) -> String {
+pub(super) fn count(fd: i32, request: u64) -> String {
     let mut count = -1i32;
     sys!(SYS_ioctl, fd, request, &mut count).map_or_else(|errno| errno.to_string(), |_| count.to_string())
 }
 
 /// What recv(2) says, without an address.
-fn take(fd: i32, room: usize, flags: i32) -> String {
+pub(super) fn take(fd: i32, room: usize, flags: i32) -> String {
     let mut buffer = vec![0u8; room.max(1)];
     match sys!(SYS_recvfrom, fd, buffer.as_mut_ptr(), room, flags, 0, 0) {
         Ok(count) => format!("{count} {:?}", String::from_utf8_lossy(&buffer[..count.min(room).min(20)])),
@@ -71,7 +71,7 @@ fn take(fd: i32, room: usize, flags: i32) -> String {
     }
 }
 
-fn told(outcome: Result<usize, Errno>) -> String {
+pub(super) fn told(outcome: Result<usize, Errno>) -> String {
     outcome.map_or_else(|errno| errno.to_string(), |value| value.cast_signed().to_string())
 }
 

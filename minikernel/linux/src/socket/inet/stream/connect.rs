@@ -11,7 +11,7 @@ use isopod_net::route::Kind as RouteKind;
 use isopod_net::segments::{Below, of_tcp};
 use isopod_net::tcp::{Binding, Claim, Connection, Endpoint, Flow, Observer, Scope, State as Stage, Stream};
 
-use super::{Phase, StreamSocket, end, place, tcp_errno};
+use super::{Phase, StreamSocket, end, place, take_over_ends, tcp_errno};
 use crate::process::Thread;
 use crate::socket::inet::address::{self, Given};
 use crate::socket::inet::{
@@ -197,8 +197,9 @@ impl StreamSocket {
         }
         state.local = place(&stream.flow().local);
         state.error = None;
-        let outdated = core::mem::take(&mut state.outdated);
+        let (outdated, ended) = (core::mem::take(&mut state.outdated), state.ended);
         drop(state);
+        take_over_ends(ended, &stream);
         // Whoever waits could not see it before.
         self.common.changed.wake_all();
         if outdated {
@@ -220,6 +221,7 @@ impl StreamSocket {
             _ if !connecting => {}
             Stage::Closed => {
                 state.phase = Phase::Idle;
+                state.ended = Shutdown::empty();
                 if state.binding.is_none() {
                     state.local.address = self.any();
                 }

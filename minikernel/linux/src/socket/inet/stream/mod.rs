@@ -1,5 +1,6 @@
 //! Sockets of TCP: tcp(7).
 
+mod closing;
 mod connect;
 mod settings;
 mod transfer;
@@ -16,6 +17,8 @@ use isopod_net::segments::{Below, to_packets};
 use isopod_net::tcp::{
     self, Binding, Connection, Endpoint, Events, Listener, Observer, SocketOptions, State as Stage, Stream,
 };
+
+pub use closing::Lingering;
 
 use super::address::shown;
 use super::options::{self as names, IpOptions};
@@ -148,11 +151,15 @@ impl StreamSocket {
     fn accepted(&self, stream: &Arc<Stream>) -> Arc<Self> {
         let mut common = Common::new(self.common.family, Kind::Stream, self.common.protocol);
         common.options = self.common.options.duplicate();
-        let noted = self.state.lock().noted.inherited();
+        let (noted, ended) = {
+            let state = self.state.lock();
+            (state.noted.inherited(), state.ended)
+        };
+        take_over_ends(ended, stream);
         let state = State {
             local: place(&stream.flow().local),
             binding: None,
-            ended: Shutdown::empty(),
+            ended,
             error: None,
             noted,
             outdated: false,
@@ -162,6 +169,10 @@ impl StreamSocket {
         let socket = Self::with_parts(common, self.ip.duplicate(), self.owner, state);
         stream.observe(Some(Arc::clone(&socket.observer) as Arc<dyn Observer>));
         socket
+    }
+
+    fn is_idle(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Idle)
     }
 
     fn only_v6(&self) -> bool {
@@ -178,6 +189,14 @@ impl StreamSocket {
             Phase::Connecting(stream) | Phase::Connected(stream) => Some(Arc::clone(stream)),
             _ => None,
         }
+    }
+}
+
+/// A connection has what shutdown(2) did to its socket, or to the one that listened, before (`sk_shutdown` in Linux).
+fn take_over_ends(ended: Shutdown, stream: &Stream) {
+    if !ended.is_empty() {
+        let (read, write) = (ended.contains(Shutdown::RECEIVE), ended.contains(Shutdown::SEND));
+        stream.touch(|connection| connection.begin_shut_down(read, write));
     }
 }
 
@@ -261,6 +280,10 @@ impl Socket for StreamSocket {
 
     fn connect(&self, caller: &Thread, address: &Address, waiting: bool) -> fs::Result<()> {
         self.connect_to(caller, address, waiting)
+    }
+
+    fn is_connecting(&self) -> bool {
+        matches!(self.state.lock().phase, Phase::Connecting(_))
     }
 
     fn name(&self) -> Result<Address, Errno> {
@@ -400,7 +423,16 @@ impl Socket for StreamSocket {
 
     fn close(&self) {
         let phase = core::mem::replace(&mut self.state.lock().phase, Phase::Idle);
-        end(&phase, self.common.options.linger() == Some(0));
+        let lingers = self.common.options.linger();
+        let waited_for = match (&phase, lingers) {
+            (Phase::Connecting(stream) | Phase::Connected(stream), Some(seconds @ 1..)) => {
+                Lingering::begin(stream, &self.common.changed, seconds)
+            }
+            _ => false,
+        };
+        if !waited_for {
+            end(&phase, lingers == Some(0));
+        }
         self.state.lock().binding = None;
     }
 }

@@ -46,6 +46,10 @@ impl StreamSocket {
     /// setsockopt(2), of TCP and IP
     pub(super) fn set(&self, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
         match level {
+            // It is about a connection that is yet to be made.
+            tcp_options::SOL_TCP if name == tcp_options::FAST_OPEN_CONNECT && !self.is_idle() => {
+                Err(Errno::EINVAL)
+            }
             tcp_options::SOL_TCP => {
                 self.change(&mut |options, noted| tcp_options::set(options, noted, name, value))
             }
@@ -88,6 +92,19 @@ impl StreamSocket {
                 options.receive_buffer = Some(common.receive_buffer() as u32);
                 Ok(())
             }),
+            options::RECEIVE_LOW_WATER => {
+                let outcome = self.change(&mut |options, _| {
+                    // Half of the buffer is what fits (`tcp_set_rcvlowat`).
+                    common.limit_low_water(
+                        options.receive_buffer.map_or(options.receive_limits.1, |size| size / 2),
+                    );
+                    options.receive_low_water = common.receive_low_water() as u32;
+                    Ok(())
+                });
+                // What has come may be enough now.
+                self.common.changed.wake_all();
+                outcome
+            }
             _ => Ok(()),
         };
         debug_assert_eq!(outcome, Ok(()), "these changes are always taken");

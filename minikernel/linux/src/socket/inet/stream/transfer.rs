@@ -80,7 +80,7 @@ impl StreamSocket {
         if !message.flags.contains(MessageFlags::DONT_WAIT) {
             let enough = self.common.options.receive_low_water().min(sink.remaining());
             let (found, ready) = stream.look(|connection| (connection.readable(), connection.readiness()));
-            if found < enough && !ready.intersects(Readiness::PEER_CLOSED | Readiness::ERROR) {
+            if found < enough && !ready.contains(Readiness::READABLE) {
                 return Err(Errno::EAGAIN);
             }
         }
