@@ -56,7 +56,8 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
     let files = core::mem::take(&mut *thread.files.lock());
     drop(files);
     // Whoever exits waits for no peer (`inet_release`).
-    thread.lingering.lock().clear();
+    let lingering = thread.lingering.lock().take();
+    drop(lingering);
     if last {
         trace::detach_all(&process);
         process.timers.clear();

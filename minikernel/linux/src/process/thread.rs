@@ -1,7 +1,7 @@
 //! The thread: what the scheduler runs.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
-use alloc::vec::Vec;
 use core::sync::atomic::{AtomicBool, AtomicI8, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use isopod_fs::file::OpenFile;
@@ -61,7 +61,7 @@ pub struct Thread {
     /// Root, working directory, umask; `CLONE_FS` shares them.
     pub fs: SpinLock<Arc<FsContext>>,
     /// Connections that it has closed, and waits for before it goes on with user code.
-    pub(crate) lingering: SpinLock<Vec<Lingering>>,
+    pub(crate) lingering: SpinLock<Option<Box<Lingering>>>,
     /// What signals do; `CLONE_SIGHAND` shares it.
     pub actions: SpinLock<Arc<SharedActions>>,
     /// It is one of its real user's threads.

@@ -9,15 +9,15 @@ use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process, rseq};
-use crate::socket::inet::Lingering;
 use crate::wait::again;
 use crate::{report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
 pub async fn attend(ctx: &mut Ctx) -> bool {
     while ctx.thread.has_work() {
-        if !ctx.thread.lingering.lock().is_empty() {
-            Box::pin(Lingering::wait_for_all(&ctx.thread)).await;
+        let lingering = ctx.thread.lingering.lock().take();
+        if let Some(lingering) = lingering {
+            Box::pin(lingering.wait(&ctx.thread)).await;
         }
         // The mark is taken before anything is looked at: whoever changes something after that sets it anew.
         ctx.thread.take_work();

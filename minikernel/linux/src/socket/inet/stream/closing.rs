@@ -1,6 +1,7 @@
 //! A close that waits for what was written to arrive: `SO_LINGER`, socket(7).
 
 use alloc::sync::Arc;
+use alloc::vec::Vec;
 
 use isopod_hal::clock;
 use isopod_hal::sync::wait::WaitQueue;
@@ -11,30 +12,43 @@ use crate::process::{Thread, current};
 use crate::sched;
 use crate::wait::interruptible;
 
-/// A connection that a thread has closed and waits for. It is nobody's once this is dropped.
+/// The connections that a thread has closed since it last ran its program, and waits for before it does so again.
+#[derive(Debug, Default)]
+pub struct Lingering(Vec<Closed>);
+
+/// One of them. It is nobody's once this is dropped.
 #[derive(Debug)]
-pub struct Lingering {
+struct Closed {
     stream: Arc<Stream>,
     changed: Arc<WaitQueue>,
     seconds: u32,
 }
 
 impl Lingering {
-    /// Closes both directions, and has the thread that runs wait before it goes on with its program. False where there is nothing to wait for, or
-    /// nobody who could; the connection is then still to be closed.
+    /// Closes both directions, and has the thread that runs wait. False where there is nothing to wait for, or nobody who could; the connection
+    /// is then still to be closed.
     pub(super) fn begin(stream: &Arc<Stream>, changed: &Arc<WaitQueue>, seconds: u32) -> bool {
         let Some(thread) = current() else { return false };
         // Nobody else adds to it.
-        let room = thread.lingering.lock().try_reserve(1);
+        let room = thread.lingering.lock().get_or_insert_default().0.try_reserve(1);
         if room.is_err() || !with(stream, Connection::linger) {
             return false;
         }
-        let (stream, changed) = (Arc::clone(stream), Arc::clone(changed));
-        thread.lingering.lock().push(Self { stream, changed, seconds });
+        let closed = Closed { stream: Arc::clone(stream), changed: Arc::clone(changed), seconds };
+        thread.lingering.lock().get_or_insert_default().0.push(closed);
         thread.set_work();
         true
     }
 
+    /// Waits for all, one after the other. What interrupts that is still marked as work.
+    pub async fn wait(self, thread: &Thread) {
+        for closed in self.0 {
+            closed.wait(thread).await;
+        }
+    }
+}
+
+impl Closed {
     /// Waits until the peer has all, the time is over, or a signal comes, which does not make the close fail (`sk_stream_wait_close`).
     async fn wait(self, thread: &Thread) {
         let deadline = clock::monotonic_ns() + u64::from(self.seconds) * 1_000_000_000;
@@ -42,17 +56,9 @@ impl Lingering {
         // Whichever it was, the connection goes on by itself.
         let _ = interruptible(thread, sched::timeout_at(deadline, over)).await;
     }
-
-    /// Waits for what `thread` has closed since it last ran its program, one after the other. What interrupts that is still marked as work.
-    pub async fn wait_for_all(thread: &Thread) {
-        let all = core::mem::take(&mut *thread.lingering.lock());
-        for closed in all {
-            closed.wait(thread).await;
-        }
-    }
 }
 
-impl Drop for Lingering {
+impl Drop for Closed {
     fn drop(&mut self) {
         end(&Phase::Connected(Arc::clone(&self.stream)), false);
     }
