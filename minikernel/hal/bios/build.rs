@@ -2,8 +2,7 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=link.ld");
-    println!("cargo::rerun-if-changed=src/boot.s");
-    println!("cargo::rerun-if-changed=src/stage.s");
+    println!("cargo::rerun-if-changed=src");
     if std::env::var_os("CARGO_CFG_ISOPOD_BARE").is_some() {
         let script = concat!(env!("CARGO_MANIFEST_DIR"), "/link.ld");
         println!("cargo::rustc-link-arg-bins=-T{script}");

@@ -6,7 +6,7 @@
 #![cfg_attr(isopod_bare, no_std, no_main)]
 
 #[cfg(isopod_bare)]
-core::arch::global_asm!(include_str!("boot.s"), include_str!("stage.s"));
+core::arch::global_asm!(include_str!("firmware.s"), include_str!("boot.s"), include_str!("stage.s"));
 
 /// Nothing here can panic, but the compiler wants to be told what to do then.
 #[cfg(isopod_bare)]

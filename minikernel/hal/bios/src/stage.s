@@ -11,7 +11,6 @@
 .set MAP_ENTRIES, 128
 .set LOADS, 16
 .set LOAD, 24
-.set SMAP, 0x534d4150
 
 .set CODE_32, 0x08
 .set DATA_32, 0x10
@@ -51,33 +50,11 @@ loads:
     .long 0, 0, 0
 
 begin:
-    // Address line 20, by the BIOS and by the chipset: one of them will do, or it is open anyway.
-    mov ax, 0x2401
-    int 0x15
-    in al, 0x92
-    or al, 2
-    and al, 0xfe
-    out 0x92, al
+    OPEN_A20
 
-    // The memory map (ACPI 6.5, section 15.1).
-    xor ebx, ebx
-    xor bp, bp
     mov di, MAP
-1:  mov eax, 0xe820
-    mov ecx, 20
-    mov edx, SMAP
-    int 0x15
-    jc 2f
-    cmp eax, SMAP
-    jne 2f
-    mov dword ptr [di + 20], 0
-    add di, MAP_ENTRY
-    inc bp
-    cmp bp, MAP_ENTRIES
-    je 2f
-    test ebx, ebx
-    jnz 1b
-2:  mov [map_entries], bp
+    READ_MEMORY_MAP MAP_ENTRY, MAP_ENTRIES
+    mov [map_entries], bp
     mov si, offset no_map
     test bp, bp
     jz fail
@@ -194,31 +171,11 @@ high:
 enter:
     PROTECT
     mov ss, eax
-    // ACPI begins in the first KiB of the extended BIOS data area or below 1 MiB (ACPI 6.5, section 5.2.5.1).
-    movzx esi, word ptr [0x40e]
-    shl esi, 4
-    lea edi, [esi + 0x400]
-    call find_rsdp
-    jz 2f
-    mov esi, 0xe0000
-    mov edi, 0x100000
-    call find_rsdp
-    jnz 3f
-2:  mov [rsdp], esi
-3:  mov ebx, offset start_info
+    FIND_RSDP
+    mov [rsdp], eax
+    mov ebx, offset start_info
     jmp dword ptr [entry]
 
-// Looks from esi to edi; with the zero flag it is at esi.
-find_rsdp:
-    cmp dword ptr [esi], 0x20445352
-    jne 1f
-    cmp dword ptr [esi + 4], 0x20525450
-    je 2f
-1:  add esi, 16
-    cmp esi, edi
-    jb find_rsdp
-    test esi, esi
-2:  ret
 .code16
 
 // Prints how many MiB the machine needs.

@@ -1,4 +1,4 @@
-//! The two ways in: 32-bit by PVH, 64-bit by Linux' boot protocol. Both end in [`super::start::start`], in the high half.
+//! The ways in: 32-bit by PVH or by Linux' boot protocol, 64-bit by the latter. All end in [`super::start::start`], in the high half.
 
 use core::arch::global_asm;
 
@@ -47,8 +47,14 @@ global_asm!(
     ".code32",
     ".globl pvh_start",
     "pvh_start:",
+    // The 32-bit boot protocol of Linux ends here too: ebx = 0, esi = zero page.
+    "mov edi, esi",
+    "mov esi, {LINUX}",
+    "test ebx, ebx",
+    "jz 1f",
     "mov edi, ebx",
     "mov esi, {PVH}",
+    "1:",
     "fill_tables ecx",
     // Four-level paging (SDM volume 3, section 10.8.5): PAE; with it SSE, which compiled code uses anywhere.
     "mov eax, cr4",
