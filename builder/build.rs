@@ -21,6 +21,9 @@ const TARGET: &str = "x86_64-unknown-linux-gnu";
 /// upper two gigabytes of the address space, and inlining less than "s" does is a tenth of the size for a fiftieth of the time.
 const FLAGS: &str = include_str!("../minikernel/rustc-flags");
 
+/// The same for the program that UEFI starts, which runs wherever it is put.
+const EFI_FLAGS: &str = include_str!("../minikernel/hal/efi/rustc-flags");
+
 /// What the kernel is made of, seen from the workspace.
 const SOURCES: [&str; 4] = ["minikernel", "manifest", "Cargo.toml", "Cargo.lock"];
 
@@ -42,21 +45,10 @@ fn main() {
         println!("cargo::rerun-if-changed={source}");
     }
     let target_dir = target_dir();
-    let mut cargo = Command::new(variable("CARGO"));
-    cargo.current_dir(&workspace);
-    cargo.args(["build", "--locked", "--quiet", "--profile", "kernel"]);
-    for program in ["isopod-kernel", "isopod-bios"] {
-        cargo.args(["--package", program, "--bin", program]);
-    }
-    cargo.args(["--target", TARGET]);
-    cargo.arg("--target-dir").arg(&target_dir);
-    for (name, _) in env::vars_os().filter(|(name, _)| is_for_the_outer_build(name)) {
-        cargo.env_remove(name);
-    }
     let flags: Vec<String> = FLAGS.lines().map(str::to_owned).chain(crates_anywhere()).collect();
-    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
-    let status = cargo.status().expect("cargo, which runs this script, can be run");
-    assert!(status.success(), "the guest kernel does not build: see cargo's messages above");
+    build(&["isopod-kernel", "isopod-bios"], &flags, &workspace, &target_dir);
+    let flags: Vec<String> = EFI_FLAGS.lines().map(str::to_owned).collect();
+    build(&["isopod-efi"], &flags, &workspace, &target_dir);
 
     let kernel = target_dir.join(TARGET).join("kernel/isopod-kernel");
     let packed = PathBuf::from(variable("OUT_DIR")).join("isopod-kernel.packed");
@@ -66,6 +58,25 @@ fn main() {
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
     println!("cargo::rustc-env=ISOPOD_KERNEL_PACKED={}", packed.display());
     println!("cargo::rustc-env=ISOPOD_BIOS={}", kernel.with_file_name("isopod-bios").display());
+    println!("cargo::rustc-env=ISOPOD_EFI={}", kernel.with_file_name("isopod-efi").display());
+}
+
+/// Builds programs for the bare machine.
+fn build(programs: &[&str], flags: &[String], workspace: &Path, target_dir: &Path) {
+    let mut cargo = Command::new(variable("CARGO"));
+    cargo.current_dir(workspace);
+    cargo.args(["build", "--locked", "--quiet", "--profile", "kernel"]);
+    for program in programs {
+        cargo.args(["--package", program, "--bin", program]);
+    }
+    cargo.args(["--target", TARGET]);
+    cargo.arg("--target-dir").arg(target_dir);
+    for (name, _) in env::vars_os().filter(|(name, _)| is_for_the_outer_build(name)) {
+        cargo.env_remove(name);
+    }
+    cargo.env("CARGO_ENCODED_RUSTFLAGS", flags.join("\x1f"));
+    let status = cargo.status().expect("cargo, which runs this script, can be run");
+    assert!(status.success(), "{programs:?}: no build: see cargo's messages above");
 }
 
 /// Options that call the sources of other crates the same on every machine: panics name them, and the same kernel has the same bytes.

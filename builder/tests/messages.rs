@@ -70,7 +70,6 @@ fn outputs() {
     assert_snapshot!("format_unknown", build(&["-f", "vdi"]));
     assert_snapshot!("target_unknown", build(&["--target", "esx"]));
     assert_snapshot!("format_not_taken", build(&["-f", "vhd,raw", "--target", "proxmox"]));
-    assert_snapshot!("target_without_bios", build(&["-f", "raw", "--target", "cloud-hypervisor"]));
     assert_snapshot!("size_without_disk", build(&["--disk-size", "1g"]));
     assert_snapshot!("disk_too_small", build(&["-f", "raw", "--disk-size", "2m"]));
     assert_snapshot!("output_is_a_device", isopod(&["build", "-o", "/dev/full", "elf:/bin/true"]));

@@ -8,9 +8,10 @@ use anyhow::{Context, Result, bail};
 use crate::{process, workspace};
 
 /// A program or file that must be there, and the Debian package that brings it.
-const NEEDS: [(&str, &str); 21] = [
+const NEEDS: [(&str, &str); 22] = [
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("qemu-img", "qemu-utils"),
+    ("/usr/share/ovmf/OVMF.fd", "ovmf"),
     ("gcc", "gcc"),
     ("/usr/include/stdio.h", "libc6-dev"),
     ("musl-gcc", "musl-tools"),

@@ -12,8 +12,15 @@ use crate::process;
 pub const TARGET: &str = "x86_64-unknown-linux-gnu";
 
 /// The packages that run in the guest, bottom to top.
-pub const KERNEL_PACKAGES: [&str; 6] =
-    ["isopod-bios", "isopod-hal", "isopod-drivers", "isopod-fs", "isopod-linux", "isopod-kernel"];
+pub const KERNEL_PACKAGES: [&str; 7] = [
+    "isopod-bios",
+    "isopod-efi",
+    "isopod-hal",
+    "isopod-drivers",
+    "isopod-fs",
+    "isopod-linux",
+    "isopod-kernel",
+];
 
 /// The root folder of the workspace.
 pub fn root() -> &'static Path {

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 
 use crate::cli::{self, Application, Boot, Failure, MachineOptions, NetworkOptions, SessionOptions, Wishes};
+use crate::disk::Form;
 use crate::link::{self, Overrides, Session};
 use crate::prepare::{Prepared, Program};
 use crate::source::Reference;
@@ -113,7 +114,7 @@ impl Build {
         });
         let output = cli::create(&path)?;
         let prepared = prepared(&built, self.args, &store)?;
-        cli::write(&prepared, &Session::default(), output, &path)
+        cli::write(&prepared, &Session::default(), Form::Elf, output, &path, &store)
     }
 }
 

@@ -11,10 +11,10 @@ use super::disk::{self, DiskFile};
 use super::network::ConfigOptions;
 use super::options::{OverrideOptions, SourceOptions};
 use super::{Bars, Failure, say, values};
-use crate::disk::{Firmware, Form, Image, Target};
+use crate::disk::{Form, Image, Target};
 use crate::engine::CommandLine;
 use crate::kernel;
-use crate::link::{self, LinkError, Output, Payload, RootBytes, Session};
+use crate::link::{self, EfiProgram, EfiRoot, LinkError, Output, Payload, RootBytes, Session};
 use crate::prepare::{self, PrepareError, Prepared, Pull};
 use crate::root::{RootInfo, erofs};
 use crate::source::Reference;
@@ -22,9 +22,10 @@ use crate::store::{Store, StoreError};
 
 /// Write an application as a file that hypervisors boot
 ///
-/// An ELF has the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. A disk has the same
-/// in partitions, and starts on machines with a BIOS. Either is loaded into the machine's memory, so the machine needs more of it than
-/// the image has. The same source gives the same bytes, and FILE appears whole or not at all.
+/// An ELF has the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. An EFI program has the
+/// same; UEFI firmware starts it, and being a bzImage as well, whatever can start Linux: GRUB, kexec, libvirt. A disk has the same in
+/// partitions, and starts on machines with UEFI and with a BIOS. Each is loaded into the machine's memory, so the machine needs more of it
+/// than the image has. The same source gives the same bytes, and FILE appears whole or not at all.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Build {
@@ -69,6 +70,7 @@ Examples:
   isopod build -o web.elf localhost:5000/web -- --port 8080
   qemu-system-x86_64 -M microvm -m 512M -nographic -no-reboot -kernel web.elf
   isopod run -e LEVEL=debug web.elf
+  isopod build -f efi -o web.efi localhost:5000/web
   isopod build -f qcow2 --target proxmox -o web.qcow2 localhost:5000/web";
 
 impl Build {
@@ -102,10 +104,10 @@ impl Build {
             network: self.network.network()?,
             ..Session::default()
         };
-        let (mut elves, mut disks) = (Vec::new(), Vec::new());
+        let (mut kernels, mut disks) = (Vec::new(), Vec::new());
         for (form, output, path) in files {
             match form {
-                Form::Elf => elves.push((output, path)),
+                Form::Elf | Form::Efi => kernels.push((form, output, path)),
                 Form::Disk(format) => disks.push(DiskFile { format, path, output }),
             }
         }
@@ -116,8 +118,8 @@ impl Build {
             disk::write(&root, &session, self.target, self.disk_size, &disks, &store)?;
             prepared = root.into();
         }
-        for (output, path) in elves {
-            write(&prepared, &session, output, &path)?;
+        for (form, output, path) in kernels {
+            write(&prepared, &session, form, output, &path, &store)?;
         }
         for DiskFile { path, output, .. } in disks {
             commit(output, &path)?;
@@ -134,11 +136,7 @@ fn forms(target: Option<Target>, asked: &[Form]) -> Result<Vec<Form>, Failure> {
     let mut forms = Vec::new();
     for &form in asked {
         if let Some(target) = target {
-            let disk = matches!(target.form(Some(form))?, Form::Disk(_));
-            if disk && !target.platform().firmware.contains(&Firmware::Bios) {
-                let message = format!("disks start by a BIOS, and {target} has none");
-                return Err(Failure::new(message, "leave out -f: an ELF starts there"));
-            }
+            target.form(Some(form))?;
         }
         if !forms.contains(&form) {
             forms.push(form);
@@ -154,6 +152,7 @@ fn path(output: &Path, form: Form, several: bool) -> PathBuf {
     }
     let extension = match form {
         Form::Elf => "elf",
+        Form::Efi => "efi",
         Form::Disk(format) => format.extension(),
     };
     let mut path = output.as_os_str().to_owned();
@@ -190,31 +189,60 @@ pub(crate) fn create(path: &Path) -> Result<Output, Failure> {
     Output::create(path).map_err(|error| cannot_write(path, &error))
 }
 
-/// Links what was prepared and puts the image in place as `path`.
+/// Links what was prepared and puts the image, an ELF or an EFI program, in place as `path`.
 pub(crate) fn write(
     prepared: &Prepared,
     session: &Session,
+    form: Form,
     output: Output,
     path: &Path,
+    store: &Store,
 ) -> Result<(), Failure> {
     let manifest = Manifest {
         root: Root::Memory,
         channel: Channel::Console,
         ..link::manifest(&prepared.info, session)?
     };
-    let about = describe(&prepared.info)?;
+    let write = |root: RootBytes<'_>| {
+        let failed = |error| failed(error, path);
+        let size = root.size().map_err(LinkError::Io).map_err(failed)?;
+        output.check_room(size).map_err(LinkError::Io).map_err(failed)?;
+        let start = if form == Form::Efi {
+            let (linked, loading) = disk::without_root(&manifest, size, &prepared.info, store)?;
+            // No more than 4 GiB, since it has been linked.
+            let program = EfiProgram::new(&linked, &loading, EfiRoot::Inside(size as u32))?;
+            let mut file = output.file();
+            file.write_all(&program.bytes).map_err(LinkError::Io).map_err(failed)?;
+            root.write(file, size).map_err(failed)?;
+            program.bytes.len() as u64
+        } else {
+            let about = describe(&prepared.info)?;
+            let payload = Payload { manifest: &manifest.encode(), root, about: &about };
+            link::write(kernel::FILE, Some(&payload), output.file()).map_err(failed)?
+        };
+        // Looks whether it will start.
+        let written = output.file().try_clone().map_err(LinkError::Io).map_err(failed)?;
+        prepare::check(written, start, &manifest).map_err(Failure::from)
+    };
     match &prepared.root {
         prepare::Root::Cached { image, .. } => {
             let image = File::open(image).map_err(StoreError::io("open", image))?;
-            link(RootBytes::File(&image), &manifest, &about, &output, path)
+            write(RootBytes::File(&image))
         }
         // Straight from the layers: in the cache it would serve only `run`, which writes it when it needs it.
         prepare::Root::Tree { tree, .. } => {
-            let image = erofs::Image::plan(tree).map_err(PrepareError::from)?;
-            link(RootBytes::Tree(&image), &manifest, &about, &output, path)
+            write(RootBytes::Tree(&erofs::Image::plan(tree).map_err(PrepareError::from)?))
         }
     }?;
     commit(output, path)
+}
+
+/// What a failure to write `path` is called.
+fn failed(error: LinkError, path: &Path) -> Failure {
+    match error {
+        LinkError::Io(error) => cannot_write(path, &error),
+        other => other.into(),
+    }
 }
 
 /// Puts a whole image in place.
@@ -230,27 +258,6 @@ pub(super) fn describe(info: &RootInfo) -> Result<Vec<u8>, Failure> {
     serde_json::to_vec(info).map_err(|error| {
         Failure::new(format!("cannot describe the image: {error}"), "report this: it is a fault of Isopod")
     })
-}
-
-/// Writes the image into `output`, and looks whether it will start.
-fn link(
-    root: RootBytes<'_>,
-    manifest: &Manifest,
-    about: &[u8],
-    output: &Output,
-    path: &Path,
-) -> Result<(), Failure> {
-    let failed = |error| match error {
-        LinkError::Io(error) => cannot_write(path, &error),
-        other => other.into(),
-    };
-    let size = root.size().map_err(LinkError::Io).map_err(failed)?;
-    output.check_room(size).map_err(LinkError::Io).map_err(failed)?;
-    let payload = Payload { manifest: &manifest.encode(), root, about };
-    let start = link::write(kernel::FILE, Some(&payload), output.file()).map_err(failed)?;
-    let written = output.file().try_clone().map_err(LinkError::Io).map_err(failed)?;
-    prepare::check(written, start, manifest)?;
-    Ok(())
 }
 
 pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {

@@ -1,4 +1,4 @@
-//! Applications as disks that a BIOS starts.
+//! Applications as disks that firmware starts.
 
 use std::fs::File;
 use std::path::PathBuf;
@@ -7,9 +7,9 @@ use isopod_manifest::{Channel, Manifest, Root};
 
 use super::Failure;
 use super::build::{cannot_write, describe};
-use crate::disk::{self, ALIGNMENT, Bios, Contents, Data, Disk, DiskError, Format, Target};
+use crate::disk::{self, ALIGNMENT, Bios, Contents, Data, Disk, DiskError, EfiFile, Format, Target};
 use crate::kernel;
-use crate::link::{self, Output, Payload, RootBytes, Session};
+use crate::link::{self, EfiProgram, EfiRoot, Loading, Output, Payload, RootBytes, Session};
 use crate::prepare;
 use crate::root::RootInfo;
 use crate::store::{CachedRoot, Digest, Store, StoreError};
@@ -35,25 +35,19 @@ pub(super) fn write(
     let open = || File::open(&root.image).map_err(StoreError::io("open", &root.image));
     prepare::check(open()?, 0, &manifest)?;
 
-    // The kernel with all but the root, which has a partition of its own and is loaded from there.
     let image = open()?;
-    let kernel = store.temp()?;
     let len = image.metadata().map_err(StoreError::io("read", &root.image))?.len();
-    let payload = Payload {
-        manifest: &manifest.encode(),
-        root: RootBytes::Elsewhere(len),
-        about: &describe(&root.info)?,
-    };
-    link::write(kernel::FILE, Some(&payload), kernel.as_file())?;
-    let linked = std::fs::read(kernel.path()).map_err(StoreError::io("read", kernel.path()))?;
-    let loading = link::loading(kernel.reopen().map_err(StoreError::io("open", kernel.path()))?)?;
-
+    let (linked, loading) = without_root(&manifest, len, &root.info, store)?;
+    let identity = Digest::of(&[&root.key.as_bytes()[..], Digest::of(&linked).as_bytes()].concat());
+    let root_len = u32::try_from(len).map_err(|_| DiskError::RootTooLarge { size: len })?;
+    let partition = disk::root_partition(identity, &[]).to_bytes_le();
+    let program = EfiProgram::new(&linked, &loading, EfiRoot::Partition(partition, root_len))?;
     let contents = Contents {
-        identity: Digest::of(&[&root.key.as_bytes()[..], Digest::of(&linked).as_bytes()].concat()),
+        identity,
         root: &image,
         manifest: &[],
-        efi: Vec::new(),
-        bios: Some(Bios { kernel: Data::from(linked), loading }),
+        efi: vec![EfiFile { path: "EFI/BOOT/BOOTX64.EFI", data: Data::from(program.bytes) }],
+        bios: Some(Bios { kernel: program.kernel, loading }),
     };
     let rounding = target.map_or(ALIGNMENT, |target| target.platform().rounding);
     let disk = Disk::plan(contents, size, rounding)?;
@@ -72,4 +66,20 @@ pub(super) fn write(
         },
         other => other.into(),
     })
+}
+
+/// The kernel linked with all but its root of `len` bytes, and how that is loaded.
+pub(super) fn without_root(
+    manifest: &Manifest,
+    len: u64,
+    info: &RootInfo,
+    store: &Store,
+) -> Result<(Vec<u8>, Loading), Failure> {
+    let file = store.temp()?;
+    let payload =
+        Payload { manifest: &manifest.encode(), root: RootBytes::Elsewhere(len), about: &describe(info)? };
+    link::write(kernel::FILE, Some(&payload), file.as_file())?;
+    let linked = std::fs::read(file.path()).map_err(StoreError::io("read", file.path()))?;
+    let loading = link::loading(file.reopen().map_err(StoreError::io("open", file.path()))?)?;
+    Ok((linked, loading))
 }

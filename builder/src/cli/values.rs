@@ -37,9 +37,10 @@ pub(crate) fn memory(text: &str) -> Result<u64, String> {
     }
 }
 
-/// What boots today: an ELF, and disks of a BIOS on machines whose network card the kernel knows.
-const FORMS: [Form; 10] = [
+/// What boots today: kernels, and disks on machines whose network card the kernel knows.
+const FORMS: [Form; 11] = [
     Form::Elf,
+    Form::Efi,
     Form::Disk(Format::Raw),
     Form::Disk(Format::Qcow2),
     Form::Disk(Format::Vmdk),
@@ -63,6 +64,7 @@ const TARGETS: [Target; 6] = [
 pub(crate) fn forms() -> impl TypedValueParser<Value = Form> {
     let names = FORMS.map(|form| match form {
         Form::Elf => "elf",
+        Form::Efi => "efi",
         Form::Disk(format) => format.name(),
     });
     PossibleValuesParser::new(names)

@@ -1,6 +1,5 @@
 //! What a BIOS starts: boot code, and a stage with a table of what it loads (`minikernel/hal/bios`).
 
-use super::content::Data;
 use super::gpt::{BOOT_CODE, SECTOR};
 use crate::link::{Loading, Segment};
 
@@ -17,21 +16,12 @@ const LOADS: usize = 16;
 const LOAD: usize = 24;
 const LOADS_MAX: usize = 16;
 
-/// The kernel for a BIOS.
-#[derive(Debug)]
-pub struct Bios<'a> {
-    /// A linked image without its root.
-    pub kernel: Data<'a>,
-    /// How it is loaded.
-    pub loading: Loading,
-}
-
 /// The boot code of the MBR.
 pub(super) fn boot_code() -> [u8; BOOT_CODE] {
     *PROGRAM.first_chunk().expect("the program's link script has the stage behind the boot code")
 }
 
-/// The stage for a disk on which the kernel's file begins at `kernel` and the root, of `root_len` bytes, at `root`; `None` where it has
+/// The stage for a disk on which the image begins at `kernel` and the root, of `root_len` bytes, at `root`; `None` where it has
 /// no room for so many segments or so large a root.
 pub(super) fn stage(loading: &Loading, kernel: u64, root: u64, root_len: u64) -> Option<Vec<u8>> {
     let root = Segment { offset: root, len: root_len.try_into().ok()?, to: loading.root, zero: 0 };

@@ -4,7 +4,7 @@
 //! 0            protective MBR with boot code, the GPT
 //! 32 KiB       left free: an ISO 9660 volume begins there, where the disk is written as one
 //! 64 KiB       partition `isopod-stage`: what the boot code loads, where there is any
-//! 1 MiB        partition `isopod-efi`: FAT with the program that UEFI firmware loads, and the kernel that the stage loads
+//! 1 MiB        partition `isopod-efi`: FAT with the program that UEFI firmware loads, in which is the kernel that the stage loads
 //! ..           partition `isopod-root`: the EROFS image, and the manifest at the next multiple of 4 KiB
 //! end          the GPT once more
 //! ```
@@ -17,10 +17,11 @@ use std::io;
 use uuid::{Builder, Uuid};
 
 use super::DiskError;
-use super::bios::{self, Bios};
+use super::bios;
 use super::content::{Bytes, Data, Piece};
 use super::fat::{EfiFile, Fat};
 use super::gpt::{self, BOOT_CODE, Kind, Partition};
+use crate::link::Loading;
 use crate::root::erofs;
 use crate::store::Digest;
 
@@ -28,8 +29,7 @@ use crate::store::Digest;
 pub const ALIGNMENT: u64 = 1 << 20;
 /// Where the stage begins.
 pub(super) const STAGE: u64 = 64 << 10;
-/// The kernel that a BIOS loads.
-const KERNEL: &str = "ISOPOD/KERNEL.ELF";
+const ROOT: &str = "isopod-root";
 
 /// What goes onto a disk.
 #[derive(Debug)]
@@ -42,8 +42,22 @@ pub struct Contents<'a> {
     pub manifest: &'a [u8],
     /// What UEFI firmware finds.
     pub efi: Vec<EfiFile<'a>>,
-    /// What a BIOS starts; its kernel is kept among the files for UEFI.
-    pub bios: Option<Bios<'a>>,
+    /// What a BIOS starts.
+    pub bios: Option<Bios>,
+}
+
+/// The kernel for a BIOS.
+#[derive(Debug)]
+pub struct Bios {
+    /// Where its image begins in the first file for UEFI, in whole sectors of a CD.
+    pub kernel: u64,
+    /// How it is loaded.
+    pub loading: Loading,
+}
+
+/// The identifier of the partition with the root, of contents that have this identity and manifest.
+pub fn root_partition(identity: Digest, manifest: &[u8]) -> Uuid {
+    Ids::new(identity, manifest).uuid(ROOT)
 }
 
 /// A disk whose layout is decided.
@@ -61,23 +75,19 @@ impl<'a> Disk<'a> {
     /// # Errors
     /// [`DiskError::TooSmall`] where they need more, and what is wrong with the files for UEFI or with the root.
     pub fn plan(contents: Contents<'a>, size: Option<u64>, rounding: u64) -> Result<Self, DiskError> {
-        let ids = Ids::new(&contents);
-        let Contents { root, manifest, mut efi, bios, .. } = contents;
-        let loading = bios.map(|Bios { kernel, loading }| {
-            // The first file begins at a page, as the stage needs it.
-            efi.insert(0, EfiFile { path: KERNEL, data: kernel });
-            loading
-        });
+        let Contents { identity, root, manifest, efi, bios } = contents;
+        let ids = Ids::new(identity, manifest);
         let mut boot_code = [0; BOOT_CODE];
         let mut partitions = Vec::new();
         let mut pieces = Vec::new();
         let mut next = ALIGNMENT;
-        let mut kernel = 0;
+        let mut program = 0;
         if !efi.is_empty() {
             let fat = Fat::plan(&efi, ids.serial(), next, ALIGNMENT)?;
             partitions.push(ids.partition(Kind::Efi, "isopod-efi", next, fat.size));
             pieces.extend(fat.pieces.into_iter().map(|piece| Piece { offset: next + piece.offset, ..piece }));
-            kernel = next + fat.places.first().copied().unwrap_or(0);
+            // The first file begins at a page, as the stage needs it.
+            program = next + fat.places.first().copied().unwrap_or(0);
             next += fat.size;
         }
         let root_len = root_size(root).map_err(DiskError::Read)?;
@@ -85,10 +95,10 @@ impl<'a> Disk<'a> {
         let end = behind + (manifest.len() as u64).next_multiple_of(erofs::BLOCK);
         pieces.push(Piece { offset: next, data: Data::File { file: root, start: 0, len: root_len } });
         pieces.push(Piece { offset: behind, data: Data::Bytes(manifest.into()) });
-        partitions.push(ids.partition(Kind::Root, "isopod-root", next, end - next));
-        if let Some(loading) = loading {
+        partitions.push(ids.partition(Kind::Root, ROOT, next, end - next));
+        if let Some(Bios { kernel, loading }) = bios {
             boot_code = bios::boot_code();
-            let stage = bios::stage(&loading, kernel, next, root_len);
+            let stage = bios::stage(&loading, program + kernel, next, root_len);
             let stage = stage.ok_or(DiskError::RootTooLarge { size: root_len })?;
             partitions.insert(0, ids.partition(Kind::BiosBoot, "isopod-stage", STAGE, stage.len() as u64));
             pieces.push(Piece { offset: STAGE, data: Data::from(stage) });
@@ -139,9 +149,8 @@ fn root_size(root: &File) -> io::Result<u64> {
 struct Ids(Digest);
 
 impl Ids {
-    fn new(contents: &Contents<'_>) -> Self {
-        let manifest = Digest::of(contents.manifest);
-        Self(Digest::of(&[&contents.identity.as_bytes()[..], manifest.as_bytes()].concat()))
+    fn new(identity: Digest, manifest: &[u8]) -> Self {
+        Self(Digest::of(&[&identity.as_bytes()[..], Digest::of(manifest).as_bytes()].concat()))
     }
 
     fn uuid(&self, name: &str) -> Uuid {

@@ -27,13 +27,12 @@ mod vhd;
 mod vhdx;
 mod vmdk;
 
-pub use bios::Bios;
 pub use content::Data;
 pub use error::DiskError;
 pub use fat::EfiFile;
 pub use format::{Format, write};
 pub use gpt::{Kind, Partition};
-pub use layout::{ALIGNMENT, Contents, Disk};
+pub use layout::{ALIGNMENT, Bios, Contents, Disk, root_partition};
 pub use ovf::{Bus, Card, Firmware, Hardware, Machine};
 pub use target::{Driver, Form, Image, NotTaken, Platform, Target};
 

@@ -41,6 +41,8 @@ pub enum Target {
 pub enum Form {
     /// One ELF that a hypervisor loads as a kernel.
     Elf,
+    /// One program for UEFI, that loaders of Linux take as a kernel, too.
+    Efi,
     /// A disk that firmware starts from.
     Disk(Format),
 }
@@ -153,12 +155,13 @@ impl Target {
             Vmxnet3, XenBlock, XenNet,
         };
         use Firmware::{Bios, Efi};
-        use Form::{Disk, Elf};
+        use Form::{Disk, Efi as Program, Elf};
         use Format::{ContainerDisk, Gce, Iso, Ova, Qcow2, Raw, Vhd, Vhdx, Vmdk, VmdkSparse};
         let (forms, firmware, drivers): (&[Form], &[Firmware], &[Driver]) = match self {
             Self::Qemu => (
                 &[
                     Elf,
+                    Program,
                     Disk(Qcow2),
                     Disk(Raw),
                     Disk(VmdkSparse),
@@ -171,7 +174,9 @@ impl Target {
                 &[VirtioBlk, VirtioScsi, VirtioNet],
             ),
             Self::Firecracker => (&[Elf], &[], &[VirtioBlk, VirtioNet]),
-            Self::CloudHypervisor => (&[Elf, Disk(Raw), Disk(Qcow2)], &[Efi], &[VirtioBlk, VirtioNet]),
+            Self::CloudHypervisor => {
+                (&[Elf, Program, Disk(Raw), Disk(Qcow2)], &[Efi], &[VirtioBlk, VirtioNet])
+            }
             Self::Xen => (&[Elf, Disk(Raw), Disk(Qcow2)], &[Efi, Bios], &[XenBlock, XenNet]),
             Self::Esxi => (&[Disk(Ova), Disk(Vmdk), Disk(Iso)], &[Efi, Bios], &[Pvscsi, Nvme, Vmxnet3]),
             Self::VirtualBox => (
@@ -235,6 +240,9 @@ impl Target {
             (Self::Qemu, Form::Elf) => {
                 format!("qemu-system-x86_64 -M microvm -m {memory}M -nographic -no-reboot -kernel {file}")
             }
+            (Self::Qemu, Form::Efi) => {
+                format!("qemu-system-x86_64 -M q35 -m {memory}M -nographic -no-reboot -kernel {file}")
+            }
             (Self::Qemu, Form::Disk(Format::Iso)) => {
                 format!("qemu-system-x86_64 -M q35 -m {memory}M -nographic -no-reboot -cdrom {file}")
             }
@@ -246,17 +254,17 @@ impl Target {
                  \"machine-config\":{{\"vcpu_count\":1,\"mem_size_mib\":{memory}}}}}' {file} > {name}.json\n\
                  firecracker --no-api --config-file {name}.json"
             ),
-            (Self::CloudHypervisor, Form::Elf) => {
+            (Self::CloudHypervisor, Form::Elf | Form::Efi) => {
                 format!("cloud-hypervisor --kernel {file} --memory size={memory}M --serial tty --console off")
             }
-            (Self::CloudHypervisor, Form::Disk(_)) => format!(
+            (Self::CloudHypervisor, _) => format!(
                 "cloud-hypervisor --firmware CLOUDHV.fd --disk path={file} --memory size={memory}M --serial tty --console off"
             ),
             (Self::Xen, Form::Elf) => format!(
                 "printf 'name=\"{name}\"\\ntype=\"pvh\"\\nmemory={memory}\\nkernel=\"%s\"\\n' {file} > {name}.cfg\n\
                  xl create -c {name}.cfg"
             ),
-            (Self::Xen, Form::Disk(_)) => format!(
+            (Self::Xen, _) => format!(
                 "printf 'name=\"{name}\"\\ntype=\"hvm\"\\nmemory={memory}\\nserial=\"pty\"\\ndisk=[\"%s,{format},xvda,rw\"]\\n' {file} > {name}.cfg\n\
                  xl create -c {name}.cfg"
             ),
@@ -320,7 +328,7 @@ fn qemu_name(form: Form) -> &'static str {
         Form::Disk(Format::Vmdk | Format::VmdkSparse) => "vmdk",
         Form::Disk(Format::Vhd) => "vpc",
         Form::Disk(other) => other.name(),
-        Form::Elf => "raw",
+        Form::Elf | Form::Efi => "raw",
     }
 }
 
@@ -334,6 +342,7 @@ impl fmt::Display for Form {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Elf => f.write_str("elf"),
+            Self::Efi => f.write_str("efi"),
             Self::Disk(format) => f.write_str(format.name()),
         }
     }

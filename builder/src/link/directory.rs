@@ -26,6 +26,9 @@ pub(super) const SECTION: &[u8] = b".isopod.link";
 /// Its size in bytes.
 pub(super) const SIZE: usize = 80;
 
+/// Where the root's address is in it.
+pub(super) const ROOT: u64 = 32;
+
 const MAGIC: &[u8; 8] = b"ISOPODLK";
 const VERSION: u32 = 1;
 

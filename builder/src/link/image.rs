@@ -78,7 +78,11 @@ impl RootBytes<'_> {
         }
     }
 
-    fn write(&self, out: &File, len: u64) -> Result<(), LinkError> {
+    /// Writes the `len` bytes behind what `out` holds.
+    ///
+    /// # Errors
+    /// When they cannot be read or written.
+    pub fn write(&self, out: &File, len: u64) -> Result<(), LinkError> {
         match self {
             Self::File(file) => copy_all(file, out, len).map_err(LinkError::Io),
             Self::Tree(image) => image.write(out).map(drop).map_err(|error| match error {

@@ -8,7 +8,7 @@ use object::read::ReadCache;
 use object::read::elf::{FileHeader as _, ProgramHeader as _, SectionHeader as _};
 
 use super::LinkError;
-use super::directory::{BootDirectory, SECTION};
+use super::directory::{BootDirectory, ROOT, SECTION};
 use super::kernel::SECTOR;
 
 /// The type of the note that names the entry of PVH (Xen, `public/elfnote.h`).
@@ -20,7 +20,9 @@ pub struct Loading {
     pub entry: u32,
     /// What is copied from the file.
     pub segments: Vec<Segment>,
-    /// Where the root goes.
+    /// Where the kernel reads where its root is: a word of 8 bytes.
+    pub directory: u32,
+    /// Where it says so now, behind all segments.
     pub root: u32,
     /// The first address behind everything.
     pub end: u32,
@@ -50,7 +52,7 @@ pub fn loading(file: File) -> Result<Loading, LinkError> {
 fn read(data: &ReadCache<File>) -> Result<Loading, &'static str> {
     let no_elf = |_| "it is no ELF";
     let header = elf::FileHeader64::<LittleEndian>::parse(data).map_err(no_elf)?;
-    let mut segments = Vec::new();
+    let (mut loads, mut segments) = (Vec::new(), Vec::new());
     let mut entry = None;
     for program in header.program_headers(LittleEndian, data).map_err(no_elf)? {
         if let Ok(Some(mut notes)) = program.notes(LittleEndian, data) {
@@ -62,18 +64,25 @@ fn read(data: &ReadCache<File>) -> Result<Loading, &'static str> {
             }
         }
         if program.p_type(LittleEndian) == elf::PT_LOAD {
+            loads.push(program);
             segments
                 .push(segment(program).ok_or("a segment does not begin with a sector, or lies above 4 GiB")?);
         }
     }
     let table = header.sections(LittleEndian, data).map_err(no_elf)?;
-    let directory = table.section_by_name(LittleEndian, SECTION);
-    let directory = directory.and_then(|(_, section)| section.data(LittleEndian, data).ok());
-    let directory = directory.and_then(BootDirectory::decode).ok_or("it has no boot directory")?;
+    let (_, section) = table.section_by_name(LittleEndian, SECTION).ok_or("it has no boot directory")?;
+    let directory = section.data(LittleEndian, data).ok().and_then(BootDirectory::decode);
+    let directory = directory.ok_or("its boot directory is empty")?;
+    let at = section.sh_addr(LittleEndian);
+    let place = loads.iter().find_map(|load| {
+        let into = at.checked_sub(load.p_vaddr(LittleEndian))?;
+        (into < load.p_memsz(LittleEndian)).then(|| load.p_paddr(LittleEndian) + into + ROOT)
+    });
     let end = directory.root.start.checked_add(directory.root.length);
     Ok(Loading {
         entry: entry.ok_or("it has no entry for PVH")?,
         segments,
+        directory: place.and_then(|at| at.try_into().ok()).ok_or("its boot directory is not loaded")?,
         root: directory.root.start.try_into().map_err(|_| "its root lies above 4 GiB")?,
         end: end.and_then(|end| end.try_into().ok()).ok_or("its root ends above 4 GiB")?,
     })

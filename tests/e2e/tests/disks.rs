@@ -1,4 +1,4 @@
-//! Disks that `isopod build` writes start where a BIOS finds them.
+//! Disks and programs that `isopod build` writes start where firmware and loaders of Linux find them.
 
 use std::path::Path;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::{Finished, programs, run_limited};
+use isopod_e2e::{Finished, programs, run_limited, succeed};
 
 /// Long enough for a firmware and a guest on a slow machine.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -14,6 +14,9 @@ const LIMIT: Duration = Duration::from_mins(2);
 /// A PC without a card, so that its firmware does not try to start from the network.
 const PLAIN: [&str; 10] =
     ["-nodefaults", "-no-reboot", "-display", "none", "-serial", "stdio", "-m", "128M", "-accel", "tcg"];
+
+/// UEFI firmware, as Debian builds it for QEMU.
+const UEFI: [&str; 4] = ["-M", "q35", "-bios", "/usr/share/ovmf/OVMF.fd"];
 
 /// A static program that prints its words, one a line.
 fn source() -> Result<String> {
@@ -26,6 +29,15 @@ fn build(folder: &Path, formats: &str) -> Result<()> {
     let output = output.to_str().context("a path is text")?;
     let words = ["build", "-f", formats, "-o", output, &source()?, "--", "a disk"];
     Isopod::shared().run(&words)?.expect_status(0);
+    Ok(())
+}
+
+/// Starts a machine with UEFI; it must end by itself, having said `expected`.
+fn expect_uefi(words: &[&str], expected: &str) -> Result<()> {
+    let finished = start(&[&UEFI, words].concat())?;
+    let text = String::from_utf8_lossy(&finished.stdout).replace('\r', "");
+    assert!(finished.status.success(), "{words:?}: {text}");
+    assert!(text.contains(expected), "{words:?}: {text}");
     Ok(())
 }
 
@@ -72,6 +84,64 @@ fn a_cd_starts() -> Result<()> {
 }
 
 #[test]
+fn uefi_starts_from_the_disks_that_it_knows() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "raw,qcow2,iso")?;
+    let drive = |file: &str, format: &str, interface: &str| {
+        format!("file={}/app.{file},format={format},snapshot=on,{interface}", folder.path().display())
+    };
+    let runs = "argument a disk\n";
+    expect_uefi(&["-drive", &drive("qcow2", "qcow2", "if=virtio"), "-smp", "2"], runs)?;
+    let nvme = drive("raw", "raw", "if=none,id=disk");
+    expect_uefi(&["-drive", &nvme, "-device", "nvme,drive=disk,serial=1"], runs)?;
+    expect_uefi(&["-drive", &drive("raw", "raw", "if=ide")], runs)?;
+    let iso = folder.path().join("app.iso");
+    expect_uefi(&["-cdrom", iso.to_str().context("a path is text")?], runs)
+}
+
+#[test]
+fn one_program_starts_by_uefi_and_as_linux_does() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "efi")?;
+    let program = folder.path().join("app");
+    let kernel = ["-kernel", program.to_str().context("a path is text")?];
+    expect_uefi(&kernel, "argument a disk\n")?;
+    for machine in ["q35", "pc", "microvm"] {
+        expect(&[&["-M", machine], &kernel[..]].concat())?;
+    }
+    let boot = folder.path().join("disk/EFI/BOOT");
+    std::fs::create_dir_all(&boot)?;
+    std::fs::rename(program, boot.join("BOOTX64.EFI"))?;
+    let drive = format!("file=fat:{}/disk,format=raw,if=virtio,readonly=on", folder.path().display());
+    expect_uefi(&["-drive", &drive], "argument a disk\n")
+}
+
+#[test]
+fn uefi_is_told_what_is_missing() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    build(folder.path(), "raw")?;
+    let disk = folder.path().join("app");
+    let drive = format!("file={},format=raw,snapshot=on,if=virtio", disk.display());
+    let broken = |expected: &str| expect_uefi(&["-drive", &drive], expected);
+    let whole = std::fs::read(&disk)?;
+    // The superblock of EROFS begins with its magic number, 1 KiB into the file system.
+    let root = whole.chunks_exact(4096).position(|page| page[1024..1028] == [0xe2, 0xe1, 0xf5, 0xe0]);
+    let root = root.context("the disk has a root")? * 4096;
+
+    let mut damaged = whole.clone();
+    damaged[root..root + 4096].fill(0);
+    std::fs::write(&disk, &damaged)?;
+    broken("isopod: the partition `isopod-root` is damaged: it has no file system\nhint: ")?;
+
+    std::fs::write(&disk, &whole[..root + 8192])?;
+    broken("isopod: the partition `isopod-root` cannot be read: the firmware's error is 2\nhint: ")?;
+
+    std::fs::write(&disk, &whole)?;
+    succeed(Command::new("sgdisk").args(["-d", "3"]).arg(&disk))?;
+    broken("isopod: the disk has no partition `isopod-root` of this image\nhint: ")
+}
+
+#[test]
 fn too_little_memory_is_told() -> Result<()> {
     let folder = tempfile::tempdir()?;
     build(folder.path(), "raw,qcow2")?;
@@ -107,7 +177,7 @@ fn too_little_memory_is_told() -> Result<()> {
 #[test]
 fn the_commands_that_are_printed_start_the_image() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    for format in ["elf", "raw"] {
+    for format in ["elf", "efi", "raw"] {
         let output = folder.path().join(format!("my {format}"));
         let output = output.to_str().context("a path is text")?;
         let built = Isopod::shared().run(&[

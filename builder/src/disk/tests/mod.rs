@@ -51,8 +51,14 @@ fn contents<'a>(root: &'a File, program: &'a [u8]) -> Contents<'a> {
         EfiFile { path: "EFI/ISOPOD/NOTE.TXT", data: Data::from(b"note".to_vec()) },
     ];
     let segment = Segment { offset: 4096, len: 5000, to: 2 << 20, zero: 100 };
-    let loading = Loading { entry: 0x20_1234, segments: vec![segment], root: 3 << 20, end: 4 << 20 };
-    let bios = Bios { kernel: Data::from(content(20_000)), loading };
+    let loading = Loading {
+        entry: 0x20_1234,
+        segments: vec![segment],
+        directory: 0x20_2000,
+        root: 3 << 20,
+        end: 4 << 20,
+    };
+    let bios = Bios { kernel: 8192, loading };
     Contents { identity: Digest::of(b"root"), root, manifest: MANIFEST, efi, bios: Some(bios) }
 }
 
