@@ -56,16 +56,24 @@ boot:
 2:  call read
     jmp stage
 
-// Reads as many sectors of 512 bytes as are asked for, from one on that begins one of the drive's.
+// Reads as many sectors of 512 bytes as are asked for. Where the first does not begin one of the drive's, so much of that comes before
+// them as `skip` says.
 read:
     mov cl, [shift]
     mov eax, [sector]
     mov edx, [sector + 4]
+    mov bx, 1
+    shl bx, cl
+    dec bx
+    and bx, ax
     shrd eax, edx, cl
     shr edx, cl
     mov [packet_sector], eax
     mov [packet_sector + 4], edx
-    mov ax, [sectors]
+    mov ax, bx
+    shl bx, 9
+    mov [skip], bx
+    add ax, [sectors]
     dec ax
     shr ax, cl
     inc ax
@@ -127,6 +135,8 @@ sector:
     .long STAGE_SECTOR, 0
 sectors:
     .word STAGE_SECTORS
+skip:
+    .word 0
 drive:
     .byte 0
 // How often a sector of 512 bytes must be doubled to become one of the drive's.

@@ -4,7 +4,7 @@
 
 .set BUFFER, 0x10000
 .set BUFFER_SEGMENT, 0x1000
-// More than 127 sectors some BIOSes do not read at once; those of a CD are four.
+// More than 127 sectors some BIOSes do not read at once; those of a CD are four, and three may come before what is asked for.
 .set BUFFER_SECTORS, 124
 .set MAP, 0x9000
 .set MAP_ENTRY, 24
@@ -120,7 +120,8 @@ next_load:
     mov ecx, ebp
 7:  sub ebp, ecx
     push si
-    mov esi, BUFFER
+    movzx esi, word ptr [skip]
+    add esi, BUFFER
     xor bl, bl
     call high
     pop si
