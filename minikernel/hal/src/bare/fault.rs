@@ -85,7 +85,7 @@ fn panic(info: &PanicInfo<'_>) -> ! {
 pub(super) extern "C" fn kernel_fault(frame: &TrapFrame) {
     const NMI: u64 = 2;
     match frame.vector {
-        PAGE_FAULT if packed::unpack(cr2() as usize, frame.rip as usize) => return,
+        PAGE_FAULT if packed::unpack(cr2(), frame.rip as usize) => return,
         NMI => return tell(frame),
         _ => {}
     }

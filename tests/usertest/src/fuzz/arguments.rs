@@ -100,6 +100,8 @@ fn argument(letter: u8, setting: &Setting, random: &mut Random) -> usize {
         b'I' => random.pick(&[0, 0, 1, 1, 1, 4, 0x7fff_ffff, usize::MAX]),
         b'C' => random.pick(&[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 100, usize::MAX - 5]),
         b'L' => memory::limits(random),
+        // Without room for data, 2, or for anything, 9, the program itself could not go on.
+        b'R' => random.pick(&[0, 1, 3, 4, 5, 6, 7, 8, 10, 11, 12, 13, 14, 15, 16, usize::MAX]),
         b'F' if random.once_in(8) => random.below(50),
         b'F' => libc::AF_UNIX as usize,
         b'T' => random.pick(&[1, 2, 5, 1, 2, 5, 3, 0, 10, 0x801, 0x802, 0x8_0805, usize::MAX]),

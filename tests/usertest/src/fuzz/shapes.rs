@@ -29,6 +29,7 @@
 //! | `u` | a user or group that does not give up rights |
 //! | `I` | a process or thread |
 //! | `C` | a clock |
+//! | `R` | a resource that is limited |
 //! | `L` | limits that leave enough |
 //! | `F` | a family of sockets, mostly that of this machine |
 //! | `T` | a type of sockets |
@@ -113,7 +114,7 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_lchown, "suu"),
     (libc::SYS_umask, "i"),
     (libc::SYS_gettimeofday, "pp"),
-    (libc::SYS_getrlimit, "ip"),
+    (libc::SYS_getrlimit, "Rp"),
     (libc::SYS_getrusage, "ip"),
     (libc::SYS_sysinfo, "p"),
     (libc::SYS_times, "p"),
@@ -148,7 +149,7 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_mlock, "al"),
     (libc::SYS_munlock, "al"),
     (libc::SYS_prctl, "ixxxx"),
-    (libc::SYS_setrlimit, "iL"),
+    (libc::SYS_setrlimit, "RL"),
     (libc::SYS_mount, "sswgp"),
     (libc::SYS_sethostname, "pc"),
     (libc::SYS_readahead, "foc"),
@@ -213,7 +214,7 @@ pub const SHAPES: &[(i64, &str)] = &[
     (libc::SYS_pwritev, "fvko"),
     (libc::SYS_rt_tgsigqueueinfo, "IISp"),
     (libc::SYS_recvmmsg, "fHkgt"),
-    (libc::SYS_prlimit64, "IiLp"),
+    (libc::SYS_prlimit64, "IRLp"),
     (libc::SYS_syncfs, "f"),
     (libc::SYS_sendmmsg, "fHkg"),
     (libc::SYS_renameat2, "dsdsg"),
