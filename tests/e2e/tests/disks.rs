@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result};
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::{Finished, programs, run_limited, succeed};
+use isopod_e2e::{Finished, packages, programs, run_limited, succeed};
 
 /// Long enough for a firmware and a guest on a slow machine.
 const LIMIT: Duration = Duration::from_mins(2);
@@ -109,11 +109,57 @@ fn one_program_starts_by_uefi_and_as_linux_does() -> Result<()> {
     for machine in ["q35", "pc", "microvm"] {
         expect(&[&["-M", machine], &kernel[..]].concat())?;
     }
+    // Firecracker and Cloud Hypervisor know the 64-bit entry only.
+    let flags = ["-static", "-nostdlib", "-Wl,--build-id=none,-Ttext=0x3000000"];
+    let loader = programs::compile("gcc", "linux64.S", &flags)?;
+    let loader = loader.to_str().context("a path is text")?;
+    expect(&["-M", "q35", "-kernel", loader, "-initrd", kernel[1]])?;
     let boot = folder.path().join("disk/EFI/BOOT");
     std::fs::create_dir_all(&boot)?;
     std::fs::rename(program, boot.join("BOOTX64.EFI"))?;
     let drive = format!("file=fat:{}/disk,format=raw,if=virtio,readonly=on", folder.path().display());
     expect_uefi(&["-drive", &drive], "argument a disk\n")
+}
+
+/// Makes a GRUB that runs these commands and has all that it needs for them.
+fn grub(format: &str, package: &str, modules: &[&str], commands: &str, image: &Path) -> Result<()> {
+    let config = image.with_extension("cfg");
+    std::fs::write(&config, commands)?;
+    let library = packages::program("libdevmapper1.02.1", "lib/x86_64-linux-gnu")?;
+    let all = packages::program(package, "usr/lib/grub")?;
+    let (family, _) = format.rsplit_once("-eltorito").unwrap_or((format, ""));
+    let mut mkimage = Command::new(packages::program("grub-common", "usr/bin/grub-mkimage")?);
+    mkimage.env("LD_LIBRARY_PATH", library).args(["-O", format, "-p", "/boot", "-d"]).arg(all.join(family));
+    mkimage.arg("-c").arg(config).arg("-o").arg(image).args(modules);
+    succeed(&mut mkimage).map(drop)
+}
+
+#[test]
+fn grub_starts_the_program_as_linux_and_by_uefi() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name);
+    std::fs::create_dir_all(path("disk/EFI/BOOT"))?;
+    build(folder.path(), "efi")?;
+    std::fs::rename(path("app"), path("disk/app"))?;
+
+    let modules = ["biosdisk", "iso9660", "linux", "boot"];
+    let commands = "linux (cd)/app\nboot\n";
+    grub("i386-pc-eltorito", "grub-pc-bin", &modules, commands, &path("disk/grub.img"))?;
+    let mut disc = Command::new("xorriso");
+    disc.args(["-as", "mkisofs", "-quiet", "-b", "grub.img", "-no-emul-boot", "-boot-load-size", "4"]);
+    succeed(disc.args(["-boot-info-table", "-o"]).args([path("grub.iso"), path("disk")]))?;
+    let disc = path("grub.iso");
+    expect(&["-M", "pc", "-cdrom", disc.to_str().context("a path is text")?])?;
+
+    let drive = format!("file=fat:{},format=raw,if=virtio,readonly=on", path("disk").display());
+    let modules = ["fat", "part_msdos", "linux", "chain", "boot", "search", "search_fs_file"];
+    for how in ["linux", "chainloader"] {
+        let commands = format!("search --file --set=root /app\n{how} /app\nboot\n");
+        let program = path("disk/EFI/BOOT/BOOTX64.EFI");
+        grub("x86_64-efi", "grub-efi-amd64-bin", &modules, &commands, &program)?;
+        expect_uefi(&["-drive", &drive], "argument a disk\n")?;
+    }
+    Ok(())
 }
 
 #[test]
@@ -139,6 +185,22 @@ fn uefi_is_told_what_is_missing() -> Result<()> {
     std::fs::write(&disk, &whole)?;
     succeed(Command::new("sgdisk").args(["-d", "3"]).arg(&disk))?;
     broken("isopod: the disk has no partition `isopod-root` of this image\nhint: ")
+}
+
+#[test]
+fn uefi_is_told_of_too_little_memory() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let (root, disk) = (folder.path().join("root"), folder.path().join("disk"));
+    std::fs::create_dir(&root)?;
+    // Nearly all of the machine's memory, of which the firmware has some.
+    let content: Vec<u8> = (0..100 << 18).flat_map(u32::to_le_bytes).collect();
+    std::fs::write(root.join("content"), content)?;
+    let source = format!("rootfs:{}", root.display());
+    let output = disk.to_str().context("a path is text")?;
+    std::fs::copy(programs::compile("gcc", "show.c", &["-O1", "-static"])?, root.join("show"))?;
+    Isopod::shared().run(&["build", "-f", "raw", "-o", output, &source, "--", "/show"])?.expect_status(0);
+    let drive = format!("file={output},format=raw,snapshot=on,if=virtio");
+    expect_uefi(&["-drive", &drive], "isopod: the machine has too little memory: the image alone takes 10")
 }
 
 #[test]
