@@ -1,6 +1,8 @@
 //! When memory runs out (design, decision 10).
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
+use core::pin::Pin;
 use core::sync::atomic::Ordering;
 
 use isopod_hal::sync::SpinLock;
@@ -48,22 +50,26 @@ impl Shortage {
     const PAUSE: u64 = 1_000_000;
 
     /// Sees to it that there will be memory, and lets others run. False when the process is to end, and its threads therefore get none.
-    pub async fn wait(&mut self) -> bool {
-        self.choose();
-        let hopeless = match process::current() {
-            Some(thread) => thread.process().is_ending(),
-            // The kernel's own work cannot be chosen, and may have no others to be chosen either.
-            None => self.tries > Self::PATIENT,
-        };
-        if hopeless {
-            return false;
-        }
-        if self.tries <= Self::HOPEFUL {
-            sched::yield_now().await;
-        } else {
-            sched::sleep_until(clock::monotonic_ns() + Self::PAUSE).await;
-        }
-        true
+    ///
+    /// The future is boxed: every page fault would otherwise carry its states.
+    pub fn wait(&mut self) -> Pin<Box<dyn Future<Output = bool> + Send + '_>> {
+        Box::pin(async {
+            self.choose();
+            let hopeless = match process::current() {
+                Some(thread) => thread.process().is_ending(),
+                // The kernel's own work cannot be chosen, and may have no others to be chosen either.
+                None => self.tries > Self::PATIENT,
+            };
+            if hopeless {
+                return false;
+            }
+            if self.tries <= Self::HOPEFUL {
+                sched::yield_now().await;
+            } else {
+                sched::sleep_until(clock::monotonic_ns() + Self::PAUSE).await;
+            }
+            true
+        })
     }
 
     /// Chooses a process that ends, if nothing else gives reason to hope.

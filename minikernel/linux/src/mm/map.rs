@@ -213,7 +213,7 @@ impl Inner {
     }
 
     /// Chooses the address of a mapping of `length` bytes.
-    pub(super) fn place(&self, placement: Placement, length: usize) -> Result<usize, Errno> {
+    pub(super) fn place(&mut self, placement: Placement, length: usize) -> Result<usize, Errno> {
         match placement {
             Placement::Fixed(start) | Placement::FixedNoReplace(start) => {
                 if start % PAGE_SIZE != 0 {
@@ -238,7 +238,7 @@ impl Inner {
                 }
                 let top = self.layout.mmap_top;
                 self.areas
-                    .highest_gap(length, LOWEST, top)
+                    .find_room(length, LOWEST, top)
                     .or_else(|| self.areas.highest_gap(length, top, USER_END))
                     .ok_or(Errno::ENOMEM)
             }

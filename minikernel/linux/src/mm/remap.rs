@@ -113,6 +113,7 @@ impl Inner {
         if keep || old == 0 {
             self.areas.insert(part.clone());
         } else {
+            self.areas.note_gap(&part.range());
             self.evict(from + moved..from + old);
         }
         self.areas.insert(Vma { start: to, end: target_end, ..part });

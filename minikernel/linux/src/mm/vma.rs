@@ -8,6 +8,7 @@ use core::ops::{Range, RangeBounds};
 use bitflags::bitflags;
 use isopod_fs::file::OpenFile;
 use isopod_fs::{Inode, MappingObserver};
+use isopod_hal::PAGE_SIZE;
 use isopod_hal::frame::Frame;
 use isopod_hal::number_map::NumberMap;
 use isopod_hal::paging::Access;
@@ -38,7 +39,7 @@ bitflags! {
 }
 
 /// Free space kept between a growing stack and what lies below (Linux's `stack_guard_gap`, 256 pages).
-pub(super) const STACK_GUARD: usize = 256 * isopod_hal::PAGE_SIZE;
+pub(super) const STACK_GUARD: usize = 256 * PAGE_SIZE;
 
 /// Where the pages of an area come from.
 #[derive(Clone)]
@@ -95,11 +96,9 @@ impl Backing {
             Self::File(part) => {
                 Self::File(FileBacking { offset: part.offset + bytes as u64, ..part.clone() })
             }
-            Self::Kernel { frames, first, name } => Self::Kernel {
-                frames: Arc::clone(frames),
-                first: first + bytes / isopod_hal::PAGE_SIZE,
-                name,
-            },
+            Self::Kernel { frames, first, name } => {
+                Self::Kernel { frames: Arc::clone(frames), first: first + bytes / PAGE_SIZE, name }
+            }
         }
     }
 
@@ -193,14 +192,36 @@ impl Vma {
     }
 }
 
+/// To walk through so many areas costs less than to remember where there is room.
+const FEW: usize = if cfg!(test) { 2 } else { 32 };
+
+/// How many classes of gaps are told apart by their size: those of at least a page, of 4, of 16, and so on to 256 MiB.
+const GAP_SIZES: usize = 9;
+
+/// The last class to which all gaps of `length` bytes belong.
+fn gap_class(length: usize) -> usize {
+    ((length / PAGE_SIZE).max(1).ilog2() as usize / 2).min(GAP_SIZES - 1)
+}
+
 /// The areas of an address space, ordered, never overlapping.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct VmaSet {
     /// By their starts.
     areas: NumberMap<Box<Vma>>,
+    /// For each class of gaps: of those that [`find_room`](Self::find_room) looks at, none as large ends above this address. So that who maps much
+    /// does not walk through all that it has mapped each time.
+    above: [usize; GAP_SIZES],
+    /// That is known.
+    remembers: bool,
     /// Bytes of all areas, now and at most.
     bytes: usize,
     bytes_peak: usize,
+}
+
+impl Default for VmaSet {
+    fn default() -> Self {
+        Self { areas: NumberMap::new(), above: [0; GAP_SIZES], remembers: false, bytes: 0, bytes_peak: 0 }
+    }
 }
 
 impl VmaSet {
@@ -305,7 +326,24 @@ impl VmaSet {
         while self.take_first(&range).is_some() {
             any = true;
         }
+        if any {
+            self.note_gap(&range);
+        }
         any
+    }
+
+    /// Notes the gap that `range` is in, which was none before.
+    pub(super) fn note_gap(&mut self, range: &Range<usize>) {
+        if self.len() <= FEW {
+            self.remembers = false;
+            return;
+        }
+        let start = self.last_before(range.start).map_or(0, |vma| vma.end);
+        let end = self.next_after(range.end - 1).map_or(usize::MAX, Vma::start_of_gap);
+        let last = gap_class(end.saturating_sub(start));
+        for above in &mut self.above[..=last] {
+            *above = end.max(*above);
+        }
     }
 
     /// Takes out the first part that overlaps `range`, split at its borders.
@@ -340,14 +378,52 @@ impl VmaSet {
 
     /// The highest free range of `length` bytes that ends at or below `top` and starts at or above `bottom`. Stacks keep their room.
     pub fn highest_gap(&self, length: usize, bottom: usize, top: usize) -> Option<usize> {
-        let mut ceiling = top.min(self.next_after(top - 1).map_or(top, Vma::start_of_gap));
-        for vma in self.starting(..top).rev() {
-            if vma.end <= ceiling && ceiling - vma.end >= length {
-                break;
+        let ceiling = self.walk(length, top, &mut |_, _| ());
+        ceiling.checked_sub(length).filter(|&start| start >= bottom)
+    }
+
+    /// As [`highest_gap`](Self::highest_gap), for a `top` that is always the same: it remembers how far down there is none.
+    pub fn find_room(&mut self, length: usize, bottom: usize, top: usize) -> Option<usize> {
+        if self.len() <= FEW {
+            return self.highest_gap(length, bottom, top);
+        }
+        if !self.remembers {
+            (self.above, self.remembers) = ([usize::MAX; GAP_SIZES], true);
+        }
+        let class = gap_class(length);
+        let mut too_small = None;
+        let ceiling = self.walk(length, self.above[class].min(top), &mut |end, gap| {
+            if gap >= PAGE_SIZE << (2 * class) && too_small.is_none() {
+                too_small = Some(end);
             }
-            ceiling = ceiling.min(vma.start_of_gap());
+        });
+        self.above[class] = too_small.unwrap_or(ceiling);
+        for above in &mut self.above[class + 1..] {
+            *above = ceiling.min(*above);
         }
         ceiling.checked_sub(length).filter(|&start| start >= bottom)
+    }
+
+    /// Where the highest gap of `length` bytes below `from` ends, or what is left below all areas. `passed` hears of the gaps above it: their ends and
+    /// their lengths.
+    fn walk(&self, length: usize, from: usize, passed: &mut dyn FnMut(usize, usize)) -> usize {
+        let next = || self.next_after(from.saturating_sub(1)).map_or(from, |vma| vma.start);
+        // That of few areas is met on the way.
+        let last = if self.len() <= FEW { usize::MAX } else { next() };
+        let mut ceiling = from;
+        for vma in self.starting(..=last).rev() {
+            if vma.start < from {
+                let gap = ceiling.saturating_sub(vma.end);
+                if gap >= length {
+                    break;
+                }
+                if gap > 0 {
+                    passed(ceiling, gap);
+                }
+            }
+            ceiling = from.min(vma.start_of_gap());
+        }
+        ceiling
     }
 
     /// True when nothing overlaps `range`, and it leaves the room below the next stack alone.
@@ -411,6 +487,22 @@ mod tests {
     }
 
     #[test]
+    fn what_was_mapped_is_not_walked_through_again() {
+        let mut set = VmaSet::default();
+        let (bottom, top) = (1 << 12, 1 << 40);
+        for index in 0..9999 {
+            let access = if index % 2 == 0 { Access::READ } else { Access::WRITE };
+            // Sizes of two classes in turn.
+            let pages = 1 + index % 3 * 4;
+            let at = set.find_room(pages << 12, bottom, top).unwrap();
+            set.insert(anonymous(at >> 12..(at >> 12) + pages, access));
+        }
+        let lowest = set.iter().next().unwrap().start;
+        set.find_room(1 << 12, bottom, top).unwrap();
+        assert_eq!(set.above, [lowest; GAP_SIZES]);
+    }
+
+    #[test]
     fn covers_sees_holes() {
         let mut set = VmaSet::default();
         set.insert(anonymous(1..2, Access::READ));
@@ -421,6 +513,31 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn room_is_the_highest_gap(operations in proptest::collection::vec((0usize..2000, 1usize..600, 0u8..6), 1..80)) {
+            let (bottom, top) = (1 << 12, 1800 << 12);
+            let mut set = VmaSet::default();
+            for (start, pages, kind) in operations {
+                match kind {
+                    0 | 1 => { set.remove(start << 12..(start + pages) << 12); }
+                    2 => {
+                        set.remove(start << 12..(start + pages) << 12);
+                        let stack = Vma { flags: VmaFlags::GROWS_DOWN, ..anonymous(start..start + pages, Access::READ) };
+                        set.insert(stack);
+                    }
+                    _ => {
+                        let length = (pages >> (3 * (kind - 3))).max(1) << 12;
+                        let room = set.find_room(length, bottom, top);
+                        prop_assert_eq!(room, set.highest_gap(length, bottom, top));
+                        if let Some(at) = room {
+                            let access = if start % 2 == 0 { Access::READ } else { Access::WRITE };
+                            set.insert(anonymous(at >> 12..(at + length) >> 12, access));
+                        }
+                    }
+                }
+            }
+        }
+
         /// Against a page-by-page model.
         #[test]
         fn behaves_like_an_array_of_pages(operations in proptest::collection::vec((0usize..30, 1usize..8, 0u8..4), 1..60)) {
