@@ -248,6 +248,11 @@ impl Endpoint {
         self.changed.wake_all();
     }
 
+    /// What it has sent is gone, and leaves room (`sock_def_write_space`).
+    pub fn has_sent(&self) {
+        self.changed.wake_for_room();
+    }
+
     /// Whether packets by `interface` may be for it.
     pub(crate) fn uses(&self, interface: u32) -> bool {
         matches!(self.interface.load(Ordering::Relaxed), bound if bound == 0 || bound == interface)

@@ -40,6 +40,8 @@ struct Entry {
     waker: Waker,
     /// A listener stays in the queue when it is woken and never takes a wake-up from a waiter.
     listener: bool,
+    /// It hears of room, too: see [`WaitQueue::wake_for_room`].
+    room: bool,
 }
 
 impl Default for WaitQueue {
@@ -83,6 +85,21 @@ impl WaitQueue {
             from = id + 1;
         }
         woken
+    }
+
+    /// Wakes the listeners that want to hear of room even if there was some before, and nobody else.
+    pub fn wake_for_room(&self) {
+        let end = self.inner.lock().next_id;
+        let mut from = 0;
+        while let Some((id, waker)) = self.next_for_room(from, end) {
+            waker.wake();
+            from = id + 1;
+        }
+    }
+
+    fn next_for_room(&self, from: u64, end: u64) -> Option<(u64, Waker)> {
+        let inner = self.inner.lock();
+        inner.find(from..end, |entry| entry.room).map(|entry| (entry.id, entry.waker.clone()))
     }
 
     /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.
@@ -141,7 +158,7 @@ impl WaitQueue {
         let mut inner = self.inner.lock();
         let id = inner.next_id;
         inner.next_id += 1;
-        let entry = Entry { id, waker: waker.clone(), listener };
+        let entry = Entry { id, waker: waker.clone(), listener, room: false };
         if inner.rest.is_empty() && inner.front.len() < FRONT {
             inner.front.push_back(entry);
         } else {
@@ -192,6 +209,14 @@ impl Inner {
         self.rest.range(ids).map(|(_, entry)| &**entry).find(|entry| wanted(entry))
     }
 
+    fn get_mut(&mut self, id: u64) -> Option<&mut Entry> {
+        let place = self.place_of(id);
+        match self.front.get_mut(place) {
+            Some(entry) if entry.id == id => Some(entry),
+            _ => self.rest.get_mut(&id).map(|entry| &mut **entry),
+        }
+    }
+
     fn remove(&mut self, id: u64) -> Option<Entry> {
         let place = self.place_of(id);
         if self.front.get(place).is_some_and(|entry| entry.id == id) {
@@ -239,6 +264,15 @@ pub struct Listener<Q: core::ops::Deref<Target = WaitQueue>> {
     id: u64,
 }
 
+impl<Q: core::ops::Deref<Target = WaitQueue>> Listener<Q> {
+    /// Whether it wants to hear of room even if there was some before.
+    pub fn hear_of_room(&self, wanted: bool) {
+        if let Some(entry) = self.queue.inner.lock().get_mut(self.id) {
+            entry.room = wanted;
+        }
+    }
+}
+
 impl<Q: core::ops::Deref<Target = WaitQueue>> Drop for Listener<Q> {
     fn drop(&mut self) {
         self.queue.remove(self.id);
@@ -282,6 +316,26 @@ mod tests {
         let (_, waker) = counter();
         let mut wait = pin!(queue.until(|| Some(7)));
         assert_eq!(wait.as_mut().poll(&mut Context::from_waker(&waker)), Poll::Ready(7));
+    }
+
+    #[test]
+    fn only_who_wants_to_hears_of_room() {
+        let queue = WaitQueue::new();
+        let (mut all, mut listeners) = (Vec::new(), Vec::new());
+        // More than stand in front.
+        for _ in 0..2 * FRONT {
+            let (count, waker) = counter();
+            listeners.push(queue.listen(&waker));
+            all.push(count);
+        }
+        queue.wake_for_room();
+        assert!(all.iter().all(|count| seen(count) == 0));
+        listeners.iter().step_by(2).for_each(|listener| listener.hear_of_room(true));
+        listeners[0].hear_of_room(false);
+        queue.wake_for_room();
+        for (index, count) in all.iter().enumerate() {
+            assert_eq!(seen(count), usize::from(index > 0 && index % 2 == 0), "{index}");
+        }
     }
 
     #[test]

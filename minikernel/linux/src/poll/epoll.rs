@@ -58,6 +58,12 @@ impl Interest {
     fn mode(self) -> Mode {
         Mode::from_bits_truncate(self.events)
     }
+
+    /// Whether room to write is news even if there was some before.
+    fn wants_room(self) -> bool {
+        let room = Ready::WRITABLE | Ready::WRITE_BAND;
+        self.mode().contains(Mode::EDGE) && Ready::from_bits_truncate(self.events).intersects(room)
+    }
 }
 
 /// An epoll instance.
@@ -207,6 +213,7 @@ impl Epoll {
             self.inner.lock().items.remove(&key(fd, file));
             return Err(Errno::ENOMEM);
         };
+        listener.hear_of_room(interest.wants_room());
         *item.listener.lock() = Some(listener);
         if item.gone.load(Ordering::Acquire) {
             // It was deleted before it had anything to let go of.
@@ -232,6 +239,9 @@ impl Epoll {
         }
         *current = Interest { events: interest.events | ALWAYS.bits(), ..interest };
         drop(current);
+        if let Some(listener) = &*item.listener.lock() {
+            listener.hear_of_room(interest.wants_room());
+        }
         item.queue_if_ready();
         Ok(())
     }

@@ -10,6 +10,7 @@ use crate::sys::{self, Errno};
 pub fn run(t: &mut Report) {
     errors(t);
     triggers(t);
+    room(t);
     waiting(t);
     lifetimes(t);
     pages(t);
@@ -145,6 +146,58 @@ fn triggers(t: &mut Report) {
     for fd in [epoll, outer, reader] {
         close(fd);
     }
+}
+
+/// What was sent and is gone makes room, which is news to who waits for edges even if there was room before.
+fn room(t: &mut Report) {
+    let mut pair = [0i32; 2];
+    for (word, kind) in [("stream", SOCK_STREAM), ("datagram", SOCK_DGRAM), ("sequence", SOCK_SEQPACKET)] {
+        let epoll = sys!(SYS_epoll_create1, 0).expect("an epoll") as i32;
+        sys!(SYS_socketpair, AF_UNIX, kind, 0, &mut pair).expect("a pair");
+        let [one, other] = pair;
+        let write = |fd: i32| sys!(SYS_write, fd, b"x", 1).expect("a byte");
+        let read = |fd: i32| sys!(SYS_read, fd, &mut [0u8; 8], 8).expect("a byte");
+        let mut show = |case: &str| t.show(&format!("room_{word}_{case}"), ready(epoll, 0));
+        control(epoll, EPOLL_CTL_ADD, one, EPOLLIN | EPOLLOUT | EPOLLET, 1).expect("added");
+        show("first");
+        write(one);
+        show("written");
+        read(other);
+        show("read");
+        show("read_once");
+        write(other);
+        show("comes");
+        write(one);
+        read(other);
+        show("comes_and_read");
+        control(epoll, EPOLL_CTL_MOD, one, EPOLLIN | EPOLLET, 2).expect("modified");
+        show("only_reads");
+        write(one);
+        read(other);
+        show("only_reads_and_read");
+        control(epoll, EPOLL_CTL_MOD, one, EPOLLOUT, 3).expect("modified");
+        show("level");
+        [epoll, one, other].into_iter().for_each(close);
+    }
+    let epoll = sys!(SYS_epoll_create1, 0).expect("an epoll") as i32;
+    let fd = sys!(SYS_socket, AF_INET, SOCK_DGRAM, 0).expect("a socket") as i32;
+    let mut name = [0u8; 16];
+    name[0] = AF_INET as u8;
+    name[4..8].copy_from_slice(&[127, 0, 0, 1]);
+    sys!(SYS_bind, fd, &name, 16).expect("an address");
+    sys!(SYS_getsockname, fd, &mut name, &mut 16i32).expect("a name");
+    let send = || sys!(SYS_sendto, fd, b"x", 1, 0, &name, 16).expect("it goes");
+    let mut show = |case: &str| t.show(&format!("room_udp_{case}"), ready(epoll, 0));
+    control(epoll, EPOLL_CTL_ADD, fd, EPOLLOUT | EPOLLET, 1).expect("added");
+    show("first");
+    show("once");
+    send();
+    show("sent");
+    show("sent_once");
+    control(epoll, EPOLL_CTL_MOD, fd, EPOLLIN | EPOLLET, 2).expect("modified");
+    show("reads");
+    show("reads_once");
+    [epoll, fd].into_iter().for_each(close);
 }
 
 fn waiting(t: &mut Report) {

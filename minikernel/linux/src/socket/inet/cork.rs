@@ -114,6 +114,7 @@ impl DatagramSocket {
             }
             stack.send_along(&self.endpoint, &course, &how, data, out)
         });
+        self.endpoint.has_sent();
         sent.map_err(configuring::failure)
     }
 }

@@ -120,6 +120,7 @@ pub fn send(socket: &DatagramSocket, message: &Outgoing, source: &mut dyn Source
     let to = to.map(|to| to.at.address);
     with_stack(|stack, out| stack.send_raw(&socket.endpoint, (to, protocol), &how, data, out))
         .map_err(configuring::failure)?;
+    socket.endpoint.has_sent();
     Ok(length)
 }
 

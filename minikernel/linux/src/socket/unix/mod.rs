@@ -139,8 +139,10 @@ impl UnixSocket {
     /// So much of what it sent has been received.
     fn discharge(&self, amount: usize) {
         let before = self.charged.fetch_sub(amount, Ordering::AcqRel);
-        if !self.has_room(before) && self.has_room(before - amount) {
-            self.wake();
+        match (self.has_room(before), self.has_room(before - amount)) {
+            (_, false) => {}
+            (false, true) => self.wake(),
+            (true, true) => self.common.changed.wake_for_room(),
         }
     }
 
