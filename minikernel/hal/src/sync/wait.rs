@@ -89,17 +89,20 @@ impl WaitQueue {
 
     /// Wakes the listeners that want to hear of room even if there was some before, and nobody else.
     pub fn wake_for_room(&self) {
-        let end = self.inner.lock().next_id;
         let mut from = 0;
-        while let Some((id, waker)) = self.next_for_room(from, end) {
+        while let Some((id, waker)) = self.next_for_room(from) {
             waker.wake();
             from = id + 1;
         }
     }
 
-    fn next_for_room(&self, from: u64, end: u64) -> Option<(u64, Waker)> {
+    fn next_for_room(&self, from: u64) -> Option<(u64, Waker)> {
         let inner = self.inner.lock();
-        inner.find(from..end, |entry| entry.room).map(|entry| (entry.id, entry.waker.clone()))
+        // Mostly nobody listens.
+        if inner.is_empty() {
+            return None;
+        }
+        inner.find(from..u64::MAX, |entry| entry.room).map(|entry| (entry.id, entry.waker.clone()))
     }
 
     /// The first entry with an identifier in `from..end` that is to be woken; it stays when it is a listener.

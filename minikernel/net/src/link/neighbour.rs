@@ -31,6 +31,10 @@ const STALE: u64 = 60 * SECOND;
 const WAITING_BYTES: usize = 212_992;
 /// See [`WAITING_BYTES`].
 const WAITING: usize = 101;
+/// How much may wait for all neighbours together, with what describes it: who asks for many that are not there takes no more.
+pub(super) const WAITING_ALL: usize = 1 << 20;
+/// What describes a packet.
+const DESCRIPTION: usize = 256;
 /// How many locks there are.
 const BUCKETS: usize = 16;
 
@@ -58,7 +62,64 @@ struct Neighbour {
     at: u64,
     tries: u8,
     used: u64,
-    waiting: VecDeque<Packet>,
+    waiting: Waiting,
+}
+
+/// Packets that wait for a neighbour.
+#[derive(Debug, Default)]
+struct Waiting {
+    packets: VecDeque<Packet>,
+    /// What they take.
+    bytes: usize,
+}
+
+/// What all of them take.
+pub(super) static HELD: AtomicUsize = AtomicUsize::new(0);
+
+impl Waiting {
+    /// Adds a packet. Where there is no room the oldest goes; where others have taken it all, or there is no memory, this one is lost.
+    fn push(&mut self, packet: Packet) {
+        let cost = cost(&packet);
+        while self.packets.len() >= WAITING || self.bytes + cost > WAITING_BYTES {
+            if self.pop().is_none() {
+                break;
+            }
+        }
+        while HELD.load(Ordering::Relaxed) + cost > WAITING_ALL {
+            if self.pop().is_none() {
+                return;
+            }
+        }
+        if self.packets.try_reserve(1).is_ok() {
+            self.packets.push_back(packet);
+            self.bytes += cost;
+            HELD.fetch_add(cost, Ordering::Relaxed);
+        }
+    }
+
+    fn pop(&mut self) -> Option<Packet> {
+        let oldest = self.packets.pop_front()?;
+        let cost = cost(&oldest);
+        self.bytes -= cost;
+        HELD.fetch_sub(cost, Ordering::Relaxed);
+        Some(oldest)
+    }
+
+    /// All of them: they wait no more.
+    fn take(&mut self) -> VecDeque<Packet> {
+        HELD.fetch_sub(core::mem::take(&mut self.bytes), Ordering::Relaxed);
+        core::mem::take(&mut self.packets)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        HELD.fetch_sub(self.bytes, Ordering::Relaxed);
+    }
+}
+
+fn cost(packet: &Packet) -> usize {
+    packet.wire_len() + DESCRIPTION
 }
 
 /// What somebody says about a neighbour.
@@ -123,10 +184,8 @@ impl Neighbours {
             if !self.make_room(&mut bucket, now) {
                 return Outcome::Full(packet);
             }
-            let mut waiting = VecDeque::new();
-            if waiting.try_reserve(1).is_ok() {
-                waiting.push_back(packet);
-            }
+            let mut waiting = Waiting::default();
+            waiting.push(packet);
             let (hardware, state, at) = (Hardware::default(), State::Incomplete, now + INTERVAL);
             bucket.push(Neighbour { address: *address, hardware, state, at, tries: 1, used: now, waiting });
             return Outcome::Waits(true);
@@ -134,15 +193,7 @@ impl Neighbours {
         if known.state != State::Incomplete {
             return Outcome::Known(packet, known.hardware);
         }
-        // Where there is no room the oldest goes.
-        let mut bytes: usize = packet.wire_len() + known.waiting.iter().map(Packet::wire_len).sum::<usize>();
-        while known.waiting.len() >= WAITING || bytes > WAITING_BYTES {
-            let Some(oldest) = known.waiting.pop_front() else { break };
-            bytes -= oldest.wire_len();
-        }
-        if known.waiting.try_reserve(1).is_ok() {
-            known.waiting.push_back(packet);
-        }
+        known.waiting.push(packet);
         Outcome::Waits(false)
     }
 
@@ -174,7 +225,7 @@ impl Neighbours {
             Some(place) => place,
             None if !word.creates || !self.make_room(&mut bucket, now) => return VecDeque::new(),
             None => {
-                let (state, waiting) = (State::Stale, VecDeque::new());
+                let (state, waiting) = (State::Stale, Waiting::default());
                 bucket.push(Neighbour {
                     address: *address,
                     hardware,
@@ -192,7 +243,7 @@ impl Neighbours {
         if known.state == State::Incomplete {
             known.hardware = hardware;
             known.settle(word.solicited, now);
-            return core::mem::take(&mut known.waiting);
+            return known.waiting.take();
         }
         if differs && !word.overrides {
             // Somebody contradicts: the next packet asks (RFC 4861, section 7.2.5).
@@ -282,8 +333,9 @@ impl Neighbour {
         }
         if self.tries >= TRIES {
             // What there is no memory to tell about is lost without a word.
-            if lost.try_reserve(self.waiting.len()).is_ok() {
-                lost.append(&mut self.waiting);
+            let mut waited = self.waiting.take();
+            if lost.try_reserve(waited.len()).is_ok() {
+                lost.append(&mut waited);
             }
             return false;
         }

@@ -3,6 +3,7 @@ mod discovery;
 mod fragments;
 mod groups;
 mod neighbours;
+mod routing;
 mod wire;
 
 use super::*;

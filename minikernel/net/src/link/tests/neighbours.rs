@@ -61,6 +61,20 @@ fn what_waits_for_a_neighbour_arrives_in_order_and_the_oldest_gives_way() {
 }
 
 #[test]
+fn what_waits_for_many_takes_no_more_than_all_may_and_is_given_back() {
+    use super::super::neighbour::{HELD, WAITING_ALL};
+    let mut wire = Wire::new(alloc::vec![host_v4(1, Offloads::empty())]);
+    let one = wire.hosts[0].socket(at(1));
+    for number in (10..200).cycle().take(190 * 20) {
+        wire.hosts[0].send(wire.now, &one, at(number), text(&[0; 1400])).unwrap();
+    }
+    let held = HELD.load(Ordering::Relaxed);
+    assert!((WAITING_ALL / 2..=WAITING_ALL).contains(&held), "{held}");
+    wire.run(10 * SECOND);
+    assert_eq!(HELD.load(Ordering::Relaxed), 0);
+}
+
+#[test]
 fn who_sends_to_nobody_learns_that_after_three_questions() {
     let mut wire = Wire::new(alloc::vec![host_v4(1, Offloads::empty())]);
     wire.run(2 * SECOND);

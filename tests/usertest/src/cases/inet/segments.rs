@@ -18,6 +18,25 @@ pub fn run(t: &mut Report) {
     losses(t);
     groups(t);
     whole(t);
+    copies(t);
+}
+
+/// `MSG_ZEROCOPY` means nothing to a socket that was not told of it: the bytes go as always, and nothing tells that they have.
+fn copies(t: &mut Report) {
+    for (word, kind) in [("udp", SOCK_DGRAM), ("tcp", SOCK_STREAM)] {
+        let at = format!("127.0.0.1:{}", 6320 + kind);
+        let (server, client) = (bound(kind, &at), socket(AF_INET, kind));
+        if kind == SOCK_STREAM {
+            sys!(SYS_listen, server, 5).expect("it listens");
+        }
+        let connected = connect(client, &at).is_ok();
+        t.show(&format!("zero_copy_{word}_connects"), connected);
+        t.call(&format!("zero_copy_{word}_send"), send(client, b"copied", MSG_ZEROCOPY));
+        t.show(&format!("zero_copy_{word}_tells"), receive(client, 50, MSG_ERRQUEUE));
+        let accepted = sys!(SYS_accept4, server, 0, 0, SOCK_NONBLOCK).map(|fd| fd as i32);
+        t.show(&format!("zero_copy_{word}_there"), receive(accepted.unwrap_or(server), 50, 0));
+        accepted.into_iter().chain([server, client]).for_each(close);
+    }
 }
 
 fn cutting(t: &mut Report) {

@@ -2,7 +2,7 @@
 
 use libc::*;
 
-use super::helpers::{option, set_option, socket};
+use super::helpers::{bound, connect, option, set_option, socket};
 use crate::cases::helpers::close;
 use crate::report::Report;
 
@@ -25,6 +25,31 @@ const NAMES: [(&str, i32); 17] = [
     ("fastopen", TCP_FASTOPEN),
     ("unknown", 199),
 ];
+
+/// How many connections wait for who listens, and how many may.
+fn listening(t: &mut Report) {
+    let at = "127.0.0.1:6310";
+    let server = bound(SOCK_STREAM, at);
+    let clients: Vec<_> = (0..3).map(|_| socket(AF_INET, SOCK_STREAM)).collect();
+    let told = || {
+        let (mut info, mut length) = ([0u8; 512], 104u32);
+        sys!(SYS_getsockopt, server, IPPROTO_TCP, TCP_INFO, &mut info, &mut length).expect("it is told");
+        format!("{} {:?}", info[0], &info[24..32])
+    };
+    sys!(SYS_listen, server, 13).expect("it listens");
+    let mut answers = vec![told()];
+    for client in &clients {
+        // It is made at once, though nobody waits for that.
+        connect(*client, at).expect_err("it does not wait");
+        answers.push(told());
+    }
+    close(sys!(SYS_accept4, server, 0, 0, 0).expect("a connection") as i32);
+    answers.push(told());
+    sys!(SYS_listen, server, 5).expect("it listens");
+    answers.push(told());
+    t.show("tcp_info_listens", answers.join(", "));
+    clients.into_iter().chain([server]).for_each(close);
+}
 
 pub fn run(t: &mut Report) {
     for (name, number) in NAMES {
@@ -67,6 +92,7 @@ pub fn run(t: &mut Report) {
     let (mut info, mut length) = ([0u8; 512], 104u32);
     t.call("tcp_info", sys!(SYS_getsockopt, fd, IPPROTO_TCP, TCP_INFO, &mut info, &mut length));
     t.show("tcp_info_idle", format!("{length} {}", info[0]));
+    listening(t);
     t.call("tcp_multicast_ttl", set_option(fd, IPPROTO_IP, IP_MULTICAST_TTL, 1));
     t.call("tcp_multicast_loop", set_option(fd, IPPROTO_IP, IP_MULTICAST_LOOP, 1));
     t.call("tcp_ttl", set_option(fd, IPPROTO_IP, IP_TTL, 9));

@@ -33,7 +33,14 @@ impl StreamSocket {
         if name == tcp_options::INFO {
             let Some(stream) = stream else {
                 let mut bytes = alloc::vec![0; tcp_options::INFO_LENGTH];
-                bytes[0] = if self.listens() { tcp_options::LISTENS } else { tcp_options::CLOSED };
+                bytes[0] = tcp_options::CLOSED;
+                if let Phase::Listening(listener) = &self.state.lock().phase {
+                    // `tcpi_unacked` and `tcpi_sacked` are how many wait, and how many may (`tcp_get_info`).
+                    let (waiting, backlog) = listener.waiting();
+                    bytes[0] = tcp_options::LISTENS;
+                    bytes[24..28].copy_from_slice(&(waiting as u32).to_ne_bytes());
+                    bytes[28..32].copy_from_slice(&(backlog as u32).to_ne_bytes());
+                }
                 return Ok(bytes);
             };
             return Ok(tcp_options::told(&stream.look(|connection| connection.info(clock::monotonic_ns()))));
