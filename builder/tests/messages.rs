@@ -71,6 +71,8 @@ fn outputs() {
     assert_snapshot!("target_unknown", build(&["--target", "esx"]));
     assert_snapshot!("format_not_taken", build(&["-f", "vhd,raw", "--target", "proxmox"]));
     assert_snapshot!("size_without_disk", build(&["--disk-size", "1g"]));
+    assert_snapshot!("root_without_disk", build(&["--root", "disk"]));
+    assert_snapshot!("root_on_cd", build(&["-f", "raw,iso", "--root", "disk"]));
     assert_snapshot!("disk_too_small", build(&["-f", "raw", "--disk-size", "2m"]));
     assert_snapshot!("output_is_a_device", isopod(&["build", "-o", "/dev/full", "elf:/bin/true"]));
 }

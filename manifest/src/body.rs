@@ -5,7 +5,7 @@ use alloc::string::String;
 use alloc::vec::Vec;
 
 use crate::network::records;
-use crate::{Channel, DecodeError, Manifest, Port, Protocol, Resources, Root, User};
+use crate::{Channel, DecodeError, Manifest, PartitionId, Port, Protocol, Resources, Root, User};
 
 // Kinds of items (section 3.1).
 const NUMBER: u8 = 0;
@@ -37,7 +37,7 @@ impl<'a> Reader<'a> {
                 3 => manifest.user = reader.user()?,
                 4 => manifest.stop_signal = reader.number()?.try_into().ok()?,
                 5 => manifest.hostname = reader.text()?,
-                6 => manifest.root = reader.variant(&[Root::Memory, Root::Disk])?,
+                6 => manifest.root = reader.root()?,
                 7 => manifest.channel = reader.variant(&[Channel::Console, Channel::Framed])?,
                 8 => manifest.volumes = reader.byte_strings()?,
                 9 => manifest.ports = reader.ports()?,
@@ -71,6 +71,28 @@ impl<'a> Reader<'a> {
             Some(())
         })?;
         Some(user)
+    }
+
+    fn root(&mut self) -> Option<Root> {
+        let mut root = Root::default();
+        if self.head_of(ARRAY)? != 2 {
+            return None;
+        }
+        let variant = self.number()?;
+        let required = u64::from(variant == 2);
+        self.fields(required, &mut |reader, index| {
+            match (variant, index) {
+                (2, 0) => root = Root::Partition(PartitionId(reader.bytes()?.try_into().ok()?)),
+                _ => reader.skip()?,
+            }
+            Some(())
+        })?;
+        match variant {
+            0 => Some(Root::Memory),
+            1 => Some(Root::Disk),
+            2 => Some(root),
+            _ => None,
+        }
     }
 
     fn ports(&mut self) -> Option<Vec<Port>> {
@@ -238,8 +260,24 @@ mod tests {
     fn every_field_is_read_as_it_was_written() {
         let body = minicbor::to_vec(full()).unwrap();
         assert_eq!(decode(&body), Ok(full()));
+        let disk = Manifest { root: Root::Disk, ..full() };
+        assert_eq!(decode(&minicbor::to_vec(&disk).unwrap()), Ok(disk));
+        let partition = Manifest { root: Root::Partition(PartitionId(*b"partition-number")), ..full() };
+        assert_eq!(decode(&minicbor::to_vec(&partition).unwrap()), Ok(partition));
         let default = Manifest::default();
         assert_eq!(decode(&minicbor::to_vec(&default).unwrap()), Ok(default));
+    }
+
+    #[test]
+    fn an_identifier_has_sixteen_bytes_and_is_written_as_usual() {
+        let id = PartitionId([
+            0x28, 0x73, 0x2a, 0xc1, 0x1f, 0xf8, 0xd2, 0x11, 0xba, 0x4b, 0, 0xa0, 0xc9, 0x3e, 0xc9, 0x3b,
+        ]);
+        assert_eq!(alloc::format!("{id}"), "c12a7328-f81f-11d2-ba4b-00a0c93ec93b");
+        let mut body = minicbor::to_vec(Manifest { root: Root::Partition(id), ..full() }).unwrap();
+        let at = body.windows(2).position(|bytes| bytes == [0x50, 0x28]).unwrap();
+        body[at] = 0x4f;
+        assert!(matches!(decode(&body), Err(DecodeError::Malformed(_))));
     }
 
     #[test]

@@ -20,5 +20,5 @@ mod model;
 mod network;
 
 pub use envelope::{DecodeError, MAGIC, MAX_SIZE, VERSION};
-pub use model::{Channel, Manifest, Port, Protocol, Resources, Root, User};
+pub use model::{Channel, Manifest, PartitionId, Port, Protocol, Resources, Root, User};
 pub use network::{InterfaceConfig, MTU_MIN, Method, Network};

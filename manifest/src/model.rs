@@ -2,6 +2,7 @@
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use minicbor::Encode;
 
@@ -89,6 +90,25 @@ pub enum Root {
     #[n(1)]
     #[default]
     Disk,
+    /// An EROFS image at the beginning of the partition with this identifier, on whichever disk has it.
+    #[n(2)]
+    Partition(#[n(0)] PartitionId),
+}
+
+/// A partition's own identifier, in the order of bytes that a GUID partition table has it in: the first three of its five groups are
+/// numbers, little endian (UEFI specification 2.10, appendix A).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode)]
+#[cbor(transparent)]
+pub struct PartitionId(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 16]);
+
+impl fmt::Display for PartitionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (place, index) in [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15].into_iter().enumerate() {
+            let hyphen = if matches!(place, 4 | 6 | 8 | 10) { "-" } else { "" };
+            write!(f, "{hyphen}{:02x}", self.0[index])?;
+        }
+        Ok(())
+    }
 }
 
 /// How the guest talks to the host.

@@ -56,11 +56,11 @@ pub fn start(boot: &'static BootInfo) -> ! {
 async fn run(
     boot: &'static BootInfo,
     manifest: Manifest,
-    devices: Devices,
+    mut devices: Devices,
     cards: Cards,
     cpus: usize,
 ) -> Result<u8, String> {
-    let root = root::mount(manifest.root, boot, &devices.blocks).await?;
+    let root = root::mount(manifest.root, boot, &mut devices.disks).await?;
     let namespace = retry(|| dev::namespace(Arc::clone(&root.files))).await;
     kernel::install(Kernel {
         namespace: namespace
@@ -81,6 +81,9 @@ async fn run(
     };
     all_running(cpus).await;
     let first = process::start_first(&manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
+    if let Some(disk) = root.disk {
+        root::watch(disk);
+    }
     first.ended.until(|| first.status()).await;
     if manifest.trace {
         host::log(syscall::unknown_calls().as_bytes());

@@ -1,4 +1,4 @@
-//! A disk as the page cache sees it.
+//! A disk, or a part of it, as the page cache sees it.
 
 use alloc::sync::Arc;
 use core::task::Waker;
@@ -9,8 +9,27 @@ use isopod_fs::{Errno, Pending, Result};
 use isopod_hal::PAGE_SIZE;
 use isopod_hal::frame::Frame;
 
-/// A block device, read in pages.
-pub struct Disk(pub Arc<dyn Block>);
+use crate::partition::Partition;
+
+/// Sectors of a block device, read in pages.
+pub struct Disk {
+    block: Arc<dyn Block>,
+    first: u64,
+    size: u64,
+}
+
+impl Disk {
+    /// All of a device.
+    pub fn whole(block: Arc<dyn Block>) -> Self {
+        Self { first: 0, size: block.size(), block }
+    }
+
+    /// A partition.
+    pub fn part(Partition { disk, sectors }: Partition) -> Self {
+        let size = (sectors.end - sectors.start) * SECTOR_SIZE;
+        Self { block: disk, first: sectors.start, size }
+    }
+}
 
 /// A request to it.
 struct DiskRead(Arc<BlockRequest>);
@@ -26,12 +45,13 @@ fn errno(error: BlockError) -> Errno {
 
 impl PageDevice for Disk {
     fn size(&self) -> u64 {
-        self.0.size()
+        self.size
     }
 
     fn read(&self, first: u64, frames: &[Frame]) -> Result<Arc<dyn PageRead>> {
-        let sector = first.checked_mul(PAGE_SIZE as u64 / SECTOR_SIZE).ok_or(Errno::EIO)?;
-        let request = self.0.read(sector, frames).map_err(errno)?;
+        let sector = first.checked_mul(PAGE_SIZE as u64 / SECTOR_SIZE);
+        let sector = sector.and_then(|sector| self.first.checked_add(sector)).ok_or(Errno::EIO)?;
+        let request = self.block.read(sector, frames).map_err(errno)?;
         Ok(Arc::new(DiskRead(request)))
     }
 }

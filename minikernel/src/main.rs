@@ -17,6 +17,8 @@ mod manifest;
 #[cfg(isopod_bare)]
 mod network;
 #[cfg(isopod_bare)]
+mod partition;
+#[cfg(isopod_bare)]
 mod root;
 
 #[cfg(isopod_bare)]

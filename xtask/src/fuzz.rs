@@ -11,7 +11,8 @@ use isopod_e2e::programs;
 use crate::{process, workspace};
 
 /// The targets in `tests/fuzz/targets`.
-const TARGETS: [&str; 9] = ["tar", "manifest", "channel", "elf", "program", "erofs", "acpi", "tcp", "frames"];
+const TARGETS: [&str; 10] =
+    ["tar", "manifest", "channel", "elf", "program", "erofs", "acpi", "gpt", "tcp", "frames"];
 
 /// What makes rustc count the edges that an input takes.
 const FLAGS: &str = "--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \

@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use isopod_manifest::{Channel, Manifest, Root};
 
-use super::disk::{self, DiskFile};
+use super::disk::{self, DiskFile, RootPlace};
 use super::network::ConfigOptions;
 use super::options::{OverrideOptions, SourceOptions};
 use super::{Bars, Failure, say, values};
-use crate::disk::{Form, Image, Target};
+use crate::disk::{Form, Format, Image, Target};
 use crate::engine::CommandLine;
 use crate::kernel;
 use crate::link::{self, EfiProgram, EfiRoot, LinkError, Output, Payload, RootBytes, Session};
@@ -24,8 +24,8 @@ use crate::store::{Store, StoreError};
 ///
 /// An ELF has the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. An EFI program has the
 /// same; UEFI firmware starts it, and being a bzImage as well, whatever can start Linux: GRUB, kexec, libvirt. A disk has the same in
-/// partitions, and starts on machines with UEFI and with a BIOS. Each is loaded into the machine's memory, so the machine needs more of it
-/// than the image has. The same source gives the same bytes, and FILE appears whole or not at all.
+/// partitions, and starts on machines with UEFI and with a BIOS. What is loaded into the machine's memory takes as much of it as the image
+/// has; a root that stays on its disk is read as it is needed. The same source gives the same bytes, and FILE appears whole or not at all.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Build {
@@ -41,6 +41,9 @@ pub(super) struct Build {
     /// The size of a disk, if it is to be larger than its contents
     #[arg(long, value_name = "SIZE", value_parser = values::disk_size)]
     disk_size: Option<u64>,
+    /// Where the guest has the root of a disk [default: memory up to 64 MiB and on CDs, else disk]
+    #[arg(long, value_name = "PLACE")]
+    root: Option<RootPlace>,
     /// Where the application comes from
     source: String,
     /// The command, in place of the image's or behind its entrypoint
@@ -78,10 +81,18 @@ impl Build {
         let reference: Reference = self.source.parse()?;
         let overrides = self.application.overrides(self.command)?;
         let forms = forms(self.target, &self.format)?;
-        if self.disk_size.is_some() && !forms.iter().any(|form| matches!(form, Form::Disk(_))) {
+        let asked = [("--disk-size", self.disk_size.is_some()), ("--root", self.root.is_some())];
+        let asked = asked.into_iter().find(|(_, given)| *given);
+        if let Some((option, _)) = asked.filter(|_| !forms.iter().any(|form| matches!(form, Form::Disk(_)))) {
             return Err(Failure::new(
-                "--disk-size is for disks, and none is written",
+                format!("{option} is for disks, and none is written"),
                 "add -f raw or another disk format",
+            ));
+        }
+        if self.root == Some(RootPlace::Disk) && forms.contains(&Form::Disk(Format::Iso)) {
+            return Err(Failure::new(
+                "the guest does not read CDs, so its root cannot stay on one",
+                "leave out --root disk: the root is loaded into memory",
             ));
         }
         // Before the work, so that a place that cannot be written to is told at once.
@@ -115,7 +126,7 @@ impl Build {
         if !disks.is_empty() {
             // Every format is written from the same bytes, so they are made first.
             let root = prepared.keep(&store)?;
-            disk::write(&root, &session, self.target, self.disk_size, &disks, &store)?;
+            disk::write(&root, &session, self.target, self.disk_size, self.root, &disks, &store)?;
             prepared = root.into();
         }
         for (form, output, path) in kernels {

@@ -3,7 +3,8 @@
 use std::fs::File;
 use std::path::PathBuf;
 
-use isopod_manifest::{Channel, Manifest, Root};
+use clap::ValueEnum;
+use isopod_manifest::{Channel, Manifest, PartitionId, Root};
 
 use super::Failure;
 use super::build::{cannot_write, describe};
@@ -21,12 +22,31 @@ pub(super) struct DiskFile {
     pub output: Output,
 }
 
+/// Where the guest has its root.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(super) enum RootPlace {
+    /// In memory, where the firmware loads it
+    Memory,
+    /// On the disk, from which the guest reads it by a driver of its own
+    Disk,
+}
+
+impl RootPlace {
+    /// A small root is in memory, so that any disk will do that the firmware can read. A CD is never read by the guest.
+    fn usual(root: u64, files: &[DiskFile]) -> Self {
+        const SMALL: u64 = 64 << 20;
+        let cd = files.iter().any(|file| file.format == Format::Iso);
+        if root <= SMALL || cd { Self::Memory } else { Self::Disk }
+    }
+}
+
 /// Writes a root as disks for `target`, all in one pass. They are whole, but not in place yet.
 pub(super) fn write(
     root: &CachedRoot<RootInfo>,
     session: &Session,
     target: Option<Target>,
     size: Option<u64>,
+    place: Option<RootPlace>,
     files: &[DiskFile],
     store: &Store,
 ) -> Result<(), Failure> {
@@ -37,11 +57,20 @@ pub(super) fn write(
 
     let image = open()?;
     let len = image.metadata().map_err(StoreError::io("read", &root.image))?.len();
-    let (linked, loading) = without_root(&manifest, len, &root.info, store)?;
-    let identity = Digest::of(&[&root.key.as_bytes()[..], Digest::of(&linked).as_bytes()].concat());
-    let root_len = u32::try_from(len).map_err(|_| DiskError::RootTooLarge { size: len })?;
+    // The kernel may be told the root's identifier, so that follows from what the kernel is told besides.
+    let parts = [root.key, Digest::of(&manifest.encode()), Digest::of(kernel::FILE.elf)];
+    let identity = Digest::of(&parts.map(|part| *part.as_bytes()).concat());
     let partition = disk::root_partition(identity, &[]).to_bytes_le();
-    let program = EfiProgram::new(&linked, &loading, EfiRoot::Partition(partition, root_len))?;
+    let (place, loaded, efi_root) = match place.unwrap_or_else(|| RootPlace::usual(len, files)) {
+        RootPlace::Memory => {
+            let root_len = u32::try_from(len).map_err(|_| DiskError::RootTooLarge { size: len })?;
+            (Root::Memory, len, EfiRoot::Partition(partition, root_len))
+        }
+        RootPlace::Disk => (Root::Partition(PartitionId(partition)), 0, EfiRoot::Unloaded),
+    };
+    let manifest = Manifest { root: place, ..manifest };
+    let (linked, loading) = without_root(&manifest, loaded, &root.info, store)?;
+    let program = EfiProgram::new(&linked, &loading, efi_root)?;
     let contents = Contents {
         identity,
         root: &image,

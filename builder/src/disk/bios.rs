@@ -22,11 +22,12 @@ pub(super) fn boot_code() -> [u8; BOOT_CODE] {
 }
 
 /// The stage for a disk on which the image begins at `kernel` and the root, of `root_len` bytes, at `root`; `None` where it has
-/// no room for so many segments or so large a root.
+/// no room for so many segments or so large a root. A root that is not loaded may be of any size.
 pub(super) fn stage(loading: &Loading, kernel: u64, root: u64, root_len: u64) -> Option<Vec<u8>> {
-    let root = Segment { offset: root, len: root_len.try_into().ok()?, to: loading.root, zero: 0 };
+    let loaded = if loading.end > loading.root { u32::try_from(root_len).ok()? } else { 0 };
+    let root = Segment { offset: root, len: loaded, to: loading.root, zero: 0 };
     let moved = loading.segments.iter().map(|part| Segment { offset: kernel + part.offset, ..*part });
-    let loads: Vec<Segment> = moved.chain([root]).collect();
+    let loads: Vec<Segment> = moved.chain((loaded > 0).then_some(root)).collect();
     let mut bytes = PROGRAM[STAGE..].to_vec();
     bytes.resize(STAGE_MAX, 0);
     bytes[ENTRY..ENTRY + 4].copy_from_slice(&loading.entry.to_le_bytes());

@@ -41,6 +41,8 @@ pub enum EfiRoot {
     Inside(u32),
     /// So many bytes of the partition with this identifier, as the GPT has it, on the disk that the program is read from.
     Partition([u8; 16], u32),
+    /// Nowhere: the kernel looks for it.
+    Unloaded,
 }
 
 /// A program, without a root that comes behind it.
@@ -61,6 +63,7 @@ impl EfiProgram {
         let (inside, root_len) = match root {
             EfiRoot::Inside(len) => (len, len),
             EfiRoot::Partition(_, len) => (0, len),
+            EfiRoot::Unloaded => (0, 0),
         };
         let too_large = |_| LinkError::TooLarge { size: u64::from(root_len) };
         let failed = |error: object::write::Error| LinkError::Kernel(error.to_string());
@@ -142,6 +145,7 @@ fn plan(
     let (partition, root_len) = match root {
         EfiRoot::Inside(len) => ([0; 16], len),
         EfiRoot::Partition(id, len) => (id, len),
+        EfiRoot::Unloaded => ([0; 16], 0),
     };
     let kernel = kernel.virtual_address;
     let mut loads: Vec<[u32; 4]> = Vec::new();

@@ -24,7 +24,7 @@ pub struct Loading {
     pub directory: u32,
     /// Where it says so now, behind all segments.
     pub root: u32,
-    /// The first address behind everything.
+    /// The first address behind everything, which is the root's where the kernel looks for that elsewhere.
     pub end: u32,
 }
 

@@ -8,6 +8,8 @@ use core::task::Waker;
 use isopod_hal::frame::Frame;
 use isopod_hal::sync::SpinLock;
 
+use crate::place::Place;
+
 /// Bytes of a sector, the unit of all block addresses, whatever the device's own block size.
 pub const SECTOR_SIZE: u64 = 512;
 
@@ -38,11 +40,31 @@ impl fmt::Display for BlockError {
     }
 }
 
+/// What tells a disk from others of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Name {
+    /// The kind of controller that it is behind.
+    pub controller: &'static str,
+    /// Where that is.
+    pub place: Place,
+    /// Its number there.
+    pub number: u32,
+}
+
+impl fmt::Display for Name {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {} disk {}", self.controller, self.place, self.number)
+    }
+}
+
 /// A disk.
 ///
 /// Requests return at once and complete by interrupt, in any order. A flush covers the writes that had completed
 /// when it was made.
 pub trait Block: Send + Sync {
+    /// Its name.
+    fn name(&self) -> Name;
+
     /// Size in bytes, a multiple of [`SECTOR_SIZE`].
     fn size(&self) -> u64;
 
@@ -60,6 +82,9 @@ pub trait Block: Send + Sync {
 
     /// Looks for completed requests without an interrupt, for callers that cannot wait for one.
     fn poll(&self);
+
+    /// Is called every few seconds by who wants to get an error from a device that does not answer, and not to wait for it for good.
+    fn expire(&self);
 }
 
 /// A request on its way. It keeps its pages alive until the device is done with them, even when nobody waits for it

@@ -15,12 +15,15 @@ pub mod block;
 mod bytes;
 pub mod command_line;
 pub mod console;
+pub mod disk;
 pub mod entropy;
 mod interrupt;
 pub mod network;
 pub mod pci;
+mod place;
 mod probe;
 pub mod serial;
 pub mod virtio;
 
+pub use place::Place;
 pub use probe::{Devices, probe};

@@ -1,7 +1,6 @@
 //! What the machine has.
 
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
@@ -10,27 +9,27 @@ use isopod_hal::boot::BootInfo;
 use isopod_hal::mmio::Mmio;
 use isopod_hal::{PhysAddr, PhysRange, clock, cpu, firmware, irq, log, power};
 
+use crate::Place;
 use crate::acpi::{AcpiError, Fadt, MmioDevice, PhysicalMemory, Platform, SoftOff};
-use crate::block::Block;
 use crate::command_line;
 use crate::console::CharDevice;
+use crate::disk::Disks;
 use crate::entropy::Random;
 use crate::pci::{self, ConfigSpace, Ecam, Function, Ports};
 use crate::serial::{COM1, COM1_IRQ, Serial};
-use crate::virtio::block::VirtioBlock;
 use crate::virtio::console::VirtioConsole;
 use crate::virtio::mmio::MmioTransport;
 use crate::virtio::pci::{PciTransport, device_number};
 use crate::virtio::random::VirtioRandom;
-use crate::virtio::{StartError, Transport, device};
+use crate::virtio::{self, StartError, Transport, device};
 
 /// The virtio devices that there are drivers for.
 const DRIVEN: [u32; 5] = [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM, device::SOCKET];
 
 /// The devices of the machine, in the order in which its description lists them.
 pub struct Devices {
-    /// Disks.
-    pub blocks: Vec<Arc<dyn Block>>,
+    /// Disks. But for virtio-blk's they are started when somebody looks for them.
+    pub disks: Disks,
     /// virtio consoles; without one, or with `console=ttyS0` on the command line, the serial port comes last.
     pub consoles: Vec<Arc<dyn CharDevice>>,
     /// The generator of random numbers.
@@ -53,7 +52,7 @@ pub fn probe(boot: &BootInfo, take_card: TakeCard<'_>) -> Devices {
     prepare_clock(&platform);
     prepare_power_off(&platform);
     let mut devices = Devices {
-        blocks: Vec::new(),
+        disks: Disks::default(),
         consoles: Vec::new(),
         random: Arc::new(Random::new(boot.seed.as_ref())),
         random_sources: Vec::new(),
@@ -76,6 +75,7 @@ pub fn probe(boot: &BootInfo, take_card: TakeCard<'_>) -> Devices {
         let line = platform.isa_line(COM1_IRQ);
         devices.consoles.extend(Serial::open(COM1, line).map(|serial| serial as Arc<dyn CharDevice>));
     }
+    devices.disks.describe(platform);
     devices
 }
 
@@ -171,7 +171,7 @@ impl Devices {
             // An empty slot.
             Ok((0, _)) => {}
             Ok((number, transport)) => {
-                self.start(number, transport, format_args!("at {:#x}", place.base), take_card);
+                self.start(number, transport, Place::Memory(place.base), take_card);
             }
             Err(error) => log!("virtio: device at {:#x} left out: {error}", place.base),
         }
@@ -179,11 +179,14 @@ impl Devices {
 
     fn start_pci(&mut self, function: Function, platform: &Platform, take_card: TakeCard<'_>) {
         // A device without a driver is not worth the look at its capabilities.
-        let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else { return };
-        let place = format!("at {function}");
+        let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else {
+            self.disks.keep(function);
+            return;
+        };
+        let place = function.place();
         match PciTransport::open(function, &|isa| platform.isa_line(isa)) {
-            Ok(transport) => self.start(number, transport, format_args!("{place}"), take_card),
-            Err(error) => log!("virtio: device {place} left out: {error}"),
+            Ok(transport) => self.start(number, transport, place, take_card),
+            Err(error) => log!("virtio: device at {place} left out: {error}"),
         }
     }
 
@@ -191,7 +194,7 @@ impl Devices {
         &mut self,
         number: u32,
         transport: impl Transport + 'static,
-        place: fmt::Arguments<'_>,
+        place: Place,
         take_card: TakeCard<'_>,
     ) {
         let transport = Box::new(transport);
@@ -200,7 +203,7 @@ impl Devices {
                 take_card(transport);
                 Ok(())
             }
-            device::BLOCK => VirtioBlock::start(transport).map(|block| self.blocks.push(block)),
+            device::BLOCK => virtio::block::start(transport, place).map(|disk| self.disks.add(disk)),
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
                 .map(|source| self.random_sources.push(source)),
@@ -211,7 +214,7 @@ impl Devices {
             _ => Ok(()),
         };
         if let Err(error) = started {
-            log!("virtio: device {place} left out: {error}");
+            log!("virtio: device at {place} left out: {error}");
         }
     }
 }
@@ -219,7 +222,7 @@ impl Devices {
 impl fmt::Debug for Devices {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Devices")
-            .field("blocks", &self.blocks.len())
+            .field("disks", &self.disks)
             .field("consoles", &self.consoles.len())
             .field("random_sources", &self.random_sources)
             .field("cpus", &self.cpus)
@@ -249,8 +252,8 @@ mod tests {
               virtio_mmio.device=512@0xfeb02e00:5 virtio_mmio.device=nonsense",
             Some([1; 32]),
         ));
-        assert_eq!(devices.blocks.len(), 1);
-        assert_eq!(devices.blocks[0].size(), 512_000);
+        assert_eq!(devices.disks.known().len(), 1);
+        assert_eq!(devices.disks.known()[0].size(), 512_000);
         assert!(devices.consoles.is_empty() && devices.random_sources.is_empty());
         assert!(devices.random.is_seeded());
     }
@@ -259,12 +262,12 @@ mod tests {
     fn a_legacy_device_is_skipped() {
         attach_disk(false);
         let devices = probe_all(&boot(b"virtio_mmio.device=512@0xfeb02e00:5", None));
-        assert!(devices.blocks.is_empty());
+        assert!(devices.disks.known().is_empty());
     }
 
     #[test]
     fn a_machine_without_anything_boots() {
         let devices = probe_all(&boot(b"", None));
-        assert!(devices.blocks.is_empty() && devices.consoles.is_empty());
+        assert!(devices.disks.known().is_empty() && devices.consoles.is_empty());
     }
 }

@@ -8,17 +8,19 @@ use std::path::Path;
 
 use isopod::root::{Content, Device, Kind, Meta, Tree, erofs};
 use isopod_drivers::acpi::sample;
+use isopod_drivers::disk::gpt::sample as gpt;
 use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol, channel};
 
 /// A target, and how far its seeds get at the least.
 type Target = (&'static str, fn(&[u8]) -> usize, usize);
 
-const TARGETS: [Target; 9] = [
+const TARGETS: [Target; 10] = [
     ("acpi", isopod_fuzz::acpi::run, 5),
     ("channel", isopod_fuzz::channel::run, 5),
     ("elf", isopod_fuzz::elf::run, 1),
     ("erofs", isopod_fuzz::erofs::run, 20),
     ("frames", isopod_fuzz::frames::run, 8),
+    ("gpt", isopod_fuzz::gpt::run, 2),
     ("manifest", isopod_fuzz::manifest::run, 1),
     ("program", isopod_fuzz::program::run, 1),
     ("tar", isopod_fuzz::tar::run, 3),
@@ -78,6 +80,8 @@ fn write(corpus: &Path) {
     erofs::Image::plan(&tree).and_then(|image| image.write(&root)).expect("a sound tree");
     put("erofs", "ours", &fs::read(scratch.join("root")).expect("what was written"));
     fs::remove_dir_all(&scratch).expect("what was written");
+    let (header, table) = gpt::sample();
+    put("gpt", "two", &[header, table].concat());
     put("program", "script", b"#! /interpreter argument\n");
     put("tcp", "accepted", &accepted());
     put("frames", "v4", &frames_v4());

@@ -6,6 +6,7 @@ pub mod channel;
 pub mod elf;
 pub mod erofs;
 pub mod frames;
+pub mod gpt;
 pub mod manifest;
 pub mod program;
 pub mod tar;

@@ -25,8 +25,12 @@ mod bare {
     const SECTORS_PER_PAGE: usize = PAGE_SIZE / SECTOR_SIZE as usize;
 
     fn kmain(boot: &'static BootInfo) -> ! {
-        let devices = probe(boot, &mut drop);
-        let Devices { blocks, consoles, random_sources, .. } = &devices;
+        let mut devices = probe(boot, &mut drop);
+        if boot.command_line.starts_with(b"all") {
+            devices.disks.look();
+        }
+        let Devices { disks, consoles, random_sources, .. } = &devices;
+        let blocks = disks.known();
         log!("{} disks, {} consoles, {} sources", blocks.len(), consoles.len(), random_sources.len());
         if boot.command_line.starts_with(b"all") {
             for disk in blocks {

@@ -4,6 +4,7 @@
 //! drivers need is read, and nothing is sized or assigned: firmware or the VMM has given every BAR its address.
 
 mod config;
+mod msi;
 mod msix;
 
 use alloc::sync::Arc;
@@ -11,10 +12,14 @@ use alloc::vec::Vec;
 use core::fmt;
 
 pub use config::{Bus, ConfigSpace, Ecam, Ports};
+pub use msi::connect;
 pub use msix::{enable_msix, entries as msix_entries};
+
+use crate::Place;
 
 const ID: u8 = 0x00;
 const COMMAND_STATUS: u8 = 0x04;
+const CLASS_REVISION: u8 = 0x08;
 const HEADER_TYPE: u8 = 0x0c;
 const BAR0: u8 = 0x10;
 const BUSES: u8 = 0x18;
@@ -86,6 +91,11 @@ pub fn enumerate(space: &dyn ConfigSpace, found: &mut dyn FnMut(Function)) {
 }
 
 impl Function {
+    /// Where it is.
+    pub fn place(&self) -> Place {
+        Place::Pci(self.bus_number, self.number)
+    }
+
     /// The 32-bit register that contains byte `offset`, which is aligned down.
     pub fn read(&self, offset: u8) -> u32 {
         self.bus.read(self.number, offset & !3)
@@ -108,6 +118,17 @@ impl Function {
             self.write(COMMAND_STATUS, command | MEMORY | BUS_MASTER);
         }
         register & CAPABILITY_LIST != 0
+    }
+
+    /// Takes the access to memory from it again.
+    pub fn disable(&self) {
+        const BUS_MASTER: u32 = 1 << 2;
+        self.write(COMMAND_STATUS, self.read(COMMAND_STATUS) & 0xffff & !BUS_MASTER);
+    }
+
+    /// What it is (PCI Code and ID Assignment 1.11): class, subclass and programming interface, from the highest byte to the lowest.
+    pub fn class(&self) -> u32 {
+        self.read(CLASS_REVISION) >> 8
     }
 
     /// Its capabilities, in the order of the list.
@@ -147,14 +168,7 @@ impl Function {
 
 impl fmt::Debug for Function {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self} [{:04x}:{:04x}]", self.vendor, self.device)
-    }
-}
-
-/// The usual notation, `00:1f.3`.
-impl fmt::Display for Function {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:02x}:{:02x}.{}", self.bus_number, self.number >> 3, self.number & 7)
+        write!(f, "{} [{:04x}:{:04x}]", self.place(), self.vendor, self.device)
     }
 }
 

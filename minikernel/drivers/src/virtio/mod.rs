@@ -97,15 +97,22 @@ pub enum Violation {
     Incomplete,
 }
 
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Violation {
+    /// What it did.
+    pub fn text(self) -> &'static str {
+        match self {
             Self::UnknownBuffer => "it returned a buffer that it does not have",
             Self::TooMuchWritten => "it claims to have written more than the buffer holds",
             Self::TooManyReturned => "it returned more buffers than it has",
             Self::NoHeader => "it returned a frame without a header",
             Self::Incomplete => "it returned fewer buffers than a frame is said to lie in",
-        })
+        }
+    }
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text())
     }
 }
 

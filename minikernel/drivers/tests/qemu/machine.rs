@@ -20,16 +20,30 @@ pub enum Bus {
     Pci(&'static str),
 }
 
+/// What the two disks are behind. The first one is read-only behind virtio-blk.
+#[derive(Clone, Copy, Debug)]
+pub enum Disks {
+    /// virtio-blk, on the bus of all devices.
+    Virtio,
+    /// Other controllers and their disks, in QEMU's words.
+    Other(&'static [&'static str]),
+}
+
 /// A virtual machine with two disks, two consoles and an entropy source.
 #[derive(Clone, Copy, Debug)]
 pub struct Machine {
     kind: &'static str,
     bus: Bus,
+    disks: Disks,
 }
 
 impl Machine {
     pub fn new(kind: &'static str, bus: Bus) -> Self {
-        Self { kind, bus }
+        Self { kind, bus, disks: Disks::Virtio }
+    }
+
+    pub fn with_disks(self, disks: Disks) -> Self {
+        Self { disks, ..self }
     }
 
     /// Boots the self test until the machine is off, with `typed` at its first console; what came out of the serial
@@ -87,7 +101,9 @@ impl Machine {
         command.args(["-chardev", "stdio,id=typed,signal=off", "-chardev", "null,id=null"]);
         let drive =
             |id: &str, options: &str| format!("if=none,format=raw,id={id},file={}{options}", path(id));
-        command.args(["-drive", &drive("disk", ",readonly=on"), "-drive", &drive("writable", "")]);
+        // Not all controllers have a way to say it of a disk.
+        let read_only = if matches!(self.disks, Disks::Virtio) { ",readonly=on" } else { "" };
+        command.args(["-drive", &drive("disk", read_only), "-drive", &drive("writable", "")]);
         let suffix = match self.bus {
             Bus::Mmio => {
                 command.args(["-global", "virtio-mmio.force-legacy=false"]);
@@ -100,12 +116,16 @@ impl Machine {
             format!("virtio-serial-{suffix},max_ports=2,id=first"),
             "virtserialport,bus=first.0,nr=1,chardev=typed".to_owned(),
             format!("virtio-rng-{suffix}"),
-            format!("virtio-blk-{suffix},drive=disk"),
-            format!("virtio-blk-{suffix},drive=writable"),
             format!("virtio-serial-{suffix},max_ports=1,id=second"),
             "virtconsole,bus=second.0,chardev=null".to_owned(),
         ];
-        for device in devices {
+        let disks = match self.disks {
+            Disks::Virtio => {
+                ["disk", "writable"].map(|drive| format!("virtio-blk-{suffix},drive={drive}")).to_vec()
+            }
+            Disks::Other(devices) => devices.iter().map(|device| (*device).to_owned()).collect(),
+        };
+        for device in devices.into_iter().chain(disks) {
             command.args(["-device", &device]);
         }
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::inherit());

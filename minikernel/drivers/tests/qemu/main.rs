@@ -3,7 +3,7 @@
 
 mod machine;
 
-use machine::{Bus, Machine};
+use machine::{Bus, Disks, Machine};
 
 /// Boots the self test, which returns what is typed, and looks whether all of it passes.
 fn passes(machine: &Machine) {
@@ -44,6 +44,16 @@ fn pci_devices_with_pin_interrupts() {
 #[test]
 fn pci_devices_behind_ports() {
     passes(&Machine::new("pc", Bus::Pci("disable-legacy=on")));
+}
+
+/// As [`passes`], with disks behind other controllers, on a machine whose other devices are on PCI.
+fn passes_with(kind: &'static str, disks: &'static [&'static str]) {
+    passes(&Machine::new(kind, Bus::Pci("disable-legacy=on")).with_disks(Disks::Other(disks)));
+}
+
+#[test]
+fn nvme() {
+    passes_with("q35", &["nvme,serial=1,drive=disk", "nvme,serial=2,drive=writable"]);
 }
 
 #[test]

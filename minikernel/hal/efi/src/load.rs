@@ -70,11 +70,11 @@ extern "efiapi" fn efi_main(image: Handle, table: *const SystemTable) -> Status 
     };
     // Lest anything else is put where the kernel goes.
     firmware.claim(KERNEL, u64::from(plan.end) - KERNEL);
-    if plan.root_from == 0 {
-        plan.root = disk::load_root(firmware, plan);
-    } else {
+    if plan.root_from != 0 {
         plan.root = base + u64::from(plan.root_from);
         plan.count -= 1;
+    } else if plan.root_len != 0 {
+        plan.root = disk::load_root(firmware, plan);
     }
     let source = source(firmware, plan, base);
     let map_len = firmware.memory_map_len();

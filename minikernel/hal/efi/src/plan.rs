@@ -9,7 +9,7 @@ pub struct Plan {
     pub directory: u32,
     /// That address.
     pub root: u64,
-    /// How long the root is.
+    /// How long the root is; 0 for one that the kernel looks for.
     pub root_len: u32,
     /// Where it begins in this program, if it is there: then it is the last of the loads.
     pub root_from: u32,

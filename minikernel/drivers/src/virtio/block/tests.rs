@@ -5,17 +5,24 @@ use core::task::Waker;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Wake;
 
+use isopod_hal::PAGE_SIZE;
+use isopod_hal::frame::Frame;
+
 use super::*;
+use crate::block::{Block, SECTOR_SIZE};
 use crate::virtio::Status;
 use crate::virtio::simulated::{Buffer, Simulated};
+
+const PLACE: Place = Place::Memory(0xfeb0_2e00);
+const SECTORS_PER_PAGE: u64 = PAGE_SIZE as u64 / SECTOR_SIZE;
 
 fn configuration(sectors: u64, segments: u32) -> Vec<u8> {
     [sectors.to_le_bytes().as_slice(), &[0; 4], &segments.to_le_bytes()].concat()
 }
 
-fn disk(features: u64, sectors: u64) -> (Arc<Simulated>, Arc<VirtioBlock>) {
+fn disk(features: u64, sectors: u64) -> (Arc<Simulated>, Arc<Disk>) {
     let (device, transport) = Simulated::new(features, &configuration(sectors, 126), &[256]);
-    let disk = VirtioBlock::start(transport).unwrap();
+    let disk = start(transport, PLACE).unwrap();
     assert!(device.status().contains(Status::DRIVER_OK));
     (device, disk)
 }
@@ -191,7 +198,7 @@ fn what_does_not_fit_waits_in_order() {
 #[test]
 fn a_long_request_is_done_in_parts() {
     let (device, transport) = Simulated::new(feature::SEGMENTS_MAX, &configuration(1 << 20, 3), &[128]);
-    let disk = VirtioBlock::start(transport).unwrap();
+    let disk = start(transport, PLACE).unwrap();
     let pages = frames(8);
     let request = disk.read(16, &pages).unwrap();
     let mut parts = Vec::new();
@@ -222,13 +229,13 @@ fn a_hostile_device_is_given_up() {
 #[test]
 fn odd_configurations_are_survived() {
     let (_, transport) = Simulated::new(0, &configuration(u64::MAX, 0), &[256]);
-    let disk = VirtioBlock::start(transport).unwrap();
+    let disk = start(transport, PLACE).unwrap();
     assert_eq!(disk.size(), u64::MAX / SECTOR_SIZE * SECTOR_SIZE);
     let (_, transport) = Simulated::new(feature::SEGMENTS_MAX, &configuration(100, 0), &[4]);
-    assert!(VirtioBlock::start(transport).unwrap().read(0, &frames(9)).is_ok());
+    assert!(start(transport, PLACE).unwrap().read(0, &frames(9)).is_ok());
     let (_, transport) = Simulated::new(0, &[], &[2]);
-    assert_eq!(VirtioBlock::start(transport).unwrap_err(), StartError::Queue);
-    assert_eq!(VirtioBlock::start(Simulated::legacy()).unwrap_err(), StartError::Legacy);
+    assert_eq!(start(transport, PLACE).unwrap_err(), StartError::Queue);
+    assert_eq!(start(Simulated::legacy(), PLACE).unwrap_err(), StartError::Legacy);
 }
 
 #[test]

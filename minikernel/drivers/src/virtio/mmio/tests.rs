@@ -8,9 +8,9 @@ use isopod_hal::hosted;
 use isopod_hal::irq::{Polarity, Trigger};
 
 use super::*;
+use crate::Place;
 use crate::acpi::Line;
 use crate::block::Block;
-use crate::virtio::block::VirtioBlock;
 use crate::virtio::device;
 use crate::virtio::simulated::Simulated;
 
@@ -122,7 +122,7 @@ fn a_disk_is_started_and_read() {
     let (device, registers) = attach(MAGIC, 2);
     let (number, transport) = MmioTransport::open(place(BASE, 0x200)).unwrap();
     assert_eq!(number, device::BLOCK);
-    let disk = VirtioBlock::start(Box::new(transport)).unwrap();
+    let disk = crate::virtio::block::start(Box::new(transport), Place::Memory(BASE)).unwrap();
     assert_eq!(disk.size(), 512_000);
     // Three to identify it, six for its status, eight for features, two for its size, ten for its queue.
     assert_eq!(registers.borrow().accesses, 29, "each access leaves the virtual machine");
@@ -132,7 +132,7 @@ fn a_disk_is_started_and_read() {
     buffer.fill(&[7; 4096]);
     isopod_hal::hosted::write_physical(PhysAddr::new(buffer.output.last().unwrap().0), &[0]);
     device.give_back(0, u32::from(buffer.head), 4097);
-    crate::virtio::Driver::on_interrupt(&*disk, None);
+    disk.controller().on_interrupt();
     assert_eq!(request.result(), Some(Ok(())));
     assert_eq!(pages[0].read_array::<2>(4094), [7, 7]);
     assert_eq!(registers.borrow().accesses, 31, "a notification and an acknowledgement");

@@ -8,9 +8,11 @@ use isopod_hal::hosted;
 use isopod_hal::irq::{Polarity, Trigger};
 
 use super::*;
+use crate::Place;
 use crate::block::Block;
+use crate::disk::Disk;
 use crate::pci::simulated::Machine;
-use crate::virtio::block::VirtioBlock;
+use crate::virtio::block;
 use crate::virtio::simulated::Simulated;
 
 const BAR: u64 = 0x80_0000_0000;
@@ -146,7 +148,7 @@ fn open(machine: &Machine) -> Result<PciTransport, StartError> {
 }
 
 /// Reads a page, completed by `interrupt`.
-fn read(device: &Simulated, disk: &VirtioBlock, interrupt: impl FnOnce()) {
+fn read(device: &Simulated, disk: &Disk, interrupt: impl FnOnce()) {
     let pages = [Frame::zeroed().unwrap()];
     let request = disk.read(0, &pages).unwrap();
     assert_eq!(device.notified(0), 1);
@@ -163,7 +165,7 @@ fn read(device: &Simulated, disk: &VirtioBlock, interrupt: impl FnOnce()) {
 fn a_disk_interrupts_by_message() {
     let (device, registers) = attach();
     let machine = machine(true);
-    let disk = VirtioBlock::start(Box::new(open(&machine).unwrap())).unwrap();
+    let disk = block::start(Box::new(open(&machine).unwrap()), Place::Pci(0, 0)).unwrap();
     assert_eq!(disk.size(), 512_000);
     assert_eq!(machine.register(0x98) >> 16, 0x8001, "MSI-X is on and not masked");
     assert_eq!(machine.register(4) & 0b110, 0b110, "the device may access memory");
@@ -179,9 +181,9 @@ fn a_disk_interrupts_by_message() {
 #[test]
 fn a_disk_without_messages_interrupts_by_its_pin() {
     let (device, registers) = attach();
-    let disk = VirtioBlock::start(Box::new(open(&machine(false)).unwrap())).unwrap();
+    let disk = block::start(Box::new(open(&machine(false)).unwrap()), Place::Pci(0, 0)).unwrap();
     assert_eq!(registers.borrow().vector, 0xffff);
-    read(&device, &disk, || crate::virtio::Driver::on_interrupt(&*disk, None));
+    read(&device, &disk, || disk.controller().on_interrupt());
     assert_eq!(registers.borrow().causes_read, 1);
 }
 
@@ -209,7 +211,7 @@ fn what_lacks_a_structure_is_left_out() {
     attach();
     let silent = machine(false);
     silent.set(0, 0, &[(0x3c, 0)]);
-    let started = VirtioBlock::start(Box::new(open(&silent).unwrap()));
+    let started = block::start(Box::new(open(&silent).unwrap()), Place::Pci(0, 0));
     assert_eq!(started.unwrap_err(), StartError::Interrupt);
 }
 
@@ -218,8 +220,14 @@ fn notifications_stay_inside_their_window() {
     attach();
     let far = machine(true);
     far.set(0, 0, &[(0x80, 0x1000)]);
-    assert_eq!(VirtioBlock::start(Box::new(open(&far).unwrap())).unwrap_err(), StartError::Window);
+    assert_eq!(
+        block::start(Box::new(open(&far).unwrap()), Place::Pci(0, 0)).unwrap_err(),
+        StartError::Window
+    );
     let odd = machine(true);
     odd.set(0, 0, &[(0x80, 1)]);
-    assert_eq!(VirtioBlock::start(Box::new(open(&odd).unwrap())).unwrap_err(), StartError::Window);
+    assert_eq!(
+        block::start(Box::new(open(&odd).unwrap()), Place::Pci(0, 0)).unwrap_err(),
+        StartError::Window
+    );
 }
