@@ -24,7 +24,8 @@ use crate::virtio::random::VirtioRandom;
 use crate::virtio::{self, StartError, Transport, device};
 
 /// The virtio devices that there are drivers for.
-const DRIVEN: [u32; 5] = [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM, device::SOCKET];
+const DRIVEN: [u32; 6] =
+    [device::NETWORK, device::BLOCK, device::CONSOLE, device::RANDOM, device::SCSI, device::SOCKET];
 
 /// The devices of the machine, in the order in which its description lists them.
 pub struct Devices {
@@ -207,6 +208,10 @@ impl Devices {
             device::CONSOLE => VirtioConsole::start(transport).map(|console| self.consoles.push(console)),
             device::RANDOM => VirtioRandom::start(transport, Arc::clone(&self.random))
                 .map(|source| self.random_sources.push(source)),
+            device::SCSI => {
+                self.disks.keep_scsi(transport, place);
+                Ok(())
+            }
             device::SOCKET => {
                 self.socket = Some(transport);
                 Ok(())

@@ -89,6 +89,11 @@ fn nvme() -> Result<()> {
     runs("q35", &[NVME])
 }
 
+#[test]
+fn virtio_scsi() -> Result<()> {
+    runs("q35", &["virtio-scsi-pci,id=bus", "scsi-hd,bus=bus.0,scsi-id=5,lun=3,drive=disk"])
+}
+
 /// The guest does not run, says why in two lines, and ends.
 fn fails(said: &str, reasons: &[&str]) {
     let lines: Vec<_> = said.lines().skip_while(|line| !line.starts_with("isopod: ")).collect();

@@ -7,6 +7,7 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use isopod_hal::frame::Frame;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr, log};
 
@@ -29,6 +30,8 @@ pub(crate) enum Kind {
     Write,
     /// That completed writes last.
     Flush,
+    /// What a command of SCSI reads, by its bytes. Other devices do not know it.
+    Scsi([u8; 16]),
 }
 
 /// Contiguous memory.
@@ -199,6 +202,26 @@ impl Controller {
         state.waiting.extend((0..parts).map(part));
         state.advance();
         Ok(())
+    }
+
+    /// Reads to a page what a command of SCSI gives, and waits for that; no device takes long to tell what it is.
+    pub fn execute(&self, unit: u32, command: [u8; 16], len: usize) -> Result<Frame, BlockError> {
+        /// Nanoseconds.
+        const LIMIT: u64 = 2_000_000_000;
+        let page = Frame::zeroed().map_err(|_| BlockError::OutOfMemory)?;
+        let request = BlockRequest::new(core::slice::from_ref(&page), 1)?;
+        let pages = 0..usize::from(len > 0);
+        let part = || Part { pages: pages.clone(), len, ..Part::new(&request, Kind::Scsi(command), unit) };
+        self.submit(1, &|_| part())?;
+        wait(LIMIT, &mut || {
+            self.harvest();
+            request.result().is_some()
+        });
+        let result = request.result().unwrap_or_else(|| {
+            self.give_up("it does not answer");
+            Err(BlockError::Io)
+        });
+        result.map(|()| page)
     }
 
     /// The device raised its interrupt.

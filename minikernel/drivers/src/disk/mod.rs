@@ -6,6 +6,7 @@
 mod controller;
 pub mod gpt;
 mod nvme;
+pub(crate) mod scsi;
 mod search;
 
 use alloc::sync::Arc;
@@ -16,7 +17,7 @@ use isopod_hal::{OutOfMemory, PAGE_SIZE, clock};
 
 pub use search::Disks;
 
-pub(crate) use search::Adapter;
+pub(crate) use search::{Adapter, Found};
 
 pub(crate) use controller::{Command, Controller, Hardware, Kind, Outcome, Part};
 
@@ -41,14 +42,15 @@ impl From<OutOfMemory> for Refusal {
 
 /// Waits until something is so, for so many nanoseconds at the most; whether it is. For what a device answers at once if it answers at all.
 pub fn wait(limit: u64, is_so: &mut dyn FnMut() -> bool) -> bool {
-    // The devices of tests answer before they are asked whether they have.
-    let limit = if cfg!(test) { 0 } else { limit };
+    // The devices of tests answer at once: to a command, and to one that is given once more.
+    let mut looks = if cfg!(test) { 10 } else { u64::MAX };
     let begin = clock::monotonic_ns();
     loop {
         if is_so() {
             return true;
         }
-        if clock::monotonic_ns().saturating_sub(begin) > limit {
+        looks -= 1;
+        if looks == 0 || clock::monotonic_ns().saturating_sub(begin) > limit {
             return false;
         }
         core::hint::spin_loop();

@@ -9,22 +9,35 @@ use core::fmt;
 use isopod_hal::log;
 use isopod_hal::sync::Once;
 
+use super::scsi::Bus;
 use super::{Controller, Disk, Refusal, nvme};
+use crate::Place;
 use crate::acpi::Platform;
 use crate::block::Block;
 use crate::pci::{self, Function};
+use crate::virtio::{self, Transport};
 
 /// The disks that are known, and controllers that may have more.
 #[derive(Default)]
 pub struct Disks {
-    known: Vec<Arc<dyn Block>>,
+    found: Found,
     /// Functions that nothing else drives, and of which no disk is known.
     functions: Vec<Function>,
+    /// virtio's SCSI adapters that were not started yet.
+    scsi: Vec<(Box<dyn Transport>, Place)>,
     platform: Platform,
 }
 
-/// Starts a controller; its disks. A controller without one may be started once more.
-type Start = fn(&Adapter<'_>) -> Result<Vec<Arc<Disk>>, Refusal>;
+/// What controllers have.
+#[derive(Default)]
+pub(crate) struct Found {
+    pub disks: Vec<Arc<dyn Block>>,
+    /// SCSI adapters, which may get more disks.
+    pub buses: Vec<Bus>,
+}
+
+/// Starts a controller. A controller that nothing is found of may be started once more.
+type Start = fn(&Adapter<'_>, &mut Found) -> Result<(), Refusal>;
 
 /// The drivers by class, subclass and programming interface.
 const DRIVERS: [(u32, &str, Start); 1] = [(0x01_08_02, "nvme", nvme::start)];
@@ -37,7 +50,7 @@ impl Disks {
 
     /// Takes a disk that is known.
     pub(crate) fn add(&mut self, disk: Arc<Disk>) {
-        self.known.push(disk);
+        self.found.disks.push(disk);
     }
 
     /// Takes a function that may be a controller.
@@ -45,31 +58,38 @@ impl Disks {
         self.functions.push(function);
     }
 
+    /// Takes a SCSI adapter.
+    pub(crate) fn keep_scsi(&mut self, transport: Box<dyn Transport>, place: Place) {
+        self.scsi.push((transport, place));
+    }
+
     /// The disks that are known, in the order in which they were found.
     pub fn known(&self) -> &[Arc<dyn Block>] {
-        &self.known
+        &self.found.disks
     }
 
     /// Looks for disks that are not known yet.
     pub fn look(&mut self) {
-        let (known, platform) = (&mut self.known, &self.platform);
+        let Self { found, platform, .. } = self;
         self.functions.retain(|function| {
             let class = function.class();
             let Some((_, name, start)) = DRIVERS.iter().find(|driver| driver.0 == class) else {
                 return false;
             };
-            match start(&Adapter::new(function, platform)) {
-                Ok(found) => {
-                    let none = found.is_empty();
-                    known.extend(found.into_iter().map(|disk| disk as Arc<dyn Block>));
-                    none
-                }
-                Err(Refusal(reason)) => {
-                    log!("{name}: controller at {} left out: {reason}", function.place());
-                    false
-                }
+            let before = (found.disks.len(), found.buses.len());
+            if let Err(Refusal(reason)) = start(&Adapter::new(function, platform), found) {
+                log!("{name}: controller at {} left out: {reason}", function.place());
+                return false;
             }
+            before == (found.disks.len(), found.buses.len())
         });
+        for (transport, place) in self.scsi.drain(..) {
+            match virtio::scsi::start(transport, place) {
+                Ok(bus) => found.buses.push(bus),
+                Err(error) => log!("virtio: device at {place} left out: {error}"),
+            }
+        }
+        found.buses.iter_mut().for_each(|bus| bus.look(&mut found.disks));
     }
 }
 
@@ -99,6 +119,6 @@ impl<'a> Adapter<'a> {
 
 impl fmt::Debug for Disks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Disks").field("known", &self.known.len()).finish_non_exhaustive()
+        f.debug_struct("Disks").field("known", &self.known().len()).finish_non_exhaustive()
     }
 }

@@ -9,7 +9,7 @@ use core::cell::RefCell;
 use isopod_hal::frame::Frame;
 use isopod_hal::{PAGE_SIZE, PhysAddr, PhysRange, hosted, irq};
 
-use super::{Disk, SECTORS_PER_PAGE};
+use super::SECTORS_PER_PAGE;
 use crate::acpi::Platform;
 use crate::block::{Block, BlockError, BlockRequest};
 use crate::pci::Function;
@@ -117,7 +117,7 @@ fn holds(page: &Frame, first: u64) -> bool {
 }
 
 /// Uses a disk whose sectors are [`sectors`], on a device that answers at once and then interrupts by `interrupt`.
-pub(crate) fn exercise(disk: &Arc<Disk>, interrupt: &dyn Fn()) {
+pub(crate) fn exercise(disk: &dyn Block, interrupt: &dyn Fn()) {
     let done = |request: Result<Arc<BlockRequest>, BlockError>| {
         let request = request.expect("a request");
         for _ in 0..100 {

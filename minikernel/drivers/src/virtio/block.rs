@@ -94,6 +94,8 @@ impl Hardware for Requests {
             Kind::Read => (0, Direction::FromDevice),
             Kind::Write => (1, Direction::ToDevice),
             Kind::Flush => (4, Direction::ToDevice),
+            // No kind that there is: the device says that it does not know it.
+            Kind::Scsi(_) => (u32::MAX, Direction::FromDevice),
         };
         let memory = self.queue.memory();
         memory.write_u32(header, kind);

@@ -11,6 +11,7 @@ pub mod net;
 pub mod pci;
 pub mod queue;
 pub mod random;
+pub(crate) mod scsi;
 pub mod transport;
 pub mod vsock;
 
@@ -36,6 +37,8 @@ pub mod device {
     pub const CONSOLE: u32 = 3;
     /// Entropy source.
     pub const RANDOM: u32 = 4;
+    /// SCSI host adapter.
+    pub const SCSI: u32 = 8;
     /// Sockets between the machine and its host.
     pub const SOCKET: u32 = 19;
 }

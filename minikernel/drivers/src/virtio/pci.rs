@@ -109,6 +109,7 @@ pub fn device_number(function: &Function) -> Option<u32> {
     match function.device {
         0x1000 => Some(super::device::NETWORK),
         0x1001 => Some(super::device::BLOCK),
+        0x1004 => Some(super::device::SCSI),
         0x1003 => Some(super::device::CONSOLE),
         0x1005 => Some(super::device::RANDOM),
         0x1012 => Some(super::device::SOCKET),

@@ -262,6 +262,15 @@ impl Queue {
 
     /// Takes back a buffer that the device is done with, if there is one.
     pub fn pop(&mut self) -> Result<Option<Completion>, Violation> {
+        match self.take()? {
+            Some((completion, writable)) if completion.written > writable => Err(Violation::TooMuchWritten),
+            taken => Ok(taken.map(|(completion, _)| completion)),
+        }
+    }
+
+    /// As [`Queue::pop`], whatever the device says it wrote; and how much that could be.
+    #[inline]
+    pub fn take(&mut self) -> Result<Option<(Completion, u32)>, Violation> {
         let index = self.memory.read_u16(self.layout.used_index());
         if index == self.popped {
             return Ok(None);
@@ -276,16 +285,13 @@ impl Queue {
         let (head, written) = (self.memory.read_u32(entry), self.memory.read_u32(entry + 4));
         let slot = usize::try_from(head).ok().and_then(|head| self.chains.get_mut(head));
         let chain = slot.and_then(Option::take).ok_or(Violation::UnknownBuffer)?;
-        if written > chain.writable {
-            return Err(Violation::TooMuchWritten);
-        }
         let mut descriptor = head as u16;
         for _ in 0..chain.descriptors {
             self.free.push(descriptor);
             descriptor = self.links[usize::from(descriptor)];
         }
         self.popped = self.popped.wrapping_add(1);
-        Ok(Some(Completion { token: chain.token, written }))
+        Ok(Some((Completion { token: chain.token, written }, chain.writable)))
     }
 
     /// Whether a buffer has come back.

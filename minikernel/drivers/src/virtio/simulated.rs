@@ -14,7 +14,11 @@ use super::{Doorbell, Handler, Rings, StartError, Status, Transport, feature};
 pub(super) struct Simulated {
     state: Mutex<State>,
     handler: Mutex<Option<Handler>>,
+    /// What the device does when it is notified.
+    reaction: Mutex<Option<Reaction>>,
 }
+
+type Reaction = Arc<dyn Fn() + Send + Sync>;
 
 struct State {
     offered: u64,
@@ -106,6 +110,7 @@ impl Simulated {
                 acknowledged: 0,
             }),
             handler: Mutex::new(None),
+            reaction: Mutex::new(None),
         });
         let link = Box::new(Link(Arc::clone(&device)));
         (device, link)
@@ -123,6 +128,11 @@ impl Simulated {
         let (device, link) = Self::new(0, &[], &[1]);
         device.state().offered = 0;
         link
+    }
+
+    /// Has the device do this from now on whenever it is notified.
+    pub(super) fn when_notified(&self, reaction: impl Fn() + Send + Sync + 'static) {
+        *self.reaction.lock().unwrap() = Some(Arc::new(reaction));
     }
 
     /// As if the driver had accepted these features.
@@ -321,6 +331,11 @@ impl Transport for Link {
         let mut state = self.0.state();
         assert!(state.status.contains(Status::DRIVER_OK), "no notification before the device is live");
         state.queues[doorbell.0].notified += 1;
+        drop(state);
+        let reaction = self.0.reaction.lock().unwrap().clone();
+        if let Some(reaction) = reaction {
+            reaction();
+        }
     }
 
     fn config(&self, offset: usize) -> u32 {

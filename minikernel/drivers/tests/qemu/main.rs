@@ -57,6 +57,28 @@ fn nvme() {
 }
 
 #[test]
+fn virtio_scsi() {
+    passes_with(
+        "q35",
+        &[
+            "virtio-scsi-pci,id=bus",
+            "scsi-hd,bus=bus.0,scsi-id=0,drive=disk",
+            "scsi-hd,bus=bus.0,scsi-id=9,lun=300,drive=writable",
+        ],
+    );
+}
+
+#[test]
+fn virtio_scsi_without_pci() {
+    let disks = &[
+        "virtio-scsi-device,id=bus",
+        "scsi-hd,bus=bus.0,lun=1,drive=disk",
+        "scsi-hd,bus=bus.0,lun=2,drive=writable",
+    ];
+    passes(&Machine::new("microvm,acpi=off", Bus::Mmio).with_disks(Disks::Other(disks)));
+}
+
+#[test]
 fn legacy_devices_are_left_out() {
     let (serial, _) = Machine::new("microvm,acpi=off", Bus::LegacyMmio).boot("probe", "");
     assert_eq!(serial.matches("left out: only legacy virtio").count(), 5, "{serial}");

@@ -21,6 +21,8 @@ const LIST: usize = MOST_PAGES * 8;
 const FLUSH: u8 = 0x00;
 const WRITE: u8 = 0x01;
 const READ: u8 = 0x02;
+/// No command that there is.
+const RESERVED: u8 = 0x03;
 
 /// The queues, with a list of pages for each slot.
 pub(super) struct Requests {
@@ -58,6 +60,7 @@ impl Hardware for Requests {
             Kind::Read => READ,
             Kind::Write => WRITE,
             Kind::Flush => FLUSH,
+            Kind::Scsi(_) => RESERVED,
         };
         let (first, blocks) = command.blocks();
         let data = self.name_pages(slot, command);

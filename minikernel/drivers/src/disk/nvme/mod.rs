@@ -15,8 +15,8 @@ use isopod_hal::{PAGE_SIZE, PhysAddr, PhysRange};
 
 use self::commands::Requests;
 use self::queue::{Entry, Queues};
-use super::{Adapter, Controller, Disk, Geometry, Refusal, wait};
-use crate::block::Name;
+use super::{Adapter, Controller, Disk, Found, Geometry, Refusal, wait};
+use crate::block::{Block, Name};
 use crate::bytes::{u8, u32, u64};
 use crate::pci::Function;
 
@@ -72,14 +72,15 @@ struct About {
     namespaces: u32,
 }
 
-/// Starts a controller; its disks.
-pub(super) fn start(adapter: &Adapter<'_>) -> Result<Vec<Arc<Disk>>, Refusal> {
+/// Starts a controller.
+pub(super) fn start(adapter: &Adapter<'_>, found: &mut Found) -> Result<(), Refusal> {
     adapter.function.enable();
     let result = Starting::enable(adapter.function).and_then(|starting| starting.finish(adapter));
     if result.as_ref().map_or(true, Vec::is_empty) {
         adapter.function.disable();
     }
-    result
+    found.disks.extend(result?.into_iter().map(|disk| disk as Arc<dyn Block>));
+    Ok(())
 }
 
 impl Starting {

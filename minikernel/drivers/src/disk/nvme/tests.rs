@@ -5,7 +5,7 @@ use core::cell::RefCell;
 use isopod_hal::hosted;
 
 use super::*;
-use crate::block::{Block, BlockError};
+use crate::block::BlockError;
 use crate::disk::simulated::{Plugged, bytes, exercise, frames, long, plug, read, sectors, word, write};
 
 /// A queue of the controller: where it is, how long, and how far the controller is in it.
@@ -202,7 +202,7 @@ impl hosted::MmioDevice for Model {
     }
 }
 
-type Started = Result<Vec<Arc<Disk>>, Refusal>;
+type Started = Result<Vec<Arc<dyn Block>>, Refusal>;
 
 /// A change to a controller, and why it is refused then.
 type Case = (fn(&mut Model), &'static str);
@@ -212,7 +212,8 @@ fn start_with(change: impl FnOnce(&mut Model)) -> (Rc<RefCell<Model>>, Plugged, 
     change(&mut model);
     let model = Rc::new(RefCell::new(model));
     let plugged = plug(0x01_08_02, 0, model.clone());
-    let disks = start(&Adapter::new(&plugged.function, &plugged.platform));
+    let mut found = Found::default();
+    let disks = start(&Adapter::new(&plugged.function, &plugged.platform), &mut found).map(|()| found.disks);
     (model, plugged, disks)
 }
 
@@ -224,8 +225,8 @@ fn namespaces_are_disks() {
         disks.iter().map(|disk| (disk.name().number, disk.size(), disk.read_only())).collect();
     assert_eq!(about, [(1, 4 << 20, false), (3, 4 << 20, true)]);
     assert_eq!(alloc::format!("{}", disks[1].name()), "nvme 00:00.0 disk 3");
-    exercise(&disks[1], &|| plugged.interrupt());
-    exercise(&disks[0], &|| plugged.interrupt());
+    exercise(&*disks[1], &|| plugged.interrupt());
+    exercise(&*disks[0], &|| plugged.interrupt());
     assert_eq!(model.borrow().flushed, 1);
     assert_eq!(disks[1].read(1, &frames(1)).unwrap_err(), BlockError::Unsupported, "half a block");
 }
@@ -243,7 +244,7 @@ fn long_requests_are_as_long_as_the_controller_takes() {
             plugged.interrupt();
         }
         assert_eq!((request.result(), model.borrow().commands), (Some(Ok(())), commands));
-        exercise(&disk, &|| plugged.interrupt());
+        exercise(&*disk, &|| plugged.interrupt());
     }
 }
 
@@ -266,12 +267,12 @@ fn controllers_that_do_not_start_are_left_out() {
     ];
     for (change, reason) in refusals {
         let (_, plugged, started) = start_with(change);
-        assert_eq!(started.unwrap_err(), Refusal(reason));
+        assert_eq!(started.err().unwrap(), Refusal(reason));
         assert!(!plugged.is_enabled(), "{reason}");
     }
     // A namespace that there is not, after all.
     let (_, _, started) = start_with(|model| model.lie.push((identify::NAMESPACES, 4, 9)));
-    assert_eq!(started.unwrap_err(), Refusal("it refuses a command"));
+    assert_eq!(started.err().unwrap(), Refusal("it refuses a command"));
 }
 
 #[test]
@@ -364,5 +365,5 @@ fn a_lost_interrupt_costs_time_and_no_data() {
     let request = disk.read(0, &frames(1)).unwrap();
     disk.expire();
     assert_eq!(request.result(), Some(Ok(())));
-    exercise(&disk, &|| plugged.interrupt());
+    exercise(&*disk, &|| plugged.interrupt());
 }
