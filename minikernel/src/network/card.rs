@@ -9,6 +9,7 @@ use isopod_drivers::virtio::net::VirtioNet;
 use isopod_drivers::virtio::{StartError, Transport};
 use isopod_hal::heap;
 use isopod_linux::socket::inet::with_stack;
+use isopod_linux::socket::netlink;
 use isopod_linux::{memory_pressure, sched};
 use isopod_net::chunk::{Chunk, Chunks};
 use isopod_net::link::port::{Checksum, Frame, Offloads, Port, Received};
@@ -77,6 +78,9 @@ impl Card {
                         stack.announce(interface, out);
                     }
                 });
+            }
+            if changed {
+                netlink::link_changed(interface);
             }
             if announce {
                 self.0.announced();

@@ -2,13 +2,18 @@
 //! answers meanwhile and afterwards, and its memory is free again.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::net::UnixStream;
 use std::process::Command;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::packages::PYTHON;
-use isopod_e2e::{cache, disk, image, longer, run_limited};
+use isopod_e2e::server::connect;
+use isopod_e2e::{cache, disk, image, longer, programs, run_limited};
 
 /// What the peers say when the machine has stood it.
 const STOOD: &str = "\
@@ -54,4 +59,95 @@ fn a_machine_stands_what_its_network_does() -> Result<()> {
 #[test]
 fn a_pc_with_several_processors_stands_what_its_network_does() -> Result<()> {
     stands(&["--machine", "q35", "--cpus", "2"])
+}
+
+/// The QEMU that would be found without this one, with a monitor at `$MONITOR`.
+const QEMU: &str = r#"#!/bin/sh
+PATH=$REST
+exec "${0##*/}" "$@" -qmp "unix:$MONITOR,server=on,wait=off"
+"#;
+
+/// QEMU's monitor (its documentation, "QEMU Machine Protocol Specification").
+struct Monitor(BufReader<UnixStream>);
+
+impl Monitor {
+    fn at(path: &str) -> Result<Self> {
+        let stream = UnixStream::connect(path)?;
+        stream.set_read_timeout(Some(Duration::from_mins(1)))?;
+        let mut monitor = Self(BufReader::new(stream));
+        monitor.0.read_line(&mut String::new())?;
+        monitor.command(r#"{"execute": "qmp_capabilities"}"#)?;
+        Ok(monitor)
+    }
+
+    /// Gives a command, and waits until it has been carried out.
+    fn command(&mut self, command: &str) -> Result<()> {
+        self.0.get_mut().write_all(command.as_bytes())?;
+        let mut answer = String::new();
+        // Events may come between.
+        while !answer.contains("\"return\"") {
+            answer.clear();
+            if self.0.read_line(&mut answer)? == 0 || answer.contains("\"error\"") {
+                bail!("{command}: {answer}");
+            }
+        }
+        Ok(())
+    }
+
+    fn set_link(&mut self, up: bool) -> Result<()> {
+        self.command(&format!(r#"{{"execute": "set_link", "arguments": {{"name": "net0", "up": {up}}}}}"#))
+    }
+}
+
+/// A connection survives that the link is lost while both ends send, and programs are told.
+fn flaps(options: &[&str]) -> Result<()> {
+    let program = programs::compile("gcc", "flap.c", &["-O1", "-static", "-Wall", "-Wextra", "-Werror"])?;
+    let folder = tempfile::tempdir()?;
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    fs::write(path("qemu-system-x86_64"), QEMU)?;
+    fs::set_permissions(path("qemu-system-x86_64"), fs::Permissions::from_mode(0o755))?;
+    let rest = std::env::var("PATH")?;
+    let isopod = Isopod::shared()
+        .variable("PATH", &format!("{}:{rest}", folder.path().display()))
+        .variable("REST", &rest)
+        .variable("MONITOR", &path("monitor"));
+    let source = format!("elf:{}", program.display());
+    let mut guest = isopod.serve(&[&["run", "-p", "127.0.0.1::8080"], options, &[&source]].concat())?;
+    assert_eq!(guest.line("ready: ")?, "ready: carrier 1, up");
+    let mut monitor = Monitor::at(&path("monitor"))?;
+    let mut stream = connect(guest.address("8080/tcp")?)?;
+    let (before, meanwhile) = (vec![b'a'; 50_000], vec![b'b'; 20_000]);
+    let mut received = vec![0; before.len()];
+    stream.write_all(&before)?;
+    stream.read_exact(&mut received)?;
+    assert!(received == before);
+    for time in 1..=3 {
+        monitor.set_link(false)?;
+        let lost = "running 0, lower up 0, state 2, carrier 0; /sys: carrier 0, down";
+        let word = format!("down {time}: ");
+        assert_eq!(guest.line(&word)?, word + lost);
+        stream.write_all(&meanwhile)?;
+        monitor.set_link(true)?;
+        let back = "running 1, lower up 1, state 6, carrier 1; /sys: carrier 1, up";
+        let word = format!("up {time}: ");
+        assert_eq!(guest.line(&word)?, word + back);
+        received.resize(4 + meanwhile.len(), 0);
+        stream.read_exact(&mut received)?;
+        assert!(received[..4] == *b"lost" && received[4..] == meanwhile);
+    }
+    stream.shutdown(Shutdown::Write)?;
+    assert_eq!(stream.read(&mut received)?, 0);
+    let said = guest.end()?;
+    assert!(said.contains("110000 bytes went back"), "{said}");
+    Ok(())
+}
+
+#[test]
+fn a_connection_survives_a_flapping_link() -> Result<()> {
+    flaps(&[])
+}
+
+#[test]
+fn a_connection_of_a_pc_survives_a_flapping_link() -> Result<()> {
+    flaps(&["--machine", "q35"])
 }

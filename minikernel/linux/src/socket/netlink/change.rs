@@ -14,7 +14,7 @@ const REPLACE: u16 = 0x100;
 const EXCLUSIVE: u16 = 0x200;
 const CREATE: u16 = 0x400;
 /// The groups of who wants to hear of links, and of addresses and routes of a version (`RTNLGRP_*`), as bits.
-const LINKS: u32 = 1;
+pub const LINKS: u32 = 1;
 const ADDRESSES: [u32; 2] = [1 << 4, 1 << 8];
 const ROUTES: [u32; 2] = [1 << 6, 1 << 10];
 /// `RT_TABLE_MAIN`, `RTN_UNICAST`

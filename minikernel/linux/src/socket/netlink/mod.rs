@@ -134,6 +134,14 @@ fn tell_all(groups: u32, notice: Answer) {
     }
 }
 
+/// The link of an interface has come or gone, of which nobody's request is the cause.
+pub fn link_changed(index: u32) {
+    let Some(interface) = super::inet::stack().interface(index) else { return };
+    let mut notice = Answer::new(0, 0);
+    route::link(&interface, 0, &mut notice);
+    tell_all(change::LINKS, notice);
+}
+
 /// The same datagrams; `None` without memory for them.
 fn copy_of(datagrams: &[Vec<u8>]) -> Option<Vec<Vec<u8>>> {
     let mut all = Vec::new();
