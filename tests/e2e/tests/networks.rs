@@ -8,9 +8,54 @@ use anyhow::{Context as _, Result};
 use isopod_e2e::image::{self, Layout};
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::packages::PYTHON;
-use isopod_e2e::{cache, disk, run_limited};
+use isopod_e2e::{cache, disk, longer, run_limited};
 
 const PROGRAM: [&str; 2] = ["/usr/bin/python3.11", "/configured.py"];
+
+/// What somebody at a terminal asks `ip` of iproute2.
+const QUESTIONS: &str = "ip -o -4 addr
+    ip -br link
+    ip -4 route list default
+    ip -4 route list 10.0.2.0/24
+    ip route get 10.0.2.2
+    ip route get 192.0.2.1
+    ip route get 192.0.2.1 from 10.0.2.15
+    ip route get 127.0.0.1
+    ip -6 route get ::1
+    ip -6 route get 2001:db8::1
+    ip route get fibmatch 192.0.2.1
+    ip route get 192.0.2.1 oif lo || echo answered $?
+    ip link show dev eth0
+    ip link set dev lo mtu 4000
+    ip addr add 192.0.2.9/32 dev lo
+    ip route get 192.0.2.9
+    ip -br addr show dev lo";
+
+/// What it says, where spaces at the ends of lines do not count.
+const ANSWERS: &str = r"1: lo    inet 127.0.0.1/8 scope host lo\       valid_lft forever preferred_lft forever
+2: eth0    inet 10.0.2.15/24 brd 10.0.2.255 scope global eth0\       valid_lft forever preferred_lft forever
+lo               UNKNOWN        00:00:00:00:00:00 <LOOPBACK,UP,LOWER_UP>
+eth0             UP             52:54:00:12:34:56 <BROADCAST,MULTICAST,UP,LOWER_UP>
+default via 10.0.2.2 dev eth0
+10.0.2.0/24 dev eth0 proto kernel scope link src 10.0.2.15
+10.0.2.2 dev eth0 src 10.0.2.15 uid 0
+    cache
+192.0.2.1 via 10.0.2.2 dev eth0 src 10.0.2.15 uid 0
+    cache
+192.0.2.1 from 10.0.2.15 via 10.0.2.2 dev eth0 uid 0
+    cache
+local 127.0.0.1 dev lo src 127.0.0.1 uid 0
+    cache <local>
+local ::1 from :: dev lo table local proto kernel src ::1 metric 0 pref medium
+2001:db8::1 from :: via fec0::2 dev eth0 src fec0::15 metric 1024 pref medium
+default via 10.0.2.2 dev eth0
+answered 2
+2: eth0: <BROADCAST,MULTICAST,UP,LOWER_UP> mtu 1500 qdisc pfifo_fast state UP mode DEFAULT group default qlen 1000
+    link/ether 52:54:00:12:34:56 brd ff:ff:ff:ff:ff:ff
+local 192.0.2.9 dev lo src 192.0.2.9 uid 0
+    cache <local>
+lo               UNKNOWN        127.0.0.1/8 192.0.2.9/32 ::1/128
+";
 
 /// The names that each machine has in `/etc/hosts`.
 const HOSTS: &str = "127.0.0.1\tlocalhost\n::1\tlocalhost ip6-localhost ip6-loopback\nfe00::\tip6-localnet\n\
@@ -49,6 +94,67 @@ fn a_machine_finds_its_network_configured() -> Result<()> {
              eth1 10.0.3.15 02:00:00:00:00:02 1400\neth2 10.0.4.15 02:00:00:00:00:03 1500\n"
         ));
     }
+    Ok(())
+}
+
+#[test]
+fn nothing_listens_and_nobody_waits_where_no_server_gives_addresses() -> Result<()> {
+    let reference = layout()?.reference();
+    // A table of the network has a heading, and a line for each socket.
+    let line = "for name in ('tcp', 'tcp6', 'udp', 'udp6', 'raw', 'raw6'):
+    print(name, len(open('/proc/net/' + name).readlines()))";
+    for options in [&[][..], &["--network", "none"], &["--network", "socket=239.255.77.3:5173"]] {
+        let arguments = [&["run", "-m", "128M"], options, &[&reference, PROGRAM[0], "-c", line]].concat();
+        Isopod::shared()
+            .run(&arguments)?
+            .expect_status(0)
+            .expect_stdout("tcp 1\ntcp6 1\nudp 1\nudp6 1\nraw 1\nraw6 1\n");
+    }
+    Ok(())
+}
+
+#[test]
+fn ip_shows_and_changes_what_a_machine_has() -> Result<()> {
+    if longer(0, 1) == 0 {
+        return Ok(());
+    }
+    let reference = image::complete(&["iproute2"])?.cached()?.reference();
+    let outcome = Isopod::shared().run(&["run", "-m", "128M", &reference, "/bin/sh", "-ec", QUESTIONS])?;
+    let found: String = outcome.stdout.lines().flat_map(|line| [line.trim_end(), "\n"]).collect();
+    assert_eq!(found, ANSWERS, "{}", outcome.stderr);
+    outcome.expect_status(0);
+    Ok(())
+}
+
+#[test]
+fn all_ports_that_an_image_names_are_published() -> Result<()> {
+    let ports = serde_json::json!({ "80/tcp": {}, "53/udp": {}, "8000-8001/tcp": {} });
+    let image = image::debian(&PYTHON)?.set("ExposedPorts", ports).cached()?;
+    let arguments = ["run", "-P", "-p", "127.0.0.1::8001", "--print-cmd", &image.reference(), "/bin/true"];
+    let outcome = Isopod::shared().run(&arguments)?;
+    let told = |port: &str| {
+        let line =
+            outcome.stderr.lines().find(|line| line.contains(&format!("port {port} of the machine is ")));
+        let place = line.and_then(|line| line.split(" is ").nth(1)?.split(' ').next());
+        place.with_context(|| format!("nothing is told of {port}: {}", outcome.stderr))
+    };
+    // One that is published by hand is not published again.
+    for (port, host, guest) in [
+        ("80/tcp", "tcp:0.0.0.0", "80"),
+        ("53/udp", "udp:0.0.0.0", "53"),
+        ("8000/tcp", "tcp:0.0.0.0", "8000"),
+        ("8001/tcp", "tcp:127.0.0.1", "8001"),
+    ] {
+        let place = told(port)?;
+        let rule = format!("hostfwd={}:{place}-10.0.2.15:{guest}", &host[..3]);
+        assert!(
+            outcome.stdout.contains(&rule) && place.starts_with(&host[4..]),
+            "{rule}\n{}",
+            outcome.stdout
+        );
+    }
+    assert_eq!(outcome.stdout.matches("hostfwd=").count(), 4, "{}", outcome.stdout);
+    outcome.expect_status(0);
     Ok(())
 }
 
