@@ -108,7 +108,7 @@ impl Machine {
         stack.bind(&endpoint, SocketAddress { address: ANY, port: 7 }, 32768..=60999).expect("a free port");
         endpoint.set(Switches::REPORTS | Switches::REPORTS_V6, true);
         stack.join(&endpoint, &v4(239, 1, 2, 3), CARD, &mut out).expect("memory");
-        let claim = Claim { scope: Scope::Any, reuse_address: true, reuse_port: false, user: 0 };
+        let claim = Claim { reuse_address: true, ..Claim::new(Scope::Any) };
         let binding = stack.tcp.bind(80, claim).expect("a free port");
         let options = SocketOptions::default();
         let listener =

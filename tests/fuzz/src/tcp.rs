@@ -64,7 +64,7 @@ struct Machine {
 /// How many bytes were read, and how many connections came to an end.
 pub fn run(data: &[u8]) -> usize {
     let tcp = Tcp::new([3; 10]);
-    let claim = Claim { scope: Scope::Any, reuse_address: true, reuse_port: false, user: 0 };
+    let claim = Claim { reuse_address: true, ..Claim::new(Scope::Any) };
     let binding = tcp.bind(80, claim).expect("a free port");
     let options = SocketOptions::default();
     let listener =
