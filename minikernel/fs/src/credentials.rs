@@ -39,6 +39,8 @@ bitflags! {
         const NET_RAW = 1 << 13;
         /// Administer the network, mark what goes out.
         const NET_ADMIN = 1 << 12;
+        /// Ask where on a device a file lies.
+        const SYS_RAWIO = 1 << 17;
         /// Change the root directory.
         const SYS_CHROOT = 1 << 18;
         /// Look into other processes.

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::any::Any;
 use core::fmt;
 use core::ops::Range;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 
 use isopod_hal::sync::SpinLock;
 
@@ -52,6 +52,8 @@ pub struct InodeState {
     writers: SpinLock<i32>,
     /// Whether an inode without a name may get one: made by `O_TMPFILE` without `O_EXCL`.
     linkable: AtomicBool,
+    /// How long what is written is expected to live: `F_SET_RW_HINT` of fcntl(2).
+    pub write_hint: AtomicU8,
     attached: SpinLock<Option<Weak<dyn Any + Send + Sync>>>,
     observers: SpinLock<Observers>,
     /// See [`InodeState::losses`].

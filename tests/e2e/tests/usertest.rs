@@ -1,6 +1,8 @@
 //! The questions of `usertest`: Linux and the guest give the recorded answers.
 
+use std::collections::BTreeSet;
 use std::fs;
+use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
@@ -52,6 +54,41 @@ fn the_guest_gives_the_recorded_answers() -> Result<()> {
 #[test]
 fn the_guest_gives_the_recorded_answers_on_four_processors() -> Result<()> {
     the_guest_answers_on("4")
+}
+
+/// Each call of the kernel's table is made by a case: `SYS_` and its name stand in one of them.
+#[test]
+fn every_call_is_asked() -> Result<()> {
+    let table = fs::read_to_string(cache::workspace().join("minikernel/linux/src/syscall/table.rs"))?;
+    let calls: Vec<&str> = table
+        .lines()
+        .filter(|line| line.contains(") => "))
+        .filter_map(|line| {
+            let (number, rest) = line.trim_start().split_once(' ')?;
+            number.parse::<u32>().ok()?;
+            rest.split_once('(').map(|(name, _)| name)
+        })
+        .collect();
+    assert!(calls.len() > 250, "the table is not read as it is written: {calls:?}");
+    let asked = words_below(&cache::workspace().join("tests/usertest/src/cases"))?;
+    let missing: Vec<_> = calls.into_iter().filter(|name| !asked.contains(&format!("SYS_{name}"))).collect();
+    assert!(missing.is_empty(), "no case in tests/usertest/src/cases makes {missing:?}");
+    Ok(())
+}
+
+/// The words of all files in a folder.
+fn words_below(folder: &Path) -> Result<BTreeSet<String>> {
+    let mut words = BTreeSet::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            words.append(&mut words_below(&path)?);
+            continue;
+        }
+        let text = fs::read_to_string(path)?;
+        words.extend(text.split(|c: char| !c.is_alphanumeric() && c != '_').map(str::to_owned));
+    }
+    Ok(words)
 }
 
 fn the_guest_answers_on(cpus: &str) -> Result<()> {

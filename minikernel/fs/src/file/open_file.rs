@@ -41,11 +41,20 @@ impl OpenFile {
     /// Describes `path` as open with `flags`, which have passed all checks. Counts as a writer if it can write.
     pub(crate) fn new(path: Path, flags: OpenFlags, ops: Option<Box<dyn FileOps>>) -> Result<Arc<Self>> {
         let kind = path.inode().metadata()?.kind;
+        // Neither a directory nor a device of characters, a FIFO or a generated file is read past a cache.
+        if flags.contains(OpenFlags::DIRECT) && !Self::goes_direct(kind, ops.as_deref()) {
+            return Err(Errno::EINVAL.into());
+        }
         let writer = kind == FileType::Regular && flags.writable();
         if writer {
             path.inode().state().allow_write()?;
         }
         Ok(Self::describe(path, kind, flags, ops, writer))
+    }
+
+    /// Whether reads and writes may go past the page cache (`FMODE_CAN_ODIRECT`).
+    fn goes_direct(kind: FileType, ops: Option<&dyn FileOps>) -> bool {
+        kind == FileType::BlockDevice || (kind == FileType::Regular && ops.is_none())
     }
 
     /// Describes something that has no place in the tree, such as a pipe; see
@@ -117,12 +126,16 @@ impl OpenFile {
     }
 
     /// `F_SETFL`: changes the flags in [`OpenFlags::CHANGEABLE`], ignores all others. EPERM for `O_NOATIME` on a
-    /// file of another owner.
+    /// file of another owner, EINVAL for `O_DIRECT` where it means nothing; to a pipe it means packets.
     pub fn set_flags(&self, flags: OpenFlags, credentials: &Credentials) -> Result<()> {
         let old = self.flags();
         let gained = flags & (OpenFlags::CHANGEABLE - old);
         if gained.contains(OpenFlags::NOATIME) && !credentials.owns(self.inode().metadata()?.uid) {
             return Err(Errno::EPERM.into());
+        }
+        let direct = self.kind == FileType::Fifo || Self::goes_direct(self.kind, self.ops());
+        if flags.contains(OpenFlags::DIRECT) && !direct {
+            return Err(Errno::EINVAL.into());
         }
         let new = (old - OpenFlags::CHANGEABLE) | (flags & OpenFlags::CHANGEABLE);
         self.flags.store(new.bits(), Ordering::Relaxed);

@@ -17,6 +17,8 @@ pub enum Advice {
     Hint,
     /// Its content is no longer needed (`MADV_DONTNEED`, `MADV_FREE`): the next access finds zeros or the file.
     Forget,
+    /// As `Forget`, also of what is locked (`MADV_DONTNEED_LOCKED`).
+    ForgetLocked,
     /// As `Forget`, only for private anonymous memory (`MADV_FREE`).
     Free,
     /// Set these flags.
@@ -50,9 +52,13 @@ impl AddressSpace {
         let covered = inner.areas.covers(range.clone());
         match advice {
             Advice::Hint => {}
-            Advice::Forget | Advice::Free => {
+            Advice::Forget | Advice::ForgetLocked | Advice::Free => {
+                let kept = match advice {
+                    Advice::ForgetLocked => VmaFlags::KERNEL,
+                    _ => VmaFlags::LOCKED | VmaFlags::KERNEL,
+                };
                 for vma in inner.areas.overlapping(range.clone()) {
-                    let forbidden = vma.flags.intersects(VmaFlags::LOCKED | VmaFlags::KERNEL);
+                    let forbidden = vma.flags.intersects(kept);
                     let anonymous = matches!(vma.backing, Backing::Anonymous);
                     if forbidden || (advice == Advice::Free && !anonymous) {
                         return Err(Errno::EINVAL);

@@ -57,8 +57,9 @@ bitflags! {
 /// `MAP_SHARED_VALIDATE`: shared, and unknown flags are errors.
 const SHARED_VALIDATE: u32 = 3;
 
-/// The flags that `MAP_SHARED_VALIDATE` accepts (`LEGACY_MAP_MASK` and those since).
-const KNOWN_FLAGS: u32 = 0x7f_ff7f;
+/// The flags that `MAP_SHARED_VALIDATE` accepts: `LEGACY_MAP_MASK`, which no later flag has been added to. `MAP_SYNC` is for storage that
+/// keeps what a processor writes, which no file here is.
+const KNOWN_FLAGS: u32 = 0x7c07_f9f3;
 
 /// What the bits of `prot` allow. On x86 what can be written or executed can be read.
 fn access(prot: Protection) -> Access {
@@ -93,6 +94,9 @@ pub fn mmap(
     if flags.contains(MapFlags::HUGE_TLB) && file.is_none() {
         // No huge pages are reserved, which is how a Linux without them answers.
         return Err(Errno::ENOMEM.into());
+    }
+    if flags.contains(MapFlags::HUGE_TLB) {
+        return Err(Errno::EINVAL.into());
     }
     let shared = match flags.bits() & SHARED_VALIDATE {
         SHARED_VALIDATE if file.is_none() => return Err(Errno::EINVAL.into()),
@@ -317,6 +321,7 @@ pub fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> Att
         0..=3 | 12..=17 | 20 | 21 | 25 => Advice::Hint,
         4 => Advice::Forget,
         8 => Advice::Free,
+        24 => Advice::ForgetLocked,
         10 => Advice::Set(VmaFlags::DONT_FORK),
         11 => Advice::Clear(VmaFlags::DONT_FORK),
         18 => Advice::Set(VmaFlags::WIPE_ON_FORK),

@@ -173,14 +173,14 @@ pub async fn execveat(
 ) -> SysResult {
     const EMPTY_PATH: u32 = 0x1000;
     const NO_FOLLOW: u32 = 0x100;
-    if flags.0 & !(EMPTY_PATH | NO_FOLLOW) != 0 {
-        return Err(Errno::EINVAL.into());
-    }
     let name = ctx.memory.read_string(path.0, super::PATH_MAX).await?;
     if name.is_empty() && flags.0 & EMPTY_PATH == 0 {
         return Err(Errno::ENOENT.into());
     }
     ctx.thread.check_may_execute()?;
+    if flags.0 & !(EMPTY_PATH | NO_FOLLOW) != 0 {
+        return Err(Errno::EINVAL.into());
+    }
     let start = at(ctx, dirfd, &name)?;
     let follow = if flags.0 & NO_FOLLOW != 0 { OpenFlags::NOFOLLOW } else { OpenFlags::empty() };
     let file = retry(|| exec::open(&ctx.thread, &start, &name, follow)).await?;

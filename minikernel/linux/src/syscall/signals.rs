@@ -307,24 +307,26 @@ fn target_thread(tgid: Option<u32>, tid: u32) -> Result<Arc<Thread>, Errno> {
 
 fn signal_thread(ctx: &Ctx, tgid: Option<u32>, tid: u32, number: SignalNumber) -> SysResult {
     let target = target_thread(tgid, tid)?;
-    let signal = signal_or_probe(number)?;
-    check_may_signal(ctx, target.process(), signal)?;
+    let signal = checked(ctx, target.process(), number)?;
     send(ctx, signal, signal::SI_TKILL, |signal, info| signal::send_to_thread(&target, signal, info))?;
     Ok(0)
 }
 
-/// The information that a program makes up itself. Pretending to be the kernel or `kill` is refused, but to oneself.
-fn own_info(
-    ctx: &Ctx,
-    number: SignalNumber,
-    info: UserPtr<SigInfo>,
-    tgid: u32,
-) -> Attempt<(Signal, SigInfo)> {
+/// The information that a program makes up itself. Pretending to be the kernel or `kill` is refused, but to the thread whose number the caller
+/// has itself (`do_rt_sigqueueinfo`).
+fn own_info(ctx: &Ctx, number: SignalNumber, info: UserPtr<SigInfo>, target: u32) -> Attempt<SigInfo> {
     let found = info.get()?.made_up(number.0);
-    if (found.code >= 0 || found.code == signal::SI_TKILL) && tgid != ctx.thread.process().pid {
+    if (found.code >= 0 || found.code == signal::SI_TKILL) && target != ctx.thread.tid() {
         return Err(Errno::EPERM.into());
     }
-    Ok((signal(number)?, found))
+    Ok(found)
+}
+
+/// Checks a signal for `target`, as `check_kill_permission` does; `None` is 0, which is never sent.
+fn checked(ctx: &Ctx, target: &Process, number: SignalNumber) -> Result<Option<Signal>, Errno> {
+    let signal = signal_or_probe(number)?;
+    check_may_signal(ctx, target, signal)?;
+    Ok(signal)
 }
 
 /// Sends a signal to a process known by a descriptor, with an information of the caller's own if there is one.
@@ -338,23 +340,24 @@ pub(super) fn send_through_descriptor(
         if place.get()?.signal != number.0 {
             return Err(Errno::EINVAL.into());
         }
-        let (signal, info) = own_info(ctx, number, place, target.pid)?;
-        check_may_signal(ctx, target, Some(signal))?;
-        signal::send_to_process(target, signal, info)?;
+        let info = own_info(ctx, number, place, target.pid)?;
+        if let Some(signal) = checked(ctx, target, number)? {
+            signal::send_to_process(target, signal, info)?;
+        }
         return Ok(0);
     }
-    let signal = signal_or_probe(number)?;
-    check_may_signal(ctx, target, signal)?;
+    let signal = checked(ctx, target, number)?;
     send(ctx, signal, signal::SI_USER, |signal, info| signal::send_to_process(target, signal, info))?;
     Ok(0)
 }
 
 /// `rt_sigqueueinfo(2)`
 pub fn rt_sigqueueinfo(ctx: &mut Ctx, tgid: u32, number: SignalNumber, info: UserPtr<SigInfo>) -> Attempt {
-    let (signal, info) = own_info(ctx, number, info, tgid)?;
+    let info = own_info(ctx, number, info, tgid)?;
     let target = process::find_process_of(tgid).ok_or(Errno::ESRCH)?;
-    check_may_signal(ctx, &target, Some(signal))?;
-    signal::send_to_process(&target, signal, info)?;
+    if let Some(signal) = checked(ctx, &target, number)? {
+        signal::send_to_process(&target, signal, info)?;
+    }
     Ok(0)
 }
 
@@ -366,9 +369,15 @@ pub fn rt_tgsigqueueinfo(
     number: SignalNumber,
     info: UserPtr<SigInfo>,
 ) -> Attempt {
-    let (signal, info) = own_info(ctx, number, info, tgid)?;
+    // A bad pointer is told first.
+    info.get()?;
+    if tgid.cast_signed() <= 0 || tid.cast_signed() <= 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let info = own_info(ctx, number, info, tid)?;
     let target = target_thread(Some(tgid), tid)?;
-    check_may_signal(ctx, target.process(), Some(signal))?;
-    signal::send_to_thread(&target, signal, info)?;
+    if let Some(signal) = checked(ctx, target.process(), number)? {
+        signal::send_to_thread(&target, signal, info)?;
+    }
     Ok(0)
 }

@@ -138,7 +138,7 @@ system_calls! {
     13 rt_sigaction(signum: SignalNumber, act: UserPtr<signals::UserAction>, oldact: UserPtr<signals::UserAction>, sigsetsize: usize) => again signals::rt_sigaction;
     14 rt_sigprocmask(how: i32, set: UserPtr<u64>, oldset: UserPtr<u64>, sigsetsize: usize) => again signals::rt_sigprocmask;
     15 rt_sigreturn() => wait crate::signal::return_from_handler, first crate::signal::return_at_once;
-    16 ioctl(fd: Fd, request: u32, argp: usize) => again file::descriptors::ioctl;
+    16 ioctl(fd: Fd, request: u32, argp: usize) => again file::ioctl::ioctl;
     17 pread64(fd: Fd, buf: OutBytes, count: usize, offset: i64) => again file::io::pread64;
     18 pwrite64(fd: Fd, buf: InBytes, count: usize, offset: i64) => again file::io::pwrite64;
     19 readv(fd: Fd, iov: UserPtr<file::io::IoVec>, iovcnt: usize) => again file::io::readv;

@@ -45,6 +45,8 @@ const TCSETS2: u32 = 0x402c_542b;
 const TCSETSW2: u32 = 0x402c_542c;
 const TCSETSF2: u32 = 0x402c_542d;
 const TIOCVHANGUP: u32 = 0x5437;
+const TIOCGLCKTRMIOS: u32 = 0x5456;
+const TIOCSLCKTRMIOS: u32 = 0x5457;
 const TIOCGEXCL: u32 = 0x8004_5440;
 
 /// Writes an `int`.
@@ -166,16 +168,28 @@ pub(super) fn terminal(
         }
         // Nothing printed waits for the line, and N_TTY, whose number is 0, is the only line discipline.
         TIOCOUTQ | TIOCGETD => return put(memory, argument, 0),
+        TIOCGLCKTRMIOS => {
+            let locked = terminal.lock().line.locked;
+            memory.write(argument, &locked.as_bytes()[..Termios::SHORT])?;
+        }
+        TIOCSLCKTRMIOS => {
+            check_administrator()?;
+            let mut locked = terminal.lock().line.locked;
+            memory.read(argument, &mut locked.as_mut_bytes()[..Termios::SHORT])?;
+            terminal.lock().line.locked = locked;
+        }
         TIOCVHANGUP => {
-            let caller = process::current().ok_or(Errno::EPERM)?;
-            if !caller.identity().capable(Capabilities::SYS_ADMIN) {
-                return Err(Errno::EPERM.into());
-            }
+            check_administrator()?;
             terminal.hang_up();
         }
         _ => return Err(Errno::ENOTTY.into()),
     }
     Ok(0)
+}
+
+fn check_administrator() -> Result<()> {
+    let caller = process::current().ok_or(Errno::EPERM)?;
+    if caller.identity().capable(Capabilities::SYS_ADMIN) { Ok(()) } else { Err(Errno::EPERM.into()) }
 }
 
 /// Takes new settings, of which the program gives `length` bytes.
@@ -194,8 +208,9 @@ fn set(
     } else {
         memory.read(argument, &mut termios.as_mut_bytes()[..length])?;
     }
-    termios.settle();
     let mut state = terminal.lock();
+    termios.keep_locked(&state.line.termios, &state.line.locked);
+    termios.settle();
     if flush {
         state.line.flush();
     }

@@ -102,6 +102,37 @@ impl Termios {
     /// Bytes of `struct termios`.
     pub const SHORT: usize = 36;
 
+    /// All bytes zero: nothing is locked.
+    pub const NOTHING: Self = Self {
+        input: 0,
+        output: 0,
+        control: 0,
+        local: 0,
+        discipline: 0,
+        characters: [0; 19],
+        input_speed: 0,
+        output_speed: 0,
+    };
+
+    /// Takes from `old` what is `locked` (`unset_locked_termios` of Linux).
+    pub fn keep_locked(&mut self, old: &Self, locked: &Self) {
+        let keep = |new: &mut u32, old: u32, locked: u32| *new = (*new & !locked) | (old & locked);
+        keep(&mut self.input, old.input, locked.input);
+        keep(&mut self.output, old.output, locked.output);
+        keep(&mut self.control, old.control, locked.control);
+        keep(&mut self.local, old.local, locked.local);
+        if locked.discipline != 0 {
+            self.discipline = old.discipline;
+        }
+        for (new, (old, locked)) in
+            self.characters.iter_mut().zip(old.characters.iter().zip(&locked.characters))
+        {
+            if *locked != 0 {
+                *new = *old;
+            }
+        }
+    }
+
     /// What a new terminal is set to (`tty_std_termios` of Linux).
     pub const DEFAULT: Self = Self {
         input: input::ICRNL | input::IXON,

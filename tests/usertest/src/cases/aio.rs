@@ -9,7 +9,8 @@ use crate::report::Report;
 use crate::sys::{self, Errno};
 
 /// The C library does not know it.
-const IO_PGETEVENTS: i64 = 333;
+#[expect(non_upper_case_globals, reason = "named as it names the others")]
+const SYS_io_pgetevents: i64 = 333;
 
 const READ: u16 = 0;
 const WRITE: u16 = 1;
@@ -216,7 +217,7 @@ fn events(t: &mut Report, context: u64) {
     let masked = |time: *const timespec, size: usize| {
         let set = [from_ref(&mask).addr(), size];
         let words = [context as usize, 1, 1, at.addr(), time.addr(), set.as_ptr().addr()];
-        sys::call(IO_PGETEVENTS, words)
+        sys::call(SYS_io_pgetevents, words)
     };
     t.call("take_masked", masked(null(), 8));
     t.call("take_bad_mask", masked(from_ref(&soon), 4));

@@ -36,6 +36,7 @@ mod proc;
 mod ptrace;
 mod races;
 mod relatives;
+mod requests;
 mod rseq;
 mod scheduling;
 pub mod seccomp;
@@ -48,6 +49,7 @@ mod sysv;
 mod threads;
 mod time;
 mod timers;
+mod variants;
 mod waiting;
 mod xattr;
 
@@ -99,6 +101,8 @@ pub const GROUPS: &[Group] = &[
     ("seccomp", seccomp::run),
     ("ptrace", ptrace::run),
     ("relatives", relatives::run),
+    ("requests", requests::run),
+    ("variants", variants::run),
     ("rseq", rseq::run),
     ("arguments", arguments::run),
     ("races", races::run),

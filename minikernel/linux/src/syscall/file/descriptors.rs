@@ -1,14 +1,13 @@
-//! Descriptors: close(2), dup(2), fcntl(2), ioctl(2).
+//! Descriptors: close(2), dup(2), fcntl(2).
 
 use alloc::sync::Arc;
+use core::sync::atomic::Ordering;
 
-use isopod_fs::file::{OpenFile, OpenFlags, UserMemory, Whence};
-use isopod_fs::{Capabilities, Errno, FileType, Result as FsResult, Seals};
-use isopod_hal::uaccess::{self, Fault};
+use isopod_fs::file::{OpenFile, OpenFlags};
+use isopod_fs::{Capabilities, Errno, Seals};
 
 use super::owner;
 use crate::fail::{Attempt, SysResult};
-use crate::ipc::FIONREAD;
 use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 use crate::process::{Ctx, Resource};
@@ -92,8 +91,11 @@ pub fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> Attempt {
     const SETPIPE_SZ: i32 = 1031;
     const GETPIPE_SZ: i32 = 1032;
     const OWNER: [i32; 7] = [8, 9, 10, 11, 15, 16, 1026];
+    const GETLEASE: i32 = 1025;
     const ADD_SEALS: i32 = 1033;
     const GET_SEALS: i32 = 1034;
+    const GET_RW_HINT: i32 = 1035;
+    const SET_RW_HINT: i32 = 1036;
     const FD_CLOEXEC: u64 = 1;
     let files = ctx.thread.files();
     let descriptor = files.descriptor(fd.0)?;
@@ -134,6 +136,11 @@ pub fn fcntl(ctx: &mut Ctx, fd: Fd, command: i32, argument: u64) -> Attempt {
             let privileged = ctx.thread.identity().capable(Capabilities::SYS_RESOURCE);
             Ok(pipe.set_capacity(argument as u32, privileged)?)
         }
+        GET_RW_HINT | SET_RW_HINT => {
+            rw_hint(ctx, &file, command == SET_RW_HINT, UserPtr::new(argument as usize))
+        }
+        // `F_UNLCK`: nobody has a lease, for no file system here gives any (`F_SETLEASE` is EINVAL, as with `simple_nosetlease`).
+        GETLEASE => Ok(2),
         _ => super::locks::fcntl(ctx, fd, &file, command, argument),
     }
 }
@@ -151,79 +158,19 @@ fn seal(file: &OpenFile, add: bool, argument: u64) -> Attempt {
     Ok(0)
 }
 
-/// A program's memory for an ioctl. A page that is not there stops it.
-#[derive(Debug, Default)]
-struct IoctlMemory {
-    fault: Option<Fault>,
-}
-
-impl UserMemory for IoctlMemory {
-    fn read(&mut self, address: usize, bytes: &mut [u8]) -> FsResult<()> {
-        uaccess::copy_from_user(bytes, address).map_err(|at| self.stop(at.fault))
+/// `F_GET_RW_HINT` and `F_SET_RW_HINT`, which belong to the inode. EPERM to who does not own it.
+fn rw_hint(ctx: &Ctx, file: &OpenFile, set: bool, place: UserPtr<u64>) -> Attempt {
+    /// `RWH_WRITE_LIFE_EXTREME`
+    const LONGEST: u8 = 5;
+    let hint = &file.inode().state().write_hint;
+    if !set {
+        place.put(&u64::from(hint.load(Ordering::Relaxed)))?;
+        return Ok(0);
     }
-
-    fn write(&mut self, address: usize, bytes: &[u8]) -> FsResult<()> {
-        uaccess::copy_to_user(address, bytes).map_err(|at| self.stop(at.fault))
+    if !ctx.thread.identity().for_files().owns(file.inode().metadata()?.uid) {
+        return Err(Errno::EPERM.into());
     }
-}
-
-impl IoctlMemory {
-    fn stop(&mut self, fault: Fault) -> isopod_fs::Error {
-        self.fault = Some(fault);
-        Errno::EFAULT.into()
-    }
-}
-
-/// ioctl(2)
-pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
-    const FIOCLEX: u32 = 0x5451;
-    const FIONCLEX: u32 = 0x5450;
-    const FIONBIO: u32 = 0x5421;
-    const FIOASYNC: u32 = 0x5452;
-    const FIOSETOWN: u32 = 0x8901;
-    const SIOCSPGRP: u32 = 0x8902;
-    const FIOGETOWN: u32 = 0x8903;
-    const SIOCGPGRP: u32 = 0x8904;
-    let files = ctx.thread.files();
-    let file = files.get(fd.0)?;
-    match request {
-        FIOCLEX | FIONCLEX => {
-            files.set_close_on_exec(fd.0, request == FIOCLEX)?;
-            Ok(0)
-        }
-        FIONBIO | FIOASYNC => {
-            let on = UserPtr::<i32>::new(argument).get()? != 0;
-            if request == FIOASYNC {
-                owner::set_async(&file, fd, on)?;
-            }
-            let credentials = ctx.thread.identity().for_files();
-            let mut flags = file.flags();
-            flags.set(if request == FIONBIO { OpenFlags::NONBLOCK } else { OpenFlags::ASYNC }, on);
-            file.set_flags(flags, &credentials)?;
-            Ok(0)
-        }
-        FIOSETOWN | SIOCSPGRP if file.kind() == FileType::Socket => {
-            owner::set(ctx, &file, UserPtr::<i32>::new(argument).get()?)?;
-            Ok(0)
-        }
-        FIOGETOWN | SIOCGPGRP if file.kind() == FileType::Socket => {
-            UserPtr::<i32>::new(argument).put(&owner::get(&file)?)?;
-            Ok(0)
-        }
-        FIONREAD if file.kind() == FileType::Regular && file.ops().is_none() => {
-            let size = file.inode().metadata()?.size as i64;
-            let position = file.seek(0, Whence::Current)? as i64;
-            UserPtr::<i32>::new(argument).put(&((size - position) as i32))?;
-            Ok(0)
-        }
-        _ => {
-            let mut memory = IoctlMemory::default();
-            let outcome = file.ioctl(request, argument, &mut memory);
-            match memory.fault {
-                // What it met is provided, and it is made again.
-                Some(fault) if outcome.is_err() => Err(fault.into()),
-                _ => Ok(outcome?),
-            }
-        }
-    }
+    let wanted = u8::try_from(place.get()?).ok().filter(|hint| *hint <= LONGEST).ok_or(Errno::EINVAL)?;
+    hint.store(wanted, Ordering::Relaxed);
+    Ok(0)
 }

@@ -4,13 +4,14 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::ops::Range;
 
-use isopod_fs::file::{OpenFile, Whence};
+use isopod_fs::file::{OpenFile, OpenFlags, Whence};
 use isopod_fs::{Buffer, Bytes, Errno, FileType};
 use isopod_hal::paging::USER_END;
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::size;
 use crate::fail::{Attempt, Rest, Stop, SysResult, errno};
+use crate::ipc::pipe::Pipe;
 use crate::mm::{AddressSpace, UserBuffers, UserPtr};
 use crate::poll::{self, Deed, Transfer};
 use crate::process::{Ctx, Thread};
@@ -303,7 +304,9 @@ pub fn sendfile(ctx: &mut Ctx, out_fd: Fd, in_fd: Fd, offset: UserPtr<i64>, coun
         return Err(Errno::EBADF.into());
     }
     let from = End::new(input, offset)?;
-    if !matches!(from.file.kind(), FileType::Regular | FileType::BlockDevice) {
+    // Where its bytes go would not be what the caller was told (`do_splice_direct`).
+    let appends = output.flags().contains(OpenFlags::APPEND) && Pipe::of(&output).is_none();
+    if appends || !matches!(from.file.kind(), FileType::Regular | FileType::BlockDevice) {
         return Err(Errno::EINVAL.into());
     }
     Err(copy(ctx, from, End::new(output, UserPtr::new(0))?, count))

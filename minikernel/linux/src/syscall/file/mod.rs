@@ -5,6 +5,7 @@ pub(super) mod attributes;
 pub(super) mod descriptors;
 pub(super) mod directory;
 pub(super) mod io;
+pub(super) mod ioctl;
 pub(super) mod locks;
 pub(super) mod memfd;
 pub(super) mod mount;

@@ -1,7 +1,7 @@
 //! stat(2), statx(2), access(2), readlink(2), statfs(2).
 
 use isopod_fs::vfs::{Access, Path};
-use isopod_fs::{Errno, Error, Metadata, Timestamp};
+use isopod_fs::{Errno, Error, FileType, Metadata, Timestamp};
 use zerocopy::{FromBytes, Immutable, IntoBytes};
 
 use super::{AT_EMPTY, AT_NO_AUTOMOUNT, AT_NO_FOLLOW, resolve, with};
@@ -278,10 +278,18 @@ pub fn fstatfs(ctx: &mut Ctx, fd: Fd, buffer: UserPtr<StatFs>) -> Attempt {
 fn write_statfs(ctx: &Ctx, place: &Path, buffer: UserPtr<StatFs>) -> Attempt {
     /// `ST_VALID`: the flags mean something.
     const VALID: i64 = 0x20;
+    const ANON_INODE_FS: u32 = 0x0904_1934;
     let (found, flags) = with(ctx, |view| view.statistics(place))?;
     let size = i64::from(found.block_size);
+    // What stands behind pipes, sockets and shared memory has file systems of its own on Linux (magic.h).
+    let magic = match (found.magic, place.inode().metadata()?.kind) {
+        (ANON_INODE_FS, FileType::Fifo) => 0x5049_5045,
+        (ANON_INODE_FS, FileType::Socket) => 0x534f_434b,
+        (ANON_INODE_FS, FileType::Regular) => 0x0102_1994,
+        (magic, _) => magic,
+    };
     let about = StatFs {
-        magic: i64::from(found.magic),
+        magic: i64::from(magic),
         block_size: size,
         blocks: found.blocks,
         blocks_free: found.blocks_free,

@@ -32,6 +32,8 @@ const HIDDEN: u16 = 0x200;
 /// A line discipline and what waits in it.
 pub(super) struct Line {
     pub termios: Termios,
+    /// What of the settings programs cannot change: a bit for each flag, a character that is not 0 (`TIOCSLCKTRMIOS`).
+    pub locked: Termios,
     pub screen: Screen,
     /// What the typed bytes made of signals, for the foreground.
     pub signals: SigSet,
@@ -52,6 +54,7 @@ impl Line {
         typed.try_reserve_exact(CAPACITY).map_err(|_| Errno::ENOMEM)?;
         Ok(Self {
             termios: Termios::DEFAULT,
+            locked: Termios::NOTHING,
             screen: Screen::default(),
             signals: SigSet::EMPTY,
             typed,
