@@ -7,6 +7,7 @@
 //! * [`signal`], [`futex`], [`time`], [`ipc`], [`poll`]: what their names say.
 //! * [`tty`] is terminals, [`socket`] sockets.
 //! * [`process`], [`exec`]: threads, processes, and how programs are loaded.
+//! * `core_dump`: what a process leaves that a signal ends.
 //! * `proc`: what `/proc` and `/sys` show of all this.
 //! * [`syscall`]: the table and its handlers.
 #![no_std]
@@ -16,6 +17,7 @@ extern crate alloc;
 
 pub mod aio;
 mod bpf;
+mod core_dump;
 pub mod dev;
 pub mod exec;
 pub mod fail;

@@ -1,4 +1,4 @@
-//! `isopod run --gdb`: a debugger of this host takes over at the program's first instruction.
+//! `isopod run --gdb`: a debugger of this host takes over at the program's first instruction. And core files, which it opens.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -100,5 +100,61 @@ fn what_cannot_be_debugged_is_said() -> Result<()> {
     std::fs::create_dir(folder.path().join("bin"))?;
     let source = format!("rootfs:{}", folder.path().display());
     isopod.run(&["run", "--gdb", &free_port()?, &source, "/bin/missing"])?.expect_status(127);
+    Ok(())
+}
+
+/// What `core.c` writes to standard output and says on standard error, ended in this way.
+fn core_of(program: &Path, how: &str, cpus: &str) -> Result<(Vec<u8>, String)> {
+    let source = format!("elf:{}", program.display());
+    let mut command = Isopod::shared().command(&["run", "--network", "none", "--cpus", cpus, &source, how]);
+    let finished = run_limited(&mut command, b"", Duration::from_mins(2))?;
+    assert!(finished.status.success(), "{}", String::from_utf8_lossy(&finished.stderr));
+    Ok((finished.stdout, String::from_utf8_lossy(&finished.stderr).into_owned()))
+}
+
+#[test]
+fn a_core_file_shows_all_threads_and_their_memory() -> Result<()> {
+    let program = programs::compile("gcc", "core.c", &["-g", "-O0", "-static", "-pthread"])?;
+    for cpus in ["1", "4"] {
+        let (core, said) = core_of(&program, "fault", cpus)?;
+        assert!(said.contains("signal 11, core 1, code 3\n"), "{said}");
+        let folder = tempfile::tempdir()?;
+        let file = folder.path().join("core");
+        std::fs::write(&file, core)?;
+        let mut gdb = Command::new("gdb");
+        gdb.args(["-nx", "-batch", "-ex", "set width 0"]);
+        for command in [
+            "info threads",
+            "thread apply all backtrace",
+            "print marker",
+            "print text",
+            "frame 2",
+            "print here",
+            "print $_siginfo.si_signo",
+            "print $_siginfo._sifields._sigfault.si_addr",
+        ] {
+            gdb.args(["-ex", command]);
+        }
+        let finished = run_limited(gdb.arg(&program).arg(&file), b"", Duration::from_mins(2))?;
+        let shown = String::from_utf8_lossy(&finished.stdout).into_owned();
+        assert_eq!(shown.matches("in sleeper (").count(), 3, "{shown}");
+        for (wanted, times) in [("in deeper (depth=3)", 1), ("$1 = 4711\n", 1), ("\"on the heap\"", 1)] {
+            assert_eq!(shown.matches(wanted).count(), times, "{wanted}: {shown}");
+        }
+        for wanted in ["$3 = 2\n", "$4 = 11\n", "$5 = (void *) 0x10\n"] {
+            assert!(shown.contains(wanted), "{wanted}: {shown}");
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn a_core_file_has_a_limit_and_keeps_secrets() -> Result<()> {
+    let program = programs::compile("gcc", "core.c", &["-g", "-O0", "-static", "-pthread"])?;
+    let (core, said) = core_of(&program, "limited", "1")?;
+    assert!(said.contains("signal 11, core 1, code 3\n"), "{said}");
+    assert!(core.starts_with(b"\x7fELF") && core.len() <= 16384, "{} bytes", core.len());
+    let (core, said) = core_of(&program, "hidden", "1")?;
+    assert!(said.contains("signal 11, core 0, code 2\n") && core.is_empty(), "{said}");
     Ok(())
 }

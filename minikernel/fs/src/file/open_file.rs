@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::any::Any;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
 use isopod_hal::sync::{Once, SpinLock, wait::WaitQueue};
 
@@ -78,6 +78,7 @@ impl OpenFile {
                 | OpenFlags::TRUNC
                 | OpenFlags::NOCTTY
                 | OpenFlags::CLOEXEC);
+        OPEN.fetch_add(1, Ordering::Relaxed);
         Arc::new(Self {
             path,
             kind,
@@ -88,6 +89,11 @@ impl OpenFile {
             ops,
             attached: Once::new(),
         })
+    }
+
+    /// How many descriptions there are.
+    pub fn count() -> usize {
+        OPEN.load(Ordering::Relaxed)
     }
 
     /// Where it was opened.
@@ -468,8 +474,12 @@ impl OpenFile {
     }
 }
 
+/// All descriptions that are open.
+static OPEN: AtomicUsize = AtomicUsize::new(0);
+
 impl Drop for OpenFile {
     fn drop(&mut self) {
+        OPEN.fetch_sub(1, Ordering::Relaxed);
         let state = self.path.inode().state();
         state.locks.release(LockOwner::description(core::ptr::from_ref(self).addr()));
         if self.writer {

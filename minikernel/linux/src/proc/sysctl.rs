@@ -1,5 +1,6 @@
 //! `/proc/sys`: `proc_sys(5)`.
 
+use isopod_fs::file::OpenFile;
 use isopod_fs::{Capabilities, Errno, Result};
 use isopod_hal::sync::Once;
 
@@ -10,7 +11,7 @@ use super::text::Text;
 use crate::ipc::sysv::{memory, messages, semaphores};
 use crate::ipc::{inotify, mqueue};
 use crate::tunable::Tunable;
-use crate::{aio, kernel, process};
+use crate::{aio, core_dump, kernel, process};
 
 /// Bytes of a host name at most.
 const NAME_MAX: usize = 64;
@@ -18,15 +19,19 @@ const NAME_MAX: usize = 64;
 pub(super) static SYSCTL: [Row; 4] =
     [Row::rows("fs", &FS), Row::rows("kernel", &KERNEL), Row::rows("net", &NET), Row::rows("vm", &VM)];
 
-static FS: [Row; 7] = [
+static FS: [Row; 10] = [
     Row::number("aio-max-nr", &aio::REQUESTS_MAX),
     Row::machine("aio-nr", |text| put!(text, "{}\n", aio::requests())),
+    Row::constant("dir-notify-enable", "1\n"),
     // Memory is the limit.
     Row::constant("file-max", "9223372036854775807\n"),
+    Row::machine("file-nr", |text| put!(text, "{}\t0\t9223372036854775807\n", OpenFile::count())),
     Row::rows("inotify", &INOTIFY),
     Row::rows("mqueue", &MQUEUE),
     Row::constant("nr_open", "1048576\n"),
     Row::constant("pipe-max-size", "1048576\n"),
+    // Who may not be looked into leaves no core file.
+    Row::constant("suid_dumpable", "0\n"),
 ];
 
 static INOTIFY: [Row; 3] = [
@@ -43,8 +48,20 @@ static MQUEUE: [Row; 5] = [
     Row::number("queues_max", &mqueue::QUEUES_MAX),
 ];
 
-static KERNEL: [Row; 18] = [
+static KERNEL: [Row; 20] = [
     Row::constant("cap_last_cap", "40\n"),
+    Row::written(
+        "core_pattern",
+        |_, text| {
+            text.put_line(&core_dump::pattern());
+            Ok(())
+        },
+        |_, pattern| {
+            core_dump::set_pattern(pattern);
+            Ok(())
+        },
+    ),
+    Row::number("core_uses_pid", &core_dump::USES_PID),
     Row::written(
         "domainname",
         |_, text| {
@@ -89,11 +106,15 @@ static RANDOM: [Row; 4] = [
     Row::machine("uuid", |text| put_uuid(text, &random_uuid())),
 ];
 
-static VM: [Row; 3] = [
+static VM: [Row; 4] = [
     Row::constant("max_map_count", "65530\n"),
     Row::constant("mmap_min_addr", "65536\n"),
     Row::constant("overcommit_memory", "0\n"),
+    Row::number("swappiness", &SWAPPINESS),
 ];
+
+/// It is kept and told: there is nothing to swap to.
+static SWAPPINESS: Tunable = Tunable::new(|| 60, 0, 200);
 
 /// The limits of `/proc/sys/kernel/sem`, in their order.
 const SEMAPHORE_LIMITS: [&Tunable; 4] =

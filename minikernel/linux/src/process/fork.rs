@@ -34,6 +34,7 @@ pub(super) async fn process(
     *child.exit_signal.lock() = signal;
     let executable = maker.executable.lock().clone();
     *child.executable.lock() = executable;
+    child.core_filter.store(maker.core_filter.load(Relaxed), Relaxed);
     child.dumpable.store(maker.dumpable.load(Relaxed), Relaxed);
     child.small_pages.store(maker.small_pages.load(Relaxed), Relaxed);
     child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);

@@ -14,6 +14,7 @@ use isopod_hal::sync::wait::WaitQueue;
 use super::gate::Gate;
 use super::job::Job;
 use super::{Charge, Limits, Thread};
+use crate::core_dump::Gathering;
 use crate::mm::AddressSpace;
 use crate::signal::{ActionFlags, Disposition, PendingSignals, Signal};
 use crate::time::{ProcessTimers, Used};
@@ -27,6 +28,8 @@ pub enum ExitStatus {
     Exited(u8),
     /// A signal ended it.
     Killed(Signal),
+    /// A signal ended it, and it has left a core file.
+    Dumped(Signal),
 }
 
 impl ExitStatus {
@@ -35,6 +38,8 @@ impl ExitStatus {
         match self {
             Self::Exited(code) => u32::from(code) << 8,
             Self::Killed(signal) => u32::from(signal.number()),
+            // `WCOREFLAG`
+            Self::Dumped(signal) => u32::from(signal.number()) | 0x80,
         }
     }
 
@@ -42,7 +47,7 @@ impl ExitStatus {
     pub fn code(self) -> u8 {
         match self {
             Self::Exited(code) => code,
-            Self::Killed(signal) => 128 + signal.number(),
+            Self::Killed(signal) | Self::Dumped(signal) => 128 + signal.number(),
         }
     }
 }
@@ -124,6 +129,8 @@ pub struct Process {
     pub tracer: SpinLock<Weak<Process>>,
     /// Woken by SIGCONT.
     pub continued: WaitQueue,
+    /// Which of its memory belongs into a core file (`/proc/PID/coredump_filter`).
+    pub core_filter: AtomicU32,
     /// `prctl(PR_SET_DUMPABLE)`
     pub dumpable: AtomicBool,
     /// `prctl(PR_SET_THP_DISABLE)`
@@ -133,6 +140,8 @@ pub struct Process {
     /// Nanoseconds since boot when it started.
     pub started: u64,
     threads: SpinLock<Threads>,
+    /// Where its threads meet while its core is written.
+    core: SpinLock<Option<Arc<Gathering>>>,
     /// Set once: all threads are to end, with this status for the process.
     ending: SpinLock<Option<ExitStatus>>,
     /// Fast look at `ending`.
@@ -181,11 +190,13 @@ impl Process {
             tracees: SpinLock::default(),
             tracer: SpinLock::default(),
             continued: WaitQueue::new(),
+            core_filter: AtomicU32::new(0x33),
             dumpable: AtomicBool::new(true),
             small_pages: AtomicBool::new(false),
             oom_score_adj: AtomicI16::new(0),
             started: clock::monotonic_ns(),
             threads: SpinLock::default(),
+            core: SpinLock::default(),
             ending: SpinLock::default(),
             is_ending: AtomicBool::new(false),
             status: SpinLock::default(),
@@ -313,6 +324,29 @@ impl Process {
     pub(super) fn begin_end(&self, status: ExitStatus) {
         self.ending.lock().get_or_insert(status);
         self.is_ending.store(true, Ordering::Release);
+    }
+
+    /// As [`begin_end`](Self::begin_end) by `signal`, with threads that wait until the core is written; nothing if it ends already.
+    pub fn begin_core(&self, signal: Signal) -> Option<Arc<Gathering>> {
+        let gathering = Arc::<Gathering>::default();
+        let mut ending = self.ending.lock();
+        if ending.is_some() {
+            return None;
+        }
+        *self.core.lock() = Some(Arc::clone(&gathering));
+        *ending = Some(ExitStatus::Killed(signal));
+        self.is_ending.store(true, Ordering::Release);
+        Some(gathering)
+    }
+
+    /// Its core is written.
+    pub fn has_left_core(&self, signal: Signal) {
+        *self.ending.lock() = Some(ExitStatus::Dumped(signal));
+    }
+
+    /// Where its threads meet that end while its core is written.
+    pub fn gathering(&self) -> Option<Arc<Gathering>> {
+        if self.is_ending() { self.core.lock().clone() } else { None }
     }
 
     /// The status with which all threads are to end, if they are.

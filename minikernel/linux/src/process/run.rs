@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 use core::future::{Future, poll_fn};
 use core::pin::pin;
@@ -18,7 +19,7 @@ use crate::exec::{self, Program};
 use crate::fail::{Restart, Stop};
 use crate::memory_pressure::Shortage;
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
-use crate::signal::{self, Fault, SigSet};
+use crate::signal::{self, Fault, SigInfo, SigSet, Signal};
 use crate::{sched, syscall, trace};
 
 /// What a system call acts on: the thread that makes it, its memory and its registers.
@@ -46,6 +47,8 @@ pub struct Ctx {
     pub moved: usize,
     /// The fault whose signal is about to be delivered, for the frame.
     pub last_fault: Option<Fault>,
+    /// The signal of a fault after which the program cannot go on.
+    pub fatal: Option<Box<(Signal, SigInfo)>>,
     /// The argument of the thread's own `exit(2)`.
     pub exit_code: u8,
 }
@@ -67,6 +70,7 @@ impl Ctx {
             passed: false,
             moved: 0,
             last_fault: None,
+            fatal: None,
             exit_code: 0,
         }
     }
@@ -174,6 +178,9 @@ async fn live(mut ctx: Ctx) {
         if let Some(trap) = run(&mut ctx) {
             serve(&mut ctx, trap).await;
         }
+    }
+    if let Some(gathering) = ctx.thread.process().gathering() {
+        gathering.take_part(&mut ctx).await;
     }
     if ctx.thread.trace.is_traced() {
         trace::exiting(&mut ctx).await;

@@ -71,7 +71,7 @@ impl Action {
 pub enum DefaultEffect {
     /// Ends the process.
     Terminate,
-    /// Ends the process, and would dump core.
+    /// Ends the process, which leaves a core file (`core(5)`) if it may.
     Core,
     /// Nothing.
     Ignore,

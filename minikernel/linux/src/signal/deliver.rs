@@ -10,7 +10,7 @@ use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process, rseq};
 use crate::wait::again;
-use crate::{report, trace, tty};
+use crate::{core_dump, report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
 pub async fn attend(ctx: &mut Ctx) -> bool {
@@ -23,6 +23,9 @@ pub async fn attend(ctx: &mut Ctx) -> bool {
         ctx.thread.take_work();
         if ctx.thread.trace.is_traced() || ctx.thread.process().job.is_stopped() {
             trace::hold(ctx).await;
+        }
+        if let Some(fatal) = ctx.fatal.take() {
+            core_dump::end_process(ctx, fatal.0, &fatal.1).await;
         }
         if ctx.thread.must_end() {
             return false;
@@ -88,8 +91,7 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         && !rseq::settle_after(ctx, stop).await
         && signal == Signal::SEGV
     {
-        kill_process(ctx.thread.process(), signal);
-        return;
+        return core_dump::end_process(ctx, signal, info).await;
     }
     let stepping = ctx.thread.trace.is_traced() && {
         let thread = Arc::clone(&ctx.thread);
@@ -103,8 +105,7 @@ async fn enter(ctx: &mut Ctx, signal: Signal, info: &SigInfo, action: Action, ha
         }
         // There is no stack to run the handler on: nothing can be done for the program (sigaction(2), setup_rt_frame).
         report::no_signal_stack(ctx, signal);
-        kill_process(ctx.thread.process(), Signal::SEGV);
-        return;
+        return core_dump::end_process(ctx, Signal::SEGV, &SigInfo::kernel(Signal::SEGV)).await;
     }
     let mut mask = ctx.thread.mask().union(action.mask);
     if !action.flags.contains(ActionFlags::NO_DEFER) {
@@ -124,7 +125,8 @@ async fn default(ctx: &mut Ctx, signal: Signal, info: &SigInfo, continuations: u
     }
     match signal.default_effect() {
         DefaultEffect::Ignore | DefaultEffect::Continue => {}
-        DefaultEffect::Terminate | DefaultEffect::Core => kill_process(process, signal),
+        DefaultEffect::Terminate => kill_process(process, signal),
+        DefaultEffect::Core => core_dump::end_process(ctx, signal, info).await,
         // Who could not be continued is not stopped, but by SIGSTOP (POSIX, "Default Actions").
         DefaultEffect::Stop if signal != Signal::STOP && tty::is_in_orphaned_group(process) => {}
         DefaultEffect::Stop => {

@@ -1,5 +1,6 @@
 //! Faults of the program itself: which signal they become, and the report when nobody handles it.
 
+use alloc::boxed::Box;
 use alloc::sync::Arc;
 
 use isopod_hal::user::Registers;
@@ -7,7 +8,7 @@ use isopod_hal::user::Registers;
 use super::action::{Action, Disposition};
 use super::{SigInfo, Signal};
 use crate::mm::FaultKind;
-use crate::process::{Ctx, kill_process};
+use crate::process::Ctx;
 use crate::report;
 
 /// What the program did.
@@ -137,7 +138,8 @@ pub fn raise_fault(ctx: &mut Ctx, fault: Fault) {
         return;
     }
     report::fault(ctx, signal, fault);
-    kill_process(ctx.thread.process(), signal);
+    ctx.fatal = Some(Box::new((signal, info)));
+    ctx.thread.set_work();
 }
 
 /// Sends the thread a signal that it must deal with now (`force_sig_info`). False when it has no handler for it, blocks it, or there is no

@@ -94,12 +94,14 @@ impl SigInfo {
     pub fn child(signal: Signal, id: u32, user: u32, change: Change) -> Self {
         const EXITED: i32 = 1;
         const KILLED: i32 = 2;
+        const DUMPED: i32 = 3;
         const TRAPPED: i32 = 4;
         const STOPPED: i32 = 5;
         const CONTINUED: i32 = 6;
         let (code, status) = match change {
             Change::Ended(ExitStatus::Exited(code)) => (EXITED, code),
             Change::Ended(ExitStatus::Killed(by)) => (KILLED, by.number()),
+            Change::Ended(ExitStatus::Dumped(by)) => (DUMPED, by.number()),
             Change::Stopped(by) => (STOPPED, by.number()),
             Change::Continued => (CONTINUED, Signal::CONT.number()),
             Change::Trapped(code) => return Self::of_status(signal, TRAPPED, id, user, code),

@@ -29,7 +29,9 @@ pub use events::{Event, after_call, before_call, child_of, executed, exiting, fi
 pub use family::{
     attach, detach, detach_all, end_of_process, end_of_thread, forget, inherit, look, replace_leader,
 };
-pub use registers::{FLOATING, GENERAL, floating, general, set_floating, set_general};
+pub use registers::{
+    FLOATING, GENERAL, floating, floating_of, general, general_of, set_floating, set_general,
+};
 pub use stop::{deliver, entered_handler, hold, interrupt, notice_stop, step_into_handler, stops};
 
 bitflags! {

@@ -16,38 +16,18 @@ pub const FLOATING: usize = 512;
 const CS: u64 = 0x33;
 const SS: u64 = 0x2b;
 
-/// The general registers.
+/// The general registers of a tracee.
 pub fn general(tracee: &Tracee) -> [u64; GENERAL] {
-    let UserContext { regs: r, .. } = &tracee.user;
-    let (fs, gs) = (tracee.user.fs_base(), tracee.user.gs_base());
+    general_of(&tracee.user, tracee.call)
+}
+
+/// The general registers of a thread that makes the system call `call`.
+pub fn general_of(user: &UserContext, call: u64) -> [u64; GENERAL] {
+    let UserContext { regs: r, .. } = user;
+    let (fs, gs) = (user.fs_base(), user.gs_base());
     [
-        r.r15,
-        r.r14,
-        r.r13,
-        r.r12,
-        r.rbp,
-        r.rbx,
-        r.r11,
-        r.r10,
-        r.r9,
-        r.r8,
-        r.rax,
-        r.rcx,
-        r.rdx,
-        r.rsi,
-        r.rdi,
-        tracee.call,
-        r.rip,
-        CS,
-        r.rflags,
-        r.rsp,
-        SS,
-        fs,
-        gs,
-        0,
-        0,
-        0,
-        0,
+        r.r15, r.r14, r.r13, r.r12, r.rbp, r.rbx, r.r11, r.r10, r.r9, r.r8, r.rax, r.rcx, r.rdx, r.rsi,
+        r.rdi, call, r.rip, CS, r.rflags, r.rsp, SS, fs, gs, 0, 0, 0, 0,
     ]
 }
 
@@ -99,7 +79,7 @@ pub fn set_general(tracee: &mut Tracee, words: &[u64; GENERAL]) -> Result<(), Er
 const SOFTWARE: usize = 464;
 
 /// The floating-point state as a signal frame has it.
-fn frame(tracee: &mut Tracee) -> Result<Vec<u8>, Errno> {
+fn frame(fpu: &mut Fpu) -> Result<Vec<u8>, Errno> {
     let mut image = Vec::new();
     image.try_reserve_exact(Fpu::xsave_size()).map_err(|_| Errno::ENOMEM)?;
     image.resize(Fpu::xsave_size(), 0);
@@ -107,13 +87,18 @@ fn frame(tracee: &mut Tracee) -> Result<Vec<u8>, Errno> {
         image[at..at + bytes.len()].copy_from_slice(bytes);
         Ok::<_, Errno>(())
     };
-    tracee.user.fpu.save(put)?;
+    fpu.save(put)?;
     Ok(image)
 }
 
 /// The floating-point state as XSAVE lays it out, with the components that there are in the room for software.
 pub fn floating(tracee: &mut Tracee) -> Result<Vec<u8>, Errno> {
-    let mut image = frame(tracee)?;
+    floating_of(&mut tracee.user.fpu)
+}
+
+/// The same of any thread.
+pub fn floating_of(fpu: &mut Fpu) -> Result<Vec<u8>, Errno> {
+    let mut image = frame(fpu)?;
     if image.len() > FLOATING {
         // Without the magic number at its end.
         image.truncate(image.len() - 4);
@@ -126,7 +111,7 @@ pub fn floating(tracee: &mut Tracee) -> Result<Vec<u8>, Errno> {
 /// Takes over a floating-point state of which `bytes` are the beginning. `EINVAL` for one that the processor would refuse.
 pub fn set_floating(tracee: &mut Tracee, bytes: &[u8]) -> Result<(), Errno> {
     // With what makes a signal frame of it.
-    let mut image = frame(tracee)?;
+    let mut image = frame(&mut tracee.user.fpu)?;
     let mut software = [0; FLOATING - SOFTWARE];
     software.copy_from_slice(&image[SOFTWARE..FLOATING]);
     let length = bytes.len().min(image.len().saturating_sub(4).max(FLOATING));
