@@ -61,11 +61,20 @@ impl DetachedInode {
         Self::make(FileType::CharacterDevice, (0o600, 0, 0), true)
     }
 
+    /// The inode of a namespace, which has a number of its own and can be read by all.
+    pub fn namespace(number: u64) -> Arc<Self> {
+        Self::numbered(number, FileType::Regular, (0o444, 0, 0), true)
+    }
+
     fn make(kind: FileType, (mode, uid, gid): (u16, u32, u32), fixed: bool) -> Arc<Self> {
         static NEXT: AtomicU64 = AtomicU64::new(1);
+        Self::numbered(NEXT.fetch_add(1, Ordering::Relaxed), kind, (mode, uid, gid), fixed)
+    }
+
+    fn numbered(number: u64, kind: FileType, (mode, uid, gid): (u16, u32, u32), fixed: bool) -> Arc<Self> {
         let now = Timestamp::now();
         Arc::new(Self {
-            number: NEXT.fetch_add(1, Ordering::Relaxed),
+            number,
             kind,
             fixed,
             attributes: SpinLock::new(Attributes {

@@ -1,8 +1,10 @@
 //! The processor: what it is, and what it can do.
 
+mod cache;
 mod flags;
 mod identity;
 
+pub use cache::Cache;
 pub use identity::Identity;
 
 use core::arch::x86_64::{__cpuid, __cpuid_count, CpuidResult};

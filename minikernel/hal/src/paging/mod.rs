@@ -11,7 +11,8 @@ pub use entry::Access;
 pub(crate) use entry::{Bits, Entry};
 
 use alloc::sync::Arc;
-use core::{fmt, mem::ManuallyDrop, ops::Range, sync::atomic::AtomicU64};
+use core::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use core::{fmt, mem::ManuallyDrop, ops::Range};
 
 use crate::{PAGE_SIZE, PhysAddr, frame::Frame, machine, memory::OutOfMemory};
 use table::{LEVELS, Slot, Table, index, span};
@@ -74,13 +75,23 @@ impl Tables {
 impl Drop for Tables {
     fn drop(&mut self) {
         free_below(self.table(), LEVELS - 1, 0..table::ENTRIES / 2, true);
+        TABLES.fetch_sub(1, Ordering::Relaxed);
     }
+}
+
+/// Tables of all address spaces.
+static TABLES: AtomicUsize = AtomicUsize::new(0);
+
+/// How many frames the tables of all address spaces take.
+pub fn tables() -> usize {
+    TABLES.load(Ordering::Relaxed)
 }
 
 impl PageTable {
     /// An empty address space.
     pub fn new() -> Result<Self, OutOfMemory> {
         let root = Frame::zeroed()?;
+        TABLES.fetch_add(1, Ordering::Relaxed);
         machine::share_kernel_half(&root);
         Ok(Self { tables: Arc::new(Tables { root, cpus: AtomicU64::new(0) }) })
     }
@@ -345,6 +356,7 @@ impl PageTable {
             let mut entry = slot.get();
             if !entry.is_present() {
                 let (at, _) = Frame::zeroed()?.into_raw();
+                TABLES.fetch_add(1, Ordering::Relaxed);
                 entry = Entry::table(at);
                 slot.set(entry);
             }
@@ -383,6 +395,7 @@ impl PageTable {
             if entry.is_present() {
                 // The processor may have cached the upper entry though no leaf is left (SDM 4.10.4.1).
                 self.flush(page..page + PAGE_SIZE);
+                TABLES.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY: the table is empty, out of the tree, and was made from a managed frame in `make`.
                 drop(unsafe { Frame::from_raw(entry.address(), true) });
             }
@@ -421,6 +434,7 @@ fn free_below(table: Table, level: usize, entries: Range<usize>, unused: bool) {
             free_below(unsafe { Table::at(entry.address()) }, level - 1, 0..table::ENTRIES, unused);
             if unused {
                 slot.set(Entry::EMPTY);
+                TABLES.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY: tables are made from managed frames in `make`; this one is empty and out of the tree.
                 drop(unsafe { Frame::from_raw(entry.address(), true) });
             }

@@ -90,6 +90,11 @@ impl AddressSpace {
         }
     }
 
+    /// Bytes of areas that can be written and are its own.
+    pub fn data_bytes(&self) -> usize {
+        self.inner.lock().areas.iter().filter(|vma| vma.is_data()).map(Vma::len).sum()
+    }
+
     /// How many pages of files' areas are in memory.
     pub fn resident_of_files(&self) -> usize {
         let inner = self.inner.lock();

@@ -18,7 +18,7 @@ use crate::socket::inet::{interfaces, state};
 /// Of a card's name, what comes before its number: the first is behind the loopback interface.
 const CARD: &str = "eth";
 
-pub(super) static CLASS: [Row; 1] = [Row::mixed("net", &LOOPBACK_LINK, &CARD_LINKS)];
+pub(super) static CLASS: [Row; 2] = [Row::rows("block", &[]), Row::mixed("net", &LOOPBACK_LINK, &CARD_LINKS)];
 pub(super) static DEVICES: [Row; 1] = [Row::mixed("net", &LOOPBACK, &CARDS)];
 
 static LOOPBACK_LINK: [Row; 1] =

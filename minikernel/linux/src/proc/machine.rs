@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 
 use isopod_fs::pages;
-use isopod_hal::{PAGE_SIZE, clock, cpu, irq, memory_stats};
+use isopod_hal::{PAGE_SIZE, clock, cpu, irq, memory_stats, paging};
 
 use super::status::NS_PER_TICK;
 use super::table::put;
@@ -69,6 +69,11 @@ pub(super) fn meminfo(text: &mut Text) {
     let files = pages::cached();
     let shared = shared_pages();
     let available = memory.free_frames.saturating_sub(memory.reserve_frames) + files;
+    let (heap, tables) = (memory.heap_bytes / PAGE_SIZE, paging::tables());
+    // What is not free and nothing else has programs have written; buffers of pipes and devices are in it.
+    let used = memory.total_frames - memory.free_frames;
+    let anonymous = used.saturating_sub(files + shared + heap + tables);
+    let Areas { mapped, promised, locked } = Areas::count(files + shared);
     for (name, frames) in [
         ("MemTotal:", memory.total_frames),
         ("MemFree:", memory.free_frames),
@@ -76,14 +81,74 @@ pub(super) fn meminfo(text: &mut Text) {
         ("Buffers:", 0),
         ("Cached:", files + shared),
         ("SwapCached:", 0),
+        // Pages have no age: what programs have in use counts as active.
+        ("Active:", anonymous + shared + mapped.min(files)),
+        ("Inactive:", files.saturating_sub(mapped)),
+        ("Active(anon):", anonymous + shared),
+        ("Inactive(anon):", 0),
+        ("Active(file):", mapped.min(files)),
+        ("Inactive(file):", files.saturating_sub(mapped)),
+        ("Unevictable:", locked),
+        ("Mlocked:", locked),
         ("SwapTotal:", 0),
         ("SwapFree:", 0),
+        // Files are written to memory, and nowhere else.
+        ("Dirty:", 0),
+        ("Writeback:", 0),
+        ("AnonPages:", anonymous),
+        ("Mapped:", mapped),
         ("Shmem:", shared),
-        ("Slab:", memory.heap_bytes / PAGE_SIZE),
+        ("KReclaimable:", 0),
+        ("Slab:", heap),
         ("SReclaimable:", 0),
-        ("SUnreclaim:", memory.heap_bytes / PAGE_SIZE),
+        ("SUnreclaim:", heap),
+        // No thread has a stack in the kernel.
+        ("KernelStack:", 0),
+        ("PageTables:", tables),
+        ("NFS_Unstable:", 0),
+        ("Bounce:", 0),
+        ("WritebackTmp:", 0),
+        // Half of memory, where there is no swap (`overcommit_ratio`).
+        ("CommitLimit:", memory.total_frames / 2),
+        ("Committed_AS:", promised),
+        ("AnonHugePages:", 0),
+        ("ShmemHugePages:", 0),
+        ("ShmemPmdMapped:", 0),
     ] {
         put!(text, "{name:<16}{:8} kB\n", frames * (PAGE_SIZE >> 10));
+    }
+    for name in ["HugePages_Total:", "HugePages_Free:", "HugePages_Rsvd:", "HugePages_Surp:"] {
+        put!(text, "{name:<16}{:8}\n", 0);
+    }
+    put!(text, "Hugepagesize:       2048 kB\nHugetlb:               0 kB\n");
+}
+
+/// Pages of programs' areas.
+#[derive(Default)]
+struct Areas {
+    /// Pages of files that they have mapped.
+    mapped: usize,
+    /// Those that they may come to need for what is their own.
+    promised: usize,
+    /// Those that are to stay in memory.
+    locked: usize,
+}
+
+impl Areas {
+    /// Counts them. There are `most` pages of files.
+    fn count(most: usize) -> Self {
+        let mut sum = Self::default();
+        for process in process::processes() {
+            let memory = process.memory();
+            sum.promised += memory.data_bytes() / PAGE_SIZE;
+            sum.locked += memory.locked_outside(&(0..0)) / PAGE_SIZE;
+            // Programs map the same pages: after some of them all have been counted.
+            if sum.mapped < most {
+                sum.mapped += memory.resident_of_files();
+            }
+        }
+        sum.mapped = sum.mapped.min(most);
+        sum
     }
 }
 

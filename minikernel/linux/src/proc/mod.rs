@@ -5,15 +5,19 @@
 
 mod cgroup;
 mod descriptors;
+mod hardware;
 mod inet;
 mod interface;
 mod machine;
 mod mem;
 mod memory;
 mod mounts;
+mod namespaces;
 mod net;
+mod pagemap;
 mod process;
 mod root;
+mod schedule;
 mod status;
 mod subject;
 mod sys;
@@ -27,5 +31,6 @@ mod text;
 mod tests;
 
 pub use cgroup::cgroup;
+pub use namespaces::{Answer, Question, ask};
 pub use root::{proc, process_of};
 pub use sys::sys;

@@ -10,15 +10,16 @@ use isopod_hal::{PAGE_SIZE, memory_stats};
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, gather, put};
 use super::text::Text;
-use super::{descriptors, mem, memory, mounts, net, status};
+use super::{descriptors, mem, memory, mounts, namespaces, net, pagemap, schedule, status};
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
-pub(super) static PROCESS: [Row; 32] = [
+pub(super) static PROCESS: [Row; 38] = [
     Row::guarded("auxv", 0o400, memory::auxiliary),
     Row::constant("cgroup", "0::/\n"),
     Row::thread("cmdline", memory::command_line),
     Row::written("comm", comm, set_comm),
+    Row::written("coredump_filter", core_filter, set_core_filter),
     Row::link("cwd", |subject, _| {
         subject.check_access()?;
         Ok(Target::Path(subject.thread()?.fs().working_dir()))
@@ -40,9 +41,11 @@ pub(super) static PROCESS: [Row; 32] = [
     Row::thread("mountinfo", mounts::mountinfo),
     Row::thread("mounts", mounts::mounts),
     Row::rows("net", &net::NET),
+    Row::rows("ns", &namespaces::NAMESPACES),
     Row::written("oom_adj", oom_adj, set_oom_adj),
     Row::thread("oom_score", oom_score),
     Row::written("oom_score_adj", oom_score_adj, set_oom_score_adj),
+    Row::opened("pagemap", pagemap::open),
     Row::guarded("personality", 0o400, |subject, text| {
         put!(text, "{:08x}\n", subject.thread()?.personality.load(Relaxed));
         Ok(())
@@ -51,6 +54,8 @@ pub(super) static PROCESS: [Row; 32] = [
         subject.check_access()?;
         Ok(Target::Path(subject.thread()?.fs().root()))
     }),
+    Row::thread("sched", schedule::details),
+    Row::thread("schedstat", schedule::statistics),
     Row::constant("sessionid", "4294967295"),
     Row::constant("setgroups", "allow\n"),
     Row::guarded("smaps", 0o444, memory::smaps),
@@ -58,6 +63,7 @@ pub(super) static PROCESS: [Row; 32] = [
     Row::thread("stat", status::stat),
     Row::thread("statm", status::statm),
     Row::thread("status", status::status),
+    Row::written("timerslack_ns", schedule::slack, schedule::set_slack),
     Row::constant("uid_map", ID_MAP),
     // It waits for nothing that has a name.
     Row::constant("wchan", "0"),
@@ -81,6 +87,25 @@ const ID_MAP: &str = "         0          0 4294967295\n";
 
 fn comm(subject: &Subject, text: &mut Text) -> Result<()> {
     text.put_line(&subject.thread()?.name());
+    Ok(())
+}
+
+/// What of the process's memory belongs into a core file (core(5), "Controlling which mappings are written to the core dump").
+fn core_filter(subject: &Subject, text: &mut Text) -> Result<()> {
+    put!(text, "{:08x}\n", subject.process()?.core_filter.load(Relaxed));
+    Ok(())
+}
+
+/// A number as C writes it. Bits that mean nothing are dropped.
+fn set_core_filter(subject: &Subject, value: &[u8]) -> Result<()> {
+    const KNOWN: u32 = 0x1ff;
+    let text = core::str::from_utf8(value.trim_ascii()).map_err(|_| Errno::EINVAL)?;
+    let number = match text.strip_prefix("0x").or_else(|| text.strip_prefix("0X")) {
+        Some(digits) => u32::from_str_radix(digits, 16),
+        None if text.starts_with('0') => u32::from_str_radix(text, 8),
+        None => text.parse(),
+    };
+    subject.process()?.core_filter.store(number.map_err(|_| Errno::EINVAL)? & KNOWN, Relaxed);
     Ok(())
 }
 

@@ -6,21 +6,26 @@ use isopod_fs::generated::{Entry, Generated, SYSFS_MAGIC};
 use isopod_fs::{Errno, FileType, Result};
 use isopod_hal::cpu;
 
-use super::interface;
 use super::machine::range;
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, put};
 use super::text::Text;
+use super::{hardware, interface};
 
-static ROOT: [Row; 4] = [
+static ROOT: [Row; 6] = [
+    // No disk is the program's own.
+    Row::rows("block", &[]),
     Row::rows("class", &interface::CLASS),
+    Row::rows("dev", &NUMBERS),
     Row::rows("devices", &DEVICES),
     Row::rows("fs", &FS),
     Row::rows("kernel", &KERNEL),
 ];
 
 static DEVICES: [Row; 2] = [Row::rows("system", &SYSTEM), Row::rows("virtual", &interface::DEVICES)];
-static SYSTEM: [Row; 1] = [Row::mixed("cpu", &CPU, &CPUS)];
+static SYSTEM: [Row; 2] = [Row::mixed("cpu", &CPU, &CPUS), Row::rows("node", &hardware::NODES)];
+/// Devices by their numbers.
+static NUMBERS: [Row; 2] = [Row::rows("block", &[]), Row::rows("char", &[])];
 static CPU: [Row; 3] =
     [Row::machine("online", cpus), Row::machine("possible", cpus), Row::machine("present", cpus)];
 
@@ -38,7 +43,8 @@ static CPUS: Numbers = Numbers {
 };
 
 /// A CPU, which the directory's number names.
-static PROCESSOR: [Row; 1] = [Row::rows("topology", &TOPOLOGY)];
+static PROCESSOR: [Row; 2] =
+    [Row::numbers("cache", 0o555, &hardware::CACHES), Row::rows("topology", &TOPOLOGY)];
 /// All CPUs are cores of one package and have one thread each, as `/proc/cpuinfo` says.
 static TOPOLOGY: [Row; 12] = [
     Row::constant("cluster_id", "0\n"),
@@ -66,12 +72,12 @@ fn itself(cpu: &Subject, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-fn all(text: &mut Text) {
+pub(super) fn all(text: &mut Text) {
     mask(u64::MAX >> (64 - cpu::count().clamp(1, 64)), text);
 }
 
 /// Words of 32 bits, the highest first, as many as there are CPUs for (`cpuset(7)`, Mask format).
-fn mask(cpus: u64, text: &mut Text) {
+pub(super) fn mask(cpus: u64, text: &mut Text) {
     if cpu::count() > 32 {
         put!(text, "{:08x},", cpus >> 32);
     }

@@ -10,4 +10,5 @@ cat /proc/self/cgroup /sys/fs/cgroup/cpu.max /sys/fs/cgroup/memory.max; stat -f 
 echo 15 > /proc/self/oom_adj; cat /proc/$$/oom_score_adj; echo 500 > /proc/$$/oom_score_adj; cat /proc/$$/oom_adj; grep -E '^(Threads|FDSize|VmSwap)' /proc/$sleeper/status | tr -s '\t ' ' '
 ls /proc/$sleeper/task | wc -l; (ulimit -n 77; grep 'open files' /proc/self/limits | tr -s ' '); sysctl -n kernel.ostype vm.overcommit_memory fs.nr_open; grep -c . /proc/$sleeper/smaps_rollup
 mount -t tmpfs none /proc/sysvipc; : > /proc/sysvipc/own; ls /proc/sysvipc; umount /proc/sysvipc; ls /proc/sysvipc
+lsns -n -o TYPE | sort | tr "\n" " "; lsblk; echo "disks: $?"; lscpu -C=NAME | grep -c L2; lscpu | grep NUMA | tr -s " "; file=$(cut -f1 /proc/sys/fs/file-nr); test "$file" -gt 5
 kill $sleeper; wait $sleeper || echo "ended: $?"; ps -e | wc -l

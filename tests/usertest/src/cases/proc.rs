@@ -16,6 +16,11 @@ pub fn run(t: &mut Report) {
     machine(t);
     behaviour(t);
     sysfs(t);
+    accounts(t);
+    namespaces(t);
+    open_namespaces(t);
+    pages(t);
+    settings(t);
 }
 
 /// Names of what a folder holds, or the error.
@@ -343,4 +348,141 @@ fn activity(t: &mut Report) {
     let load = get("/proc/loadavg");
     let averages: Vec<_> = load.split(' ').take(3).map(|average| average.parse::<f64>().is_ok()).collect();
     t.show("loadavg", format!("{averages:?}"));
+}
+
+/// What programs read of the machine's memory, and of a process's turns.
+fn accounts(t: &mut Report) {
+    let memory = get("/proc/meminfo");
+    let of = |key: &str| field(&memory, key).trim_end_matches(" kB").parse::<i64>().unwrap_or(-1);
+    for key in [
+        "Active",
+        "Inactive",
+        "Active(anon)",
+        "Inactive(anon)",
+        "Active(file)",
+        "Inactive(file)",
+        "Unevictable",
+        "Mlocked",
+        "Dirty",
+        "Writeback",
+        "AnonPages",
+        "Mapped",
+        "KReclaimable",
+        "KernelStack",
+        "PageTables",
+        "CommitLimit",
+        "Committed_AS",
+        "AnonHugePages",
+        "Hugepagesize",
+        "Hugetlb",
+    ] {
+        t.is(&format!("meminfo_{key}"), field(&memory, key).ends_with(" kB"));
+    }
+    for key in ["HugePages_Total", "HugePages_Free", "HugePages_Rsvd", "HugePages_Surp"] {
+        t.is(&format!("meminfo_{key}"), of(key) >= 0);
+    }
+    let total = of("MemTotal");
+    t.is("anonymous_is_some", (1..total).contains(&of("AnonPages")));
+    t.is("tables_are_some", (1..total).contains(&of("PageTables")));
+    t.is("promised_is_some", of("Committed_AS") > 0);
+    let words = |path: &str| {
+        let text = get(path);
+        let numbers = text.split_whitespace().filter(|word| word.parse::<u64>().is_ok()).count();
+        format!("{numbers} of {}", text.split_whitespace().count())
+    };
+    t.show("schedstat", words("/proc/self/schedstat"));
+    t.show("file_nr", words("/proc/sys/fs/file-nr"));
+    let sched = get("/proc/self/sched");
+    t.is("sched_head", sched.contains(" (") && sched.contains(", #threads: 1)\n----"));
+    t.is("sched_switches", sched.lines().any(|line| line.starts_with("nr_switches    ")));
+}
+
+fn namespaces(t: &mut Report) {
+    t.show("namespaces", names("/proc/self/ns").join(" "));
+    for name in names("/proc/self/ns") {
+        let path = format!("/proc/self/ns/{name}");
+        let link = std::fs::read_link(&path).unwrap_or_default().to_string_lossy().into_owned();
+        let metadata = std::fs::metadata(&path);
+        let number = metadata.map_or(0, |about| std::os::unix::fs::MetadataExt::ino(&about));
+        let kind = name.trim_end_matches("_for_children");
+        t.is(&format!("namespace_{name}"), number != 0 && link == format!("{kind}:[{number}]"));
+        let parents = format!("/proc/{}/ns/{name}", std::process::id());
+        t.is(
+            &format!("namespace_{name}_by_id"),
+            std::fs::read_link(parents).unwrap_or_default().to_string_lossy() == link,
+        );
+    }
+}
+
+/// What is told of an open namespace (`ioctl_nsfs(2)`).
+fn open_namespaces(t: &mut Report) {
+    let (uts, user) = (must_open(c"/proc/self/ns/uts", O_RDONLY), must_open(c"/proc/self/ns/user", O_RDONLY));
+    const PARENT: u32 = 0xb702;
+    const KIND: u32 = 0xb703;
+    const MAKER: u32 = 0xb704;
+    t.call("namespace_kind", sys!(SYS_ioctl, uts, KIND));
+    t.call("namespace_kind_of_user", sys!(SYS_ioctl, user, KIND));
+    t.call("namespace_parent", sys!(SYS_ioctl, uts, PARENT));
+    t.call("namespace_maker", sys!(SYS_ioctl, uts, MAKER, 8));
+    t.call("namespace_maker_nowhere", sys!(SYS_ioctl, user, MAKER, 8));
+    t.call("namespace_read", sys!(SYS_read, uts, &mut [0u8; 8], 8));
+    let other = must_open(c"/proc/self/stat", O_RDONLY);
+    t.call("namespace_of_other_file", sys!(SYS_ioctl, other, KIND));
+    for fd in [uts, user, other] {
+        close(fd);
+    }
+}
+
+/// Entries of `/proc/self/pagemap`, without the number of the page and what only newer kernels tell.
+fn pages(t: &mut Report) {
+    let at =
+        sys!(SYS_mmap, 0, 8192, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0).expect("memory");
+    // SAFETY: the page was mapped above.
+    unsafe { (at as *mut u8).write_volatile(1) };
+    let fd = must_open(c"/proc/self/pagemap", O_RDONLY);
+    let mut entries = [9u64; 2];
+    t.call("pagemap", sys!(SYS_pread64, fd, &mut entries, 16, at / 4096 * 8));
+    t.show("pagemap_entries", format!("{:x?}", entries.map(|entry| entry >> 61)));
+    t.call("pagemap_between", sys!(SYS_pread64, fd, &mut entries, 8, 4));
+    t.call("pagemap_part", sys!(SYS_pread64, fd, &mut entries, 7, 0));
+    t.call("pagemap_nothing", sys!(SYS_pread64, fd, &mut entries, 0, 0));
+    close(fd);
+    let _ = sys!(SYS_munmap, at, 8192);
+}
+
+/// What can be set for a process, and what is only told.
+fn settings(t: &mut Report) {
+    t.show("core_filter", get("/proc/self/coredump_filter").trim_end());
+    for text in ["0x7f", "3", "010", "x", "0xffffffff", "-1"] {
+        let written = std::fs::write("/proc/self/coredump_filter", text);
+        let error = written.map_err(|error| error.raw_os_error());
+        t.show(
+            &format!("core_filter_{text}"),
+            format!("{error:?} {}", get("/proc/self/coredump_filter").trim_end()),
+        );
+    }
+    let inherited = super::helpers::status_of(|| {
+        i32::from(
+            get("/proc/self/coredump_filter")
+                == get(&format!("/proc/{}/coredump_filter", std::os::unix::process::parent_id())),
+        )
+    });
+    t.show("core_filter_inherited", inherited);
+    let _ = std::fs::write("/proc/self/coredump_filter", "0x33");
+    t.show("slack", get("/proc/self/timerslack_ns").trim_end());
+    t.is("slack_set", std::fs::write("/proc/self/timerslack_ns", "70000\n").is_ok());
+    t.call("slack_by_prctl", sys!(SYS_prctl, PR_GET_TIMERSLACK));
+    t.is("slack_set_back", std::fs::write("/proc/self/timerslack_ns", "0").is_ok());
+    t.show("slack_again", get("/proc/self/timerslack_ns").trim_end());
+    t.show("dir_notify", get("/proc/sys/fs/dir-notify-enable").trim_end());
+    t.is("swappiness", get("/proc/sys/vm/swappiness").trim().parse::<u32>().is_ok_and(|value| value <= 200));
+    for path in ["/sys/block", "/sys/dev/block", "/sys/dev/char", "/sys/class/block"] {
+        t.is(&path.replace('/', "_")[1..], std::fs::read_dir(path).is_ok());
+    }
+    for name in ["online", "possible", "has_memory", "has_cpu", "node0/distance", "node0/cpulist"] {
+        t.show(
+            &format!("node_{name}"),
+            get(&format!("/sys/devices/system/node/{name}")).starts_with(['0', '1']),
+        );
+    }
 }

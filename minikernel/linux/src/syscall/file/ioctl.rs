@@ -10,7 +10,8 @@ use super::owner;
 use crate::fail::Attempt;
 use crate::ipc::FIONREAD;
 use crate::mm::UserPtr;
-use crate::process::Ctx;
+use crate::proc::{self, Answer, Question};
+use crate::process::{Ctx, Resource};
 use crate::syscall::argument::Fd;
 
 /// A program's memory for an ioctl. A page that is not there stops it.
@@ -78,6 +79,7 @@ pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
             UserPtr::<i32>::new(argument).put(&((size - position) as i32))?;
             Ok(0)
         }
+        NS_GET_USERNS..=NS_GET_OWNER_UID => of_namespace(ctx, &file, request, argument),
         FIBMAP | FIGETBSZ | FIOQSIZE | FIEMAP | FICLONE | GETFLAGS
             if let Some(answer) = of_file_system(ctx, &file, request, argument) =>
         {
@@ -95,6 +97,8 @@ pub fn ioctl(ctx: &mut Ctx, fd: Fd, request: u32, argument: usize) -> Attempt {
     }
 }
 
+const NS_GET_USERNS: u32 = 0xb701;
+const NS_GET_OWNER_UID: u32 = 0xb704;
 const FIBMAP: u32 = 1;
 const FIGETBSZ: u32 = 2;
 const FIOQSIZE: u32 = 0x5460;
@@ -102,6 +106,24 @@ const FICLONE: u32 = 0x4004_9409;
 const FIEMAP: u32 = 0xc020_660b;
 /// `FS_IOC_GETFLAGS`
 const GETFLAGS: u32 = 0x8008_6601;
+
+/// What is asked of a namespace.
+fn of_namespace(ctx: &Ctx, file: &OpenFile, request: u32, argument: usize) -> Attempt {
+    let question = match request - NS_GET_USERNS {
+        0 => Question::Owner,
+        1 => Question::Parent,
+        2 => Question::Kind,
+        _ => Question::Maker,
+    };
+    match proc::ask(file, question)? {
+        Answer::File(file) => {
+            let limit = ctx.thread.process().limits.lock().get(Resource::OpenFiles).soft;
+            Ok(ctx.thread.files().insert(file, true, 0, limit)? as usize)
+        }
+        Answer::Number(number) => Ok(number as usize),
+        Answer::User(user) => put(argument, &user),
+    }
+}
 
 /// What is asked of a file's place in its file system (`do_vfs_ioctl`); `None` where the file itself may know the request.
 fn of_file_system(ctx: &Ctx, file: &OpenFile, request: u32, argument: usize) -> Option<Attempt> {
