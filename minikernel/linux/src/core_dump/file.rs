@@ -35,7 +35,7 @@ impl<'a> CoreFile<'a> {
         let safe = about.kind == FileType::Regular
             && about.links == 1
             && about.uid == thread.identity().users.file
-            && about.mode & 0o177 == 0;
+            && about.mode & 0o677 == 0o600;
         if safe { Ok(Self { thread, file, at: 0, limit }) } else { Err(Errno::EPERM) }
     }
 

@@ -1,4 +1,4 @@
-//! What `/proc/PID` tells of a thread's turns: `schedstat`, `sched` and `timerslack_ns` of proc_pid(5).
+//! What `/proc/PID` tells of a thread's turns: `schedstat`, `sched` and `timerslack_ns` of `proc_pid(5)`.
 
 use core::sync::atomic::Ordering::Relaxed;
 
