@@ -200,7 +200,9 @@ fn the_machine_is_described_as_on_linux() {
     };
     let memory = text("meminfo");
     assert!(memory.starts_with("MemTotal:  "));
-    assert!(memory.lines().all(|line| line.len() == 27 && line.ends_with(" kB")), "{memory}");
+    let (counts, sizes): (Vec<_>, Vec<_>) = memory.lines().partition(|line| line.starts_with("HugePages_"));
+    assert!(sizes.iter().all(|line| line.len() == 27 && line.ends_with(" kB")), "{memory}");
+    assert!(counts.len() == 4 && counts.iter().all(|line| line.len() == 24), "{memory}");
     assert_eq!(text("loadavg").split(' ').count(), 5);
     assert!(text("uptime").split_whitespace().all(|word| word.split_once('.').unwrap().1.len() == 2));
     assert!(text("stat").starts_with("cpu  "));

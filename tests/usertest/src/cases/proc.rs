@@ -416,10 +416,10 @@ fn namespaces(t: &mut Report) {
 
 /// What is told of an open namespace (`ioctl_nsfs(2)`).
 fn open_namespaces(t: &mut Report) {
-    let (uts, user) = (must_open(c"/proc/self/ns/uts", O_RDONLY), must_open(c"/proc/self/ns/user", O_RDONLY));
     const PARENT: u32 = 0xb702;
     const KIND: u32 = 0xb703;
     const MAKER: u32 = 0xb704;
+    let (uts, user) = (must_open(c"/proc/self/ns/uts", O_RDONLY), must_open(c"/proc/self/ns/user", O_RDONLY));
     t.call("namespace_kind", sys!(SYS_ioctl, uts, KIND));
     t.call("namespace_kind_of_user", sys!(SYS_ioctl, user, KIND));
     t.call("namespace_parent", sys!(SYS_ioctl, uts, PARENT));
