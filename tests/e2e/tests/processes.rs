@@ -4,9 +4,8 @@ use std::process::Command;
 use std::time::Duration;
 
 use anyhow::Result;
-use isopod_e2e::image;
 use isopod_e2e::isopod::{Isopod, Outcome};
-use isopod_e2e::run_limited;
+use isopod_e2e::{image, programs, run_limited};
 
 const SCRIPT: &str = include_str!("../programs/processes.sh");
 
@@ -69,5 +68,20 @@ fn a_fork_bomb_leaves_the_kernel_answering() -> Result<()> {
     in_little_memory("bomb() { bomb | bomb & }; bomb; busybox usleep 500000; echo alive")?
         .expect_stdout("alive\n")
         .expect_stderr_contains("can't fork: Resource temporarily unavailable");
+    Ok(())
+}
+
+#[test]
+fn a_nicer_process_has_less_of_a_cpu() -> Result<()> {
+    let program = programs::bytes(&programs::compile("gcc", "shares.c", &["-O1", "-static"])?)?;
+    let reference = image::Image::new().files(&[("shares", &program)]).cached()?.reference();
+    // Who gets more, who less, and how many times as much at least: by the weights it is 68, 341, 9 and 7 times.
+    let pairs = [["0", "19", "4"], ["batch", "idle", "4"], ["-10", "0", "2"], ["10", "19", "2"]];
+    Isopod::shared()
+        .run(&[&["run", &reference, "/shares"], pairs.as_flattened()].concat())?
+        .expect_stdout(
+            "0 against 19: more\nbatch against idle: more\n-10 against 0: more\n10 against 19: more\n",
+        )
+        .expect_status(0);
     Ok(())
 }

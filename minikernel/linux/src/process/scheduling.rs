@@ -1,6 +1,7 @@
 //! How a thread wants to be scheduled: `sched(7)`, `ioprio_set(2)`.
 //!
-//! It is kept, told and inherited. Threads share the CPUs alike: to be first is a wish here, as it is for a virtual machine on its host.
+//! Threads share a CPU by their nice values, and those of `SCHED_IDLE` take what others leave. Real time is kept, told and inherited: to be first is a
+//! wish here, as it is for a virtual machine on its host.
 
 /// `SCHED_OTHER`: the usual.
 pub const OTHER: u32 = 0;
@@ -14,6 +15,15 @@ pub const BATCH: u32 = 3;
 pub const IDLE: u32 = 5;
 /// `SCHED_DEADLINE`: so much time in each period.
 pub const DEADLINE: u32 = 6;
+
+/// The share of a CPU for each nice value from -20 on (`sched_prio_to_weight`).
+const WEIGHTS: [u32; 40] = [
+    88761, 71755, 56483, 46273, 36291, 29154, 23254, 18705, 14949, 11916, 9548, 7620, 6100, 4904, 3906, 3121,
+    2501, 1991, 1586, 1277, 1024, 820, 655, 526, 423, 335, 272, 215, 172, 137, 110, 87, 70, 56, 45, 36, 29,
+    23, 18, 15,
+];
+/// That of `SCHED_IDLE` (`WEIGHT_IDLEPRIO`).
+const WEIGHT_OF_IDLE: u32 = 3;
 
 /// The wishes of a thread.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,6 +42,15 @@ impl Scheduling {
     /// True for a policy with priorities.
     pub fn is_real_time(self) -> bool {
         matches!(self.policy, FIFO | ROUND_ROBIN)
+    }
+
+    /// Its share of a CPU that others want too, with this nice value.
+    pub fn weight(self, nice: i8) -> u32 {
+        match self.policy {
+            IDLE => WEIGHT_OF_IDLE,
+            OTHER | BATCH => WEIGHTS[(i32::from(nice) + 20).clamp(0, 39) as usize],
+            _ => WEIGHTS[20],
+        }
     }
 
     /// Those of a thread that it makes.

@@ -208,6 +208,20 @@ impl Thread {
     /// Changes how it wants to be scheduled.
     pub fn set_scheduling(&self, scheduling: Scheduling) {
         *self.scheduling.lock() = scheduling;
+        self.heed_wishes();
+    }
+
+    /// Changes its nice value.
+    pub fn set_nice(&self, nice: i8) {
+        self.nice.store(nice, Ordering::Relaxed);
+        self.heed_wishes();
+    }
+
+    /// Has its task get the share of a CPU that it wants.
+    fn heed_wishes(&self) {
+        if let Some(task) = self.task.get() {
+            task.set_weight(self.scheduling().weight(self.nice.load(Ordering::Relaxed)));
+        }
     }
 
     /// The nice value of a thread that it makes: priorities beyond the usual may end with it (`SCHED_RESET_ON_FORK`).
@@ -349,6 +363,7 @@ impl Thread {
     /// Remembers the task that is the thread's life.
     pub(super) fn set_task(&self, task: TaskRef) {
         let _ = self.task.set(task);
+        self.heed_wishes();
     }
 
     /// The task that is the thread's life; `None` before it has begun.

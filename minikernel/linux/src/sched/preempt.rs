@@ -7,11 +7,12 @@ use super::processor::{self, Processor};
 use super::yielding::yield_now;
 
 /// How long a thread may run while others wait. Linux's EEVDF gives 3 ms by default (`sched_base_slice_ns`, scaled by CPUs).
-const SLICE_NS: u64 = 3_000_000;
+pub(super) const SLICE_NS: u64 = 3_000_000;
 
-/// A task has been given the CPU.
-pub(super) fn begin_slice() {
+/// A task has been given the CPU, for so long if others wait.
+pub(super) fn begin_slice(length: u64) {
     let processor = processor::this();
+    processor.slice.store(length, Ordering::Relaxed);
     processor.slice_end.store(0, Ordering::Relaxed);
     processor.note_change();
 }
@@ -30,7 +31,8 @@ fn arm(processor: &Processor) {
     // Taken before the look: what comes after it is for the next time.
     processor.changed.swap(false, Ordering::AcqRel);
     if processor.has_ready() && processor.slice_end.load(Ordering::Relaxed) == 0 {
-        processor.slice_end.store(clock::monotonic_ns() + SLICE_NS, Ordering::Relaxed);
+        let end = clock::monotonic_ns() + processor.slice.load(Ordering::Relaxed);
+        processor.slice_end.store(end, Ordering::Relaxed);
     }
     processor.timers.arm_next(deadline(processor));
 }
@@ -46,7 +48,7 @@ fn deadline(processor: &Processor) -> Option<u64> {
 /// For how long others have waited in the slice that is over, all together, in nanoseconds.
 pub fn waited() -> u64 {
     let processor = processor::this();
-    let begin = deadline(processor).map_or(u64::MAX, |end| end - SLICE_NS);
+    let begin = deadline(processor).map_or(u64::MAX, |end| end - processor.slice.load(Ordering::Relaxed));
     clock::monotonic_ns().saturating_sub(begin) * processor.waiting() as u64
 }
 

@@ -27,6 +27,8 @@ pub(super) struct Processor {
     pub(super) must_move: AtomicBool,
     /// When the slice of the running task ends; 0 while nobody has asked.
     pub(super) slice_end: AtomicU64,
+    /// How long the slice of the running task is. Only the CPU itself looks at it.
+    pub(super) slice: core::sync::atomic::AtomicU64,
     pub(super) timers: Timers,
 }
 
@@ -40,6 +42,7 @@ macro_rules! idle {
             changed: AtomicBool::new(false),
             must_move: AtomicBool::new(false),
             slice_end: AtomicU64::new(0),
+            slice: core::sync::atomic::AtomicU64::new(0),
             timers: Timers::new(),
         }
     };

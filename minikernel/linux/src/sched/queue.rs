@@ -1,6 +1,8 @@
-//! The run queue of one CPU: tasks that are ready, first come first served.
+//! The run queue of one CPU: tasks that are ready, first come first served, but for those that have had their share.
 
 use alloc::sync::Arc;
+
+use isopod_hal::clock;
 
 use super::task::Task;
 
@@ -35,20 +37,56 @@ impl Queue {
         if self.first.as_ref()?.may_run_on(cpu) {
             return None;
         }
-        let stray = self.first.take()?;
-        self.first = stray.next.lock().take();
+        self.pop()
+    }
+
+    fn pop(&mut self) -> Option<Arc<Task>> {
+        let first = self.first.take()?;
+        self.first = first.next.lock().take();
         if self.first.is_none() {
             self.last = None;
         }
         self.length -= 1;
-        Some(stray)
+        Some(first)
     }
 
-    /// Takes the first task out that may run on CPU `cpu`.
+    /// Takes the first task out that may run on CPU `cpu` and whose turn it is; if it is nobody's, the one whose it is next, as if it were that time.
     pub(super) fn take(&mut self, cpu: usize) -> Option<Arc<Task>> {
+        let first = self.first.as_ref()?;
+        if first.due() == 0 && first.may_run_on(cpu) {
+            return self.pop();
+        }
+        self.choose(cpu)
+    }
+
+    /// As [`take`](Self::take), where it is not plainly the first.
+    fn choose(&mut self, cpu: usize) -> Option<Arc<Task>> {
+        let mut now = None;
+        let mut is_turn =
+            |task: &Task| task.due() == 0 || task.due() <= *now.get_or_insert_with(clock::monotonic_ns);
+        if let Some(task) = self.take_first(&mut |task| task.may_run_on(cpu) && is_turn(task)) {
+            return Some(task);
+        }
+        let now = now?;
+        let mut next = u64::MAX;
+        self.each(&mut |task| {
+            if task.may_run_on(cpu) {
+                next = next.min(task.due());
+            }
+        });
+        self.each(&mut |task| {
+            if task.may_run_on(cpu) {
+                task.set_due(task.due() - (next - now).min(task.due()));
+            }
+        });
+        self.take_first(&mut |task| task.may_run_on(cpu) && task.due() <= now)
+    }
+
+    /// Takes the first task out that is `wanted`.
+    fn take_first(&mut self, wanted: &mut dyn FnMut(&Task) -> bool) -> Option<Arc<Task>> {
         let mut before: Option<Arc<Task>> = None;
         let mut at = self.first.clone()?;
-        while !at.may_run_on(cpu) {
+        while !wanted(&at) {
             let next = at.next.lock().clone()?;
             before = Some(core::mem::replace(&mut at, next));
         }
@@ -62,6 +100,14 @@ impl Queue {
         }
         self.length -= 1;
         Some(at)
+    }
+
+    fn each(&self, act: &mut dyn FnMut(&Task)) {
+        let mut next = self.first.clone();
+        while let Some(task) = next {
+            act(&task);
+            next = Option::clone(&task.next.lock());
+        }
     }
 }
 
@@ -93,5 +139,20 @@ mod tests {
         assert_eq!(numbers(&mut queue, 0), [0b1, 0b101, u64::MAX]);
         queue.push(Task::new(async {}));
         assert_eq!(numbers(&mut queue, 0), [u64::MAX]);
+    }
+
+    #[test]
+    fn those_that_have_had_their_share_come_after_others_and_in_the_order_of_their_turns() {
+        crate::sched::processor::pretend(0b1);
+        let mut queue = queue(&[1, 3, 5, 7]);
+        let later = clock::monotonic_ns() + (1 << 50);
+        let dues = [later + 20, later + 10, 0, 1];
+        for due in dues {
+            let task = queue.take_first(&mut |_| true).unwrap();
+            task.set_due(due);
+            queue.push(task);
+        }
+        // The time of the second has come when there was nobody else, so that of the first comes soon.
+        assert_eq!(numbers(&mut queue, 0), [5, 7, 3, 1]);
     }
 }

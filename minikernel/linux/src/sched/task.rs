@@ -5,13 +5,14 @@ use alloc::sync::Arc;
 use alloc::task::Wake;
 use core::future::Future;
 use core::pin::Pin;
-use core::sync::atomic::{AtomicU64, AtomicUsize};
+use core::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize};
 use core::task::{Context, Waker};
 
-use isopod_hal::cpu;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::atomic::{AtomicU8, Ordering};
+use isopod_hal::{clock, cpu};
 
+use super::preempt::SLICE_NS;
 use super::processor;
 
 type BoxedFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -36,7 +37,14 @@ pub(super) struct Task {
     place: AtomicUsize,
     /// The CPU that polled it last.
     last_cpu: AtomicUsize,
+    /// Its share of a CPU that others want too, against theirs.
+    weight: AtomicU32,
+    /// Others come first until then, in nanoseconds since boot. Only of one of less than the usual weight.
+    due: AtomicU64,
 }
+
+/// The weight of who has not wished for more or less.
+const USUAL: u32 = 1024;
 
 impl Wake for Task {
     fn wake(self: Arc<Self>) {
@@ -60,12 +68,41 @@ impl Task {
             affinity: AtomicU64::new(u64::MAX),
             place: AtomicUsize::new(NOWHERE),
             last_cpu: AtomicUsize::new(cpu::id()),
+            weight: AtomicU32::new(USUAL),
+            due: AtomicU64::new(0),
         })
     }
 
     /// The CPU that polled it last, whose caches may still hold what it needs.
     pub(super) fn last_cpu(&self) -> usize {
         self.last_cpu.load(Ordering::Relaxed)
+    }
+
+    /// When it is its turn, in nanoseconds since boot.
+    pub(super) fn due(&self) -> u64 {
+        self.due.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_due(&self, due: u64) {
+        self.due.store(due, Ordering::Relaxed);
+    }
+
+    /// How long it may run while others wait, in nanoseconds. One of little weight runs as long as others, but less often.
+    pub(super) fn slice(&self) -> u64 {
+        match self.weight.load(Ordering::Relaxed) {
+            ..=USUAL => SLICE_NS,
+            weight => SLICE_NS * u64::from(weight) / u64::from(USUAL),
+        }
+    }
+
+    /// One of less than the usual weight has run since `began`, and `others` have waited: these come first now for as long as it makes up for.
+    #[cold]
+    fn let_others(&self, began: u64, weight: u32, others: usize) {
+        /// Nobody waits longer, however many others there are.
+        const LONGEST: u64 = 10_000_000_000;
+        let now = clock::monotonic_ns();
+        let theirs = now.saturating_sub(began) * u64::from(USUAL) / u64::from(weight);
+        self.set_due(now + theirs.saturating_mul(others as u64).min(LONGEST));
     }
 
     pub(super) fn affinity(&self) -> u64 {
@@ -88,6 +125,8 @@ impl Task {
         // By an exchange, so that the poll sees what came before a wake-up that found the task busy, and whoever has set something
         // that the poll does not see yet sees where it is polled.
         self.state.swap(BUSY, Ordering::AcqRel);
+        let weight = self.weight.load(Ordering::Relaxed);
+        let began = if weight < USUAL { clock::monotonic_ns() } else { 0 };
         let waker = Waker::from(Arc::clone(&self));
         let mut slot = self.future.lock();
         let Some(future) = slot.as_mut() else { return };
@@ -101,6 +140,9 @@ impl Task {
         }
         drop(slot);
         self.place.store(NOWHERE, Ordering::Relaxed);
+        if weight < USUAL {
+            self.let_others(began, weight, processor::this().waiting());
+        }
         if self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             processor::enqueue_again(self);
         }
@@ -130,6 +172,14 @@ impl TaskRef {
     pub fn set_affinity(&self, cpus: u64) {
         self.0.set_affinity(cpus);
         processor::move_away(&self.0, self.0.place.load(Ordering::Relaxed));
+    }
+
+    /// Changes its share of a CPU that others want too, from 1024, which is the usual, up or down.
+    pub fn set_weight(&self, weight: u32) {
+        self.0.weight.store(weight.max(1), Ordering::Relaxed);
+        if weight >= USUAL {
+            self.0.set_due(0);
+        }
     }
 
     /// True while it runs, or waits for a CPU.

@@ -1,4 +1,4 @@
-//! getpriority(2), setpriority(2). The nice value is kept and told; all threads share the CPU alike.
+//! getpriority(2), setpriority(2). Threads share a CPU by their nice values.
 
 use core::sync::atomic::Ordering;
 
@@ -143,6 +143,6 @@ fn set(ctx: &Ctx, target: &Thread, nice: i32) -> Result<(), Errno> {
     if raises && !privileged && (20 - nice) as u64 > limit {
         return Err(Errno::EACCES);
     }
-    target.nice.store(nice as i8, Ordering::Relaxed);
+    target.set_nice(nice as i8);
     Ok(())
 }

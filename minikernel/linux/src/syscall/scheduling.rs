@@ -165,7 +165,7 @@ fn change(ctx: &Ctx, target: &Arc<Thread>, wish: Wish) -> Result<(), Errno> {
     }
     target.set_scheduling(next);
     if matches!(policy, OTHER | BATCH) {
-        target.nice.store(nice, Ordering::Relaxed);
+        target.set_nice(nice);
     }
     Ok(())
 }
