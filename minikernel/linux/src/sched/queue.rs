@@ -76,7 +76,7 @@ impl Queue {
         });
         self.each(&mut |task| {
             if task.may_run_on(cpu) {
-                task.set_due(task.due() - (next - now).min(task.due()));
+                task.set_due(task.due().saturating_sub(next.saturating_sub(now)));
             }
         });
         self.take_first(&mut |task| task.may_run_on(cpu) && task.due() <= now)
@@ -103,10 +103,11 @@ impl Queue {
     }
 
     fn each(&self, act: &mut dyn FnMut(&Task)) {
-        let mut next = self.first.clone();
-        while let Some(task) = next {
+        let mut at = self.first.clone();
+        while let Some(task) = at {
             act(&task);
-            next = Option::clone(&task.next.lock());
+            let next = task.next.lock().clone();
+            at = next;
         }
     }
 }
