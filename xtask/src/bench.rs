@@ -9,7 +9,7 @@ mod build;
 mod calls;
 mod formats;
 mod linux;
-mod machine;
+pub mod machine;
 mod net;
 mod newc;
 mod pvh;

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod bench;
+mod boot_code;
 mod demo;
 mod docs;
 mod fuzz;
@@ -35,6 +36,8 @@ enum Task {
     Demo(demo::Arguments),
     /// Measure the promises of SPECIFICATION.md
     Bench(bench::Arguments),
+    /// Write down which functions a boot runs: only these lie in the kernel's file as they are
+    BootCode,
     /// Write the generated pages of docs/reference
     Docs(docs::Arguments),
     /// Feed each parser inputs nobody thought of, for some seconds
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Demo(arguments) => demo::run(&arguments),
         Task::Bench(arguments) => bench::run(&arguments),
+        Task::BootCode => boot_code::run(),
         Task::Docs(arguments) => docs::run(&arguments),
         Task::Fuzz(arguments) => fuzz::run(&arguments),
         Task::Models => models::run(),

@@ -2,8 +2,11 @@
 
 fn main() {
     println!("cargo::rerun-if-changed=../../link.ld");
+    println!("cargo::rerun-if-changed=../../boot.ld");
     if std::env::var_os("CARGO_CFG_ISOPOD_BARE").is_some() {
-        let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../link.ld");
-        println!("cargo::rustc-link-arg-bins=-T{script}");
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../..");
+        println!("cargo::rustc-link-arg-bins=-T{folder}/link.ld");
+        // Where the script finds what it includes.
+        println!("cargo::rustc-link-arg-bins=-L{folder}");
     }
 }

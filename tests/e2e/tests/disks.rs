@@ -198,7 +198,8 @@ fn uefi_is_told_of_too_little_memory() -> Result<()> {
     let source = format!("rootfs:{}", root.display());
     let output = disk.to_str().context("a path is text")?;
     std::fs::copy(programs::compile("gcc", "show.c", &["-O1", "-static"])?, root.join("show"))?;
-    Isopod::shared().run(&["build", "-f", "raw", "-o", output, &source, "--", "/show"])?.expect_status(0);
+    let arguments = ["build", "-f", "raw", "--root", "memory", "-o", output, &source, "--", "/show"];
+    Isopod::shared().run(&arguments)?.expect_status(0);
     let drive = format!("file={output},format=raw,snapshot=on,if=virtio");
     expect_uefi(&["-drive", &drive], "isopod: the machine has too little memory: the image alone takes 10")
 }

@@ -48,7 +48,10 @@ fn end(describe: impl FnOnce(&mut Report), rip: Option<u64>, rsp: u64) -> ! {
     let this = apic_id();
     match ENDING.compare_exchange(NOBODY, this, Ordering::Relaxed, Ordering::Relaxed) {
         // The others stop where they are.
-        Ok(_) => apic::reset_others(),
+        Ok(_) => {
+            apic::reset_others();
+            packed::go_on_alone();
+        }
         Err(other) if other != this => loop {
             core::hint::spin_loop();
         },

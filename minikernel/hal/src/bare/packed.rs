@@ -34,6 +34,12 @@ pub(super) fn install(blocks: PhysRange) {
     }
 }
 
+/// Goes on without the other CPUs, which have been stopped where they were: one of them may have been filling a page, and never ends it.
+pub(super) fn go_on_alone() {
+    // SAFETY: nobody else runs, and what is half filled is not mapped as code: it will be filled again.
+    unsafe { FILLING.force_unlock() };
+}
+
 /// Unpacks the page at `at`, which the instruction at `rip` could not be fetched from. Whether it is now there to be run; another CPU may have
 /// been faster.
 pub(super) fn unpack(at: usize, rip: usize) -> bool {
