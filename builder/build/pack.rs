@@ -14,12 +14,11 @@ pub fn pack(kernel: &[u8]) -> Vec<u8> {
     let kernel = object::File::parse(kernel).expect("the linker writes an ELF");
     let section = |name| kernel.section_by_name(name).and_then(|section| section.data().ok());
     let code = section(".packed").unwrap_or_default();
-    let first = section(".first").unwrap_or_default();
-    let dictionary = &first[first.len().saturating_sub(REACH)..];
     if code.is_empty() {
         return Vec::new();
     }
-
+    let first = section(".first").unwrap_or_default();
+    let dictionary = &first[first.len().saturating_sub(REACH)..];
     let blocks: Vec<Vec<u8>> = code.chunks(PAGE).map(|page| block(page, dictionary)).collect();
     let mut bytes = (blocks.len() as u32).to_le_bytes().to_vec();
     let mut at = 4 * (blocks.len() + 2);
