@@ -56,10 +56,12 @@ fn unit_tests() -> Result<()> {
 fn end_to_end_tests(arguments: &Arguments) -> Result<()> {
     process::run(workspace::cargo().args(["build", "--package", "isopod"]))?;
     let mut tests = workspace::cargo();
+    tests.args(["nextest", "run", "--package", "isopod-e2e", "--no-fail-fast"]);
     if arguments.all {
-        tests.env("ISOPOD_TEST_ALL", "1");
+        // Those that say that they take long, and more of what is random.
+        tests.args(["--run-ignored", "all"]).env("ISOPOD_TEST_ALL", "1");
     }
-    process::run(tests.args(["nextest", "run", "--package", "isopod-e2e", "--no-fail-fast"]))
+    process::run(&mut tests)
 }
 
 /// Examples in the documentation, which nextest cannot run.

@@ -27,7 +27,7 @@ mod command;
 pub use command::{Finished, run_limited, succeed};
 
 /// How often a test with random input repeats it: `brief` times for every change, `long` times where `ISOPOD_TEST_ALL` is set, as
-/// `cargo xtask test --all` does.
+/// `cargo xtask test --all` does. A test that is left out as a whole is `#[ignore]`d and says why.
 pub fn longer(brief: u64, long: u64) -> u64 {
     if std::env::var_os("ISOPOD_TEST_ALL").is_some() { long } else { brief }
 }

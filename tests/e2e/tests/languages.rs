@@ -7,7 +7,7 @@ use anyhow::{Result, ensure};
 use isopod_e2e::image::{self, Image, Layer};
 use isopod_e2e::isopod::Isopod;
 use isopod_e2e::server::{Server, connect, get, request};
-use isopod_e2e::{cache, longer, programs};
+use isopod_e2e::{cache, programs};
 
 /// How many clients ask at the same time.
 const CLIENTS: usize = 64;
@@ -49,10 +49,6 @@ fn serves_many(server: &mut Server) -> Result<()> {
 
 /// The server written in a language, which is built and run in the machine; a client there asks it by IPv6, too.
 fn serves(packages: &[&str], source: &str, line: &str) -> Result<()> {
-    // Minutes each, and hundreds of megabytes.
-    if longer(0, 1) == 0 {
-        return Ok(());
-    }
     let mut layer = Layer::new();
     let content = std::fs::read(cache::workspace().join("tests/e2e/programs/served").join(source))?;
     layer.file(&format!("src/{source}"), 0o644, &content);
@@ -69,28 +65,28 @@ fn serves(packages: &[&str], source: &str, line: &str) -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes minutes, and hundreds of megabytes"]
 fn node_serves() -> Result<()> {
     serves(&["nodejs"], "server.js", "exec node /src/server.js")
 }
 
 #[test]
+#[ignore = "takes minutes, and hundreds of megabytes"]
 fn go_serves() -> Result<()> {
     let line = "CGO_ENABLED=0 HOME=/root go build -o /tmp/server /src/server.go && exec /tmp/server";
     serves(&["golang-go"], "server.go", line)
 }
 
 #[test]
+#[ignore = "takes minutes, and hundreds of megabytes"]
 fn java_serves() -> Result<()> {
     let java = "exec /usr/lib/jvm/java-17-openjdk-amd64/bin/java -Xmx192m /src/Server.java";
     serves(&["openjdk-17-jdk-headless"], "Server.java", java)
 }
 
 #[test]
+#[ignore = "takes a minute to build"]
 fn tokio_and_hyper_serve() -> Result<()> {
-    // A minute to build.
-    if longer(0, 1) == 0 {
-        return Ok(());
-    }
     let program = programs::bytes(&programs::hyper()?)?;
     let image = Image::new().layer(image::base_layer()).files(&[("server", &program)]);
     let mut server = serve(&image, "64M", &["/server"])?;

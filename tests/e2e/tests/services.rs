@@ -5,30 +5,24 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use anyhow::{Result, ensure};
 use isopod_e2e::image;
 use isopod_e2e::isopod::Isopod;
-use isopod_e2e::longer;
 use isopod_e2e::neighbour::{ADDRESSES, Neighbour};
 use isopod_e2e::server::{Server, get};
 
-/// Starts a shell's line in an image of these packages and all that they depend on, with a port published; nothing where what takes long is
-/// left out.
-fn serve(packages: &[&str], port: u16, line: &str) -> Result<Option<Server>> {
-    if longer(0, 1) == 0 {
-        return Ok(None);
-    }
+/// Starts a shell's line in an image of these packages and all that they depend on, with a port published.
+fn serve(packages: &[&str], port: u16, line: &str) -> Result<Server> {
     let reference = image::complete(packages)?.files(&[("srv/page", b"a page\n")]).cached()?.reference();
     let (streams, datagrams) = (format!("127.0.0.1::{port}"), format!("127.0.0.1::{port}/udp"));
     let arguments = [
         "run", "-m", "512M", "--cpus", "2", "-p", &streams, "-p", &datagrams, &reference, "/bin/sh", "-ec",
         line,
     ];
-    Isopod::shared().serve(&arguments).map(Some)
+    Isopod::shared().serve(&arguments)
 }
 
 #[test]
+#[ignore = "takes long"]
 fn memcached_keeps_values() -> Result<()> {
-    let Some(mut server) = serve(&["memcached"], 11211, "exec memcached -u root -t 4")? else {
-        return Ok(());
-    };
+    let mut server = serve(&["memcached"], 11211, "exec memcached -u root -t 4")?;
     server.ask(11211, |stream| {
         stream.write_all(b"set key 0 0 5\r\nvalue\r\nget key\r\nincr key 1\r\n")?;
         let mut lines = BufReader::new(stream).lines();
@@ -41,10 +35,11 @@ fn memcached_keeps_values() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn lighttpd_serves_files() -> Result<()> {
     let line = "printf 'server.document-root = \"/srv\"\\nserver.port = 80\\n' > /tmp/conf
         exec lighttpd -D -f /tmp/conf";
-    let Some(mut server) = serve(&["lighttpd"], 80, line)? else { return Ok(()) };
+    let mut server = serve(&["lighttpd"], 80, line)?;
     server.ask(80, |stream| {
         for _ in 0..20 {
             ensure!(get(stream, "/page")?.body == b"a page\n");
@@ -55,6 +50,7 @@ fn lighttpd_serves_files() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn haproxy_passes_requests_on() -> Result<()> {
     let upstream = isopod_e2e::host::page(b"from the host\n")?;
     let line = format!(
@@ -62,17 +58,18 @@ fn haproxy_passes_requests_on() -> Result<()> {
          listen front\\n bind :80\\n server up 10.0.2.2:{upstream}\\n' > /tmp/conf
         exec haproxy -db -f /tmp/conf"
     );
-    let Some(mut server) = serve(&["haproxy"], 80, &line)? else { return Ok(()) };
+    let mut server = serve(&["haproxy"], 80, &line)?;
     assert_eq!(server.get(80, "/page")?.text(), "from the host\n");
     Ok(())
 }
 
 #[test]
+#[ignore = "takes long"]
 fn unbound_answers_datagrams_and_streams() -> Result<()> {
     let line = "printf 'server:\\n interface: 0.0.0.0\\n access-control: 0.0.0.0/0 allow\\n username: \"\"\\n chroot: \"\"\\n\
         pidfile: \"\"\\n num-threads: 2\\n local-zone: test. static\\n local-data: \"name.test. A 192.0.2.7\"\\n' > /tmp/conf
         exec unbound -d -c /tmp/conf";
-    let Some(mut server) = serve(&["unbound"], 53, line)? else { return Ok(()) };
+    let mut server = serve(&["unbound"], 53, line)?;
     // A question (RFC 1035, section 4) for the address of name.test.
     let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04name\x04test\0\0\x01\0\x01";
     let answer = server.datagram(53, question, |answer| answer.starts_with(b"\x12\x34"))?;
@@ -92,10 +89,8 @@ fn unbound_answers_datagrams_and_streams() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn redis_counts_for_many_clients_by_either_family() -> Result<()> {
-    if longer(0, 1) == 0 {
-        return Ok(());
-    }
     let image = image::complete(&["redis-server", "redis-tools"])?.cached()?;
     let command = ["/usr/bin/redis-server", "--bind", "* -::*", "--protected-mode", "no", "--save", ""];
     let mut machine = Neighbour::start(&image, &["-m", "128M", "--cpus", "2"], &command, &image)?;
@@ -113,10 +108,8 @@ fn redis_counts_for_many_clients_by_either_family() -> Result<()> {
 }
 
 #[test]
+#[ignore = "takes long"]
 fn nginx_serves_by_tls_and_http2() -> Result<()> {
-    if longer(0, 1) == 0 {
-        return Ok(());
-    }
     let config = b"daemon off; user root; worker_processes 2; error_log /dev/stderr notice; pid /tmp/pid; events {} http { access_log off;
         server { listen 443 ssl http2; listen [::]:443 ssl http2; listen 80; listen [::]:80;
             ssl_protocols TLSv1.2 TLSv1.3; ssl_certificate /tmp/cert; ssl_certificate_key /tmp/key; root /srv; } }";
