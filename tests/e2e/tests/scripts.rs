@@ -30,6 +30,12 @@ fn entrypoints_drop_their_privileges() -> Result<()> {
 }
 
 #[test]
+fn nginx_begins_with_hooks_and_templates() -> Result<()> {
+    let packages = ["findutils", "gettext-base", "grep", "libc-bin", "mawk", "nginx", "sed", "socat"];
+    compare("/bin/sh", "nginx.sh", &packages, "256M", 0)
+}
+
+#[test]
 fn tools_do_their_work() -> Result<()> {
     let packages = [
         "bash",
