@@ -112,7 +112,7 @@ fn strace_sees_what_it_sees_on_linux() -> Result<()> {
         layer.symlink(&format!("bin/{name}"), "busybox");
     }
     let image = image.layer(layer.finish()).entrypoint(&["/bin/sh", "-c", &script]);
-    let mut here = Command::new(packages::program("busybox-static", "/bin/busybox")?);
+    let mut here = Command::new(packages::program("busybox-static", "bin/busybox")?);
     compare(here.args(["sh", "-c", &script]), &image)
 }
 
