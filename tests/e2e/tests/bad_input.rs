@@ -276,9 +276,14 @@ fn machine_without_qemu() -> Result<()> {
 fn machine_options_that_make_no_sense() -> Result<()> {
     let room = Room::new()?;
     let image = hello_image()?.cached()?.reference();
-    for options in
-        [["-m", "nonsense"], ["-m", "1M"], ["--cpus", "0"], ["--machine", "pdp11"], ["--accel", "magic"]]
-    {
+    for options in [
+        ["-m", "nonsense"],
+        ["-m", "1M"],
+        ["--cpus", "0"],
+        ["--cpus", "65"],
+        ["--machine", "pdp11"],
+        ["--accel", "magic"],
+    ] {
         let outcome = room.isopod.run(&[&["run"], &options[..], &[&image]].concat())?;
         outcome.expect_status(125);
     }
