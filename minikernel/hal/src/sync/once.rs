@@ -1,19 +1,23 @@
 //! A value that is set once and read by all.
 
-use core::{
-    cell::UnsafeCell,
-    fmt,
-    mem::MaybeUninit,
-    sync::atomic::{AtomicU8, Ordering},
-};
+use core::cell::UnsafeCell;
+use core::fmt;
+use core::mem::MaybeUninit;
 
-const EMPTY: u8 = 0;
-const BUSY: u8 = 1;
-const READY: u8 = 2;
+use super::atomic::{Ordering, spin_loop};
+// The models of other crates begin each execution with the statics that the last one left, which loom's atomics would not survive.
+#[cfg(all(test, loom))]
+use super::model::AtomicUsize;
+#[cfg(not(all(test, loom)))]
+use core::sync::atomic::AtomicUsize;
+
+const EMPTY: usize = 0;
+const BUSY: usize = 1;
+const READY: usize = 2;
 
 /// A cell written at most once, then shared.
 pub struct Once<T> {
-    state: AtomicU8,
+    state: AtomicUsize,
     value: UnsafeCell<MaybeUninit<T>>,
 }
 
@@ -25,7 +29,7 @@ unsafe impl<T: Send> Send for Once<T> {}
 impl<T> Once<T> {
     /// An empty cell.
     pub const fn new() -> Self {
-        Self { state: AtomicU8::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
+        Self { state: AtomicUsize::new(EMPTY), value: UnsafeCell::new(MaybeUninit::uninit()) }
     }
 
     /// The value, if it has been set.
@@ -60,7 +64,7 @@ impl<T> Once<T> {
             if let Some(value) = self.get() {
                 return value;
             }
-            core::hint::spin_loop();
+            spin_loop();
         }
     }
 }
@@ -73,7 +77,7 @@ impl<T> Default for Once<T> {
 
 impl<T> Drop for Once<T> {
     fn drop(&mut self) {
-        if *self.state.get_mut() == READY {
+        if self.state.load(Ordering::Relaxed) == READY {
             // SAFETY: READY says that the value was written; `&mut self` says that nobody reads it any more.
             unsafe { self.value.get_mut().assume_init_drop() };
         }
@@ -85,6 +89,9 @@ impl<T: fmt::Debug> fmt::Debug for Once<T> {
         f.debug_tuple("Once").field(&self.get()).finish()
     }
 }
+
+#[cfg(all(test, loom))]
+mod models;
 
 #[cfg(test)]
 mod tests {
