@@ -11,12 +11,19 @@ use docker_credential::{CredentialRetrievalError, DockerCredential};
 
 use crate::source::SourceError;
 
-/// A user's name and password, and the file they, or the name of the helper that gave them, were found in.
-#[derive(PartialEq, Eq)]
+/// What proves who a user is, and the file it, or the name of the helper that gave it, was found in.
 pub(super) struct Credentials {
-    pub user: String,
-    pub password: String,
+    pub secret: Secret,
     pub file: PathBuf,
+}
+
+/// What proves who a user is. It is not to be printed.
+#[derive(Clone, PartialEq, Eq)]
+pub(super) enum Secret {
+    /// Name and password.
+    Password { user: String, password: String },
+    /// What a login gave, for which a token service gives tokens.
+    IdentityToken(String),
 }
 
 /// What Docker calls its own registry in its files.
@@ -58,15 +65,15 @@ fn search(files: &[PathBuf], registry: &str, repository: &str) -> Result<Option<
             }
             Err(error) => return Err(unreadable(error.to_string())),
         };
-        if let Some((user, password)) = look_up(&json, registry, repository).map_err(unreadable)? {
-            return Ok(Some(Credentials { user, password, file: file.clone() }));
+        if let Some(secret) = look_up(&json, registry, repository).map_err(unreadable)? {
+            return Ok(Some(Credentials { secret, file: file.clone() }));
         }
     }
     Ok(None)
 }
 
 /// The credentials in one file, from its own entries or by the helper it names.
-fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<(String, String)>, String> {
+fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<Secret>, String> {
     let config: serde_json::Value =
         serde_json::from_slice(json).map_err(|error| format!("it is not valid JSON: {error}"))?;
     let names = names(registry, repository);
@@ -75,12 +82,20 @@ fn look_up(json: &[u8], registry: &str, repository: &str) -> Result<Option<(Stri
     // A store for everything may know registries that no entry names. It goes by the name Docker uses.
     let store = config["credsStore"].as_str().filter(|store| !store.is_empty());
     let Some(name) = entry.or_else(|| store.and(names.last())) else { return Ok(None) };
+    // Docker writes an empty entry for whom it has logged out.
+    let own = &config["auths"][name.as_str()];
+    if own["auth"] == ""
+        && own.get("identitytoken").is_none()
+        && config["credHelpers"].get(name.as_str()).is_none()
+    {
+        return Ok(None);
+    }
 
     match docker_credential::get_credential_from_reader(json, name) {
-        Ok(DockerCredential::UsernamePassword(user, password)) => Ok(Some((user, password))),
-        Ok(DockerCredential::IdentityToken(_)) => {
-            Err("it holds an identity token instead of a password, which is not supported".to_owned())
+        Ok(DockerCredential::UsernamePassword(user, password)) => {
+            Ok(Some(Secret::Password { user, password }))
         }
+        Ok(DockerCredential::IdentityToken(token)) => Ok(Some(Secret::IdentityToken(token))),
         Err(CredentialRetrievalError::NoCredentialConfigured) => Ok(None),
         Err(CredentialRetrievalError::HelperFailure { stdout, .. })
             if stdout.contains("credentials not found") =>
@@ -133,9 +148,15 @@ mod tests {
     /// `user:secret` in base64.
     const AUTH: &str = "dXNlcjpzZWNyZXQ=";
 
+    fn shown(secret: Secret) -> String {
+        match secret {
+            Secret::Password { user, password } => format!("{user}:{password}"),
+            Secret::IdentityToken(token) => format!("identity {token}"),
+        }
+    }
+
     fn user(json: &str, registry: &str) -> Result<Option<String>, String> {
-        look_up(json.as_bytes(), registry, "library/app")
-            .map(|found| found.map(|(user, password)| format!("{user}:{password}")))
+        look_up(json.as_bytes(), registry, "library/app").map(|found| found.map(shown))
     }
 
     #[test]
@@ -167,7 +188,6 @@ mod tests {
         for (json, reason) in [
             ("{", "not valid JSON"),
             (r#"{"auths":{"r.io":{"auth":"?"}}}"#, "decode"),
-            (r#"{"auths":{"r.io":{"identitytoken":"t"}}}"#, "identity token"),
             (r#"{"credsStore":"no-such-helper"}"#, "docker-credential-no-such-helper cannot be run"),
             (
                 r#"{"credHelpers":{"r.io":"no-such-helper"}}"#,
@@ -177,7 +197,11 @@ mod tests {
             let error = user(json, "r.io").unwrap_err();
             assert!(error.contains(reason), "{json}: {error}");
         }
-        assert_eq!(user(r#"{"auths":{"r.io":{}}}"#, "r.io"), Ok(None));
+        for none in [r#"{"auths":{"r.io":{}}}"#, r#"{"auths":{"r.io":{"auth":""}}}"#] {
+            assert_eq!(user(none, "r.io"), Ok(None), "{none}");
+        }
+        let token = r#"{"auths":{"r.io":{"auth":"","identitytoken":"t"}}}"#;
+        assert_eq!(user(token, "r.io"), Ok(Some("identity t".to_owned())));
         assert_eq!(user("{}", "r.io"), Ok(None));
     }
 
@@ -204,7 +228,7 @@ mod tests {
         let file = dir.path().join("config.json");
         fs::write(&file, format!(r#"{{"auths":{{"r.io":{{"auth":"{AUTH}"}}}}}}"#)).unwrap();
         let found = search(&[dir.path().join("none.json"), file.clone()], "r.io", "app").unwrap().unwrap();
-        assert_eq!((found.user.as_str(), found.password.as_str(), found.file), ("user", "secret", file));
+        assert_eq!((shown(found.secret), found.file), ("user:secret".to_owned(), file));
         assert!(search(&[dir.path().to_owned()], "r.io", "app").is_err(), "a directory is no configuration");
     }
 }

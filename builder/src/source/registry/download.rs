@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf as _, Bytes};
-use futures_util::StreamExt as _;
-use oci_client::client::BlobResponse;
+use reqwest::header::{CONTENT_RANGE, HeaderMap, RANGE};
+use reqwest::{Method, StatusCode};
 use tokio::runtime::Runtime;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
@@ -100,24 +100,17 @@ impl Job {
 
     /// Downloads from `done` on until the end or a failure.
     async fn attempt(&self, done: &mut u64, out: &Sender<Result<Bytes, SourceError>>) -> Result<(), Failure> {
-        // A range is asked for even at the start: an answer that is a part is not hashed by the client, and
-        // to hash once is enough.
-        let digest = self.digest.to_string();
-        let Session { client, image, .. } = &*self.session;
-        let (mut stream, mut skip) =
-            match client.pull_blob_stream_partial(image, &*digest, *done, None).await? {
-                BlobResponse::Partial(stream) => (stream, 0),
-                // A registry without ranges starts from the beginning.
-                BlobResponse::Full(stream) => (stream, *done),
-            };
-        while let Some(chunk) = stream.next().await {
-            let mut chunk = match chunk.map_err(Failure::from) {
-                Ok(chunk) => chunk,
-                // The client says so behind the last byte of a whole answer. Who reads the bytes finds the
-                // same, and says more.
-                Err(Failure::Digest { .. }) => return Ok(()),
-                Err(failure) => return Err(failure),
-            };
+        let range = (RANGE, format!("bytes={done}-"));
+        let mut answer = self.session.request(Method::GET, &format!("blobs/{}", self.digest), range).await?;
+        let mut skip = match answer.status() {
+            StatusCode::PARTIAL_CONTENT if starts_at(answer.headers(), *done) => 0,
+            StatusCode::PARTIAL_CONTENT => {
+                return Err(Failure::Other(format!("not the part from byte {done} on, as asked")));
+            }
+            // A registry without ranges starts from the beginning.
+            _ => *done,
+        };
+        while let Some(mut chunk) = answer.chunk().await? {
             let skipped = skip.min(chunk.len() as u64);
             chunk.advance(skipped as usize);
             skip -= skipped;
@@ -145,4 +138,11 @@ impl Job {
             failure => self.session.error(failure, &what),
         }
     }
+}
+
+/// Whether a part of a blob is the one from `start` on ([RFC 9110](https://www.rfc-editor.org/rfc/rfc9110#section-14.4), section 14.4).
+fn starts_at(headers: &HeaderMap, start: u64) -> bool {
+    let range = headers.get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+    let first = range.and_then(|range| range.strip_prefix("bytes ")?.split_once('-'));
+    first.is_some_and(|(first, _)| first.trim().parse() == Ok(start))
 }

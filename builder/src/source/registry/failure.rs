@@ -1,11 +1,12 @@
-//! What the client's errors mean.
+//! What a registry's answers and the network's errors mean.
 
 use std::error::Error;
 use std::io;
 
-use oci_client::errors::{DigestError, OciDistributionError, OciEnvelope, OciErrorCode};
+use serde::Deserialize;
 
 use crate::source::Unreachable;
+use crate::store::Digest;
 
 /// How a request to a registry failed.
 #[derive(Debug)]
@@ -26,21 +27,42 @@ pub(super) enum Failure {
     NoSuchRange,
     /// HTTP status 429.
     RateLimited,
-    /// Content has another digest than its name or its header says.
+    /// Content has another digest than its header says.
     Digest {
         /// What it should be.
-        expected: String,
+        expected: Digest,
         /// What it is.
-        actual: String,
+        actual: Digest,
     },
     /// Anything else: the answer makes no sense.
     Other(String),
+}
+
+/// The [errors](https://github.com/opencontainers/distribution-spec/blob/main/spec.md#error-codes) in the body of a refusal.
+#[derive(Deserialize)]
+struct Envelope {
+    errors: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    code: String,
+    message: Option<String>,
 }
 
 impl Failure {
     /// Whether to try again makes sense.
     pub fn may_pass(&self) -> bool {
         matches!(self, Self::Cut(_) | Self::Server(_))
+    }
+
+    /// An answer with a status that is no success, and the beginning of its body.
+    pub fn answered(status: u16, body: &[u8]) -> Self {
+        let envelope: Option<Envelope> = serde_json::from_slice(body).ok();
+        match envelope.as_ref().and_then(|envelope| envelope.errors.first()) {
+            Some(error) if (400..500).contains(&status) => Self::told(status, error),
+            _ => Self::status(status, one_line(&String::from_utf8_lossy(body))),
+        }
     }
 
     fn status(code: u16, detail: String) -> Self {
@@ -56,22 +78,19 @@ impl Failure {
     }
 
     /// The registry's own words, by the specification's error codes.
-    fn envelope(envelope: &OciEnvelope) -> Self {
-        let Some(error) = envelope.errors.first() else {
-            return Self::Other("an empty list of errors".to_owned());
+    fn told(status: u16, error: &Entry) -> Self {
+        let message = match error.message.as_deref() {
+            None | Some("") => error.code.clone(),
+            Some(message) => one_line(message),
         };
-        let message =
-            if error.message.is_empty() { format!("{:?}", error.code) } else { one_line(&error.message) };
-        match error.code {
-            OciErrorCode::Unauthorized => Self::Unauthorized(message),
-            OciErrorCode::Denied => Self::Denied(message),
-            OciErrorCode::NameUnknown
-            | OciErrorCode::ManifestUnknown
-            | OciErrorCode::ManifestBlobUnknown
-            | OciErrorCode::BlobUnknown
-            | OciErrorCode::NotFound => Self::NotFound,
-            OciErrorCode::Toomanyrequests => Self::RateLimited,
-            _ => Self::Other(message),
+        match &*error.code {
+            "UNAUTHORIZED" => Self::Unauthorized(message),
+            "DENIED" => Self::Denied(message),
+            "NAME_UNKNOWN" | "MANIFEST_UNKNOWN" | "MANIFEST_BLOB_UNKNOWN" | "BLOB_UNKNOWN" | "NOT_FOUND" => {
+                Self::NotFound
+            }
+            "TOOMANYREQUESTS" => Self::RateLimited,
+            _ => Self::status(status, message),
         }
     }
 
@@ -105,43 +124,12 @@ impl Failure {
     }
 }
 
-impl From<OciDistributionError> for Failure {
-    fn from(error: OciDistributionError) -> Self {
-        match error {
-            OciDistributionError::RequestError(error) if error.is_builder() || error.is_redirect() => {
-                Self::Other(chain(&error))
-            }
-            OciDistributionError::RequestError(error) => {
-                Self::request(&error, error.is_connect(), error.is_timeout())
-            }
-            OciDistributionError::AuthenticationFailure(reason) => {
-                match serde_json::from_str::<OciEnvelope>(&reason) {
-                    Ok(OciEnvelope { errors }) if !errors.is_empty() => {
-                        Self::Unauthorized(one_line(&errors[0].message))
-                    }
-                    _ => Self::Unauthorized(one_line(&reason)),
-                }
-            }
-            OciDistributionError::UnauthorizedError { .. } => Self::Unauthorized(String::new()),
-            OciDistributionError::RegistryError { envelope, .. } => Self::envelope(&envelope),
-            OciDistributionError::ServerError { code, message, .. } => Self::status(code, one_line(&message)),
-            OciDistributionError::DigestError(DigestError::VerificationError { expected, actual }) => {
-                Self::Digest { expected, actual }
-            }
-            error => Self::Other(chain(&error)),
+impl From<reqwest::Error> for Failure {
+    fn from(error: reqwest::Error) -> Self {
+        if error.is_builder() || error.is_redirect() {
+            return Self::Other(chain(&error));
         }
-    }
-}
-
-/// An error in the middle of a blob.
-impl From<io::Error> for Failure {
-    fn from(error: io::Error) -> Self {
-        match error.get_ref().and_then(|inner| inner.downcast_ref()) {
-            Some(DigestError::VerificationError { expected, actual }) => {
-                Self::Digest { expected: expected.clone(), actual: actual.clone() }
-            }
-            _ => Self::Cut(deepest(&error)),
-        }
+        Self::request(&error, error.is_connect(), error.is_timeout())
     }
 }
 
@@ -181,20 +169,25 @@ fn after_colon(detail: &str) -> String {
 mod tests {
     use super::*;
 
-    fn envelope(code: &str) -> Failure {
+    fn told(status: u16, code: &str) -> Failure {
         let json = format!(r#"{{"errors":[{{"code":"{code}","message":"the  registry's\nwords"}}]}}"#);
-        Failure::envelope(&serde_json::from_str(&json).unwrap())
+        Failure::answered(status, json.as_bytes())
     }
 
     #[test]
     fn the_specification_s_codes_are_understood() {
-        assert!(matches!(envelope("DENIED"), Failure::Denied(words) if words == "the registry's words"));
-        assert!(matches!(envelope("UNAUTHORIZED"), Failure::Unauthorized(_)));
-        assert!(matches!(envelope("TOOMANYREQUESTS"), Failure::RateLimited));
+        assert!(matches!(told(400, "DENIED"), Failure::Denied(words) if words == "the registry's words"));
+        assert!(matches!(told(400, "UNAUTHORIZED"), Failure::Unauthorized(_)));
+        assert!(matches!(told(400, "TOOMANYREQUESTS"), Failure::RateLimited));
         for code in ["NAME_UNKNOWN", "MANIFEST_UNKNOWN", "BLOB_UNKNOWN", "NOT_FOUND"] {
-            assert!(matches!(envelope(code), Failure::NotFound), "{code}");
+            assert!(matches!(told(400, code), Failure::NotFound), "{code}");
         }
-        assert!(matches!(envelope("ARTIFACT_LOCKED"), Failure::Other(_)));
+        assert!(matches!(told(400, "ARTIFACT_LOCKED"), Failure::Other(_)));
+        assert!(matches!(told(401, "ARTIFACT_LOCKED"), Failure::Unauthorized(_)));
+        assert!(matches!(told(503, "NAME_UNKNOWN"), Failure::Server(_)), "what fails says nothing of names");
+        assert!(matches!(Failure::answered(404, br#"{"errors":[]}"#), Failure::NotFound));
+        let bare = br#"{"errors":[{"code":"DENIED","message":null}]}"#;
+        assert!(matches!(Failure::answered(403, bare), Failure::Denied(words) if words == "DENIED"));
     }
 
     #[test]
@@ -202,9 +195,8 @@ mod tests {
         for (code, again) in
             [(401, false), (403, false), (404, false), (408, true), (416, false), (429, false), (503, true)]
         {
-            assert_eq!(Failure::status(code, String::new()).may_pass(), again, "{code}");
+            assert_eq!(Failure::answered(code, b"").may_pass(), again, "{code}");
         }
-        assert!(Failure::from(io::Error::from(io::ErrorKind::ConnectionReset)).may_pass());
     }
 
     #[test]

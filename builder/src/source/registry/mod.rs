@@ -1,10 +1,12 @@
 //! Images in registries, by the [OCI distribution
 //! specification](https://github.com/opencontainers/distribution-spec/blob/main/spec.md).
 
+mod answer;
 mod connection;
 mod credentials;
 mod download;
 mod failure;
+mod login;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -40,8 +42,13 @@ pub(super) fn resolve(
         Some(digest) => (digest, repository.manifest(digest, store)?),
         None => repository.tagged(store, progress)?,
     };
+    let digest = first.0;
     let get = &mut |kind, descriptor: &Descriptor| repository.document(kind, descriptor, store);
     let description = manifest::describe(reference, first, options, get)?;
+    if reference.digest.is_none() {
+        // Only now is it known to be an image: any host may answer in a registry's place, with anything.
+        store.put_tag(&reference.to_string(), digest)?;
+    }
     Ok((description, Arc::new(repository)))
 }
 
@@ -83,14 +90,12 @@ impl Repository {
         let connection = self.connect(name)?;
         // Docker Hub counts the reading of manifests against a limit, but not the question for their digest.
         if let Some((digest, _)) = known
-            && connection.digest(&self.reference)? == digest.to_string()
+            && connection.digest(&self.reference)? == Some(digest.to_string())
         {
             return Ok(None);
         }
         let bytes = connection.manifest(&self.reference)?;
-        let digest = store.put_blob(&bytes)?;
-        store.put_tag(name, digest)?;
-        Ok(Some((digest, bytes)))
+        Ok(Some((store.put_blob(&bytes)?, bytes)))
     }
 
     /// A manifest or index by its digest.
@@ -112,7 +117,9 @@ impl Repository {
     fn document(&self, kind: Kind, descriptor: &Descriptor, store: &Store) -> Result<Vec<u8>, SourceError> {
         let digest = descriptor.digest;
         if kind == Kind::Manifest {
-            return self.manifest(digest, store);
+            let bytes = self.manifest(digest, store)?;
+            layout::check(&bytes, descriptor).map_err(|damage| self.damaged(digest, damage))?;
+            return Ok(bytes);
         }
         if let Some(bytes) = store.blob(&digest) {
             return Ok(bytes);
@@ -142,7 +149,7 @@ impl Repository {
             return Ok(connection.clone());
         }
         let credentials = credentials::find(&self.reference.registry, &self.reference.repository)?;
-        let new = Arc::new(Connection::open(&self.reference, self.plain_http, credentials)?);
+        let new = Arc::new(Connection::open(&self.reference, self.plain_http, credentials.as_ref())?);
         *connection = Some(new.clone());
         Ok(new)
     }

@@ -4,12 +4,13 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use oci_client::client::{ClientConfig, ClientProtocol};
-use oci_client::secrets::RegistryAuth;
-use oci_client::{Client, Reference};
+use reqwest::header::{ACCEPT, HeaderMap, HeaderName};
+use reqwest::{Client, Method, Response};
 
+use super::answer;
 use super::credentials::Credentials;
 use super::failure::{self, Failure};
+use super::login::Login;
 use crate::source::reference::RegistryReference;
 use crate::source::{Damage, SourceError, Unreachable};
 
@@ -19,27 +20,71 @@ const READ_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// A client, with what it says to the registry of itself.
 pub(super) struct Session {
-    pub client: Client,
-    pub auth: RegistryAuth,
-    /// The image's name in the client's own type.
-    pub image: Reference,
+    http: Client,
+    login: Login,
+    /// Where all of the repository lies.
+    base: String,
     reference: RegistryReference,
     /// Where the credentials come from, if any were found.
     credentials: Option<PathBuf>,
 }
 
+/// What a request says besides its path.
+pub(super) type Header = (HeaderName, String);
+
 impl Session {
-    pub fn new(
+    /// Reaches the registry and logs in.
+    pub async fn open(
+        http: Client,
         reference: &RegistryReference,
         plain_http: bool,
-        credentials: Option<Credentials>,
-    ) -> Result<Self, SourceError> {
-        let (auth, credentials) = match credentials {
-            Some(Credentials { user, password, file }) => (RegistryAuth::Basic(user, password), Some(file)),
-            None => (RegistryAuth::Anonymous, None),
+        credentials: Option<&Credentials>,
+    ) -> Result<Self, Failure> {
+        let scheme = if plain_http { "http" } else { "https" };
+        let host = match &*reference.registry {
+            // What everybody calls Docker Hub is no registry.
+            "docker.io" => "registry-1.docker.io",
+            registry => registry,
         };
-        let client = client(plain_http, reference.is_loopback())?;
-        Ok(Self { client, auth, image: oci(reference), reference: reference.clone(), credentials })
+        let root = format!("{scheme}://{host}/v2/");
+        Ok(Self {
+            login: Login::find(&http, &root, &reference.repository, credentials).await?,
+            http,
+            base: format!("{root}{}", reference.repository),
+            reference: reference.clone(),
+            credentials: credentials.map(|credentials| credentials.file.clone()),
+        })
+    }
+
+    /// The answer to a request for `path` in the repository, if it is a success. With a new token, if the one in use is refused: they live for
+    /// minutes, and downloads longer.
+    pub async fn request(&self, method: Method, path: &str, header: Header) -> Result<Response, Failure> {
+        let mut renewed = false;
+        loop {
+            let token = self.login.token().await;
+            let request = self.http.request(method.clone(), format!("{}/{path}", self.base));
+            let request = self.login.sign(request.header(header.0.clone(), &header.1), token.as_ref());
+            match answer::success(request.send().await?).await {
+                Err(Failure::Unauthorized(_))
+                    if !renewed && self.login.renew(&self.http, token.as_ref()).await? =>
+                {
+                    renewed = true;
+                }
+                result => return result,
+            }
+        }
+    }
+
+    /// The headers and the body of a document of at most `most` bytes; `accept` are the media types it may have.
+    pub async fn document(
+        &self,
+        path: &str,
+        accept: &str,
+        most: usize,
+    ) -> Result<(HeaderMap, Vec<u8>), Failure> {
+        let response = self.request(Method::GET, path, (ACCEPT, accept.to_owned())).await?;
+        let headers = response.headers().clone();
+        Ok((headers, answer::body(response, most).await?))
     }
 
     /// Host and port.
@@ -54,32 +99,34 @@ impl Session {
 
     /// What it means to the user that `what` could not be had.
     pub fn error(&self, failure: Failure, what: &str) -> SourceError {
-        let RegistryReference { registry, repository, .. } = self.reference.clone();
-        match failure {
-            Failure::Unreachable(reason) => SourceError::Unreachable { registry, reason },
-            Failure::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
-            Failure::Unauthorized(reason) => SourceError::Unauthorized {
-                registry,
-                repository,
-                credentials: self.credentials.clone(),
-                reason,
-            },
-            Failure::Denied(reason) => SourceError::Denied { registry, repository, reason },
-            Failure::NotFound => SourceError::Missing { place: self.place(), what: what.to_owned() },
-            Failure::Digest { expected, actual }
-                if let (Ok(expected), Ok(actual)) = (expected.parse(), actual.parse()) =>
-            {
-                let damage = Damage::Digest { expected, actual };
-                SourceError::Damaged { what: what.to_owned(), place: self.place(), damage }
-            }
-            Failure::RateLimited => SourceError::RateLimited { registry },
-            Failure::Digest { expected, actual } => SourceError::Registry {
-                registry,
-                detail: format!("content with the digest {actual} for {expected}"),
-            },
-            Failure::NoSuchRange => SourceError::Registry { registry, detail: "no such range".to_owned() },
-            Failure::Server(detail) | Failure::Other(detail) => SourceError::Registry { registry, detail },
+        error(&self.reference, self.credentials.clone(), failure, what)
+    }
+}
+
+/// What it means to the user that `what`, in the repository of `reference`, could not be had.
+pub(super) fn error(
+    reference: &RegistryReference,
+    credentials: Option<PathBuf>,
+    failure: Failure,
+    what: &str,
+) -> SourceError {
+    let RegistryReference { registry, repository, .. } = reference.clone();
+    let place = reference.name();
+    match failure {
+        Failure::Unreachable(reason) => SourceError::Unreachable { registry, reason },
+        Failure::Cut(detail) => SourceError::Unreachable { registry, reason: Unreachable::Other(detail) },
+        Failure::Unauthorized(reason) => {
+            SourceError::Unauthorized { registry, repository, credentials, reason }
         }
+        Failure::Denied(reason) => SourceError::Denied { registry, repository, reason },
+        Failure::NotFound => SourceError::Missing { place, what: what.to_owned() },
+        Failure::Digest { expected, actual } => {
+            let damage = Damage::Digest { expected, actual };
+            SourceError::Damaged { what: what.to_owned(), place, damage }
+        }
+        Failure::RateLimited => SourceError::RateLimited { registry },
+        Failure::NoSuchRange => SourceError::Registry { registry, detail: "no such range".to_owned() },
+        Failure::Server(detail) | Failure::Other(detail) => SourceError::Registry { registry, detail },
     }
 }
 
@@ -89,31 +136,17 @@ impl fmt::Debug for Session {
     }
 }
 
-fn client(plain_http: bool, loopback: bool) -> Result<Client, SourceError> {
+/// The HTTP client; with `loopback`, for a registry of this machine.
+pub(super) fn client(loopback: bool) -> Result<Client, SourceError> {
     // Fails where another part of the process has chosen a provider already, and that one serves as well.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut config = ClientConfig {
-        protocol: if plain_http { ClientProtocol::Http } else { ClientProtocol::Https },
-        connect_timeout: Some(CONNECT_TIMEOUT),
-        read_timeout: Some(READ_TIMEOUT),
-        user_agent: concat!("isopod/", env!("CARGO_PKG_VERSION")),
-        ..ClientConfig::default()
-    };
+    let mut client = Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .user_agent(concat!("isopod/", env!("CARGO_PKG_VERSION")));
     if loopback {
-        // The environment's proxy cannot reach this machine's loopback. The client has no switch for it, but
-        // a proxy that is named here replaces the environment's, and this one serves no host.
-        config.http_proxy = Some("http://localhost".to_owned());
-        config.no_proxy = Some("*,127.0.0.0/8,::1".to_owned());
+        // The environment's proxy cannot reach this machine's loopback.
+        client = client.no_proxy();
     }
-    Client::try_from(config).map_err(|error| SourceError::Client(failure::chain(&error)))
-}
-
-/// The reference in the client's own type.
-pub(super) fn oci(reference: &RegistryReference) -> Reference {
-    let RegistryReference { registry, repository, tag, digest } = reference.clone();
-    match (digest, tag) {
-        (Some(digest), _) => Reference::with_digest(registry, repository, digest.to_string()),
-        (None, Some(tag)) => Reference::with_tag(registry, repository, tag),
-        (None, None) => Reference::with_tag(registry, repository, "latest".to_owned()),
-    }
+    client.build().map_err(|error| SourceError::Client(failure::chain(&error)))
 }

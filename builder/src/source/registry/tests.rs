@@ -5,7 +5,7 @@ use std::path::Path;
 use std::thread;
 
 use super::connection::Connection;
-use super::credentials::Credentials;
+use super::credentials::{Credentials, Secret};
 use crate::source::testing::{
     Fault, Login, Packing, TestImage, TestRegistry, TestStore, assert_readable, assert_same, descriptor,
     image_reference, index, noise, tar,
@@ -365,6 +365,101 @@ fn a_token_is_fetched_where_one_is_wanted() {
 }
 
 #[test]
+fn a_token_that_is_no_longer_taken_is_renewed() {
+    let registry = TestRegistry::start(Login::AnonymousToken);
+    let image = large(Packing::Gzip);
+    registry.push("app", "1", &image);
+    registry.fault("app", &layer(&image), Fault::Cut { after: 50_000, times: 1 });
+    registry.fault("app", &layer(&image), Fault::Status { code: 401, times: 1 });
+    let store = TestStore::new();
+    assert_same(&store.pull(&registry.name("app:1"), &Options::default()).unwrap(), &image);
+    let tokens = registry.requests().iter().filter(|request| request.starts_with("GET /token")).count();
+    assert_eq!(tokens, 2);
+}
+
+#[test]
+fn an_identity_token_is_exchanged() {
+    let registry = TestRegistry::start(Login::IdentityToken);
+    registry.push("app", "1", &TestImage::small("app"));
+    let ImageReference::Registry(reference) = image_reference(&registry.name("app:1")) else { panic!() };
+    let read = |token: &str| {
+        let secret = Secret::IdentityToken(token.to_owned());
+        Connection::open(&reference, true, Some(&Credentials { secret, file: "/auth.json".into() }))?
+            .manifest(&reference)
+    };
+    assert_eq!(read("identity").unwrap(), TestImage::small("app").manifest);
+    let error = read("other").unwrap_err();
+    assert!(matches!(error, SourceError::Unauthorized { credentials: Some(_), .. }), "{error}");
+}
+
+#[test]
+fn odd_tokens_are_refused() {
+    let registry = TestRegistry::start(Login::AnonymousToken);
+    registry.push("app", "1", &TestImage::small("app"));
+    for (answer, expected) in [
+        (r#"{"token":"a\nb"}"#, "cannot stand in a header"),
+        ("{}", "no token"),
+        ("<html>", "no token"),
+        (&"x".repeat(2 << 20), "more than 1048576 bytes"),
+    ] {
+        registry.unfault("/token");
+        registry.fault_at("/token", Fault::Content(answer.as_bytes().to_vec()));
+        let error = pull_error(&registry, "app:1").to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}
+
+#[test]
+fn a_registry_does_not_decide_how_much_memory_its_answers_take() {
+    let registry = TestRegistry::start(Login::None);
+    registry.push("app", "1", &TestImage::small("app"));
+    let path = "/v2/app/manifests/1";
+    registry.fault_at(path, Fault::Content(vec![b' '; (16 << 20) + 1]));
+    let error = pull_error(&registry, "app:1").to_string();
+    assert!(error.contains("more than 16777216 bytes"), "{error}");
+}
+
+#[test]
+fn what_is_no_image_does_not_replace_what_was_there() {
+    let registry = TestRegistry::start(Login::None);
+    let image = TestImage::small("app");
+    registry.push("app", "1", &image);
+    let store = TestStore::new();
+    let name = registry.name("app:1");
+    store.pull(&name, &Options::default()).unwrap();
+    registry.push_document("app", "1", "text/html", b"<html>Please log in</html>");
+    let error = store.pull(&name, &Options::default()).unwrap_err();
+    assert!(error.to_string().contains("not an image manifest"), "{error}");
+    let offline = Options { offline: true, ..Options::default() };
+    assert_same(&store.pull(&name, &offline).unwrap(), &image);
+}
+
+#[test]
+fn a_part_that_was_not_asked_for_is_refused() {
+    let image = large(Packing::Gzip);
+    let registry = TestRegistry::start(Login::None);
+    registry.push("app", "1", &image);
+    registry.fault("app", &layer(&image), Fault::WrongPart);
+    let error = pull_error(&registry, "app:1");
+    assert!(error.to_string().contains("not the part from byte 0 on"), "{error}");
+}
+
+#[test]
+fn a_manifest_of_another_size_than_its_index_says_is_refused() {
+    let registry = TestRegistry::start(Login::None);
+    let image = TestImage::small("app");
+    registry.push("app", "1", &image);
+    let mut entry = image.entry(Some("amd64"), None);
+    entry["size"] = 5.into();
+    registry.push_document("app", "1", OCI_INDEX, &index(&[entry]));
+    let error = pull_error(&registry, "app:1");
+    assert!(
+        matches!(error, SourceError::Damaged { damage: Damage::Overlong { expected: 5 }, .. }),
+        "{error}"
+    );
+}
+
+#[test]
 fn who_may_not_read_is_told_so() {
     for login in [Login::Token, Login::Basic] {
         let registry = TestRegistry::start(login);
@@ -375,8 +470,8 @@ fn who_may_not_read_is_told_so() {
 
         let ImageReference::Registry(reference) = image_reference(&registry.name("app:1")) else { panic!() };
         let read = |password: &str| {
-            let (user, password, file) = ("user".to_owned(), password.to_owned(), "/auth.json".into());
-            Connection::open(&reference, true, Some(Credentials { user, password, file }))?
+            let secret = Secret::Password { user: "user".to_owned(), password: password.to_owned() };
+            Connection::open(&reference, true, Some(&Credentials { secret, file: "/auth.json".into() }))?
                 .manifest(&reference)
         };
         assert_eq!(read("secret").unwrap(), TestImage::small("app").manifest);

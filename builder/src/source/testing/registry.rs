@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
-use std::io::{self, BufRead as _, BufReader, Write as _};
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
@@ -27,6 +27,8 @@ pub(in crate::source) enum Login {
     AnonymousToken,
     /// A token, which the token service gives to the user.
     Token,
+    /// A token, which the token service gives for the identity token `identity`.
+    IdentityToken,
 }
 
 /// What goes wrong when a path is read.
@@ -38,6 +40,8 @@ pub(in crate::source) enum Fault {
     Status { code: u16, times: usize },
     /// Ranges are ignored.
     NoRanges,
+    /// A part is sent as if it were the one from the beginning on.
+    WrongPart,
     /// These bytes are sent instead.
     Content(Vec<u8>),
 }
@@ -106,6 +110,11 @@ impl TestRegistry {
         self.state.lock().unwrap().faults.entry(path.to_owned()).or_default().push(fault);
     }
 
+    /// Lets a path be well again.
+    pub fn unfault(&self, path: &str) {
+        self.state.lock().unwrap().faults.remove(path);
+    }
+
     /// The requests so far: method, path, and the range if there was one.
     pub fn requests(&self) -> Vec<String> {
         self.state.lock().unwrap().requests.clone()
@@ -121,6 +130,7 @@ struct Request {
     path: String,
     /// Header names in lower case.
     headers: HashMap<String, String>,
+    body: String,
 }
 
 struct Response {
@@ -159,7 +169,10 @@ fn serve(stream: &TcpStream, address: SocketAddr, state: &Mutex<State>, login: L
             let Some((name, value)) = line.trim_end().split_once(": ") else { break };
             headers.insert(name.to_lowercase(), value.to_owned());
         }
-        let request = Request { method, path, headers };
+        let length = headers.get("content-length").map_or(0, |length| length.parse().unwrap());
+        let mut body = vec![0; length];
+        lines.read_exact(&mut body)?;
+        let request = Request { method, path, headers, body: String::from_utf8(body).unwrap() };
         let response = answer(&request, address, &mut state.lock().unwrap(), login);
         let mut head =
             format!("HTTP/1.1 {} X\r\nContent-Length: {}\r\n", response.status, response.body.len());
@@ -187,8 +200,19 @@ fn answer(request: &Request, address: SocketAddr, state: &mut State, login: Logi
     let authorization = request.headers.get("authorization").map(String::as_str);
 
     if path == "/token" {
-        let known = login == Login::AnonymousToken || authorization == Some(BASIC);
-        assert!(query.contains("service=test") && query.contains("pull"), "{query}");
+        let identity = "grant_type=refresh_token&client_id=isopod&scope=repository%3Aapp%3Apull&service=test&refresh_token=identity";
+        let known = match login {
+            Login::AnonymousToken => true,
+            Login::IdentityToken => request.method == "POST" && request.body == identity,
+            _ => authorization == Some(BASIC),
+        };
+        assert!(
+            login == Login::IdentityToken || query.contains("service=test") && query.contains("pull"),
+            "{query}"
+        );
+        if let Some([Fault::Content(answer)]) = state.faults.get(path).map(Vec::as_slice) {
+            return Response::status(200, str::from_utf8(answer).unwrap());
+        }
         if known {
             return Response::status(200, r#"{"token":"the-token"}"#);
         }
@@ -197,7 +221,7 @@ fn answer(request: &Request, address: SocketAddr, state: &mut State, login: Logi
     let (wanted, challenge) = match login {
         Login::None => (None, String::new()),
         Login::Basic => (Some(BASIC), r#"Basic realm="test""#.to_owned()),
-        Login::Token | Login::AnonymousToken => {
+        Login::Token | Login::AnonymousToken | Login::IdentityToken => {
             (Some(TOKEN), format!(r#"Bearer realm="http://{address}/token",service="test""#))
         }
     };
@@ -225,7 +249,7 @@ fn content(path: &str, range: Option<&String>, state: &mut State) -> Response {
         return Response::status(404, r#"{"errors":[{"code":"MANIFEST_UNKNOWN","message":"unknown"}]}"#);
     };
     let digest = Digest::of(&body).to_string();
-    let (mut ranges, mut cut) = (true, None);
+    let (mut ranges, mut shift, mut cut) = (true, 0, None);
     for fault in state.faults.get_mut(path).into_iter().flatten() {
         match fault {
             Fault::Status { code, times } if *times > 0 => {
@@ -238,6 +262,7 @@ fn content(path: &str, range: Option<&String>, state: &mut State) -> Response {
             }
             Fault::Status { .. } | Fault::Cut { .. } => {}
             Fault::NoRanges => ranges = false,
+            Fault::WrongPart => shift = 1,
             Fault::Content(content) => body.clone_from(content),
         }
     }
@@ -247,7 +272,10 @@ fn content(path: &str, range: Option<&String>, state: &mut State) -> Response {
     match start.filter(|_| ranges) {
         Some(start) if start >= body.len() => Response::status(416, ""),
         Some(start) => {
-            headers.push(("Content-Range", format!("bytes {start}-{}/{}", body.len() - 1, body.len())));
+            headers.push((
+                "Content-Range",
+                format!("bytes {}-{}/{}", start + shift, body.len() - 1, body.len()),
+            ));
             let body = body.split_off(start);
             let cut = cut.filter(|cut| *cut < body.len());
             Response { status: 206, headers, body, cut }
