@@ -1,4 +1,5 @@
-//! The kernel's heap: small objects in pages of equal blocks, larger ones in extents, big ones in frames of their own.
+//! The kernel's heap: small objects in pages of equal blocks, larger ones in frames of their own. What nobody uses is
+//! everybody's: of each size of block one empty page stays at most.
 //!
 //! An allocation can fail, and then returns null: sizes that a program chooses go through `try_reserve`. Small objects
 //! that the kernel makes on its own may use the reserve of frames that ordinary allocations leave alone. The
@@ -6,7 +7,8 @@
 //! no such allocation fails.
 
 use crate::memory;
-#[cfg(isopod_bare)]
+#[cfg(any(isopod_bare, test))]
+#[cfg_attr(not(isopod_bare), expect(dead_code, reason = "hosted, the heap is the process's"))]
 mod allocator;
 
 /// Whether ordinary allocations have nothing left and the reserve has been touched.

@@ -44,7 +44,7 @@ pub fn frames_and_heap() {
     for size in [usize::MAX / 2, 1 << 40, 1 << 37] {
         assert!(Vec::<u8>::new().try_reserve(size).is_err());
     }
-    // The heap keeps its extents, and some frames became tables; all else has come back.
+    // The heap keeps a page of each size, and some frames became tables; all else has come back.
     assert!(before - memory_stats().free_frames < 400);
 }
 

@@ -8,13 +8,16 @@ use core::ptr::{self, NonNull};
 use super::{Purpose, buddy::block_range, memory};
 use crate::{PAGE_SIZE, machine};
 
-/// Sizes of blocks: at most a fourth of a block is left over, and little of a page.
-const SIZES: [u16; 18] =
-    [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 576, 800, 1008];
+/// Sizes of blocks: at most a third of a block is left over, and little of a page. Of a larger object there would be
+/// one in a page.
+const SIZES: [u16; 20] =
+    [16, 32, 48, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384, 448, 576, 768, 960, 1344, 1984];
 /// Largest object that has a block.
-pub(crate) const LARGEST: usize = 1008;
+pub(crate) const LARGEST: usize = 1984;
 /// Alignment of blocks.
 pub(crate) const ALIGNMENT: usize = 16;
+/// Blocks for objects whose size is a multiple of a power of two up to this are aligned to that power.
+pub(crate) const LARGEST_ALIGNMENT: usize = 64;
 /// Where the first block lies.
 const FIRST: usize = 64;
 
@@ -46,6 +49,19 @@ struct Page {
     used: u16,
     class: u8,
 }
+
+const _: () = {
+    let mut align = ALIGNMENT;
+    while align <= LARGEST_ALIGNMENT {
+        let mut size = align;
+        while size <= LARGEST {
+            assert!((SIZES[CLASSES[size / 16] as usize] as usize).is_multiple_of(align));
+            size += align;
+        }
+        assert!(FIRST.is_multiple_of(align));
+        align *= 2;
+    }
+};
 
 struct Block {
     next: *mut Block,
@@ -120,6 +136,15 @@ impl Slabs {
                 memory().free(frame, 1);
             }
         }
+    }
+
+    /// Whether no block is out: there is no page but for an empty one of each size.
+    #[cfg(test)]
+    pub(crate) fn are_empty(&self) -> bool {
+        // SAFETY: pages in lists are valid.
+        self.pages
+            .iter()
+            .all(|&page| page.is_null() || unsafe { (*page).next.is_null() && (*page).used == 0 })
     }
 
     #[cold]
@@ -226,9 +251,7 @@ mod tests {
             // SAFETY: allocated above.
             unsafe { slabs.free(block) };
         }
-        let page = slabs.pages[usize::from(CLASSES[100usize.div_ceil(16)])];
-        // SAFETY: the list's first page.
-        unsafe { assert!((*page).next.is_null() && (*page).used == 0) };
+        assert!(slabs.are_empty());
     }
 
     proptest! {
