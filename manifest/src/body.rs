@@ -1,8 +1,12 @@
 //! Reads a manifest's body: CBOR (RFC 8949) as this crate writes it, without what has no length ahead. Derived decoders understand all of
 //! CBOR, and are five times as much code in the kernel.
 
+use alloc::collections::TryReserveError;
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::array::TryFromSliceError;
+use core::num::TryFromIntError;
+use core::str::Utf8Error;
 
 use crate::network::records;
 use crate::{Channel, DecodeError, Manifest, PartitionId, Port, Protocol, Resources, Root, User};
@@ -18,7 +22,57 @@ const TAG: u8 = 6;
 /// Reads a body. What follows the manifest in it is ignored.
 pub fn decode(body: &[u8]) -> Result<Manifest, DecodeError> {
     let mut reader = Reader { rest: body };
-    reader.manifest().ok_or_else(|| DecodeError::Malformed(body.len() - reader.rest.len()))
+    reader.manifest().map_err(|error| match error {
+        Error::Malformed => DecodeError::Malformed(body.len() - reader.rest.len()),
+        Error::NoMemory => DecodeError::NoMemory,
+    })
+}
+
+/// Why nothing more is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Error {
+    /// What comes is not what must come.
+    Malformed,
+    /// There is no memory for it. Lists take several times the bytes that they have here.
+    NoMemory,
+}
+
+impl From<TryReserveError> for Error {
+    fn from(_: TryReserveError) -> Self {
+        Self::NoMemory
+    }
+}
+
+macro_rules! malformed {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Error {
+            fn from(_: $error) -> Self {
+                Self::Malformed
+            }
+        }
+    )*};
+}
+
+malformed!(TryFromIntError, TryFromSliceError, Utf8Error);
+
+/// Appends to a list.
+pub(crate) fn push<T>(list: &mut Vec<T>, item: T) -> Result<(), Error> {
+    list.try_reserve(1)?;
+    list.push(item);
+    Ok(())
+}
+
+/// A copy of these bytes.
+fn copy(bytes: &[u8]) -> Result<Vec<u8>, Error> {
+    let mut copy = Vec::new();
+    copy.try_reserve_exact(bytes.len())?;
+    copy.extend_from_slice(bytes);
+    Ok(copy)
+}
+
+/// A copy of this text.
+pub(crate) fn text(bytes: &[u8]) -> Result<String, Error> {
+    String::from_utf8(copy(bytes)?).map_err(|error| error.utf8_error().into())
 }
 
 /// What is left to read.
@@ -27,15 +81,15 @@ struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn manifest(&mut self) -> Option<Manifest> {
+    fn manifest(&mut self) -> Result<Manifest, Error> {
         let mut manifest = Manifest::default();
         self.fields(6, &mut |reader, index| {
             match index {
                 0 => manifest.args = reader.byte_strings()?,
                 1 => manifest.env = reader.byte_strings()?,
-                2 => manifest.working_dir = reader.bytes()?.to_vec(),
+                2 => manifest.working_dir = copy(reader.bytes()?)?,
                 3 => manifest.user = reader.user()?,
-                4 => manifest.stop_signal = reader.number()?.try_into().ok()?,
+                4 => manifest.stop_signal = reader.number()?.try_into()?,
                 5 => manifest.hostname = reader.text()?,
                 6 => manifest.root = reader.root()?,
                 7 => manifest.channel = reader.variant(&[Channel::Console, Channel::Framed])?,
@@ -50,136 +104,140 @@ impl<'a> Reader<'a> {
                 16 => manifest.network = records::decode(&reader.byte_strings()?)?,
                 _ => reader.skip()?,
             }
-            Some(())
+            Ok(())
         })?;
-        Some(manifest)
+        Ok(manifest)
     }
 
-    fn user(&mut self) -> Option<User> {
+    fn user(&mut self) -> Result<User, Error> {
         let mut user = User::default();
         self.fields(1, &mut |reader, index| {
             match index {
-                0 => user.uid = reader.number()?.try_into().ok()?,
-                1 => user.gid = reader.number()?.try_into().ok()?,
+                0 => user.uid = reader.number()?.try_into()?,
+                1 => user.gid = reader.number()?.try_into()?,
                 2 => {
                     for _ in 0..reader.head_of(ARRAY)? {
-                        user.groups.push(reader.number()?.try_into().ok()?);
+                        push(&mut user.groups, reader.number()?.try_into()?)?;
                     }
                 }
                 _ => reader.skip()?,
             }
-            Some(())
+            Ok(())
         })?;
-        Some(user)
+        Ok(user)
     }
 
-    fn root(&mut self) -> Option<Root> {
+    fn root(&mut self) -> Result<Root, Error> {
         let mut root = Root::default();
         if self.head_of(ARRAY)? != 2 {
-            return None;
+            return Err(Error::Malformed);
         }
         let variant = self.number()?;
         let required = u64::from(variant == 2);
         self.fields(required, &mut |reader, index| {
             match (variant, index) {
-                (2, 0) => root = Root::Partition(PartitionId(reader.bytes()?.try_into().ok()?)),
+                (2, 0) => root = Root::Partition(PartitionId(reader.bytes()?.try_into()?)),
                 _ => reader.skip()?,
             }
-            Some(())
+            Ok(())
         })?;
         match variant {
-            0 => Some(Root::Memory),
-            1 => Some(Root::Disk),
-            2 => Some(root),
-            _ => None,
+            0 => Ok(Root::Memory),
+            1 => Ok(Root::Disk),
+            2 => Ok(root),
+            _ => Err(Error::Malformed),
         }
     }
 
-    fn ports(&mut self) -> Option<Vec<Port>> {
+    fn ports(&mut self) -> Result<Vec<Port>, Error> {
         let mut ports = Vec::new();
         for _ in 0..self.head_of(ARRAY)? {
             let mut port = Port { number: 0, protocol: Protocol::Tcp };
             self.fields(2, &mut |reader, index| {
                 match index {
-                    0 => port.number = reader.number()?.try_into().ok()?,
+                    0 => port.number = reader.number()?.try_into()?,
                     1 => port.protocol = reader.variant(&[Protocol::Tcp, Protocol::Udp, Protocol::Sctp])?,
                     _ => reader.skip()?,
                 }
-                Some(())
+                Ok(())
             })?;
-            ports.push(port);
+            push(&mut ports, port)?;
         }
-        Some(ports)
+        Ok(ports)
     }
 
-    fn resources(&mut self) -> Option<Resources> {
+    fn resources(&mut self) -> Result<Resources, Error> {
         let mut resources = Resources::default();
         self.fields(1, &mut |reader, index| {
             match index {
-                0 => resources.open_files = reader.number()?.try_into().ok()?,
+                0 => resources.open_files = reader.number()?.try_into()?,
                 _ => reader.skip()?,
             }
-            Some(())
+            Ok(())
         })?;
-        Some(resources)
+        Ok(resources)
     }
 
     /// Reads a structure, an array with an item for each field, of which so many must be there; `read` takes one by its index.
-    fn fields(&mut self, required: u64, read: &mut dyn FnMut(&mut Self, u64) -> Option<()>) -> Option<()> {
+    fn fields(
+        &mut self,
+        required: u64,
+        read: &mut dyn FnMut(&mut Self, u64) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let count = self.head_of(ARRAY)?;
         if count < required {
-            return None;
+            return Err(Error::Malformed);
         }
         (0..count).try_for_each(|index| read(self, index))
     }
 
     /// Reads an enumeration, an array of the variant's index and its fields. Those here have none.
-    fn variant<T: Copy>(&mut self, variants: &[T]) -> Option<T> {
+    fn variant<T: Copy>(&mut self, variants: &[T]) -> Result<T, Error> {
         let index = self.variant_index()?;
-        variants.get(index).copied()
+        variants.get(index).copied().ok_or(Error::Malformed)
     }
 
-    fn variant_index(&mut self) -> Option<usize> {
+    fn variant_index(&mut self) -> Result<usize, Error> {
         if self.head_of(ARRAY)? != 2 {
-            return None;
+            return Err(Error::Malformed);
         }
         let index = self.number()?;
         self.skip()?;
-        index.try_into().ok()
+        Ok(index.try_into()?)
     }
 
-    fn byte_strings(&mut self) -> Option<Vec<Vec<u8>>> {
+    fn byte_strings(&mut self) -> Result<Vec<Vec<u8>>, Error> {
         let mut list = Vec::new();
         for _ in 0..self.head_of(ARRAY)? {
-            list.push(self.bytes()?.to_vec());
+            push(&mut list, copy(self.bytes()?)?)?;
         }
-        Some(list)
+        Ok(list)
     }
 
-    fn bytes(&mut self) -> Option<&'a [u8]> {
+    fn bytes(&mut self) -> Result<&'a [u8], Error> {
         let length = self.head_of(BYTES)?;
         self.take(length)
     }
 
-    fn text(&mut self) -> Option<String> {
+    fn text(&mut self) -> Result<String, Error> {
         let length = self.head_of(TEXT)?;
-        core::str::from_utf8(self.take(length)?).ok().map(String::from)
+        text(self.take(length)?)
     }
 
-    fn number(&mut self) -> Option<u64> {
+    fn number(&mut self) -> Result<u64, Error> {
         self.head_of(NUMBER)
     }
 
-    fn flag(&mut self) -> Option<bool> {
+    fn flag(&mut self) -> Result<bool, Error> {
         match self.take(1)? {
-            [0xf4] => Some(false),
-            [0xf5] => Some(true),
-            _ => None,
+            [0xf4] => Ok(false),
+            [0xf5] => Ok(true),
+            _ => Err(Error::Malformed),
         }
     }
 
     /// Leaves out an item with all that is in it.
-    fn skip(&mut self) -> Option<()> {
+    fn skip(&mut self) -> Result<(), Error> {
         let mut left = 1u64;
         while left > 0 {
             left -= 1;
@@ -196,31 +254,31 @@ impl<'a> Reader<'a> {
             };
             left = left.saturating_add(inside);
         }
-        Some(())
+        Ok(())
     }
 
     /// The value in the head of an item that must be of this kind.
-    fn head_of(&mut self, kind: u8) -> Option<u64> {
+    fn head_of(&mut self, kind: u8) -> Result<u64, Error> {
         let (found, value) = self.head()?;
-        (found == kind).then_some(value)
+        if found == kind { Ok(value) } else { Err(Error::Malformed) }
     }
 
     /// An item's head: its kind, and its value, its length or the number of its items.
-    fn head(&mut self) -> Option<(u8, u64)> {
-        let &first = self.take(1)?.first()?;
+    fn head(&mut self) -> Result<(u8, u64), Error> {
+        let &first = self.take(1)?.first().ok_or(Error::Malformed)?;
         let value = match first & 0x1f {
             small @ 0..24 => small.into(),
             size @ 24..28 => {
                 let bytes = self.take(1 << (size - 24))?;
                 bytes.iter().fold(0, |value, &byte| value << 8 | u64::from(byte))
             }
-            _ => return None,
+            _ => return Err(Error::Malformed),
         };
-        Some((first >> 5, value))
+        Ok((first >> 5, value))
     }
 
-    fn take(&mut self, count: u64) -> Option<&'a [u8]> {
-        self.rest.split_off(..usize::try_from(count).ok()?)
+    fn take(&mut self, count: u64) -> Result<&'a [u8], Error> {
+        self.rest.split_off(..usize::try_from(count)?).ok_or(Error::Malformed)
     }
 }
 
@@ -322,9 +380,9 @@ mod tests {
         for item in items {
             let bytes = [item, &[7]].concat();
             let mut reader = Reader { rest: &bytes };
-            assert_eq!((reader.skip(), reader.rest), (Some(()), &[7][..]), "{item:x?}");
+            assert_eq!((reader.skip(), reader.rest), (Ok(()), &[7][..]), "{item:x?}");
             let mut reader = Reader { rest: &item[..item.len() - 1] };
-            assert_eq!(reader.skip(), None, "{item:x?}");
+            assert_eq!(reader.skip(), Err(Error::Malformed), "{item:x?}");
         }
     }
 }

@@ -52,6 +52,8 @@ pub enum DecodeError {
     Malformed(usize),
     /// A field has a value that cannot be run. The field says which.
     Invalid(&'static str),
+    /// There is no memory for what the manifest has.
+    NoMemory,
 }
 
 impl fmt::Display for DecodeError {
@@ -75,6 +77,7 @@ impl fmt::Display for DecodeError {
             Self::Invalid(field) => {
                 write!(f, "the manifest's field `{field}` has a value that cannot be run")
             }
+            Self::NoMemory => f.write_str("there is no memory for the command and its environment"),
         }
     }
 }

@@ -11,13 +11,13 @@
 //! comes last. An address is its length, 4 or 16, and its bytes; a name goes to the record's end. What follows a card's value is skipped, and
 //! so are records of another kind: who wrote them knew more.
 
-use alloc::string::String;
 use alloc::vec::Vec;
 use core::net::IpAddr;
 
 use minicbor::encode::{Encoder, Error as EncodeError, Write};
 
 use super::{InterfaceConfig, Method, Network};
+use crate::body::{Error, push, text};
 use crate::model::bytes_list;
 
 const CARD: u8 = 0;
@@ -83,15 +83,15 @@ fn put_address(record: &mut Vec<u8>, address: IpAddr) {
 }
 
 /// Reads records.
-pub fn decode(records: &[Vec<u8>]) -> Option<Network> {
+pub fn decode(records: &[Vec<u8>]) -> Result<Network, Error> {
     let mut network = Network::default();
     records.iter().try_for_each(|record| read(&mut network, record))?;
-    Some(network)
+    Ok(network)
 }
 
 /// Adds what a record says.
-fn read(network: &mut Network, record: &[u8]) -> Option<()> {
-    let (kind, mut value) = record.split_first()?;
+fn read(network: &mut Network, record: &[u8]) -> Result<(), Error> {
+    let (kind, mut value) = record.split_first().ok_or(Error::Malformed)?;
     let value = &mut value;
     match *kind {
         CARD => {
@@ -101,22 +101,22 @@ fn read(network: &mut Network, record: &[u8]) -> Option<()> {
                 ipv6: method(value)?,
                 mtu: (mtu != 0).then_some(mtu),
             };
-            network.interfaces.push(card);
+            push(&mut network.interfaces, card)?;
         }
-        NAME_SERVER => network.nameservers.push(ip(value)?),
-        SEARCH => network.search.push(name(value)?),
-        HOST => network.hosts.push((ip(value)?, name(value)?)),
+        NAME_SERVER => push(&mut network.nameservers, ip(value)?)?,
+        SEARCH => push(&mut network.search, text(value)?)?,
+        HOST => push(&mut network.hosts, (ip(value)?, text(value)?))?,
         _ => {}
     }
-    Some(())
+    Ok(())
 }
 
-fn byte(value: &mut &[u8]) -> Option<u8> {
-    value.split_off_first().copied()
+fn byte(value: &mut &[u8]) -> Result<u8, Error> {
+    value.split_off_first().copied().ok_or(Error::Malformed)
 }
 
-fn method(value: &mut &[u8]) -> Option<Method> {
-    Some(match byte(value)? {
+fn method(value: &mut &[u8]) -> Result<Method, Error> {
+    Ok(match byte(value)? {
         NONE => Method::None,
         AUTOMATIC => Method::Automatic,
         kind @ (STATIC | ROUTED) => {
@@ -124,22 +124,18 @@ fn method(value: &mut &[u8]) -> Option<Method> {
             let gateway = if kind == ROUTED { Some(ip(value)?) } else { None };
             Method::Static { address, prefix, gateway }
         }
-        _ => return None,
+        _ => return Err(Error::Malformed),
     })
 }
 
-fn ip(value: &mut &[u8]) -> Option<IpAddr> {
+fn ip(value: &mut &[u8]) -> Result<IpAddr, Error> {
     let length = byte(value)?;
-    let bytes = value.split_off(..length.into())?;
+    let bytes = value.split_off(..length.into()).ok_or(Error::Malformed)?;
     match length {
-        4 => Some(<[u8; 4]>::try_from(bytes).ok()?.into()),
-        16 => Some(<[u8; 16]>::try_from(bytes).ok()?.into()),
-        _ => None,
+        4 => Ok(<[u8; 4]>::try_from(bytes)?.into()),
+        16 => Ok(<[u8; 16]>::try_from(bytes)?.into()),
+        _ => Err(Error::Malformed),
     }
-}
-
-fn name(value: &[u8]) -> Option<String> {
-    core::str::from_utf8(value).ok().map(String::from)
 }
 
 #[cfg(test)]
@@ -150,9 +146,9 @@ mod tests {
     #[test]
     fn what_a_newer_isopod_adds_is_skipped() {
         let mut network = Network::default();
-        assert_eq!(read(&mut network, &[200, 1, 2, 3]), Some(()));
+        assert_eq!(read(&mut network, &[200, 1, 2, 3]), Ok(()));
         assert_eq!(network, Network::default());
-        assert_eq!(read(&mut network, &[CARD, 0, 0, NONE, AUTOMATIC, 9, 9]), Some(()));
+        assert_eq!(read(&mut network, &[CARD, 0, 0, NONE, AUTOMATIC, 9, 9]), Ok(()));
         let card = InterfaceConfig { ipv4: Method::None, ..InterfaceConfig::default() };
         assert_eq!(network.interfaces, [card]);
     }
@@ -170,7 +166,7 @@ mod tests {
             &[NAME_SERVER, 0],
             &[SEARCH, 0xff],
         ] {
-            assert_eq!(read(&mut Network::default(), bad), None, "{bad:?}");
+            assert_eq!(read(&mut Network::default(), bad), Err(Error::Malformed), "{bad:?}");
         }
     }
 
