@@ -4,6 +4,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 
 use isopod_drivers::{Devices, probe};
+use isopod_fs::Errno;
 use isopod_hal::boot::BootInfo;
 use isopod_hal::{clock, cpu, log, panic, power, timer};
 use isopod_linux::host;
@@ -61,10 +62,18 @@ async fn run(
     cpus: usize,
 ) -> Result<u8, String> {
     let root = root::mount(manifest.root, boot, &mut devices.disks).await?;
-    let namespace = retry(|| dev::namespace(Arc::clone(&root.files))).await;
+    let mut place = "/dev";
+    let namespace = retry(|| dev::namespace(Arc::clone(&root.files), &mut place)).await;
     kernel::install(Kernel {
-        namespace: namespace
-            .map_err(|errno| alloc::format!("cannot mount /dev: {errno}\n{}", root::DAMAGED))?,
+        namespace: namespace.map_err(|errno| {
+            let hint = match errno {
+                Errno::EEXIST | Errno::ENOTDIR => {
+                    "hint: the image has something else in its place: build it again without"
+                }
+                _ => root::DAMAGED,
+            };
+            alloc::format!("cannot mount {place}: {errno}\n{hint}")
+        })?,
         page_cache: root.page_cache,
         random: devices.random,
         log: host::log,

@@ -47,8 +47,8 @@ const LINKS: [(&[u8], &[u8]); 5] = [
 /// Bytes of `/dev/shm` at most, as container engines give it.
 const SHM_SIZE: u64 = 64 << 20;
 
-/// The tree of files over `root`, with the file systems that every container finds.
-pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
+/// The tree of files over `root`, with the file systems that every container finds. `place` is where the last was mounted, or could not be.
+pub fn namespace(root: Arc<dyn FileSystem>, place: &mut &'static str) -> Result<Namespace> {
     let special = SpecialFiles::new(Arc::new(open_fifo));
     for Node(_, id, open) in NODES {
         special.register(id, id, Arc::new(open));
@@ -56,18 +56,22 @@ pub fn namespace(root: Arc<dyn FileSystem>) -> Result<Namespace> {
     special.register(pty::PTMX, pty::PTMX, Arc::new(pty::open_master as Open));
     special.register(pty::slave(0), pty::slave(u32::MAX), Arc::new(pty::open_terminal as Open));
     let namespace = Namespace::new(root, b"isopod", special);
-    mount(&namespace, b"/dev", device_tree()?, MountFlags::NOSUID | MountFlags::NOEXEC, b"tmpfs")?;
+    let mut mount = |at, file_system, flags, source| {
+        *place = at;
+        mount(&namespace, at.as_bytes(), file_system, flags, source)
+    };
     let hidden = MountFlags::NOSUID | MountFlags::NOEXEC;
-    mount(&namespace, b"/dev/pts", pty::file_system()?, hidden, b"devpts")?;
+    mount("/dev", device_tree()?, hidden, b"tmpfs")?;
+    mount("/dev/pts", pty::file_system()?, hidden, b"devpts")?;
     let half_of_memory = Options::default();
     let pages = half_of_memory.pages.min(SHM_SIZE / isopod_hal::PAGE_SIZE as u64);
     let shm = Tmpfs::new(&Options { pages, ..half_of_memory })?;
-    mount(&namespace, b"/dev/shm", shm, MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC, b"shm")?;
-    let flags = MountFlags::NOSUID | MountFlags::NODEV | MountFlags::NOEXEC;
-    mount(&namespace, b"/proc", proc::proc(), flags, b"proc")?;
+    let flags = hidden | MountFlags::NODEV;
+    mount("/dev/shm", shm, flags, b"shm")?;
+    mount("/proc", proc::proc(), flags, b"proc")?;
     let fixed = flags | MountFlags::RDONLY;
-    mount(&namespace, b"/sys", proc::sys(), fixed, b"sysfs")?;
-    mount(&namespace, b"/sys/fs/cgroup", proc::cgroup(), fixed, b"cgroup")?;
+    mount("/sys", proc::sys(), fixed, b"sysfs")?;
+    mount("/sys/fs/cgroup", proc::cgroup(), fixed, b"cgroup")?;
     Ok(namespace)
 }
 
