@@ -56,7 +56,7 @@ pub fn start(boot: &'static BootInfo) -> ! {
 /// Mounts the root and runs the manifest's command; its exit status, or what stands in the way and what to do about it.
 async fn run(
     boot: &'static BootInfo,
-    manifest: Manifest,
+    mut manifest: Manifest,
     mut devices: Devices,
     cards: Cards,
     cpus: usize,
@@ -89,7 +89,7 @@ async fn run(
         return Err("the host was not reached\nhint: give the VM a serial line or a virtio console".into());
     };
     all_running(cpus).await;
-    let first = process::start_first(&manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
+    let first = process::start_first(&mut manifest, host).await.map_err(|error| alloc::format!("{error}"))?;
     if let Some(disk) = root.disk {
         root::watch(disk);
     }

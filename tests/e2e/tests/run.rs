@@ -95,6 +95,33 @@ fn missing_and_unusable_programs() -> Result<()> {
 }
 
 #[test]
+fn what_is_too_much_to_pass_is_refused_as_execve_refuses_it() -> Result<()> {
+    let run = |words: Vec<String>, memory: &str| {
+        let image = image()?.entrypoint(&["/end", "exit", "7"]).set("Cmd", words);
+        show(&image, &["-m", memory], &[], "")
+    };
+    let empty = |count| vec![String::new(); count];
+    // Each takes its NUL and a pointer, of 2 MiB.
+    run(empty(200_000), "256M")?.expect_status(7);
+    run(empty(240_000), "256M")?.expect_status(126).expect_stderr_contains("Argument list too long");
+    // A single string may have 128 KiB, with its NUL.
+    run(vec!["x".repeat((128 << 10) - 1)], "256M")?.expect_status(7);
+    run(vec!["x".repeat(128 << 10)], "256M")?.expect_status(126).expect_stderr_contains("hint: pass less");
+    // What the machine has no memory to read.
+    run(empty(1_000_000), "32M")?.expect_status(125).expect_stderr_contains("give the VM more with -m");
+    Ok(())
+}
+
+#[test]
+fn what_is_in_the_way_of_a_file_system_is_named() -> Result<()> {
+    let mut layer = isopod_e2e::image::Layer::new();
+    layer.symlink("proc", "nowhere");
+    let outcome = show(&image()?.layer(layer.finish()), &[], &["/end", "exit", "7"], "")?;
+    outcome.expect_status(125).expect_stderr_contains("cannot mount /proc: ");
+    Ok(())
+}
+
+#[test]
 fn configuration_of_the_image_is_obeyed() -> Result<()> {
     let image = image()?
         .entrypoint(&["/show", "fixed"])

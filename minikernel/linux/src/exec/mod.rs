@@ -16,5 +16,5 @@ mod vdso;
 pub use open::{open, open_path};
 #[cfg(fuzzing)]
 pub use replace::entry;
-pub use replace::{NO_RANDOMIZATION, Program, execute, strings_max};
-pub use stack::STRING_MAX;
+pub use replace::{NO_RANDOMIZATION, Program, execute};
+pub use stack::{Room, STRING_MAX};

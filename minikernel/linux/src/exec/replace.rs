@@ -122,11 +122,6 @@ pub async fn execute(ctx: &mut Ctx, program: Program) -> Result<(), Errno> {
     Ok(())
 }
 
-/// The most bytes that the arguments and the environment of a program started by `thread` may take.
-pub fn strings_max(thread: &Thread) -> usize {
-    stack::strings_max(thread.process().limits.lock().get(Resource::Stack).soft)
-}
-
 /// Loads `program` to no end but to see where it would begin.
 #[cfg(fuzzing)]
 pub async fn entry(thread: &Arc<Thread>, program: Program) -> Result<u64, Errno> {

@@ -9,9 +9,9 @@ use isopod_hal::{PAGE_SIZE, cpu};
 
 use super::image::Loaded;
 use crate::mm::{AddressSpace, Backing, FaultKind, MapRequest, Placement, Start, VmaFlags, page_down};
-use crate::process::{Identity, rseq};
+use crate::process::{Identity, Resource, Thread, rseq};
 
-/// The longest single string (`MAX_ARG_STRLEN`).
+/// The longest single string, with its NUL (`MAX_ARG_STRLEN`).
 pub const STRING_MAX: usize = 32 * PAGE_SIZE;
 /// How much of the stack is there from the start, before it grows by itself.
 const INITIAL: usize = 128 << 10;
@@ -44,10 +44,27 @@ pub struct About<'a> {
     pub random: [u8; 16],
 }
 
-/// The most bytes that arguments and environment may take: a quarter of the stack, at most 6 MiB and at least 128 KiB
-/// (`execve(2)`, "Limits on size of arguments and environment").
-pub fn strings_max(stack_limit: u64) -> usize {
-    (stack_limit / 4).clamp(STRING_MAX as u64, 6 << 20) as usize
+/// How many bytes arguments and environment may still take, with a pointer to each: a quarter of the stack in all, at most 6 MiB and at least
+/// 128 KiB (`execve(2)`, "Limits on size of arguments and environment").
+#[derive(Debug)]
+pub struct Room(usize);
+
+impl Room {
+    /// What a program may take that `thread` executes.
+    pub fn of(thread: &Thread) -> Self {
+        let stack = thread.process().limits.lock().get(Resource::Stack).soft;
+        Self((stack / 4).clamp(STRING_MAX as u64, 6 << 20) as usize)
+    }
+
+    /// One more string is passed. `E2BIG` when there is no room for it, or it is too long by itself.
+    pub fn take(&mut self, string: &[u8]) -> Result<(), Errno> {
+        if string.len() >= STRING_MAX {
+            return Err(Errno::E2BIG);
+        }
+        // The string, its NUL, and its pointer.
+        self.0 = self.0.checked_sub(string.len() + 1 + size_of::<u64>()).ok_or(Errno::E2BIG)?;
+        Ok(())
+    }
 }
 
 /// Maps the stack and fills it; returns the stack pointer.

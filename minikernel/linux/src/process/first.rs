@@ -15,7 +15,7 @@ use crate::fail::errno;
 use crate::host::{Host, HostStream, Stream};
 use crate::kernel;
 use crate::mm::{AddressSpace, Layout};
-use crate::syscall::with_view;
+use crate::syscall::{PATH_MAX, with_view};
 use crate::tty::console;
 use crate::wait::retry;
 
@@ -76,18 +76,19 @@ impl CommandError {
 }
 
 /// Starts the manifest's command as process 1, or as its only child. A command that cannot be run still makes a process, which ends with 126
-/// or 127 and a line in the log. Returns process 1.
-pub async fn start_first(manifest: &Manifest, host: &Arc<dyn Host>) -> Result<Arc<Process>, StartError> {
+/// or 127 and a line in the log. Returns process 1. What can be large of the manifest is the process's then.
+pub async fn start_first(manifest: &mut Manifest, host: &Arc<dyn Host>) -> Result<Arc<Process>, StartError> {
     let init = if manifest.init { Some(init::new()?) } else { None };
     let thread = application(manifest, init.as_deref())?;
     prepare_directories(&thread, manifest).await?;
     open_streams(&thread, manifest, host)?;
-    let user = &manifest.user;
-    thread.set_identity(Identity::first(user.uid, user.gid, user.groups.clone()));
+    let user = core::mem::take(&mut manifest.user);
+    thread.set_identity(Identity::first(user.uid, user.gid, user.groups));
     let first = init.as_ref().unwrap_or(&thread);
-    match find_command(&thread, manifest).await {
+    let found = find_command(&thread, manifest).await;
+    match found.and_then(|found| check_size(&thread, manifest).map(|()| found)) {
         Ok((file, path)) => {
-            let (arguments, environment) = (manifest.args.clone(), manifest.env.clone());
+            let [arguments, environment] = [&mut manifest.args, &mut manifest.env].map(core::mem::take);
             let program = Program { file, path, closed: false, arguments, environment };
             if let Some(init) = &init {
                 init::start(init, Arc::clone(thread.process()));
@@ -128,6 +129,9 @@ pub(super) fn report_unloadable(path: &[u8], errno: Errno) -> u8 {
 fn say(name: &[u8], reason: &str, errno: Errno) {
     let hint = match errno {
         Errno::ENOENT => "see what the image has: isopod run SOURCE ls /bin",
+        Errno::E2BIG => {
+            "pass less: arguments and environment may have 2 MiB together with a pointer to each, and each of them 128 KiB"
+        }
         Errno::EACCES => "chmod +x it where the image is built, or run it as another user (-u)",
         Errno::EUCLEAN | Errno::EIO => "the image is damaged: build or pull it again",
         Errno::ENOMEM => "give the VM more memory with -m, or build the program again if it is damaged",
@@ -223,6 +227,13 @@ fn open_streams(thread: &Arc<Thread>, manifest: &Manifest, host: &Arc<dyn Host>)
     Ok(())
 }
 
+/// Whether the command can be given its arguments and environment: no more than execve(2) takes, which is what its stack has room for.
+fn check_size(thread: &Thread, manifest: &Manifest) -> Result<(), CommandError> {
+    let mut room = exec::Room::of(thread);
+    let taken = manifest.args.iter().chain(&manifest.env).try_for_each(|string| room.take(string));
+    taken.map_err(|errno| CommandError { errno, path_searched: false })
+}
+
 /// The command's file and its path: a name without a slash is looked for in `PATH`, as execvp(3) does.
 async fn find_command(
     thread: &Arc<Thread>,
@@ -235,9 +246,12 @@ async fn find_command(
             .map_err(|errno| CommandError { errno, path_searched: false })?;
         return Ok((found, name.to_vec()));
     }
+    if name.len() >= PATH_MAX {
+        return Err(CommandError { errno: Errno::ENAMETOOLONG, path_searched: false });
+    }
     let path = manifest.env.iter().find_map(|entry| entry.strip_prefix(b"PATH=")).unwrap_or(DEFAULT_PATH);
     let mut outcome = Errno::ENOENT;
-    for directory in path.split(|&byte| byte == b':') {
+    for directory in path.split(|&byte| byte == b':').filter(|directory| directory.len() < PATH_MAX) {
         let candidate = match directory {
             [] => name.to_vec(),
             directory => [directory, b"/", name].concat(),

@@ -192,9 +192,9 @@ pub async fn execveat(
         (Fd(fd), None) => alloc::format!("/dev/fd/{fd}").into_bytes(),
         (Fd(fd), Some(_)) => [alloc::format!("/dev/fd/{fd}/").as_bytes(), &name].concat(),
     };
-    let room = exec::strings_max(&ctx.thread);
-    let (mut arguments, used) = read_strings(ctx, argv, room).await?;
-    let (environment, _) = read_strings(ctx, envp, room - used).await?;
+    let mut room = exec::Room::of(&ctx.thread);
+    let mut arguments = read_strings(ctx, argv, &mut room).await?;
+    let environment = read_strings(ctx, envp, &mut room).await?;
     if arguments.is_empty() {
         // Since Linux 5.18 a program always has a name.
         arguments.push(Vec::new());
@@ -203,15 +203,14 @@ pub async fn execveat(
     Ok(0)
 }
 
-/// Reads a NULL-terminated array of strings; returns it with the bytes it takes. `E2BIG` beyond `room`, `ENOMEM` before what is left is what others
-/// cannot do without.
-async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec<Vec<u8>>, usize), Errno> {
+/// Reads a NULL-terminated array of strings. `E2BIG` beyond `room`, `ENOMEM` before what is left is what others cannot do without.
+async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: &mut exec::Room) -> Result<Vec<Vec<u8>>, Errno> {
     /// After so many bytes it looks whether there are as many more, and others get their turn.
     const STEP: usize = 64 << 10;
     let mut strings = Vec::new();
-    let (mut used, mut taken) = (0, 0);
+    let mut taken = 0;
     if list.is_null() {
-        return Ok((strings, used));
+        return Ok(strings);
     }
     loop {
         if taken >= STEP {
@@ -225,16 +224,12 @@ async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: usize) -> Result<(Vec
         }
         let pointer = ctx.memory.read(list.element(strings.len())).await?;
         if pointer == 0 {
-            return Ok((strings, used));
+            return Ok(strings);
         }
         let string = ctx.memory.read_string(UserPtr::new(pointer as usize), exec::STRING_MAX).await;
         let string =
             string.map_err(|errno| if errno == Errno::ENAMETOOLONG { Errno::E2BIG } else { errno })?;
-        // The string, its NUL, and its pointer.
-        used += string.len() + 1 + size_of::<u64>();
-        if used > room {
-            return Err(Errno::E2BIG);
-        }
+        room.take(&string)?;
         // The heap's smallest piece, and the vector's own words.
         taken += string.capacity().max(16) + size_of::<Vec<u8>>();
         strings.try_reserve(1).map_err(|_| Errno::ENOMEM)?;
