@@ -56,6 +56,9 @@ pub enum TarProblem {
     /// Overlapping data, or data outside the file.
     #[error("the map of the sparse file is malformed")]
     Sparse,
+    /// A map of more than a mebibyte.
+    #[error("the map of the sparse file is larger than 1 MiB")]
+    MapTooLarge,
     /// Entries that no layer has: volume labels, multi-volume parts, ..
     #[error("entries of the type {0:?} are not known")]
     Type(char),

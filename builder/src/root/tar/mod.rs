@@ -231,8 +231,9 @@ impl<R: Read + Seek> Reader<R> {
             }
         };
         let offset = self.position;
+        let len = map.len;
         let extents = map.extents(self.contents_end.saturating_sub(offset))?;
-        Ok(EntryKind::File { offset, len: map.len, extents })
+        Ok(EntryKind::File { offset, len, extents })
     }
 
     /// The contents of the entry begin at `start` and are `size` bytes long; the next header follows them.

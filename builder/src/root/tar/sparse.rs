@@ -5,8 +5,11 @@ use ::tar::{EntryType, GnuExtSparseHeader, GnuSparseHeader, Header};
 
 use super::header;
 use super::pax::{Pax, decimal};
-use super::{BLOCK, TarProblem};
+use super::{BLOCK, EXTENSION_MAX, TarProblem};
 use crate::root::content::Extent;
+
+/// The most bytes that the map of one file may have, as in Go's `archive/tar`. Maps compress a thousandfold, and become memory.
+const MAP_MAX: u64 = EXTENSION_MAX;
 
 /// How the map of a sparse file is written. `len` is the file's size where the extended header tells it.
 #[derive(Debug)]
@@ -19,13 +22,17 @@ pub(super) enum Format {
     Pax1 { len: Option<u64> },
 }
 
-/// Where the data of a sparse file belongs.
+/// Where the data of a sparse file belongs. Its pieces follow each other in the archive.
 #[derive(Debug)]
 pub(super) struct Map {
     /// Size of the file in bytes, holes included.
     pub(super) len: u64,
-    /// Offset in the file and length of each piece of data. They follow each other in the archive.
-    pieces: Vec<(u64, u64)>,
+    /// The pieces so far, but for empty ones, and joined where nothing is between them.
+    extents: Vec<Extent>,
+    /// Where the last piece ends in the file.
+    end: u64,
+    /// How many bytes of data there are.
+    data: u64,
 }
 
 type Block = [u8; BLOCK as usize];
@@ -56,9 +63,10 @@ pub(super) fn old(
     mut next: impl FnMut() -> Result<Block, TarProblem>,
 ) -> Result<Map, TarProblem> {
     let gnu = header.as_gnu().ok_or(TarProblem::Sparse)?;
-    let mut map = Map { len: header::unsigned(&gnu.realsize, "size")?, pieces: Vec::new() };
+    let mut map = Map::new(header::unsigned(&gnu.realsize, "size")?);
     map.take(&gnu.sparse)?;
     let mut more = gnu.is_extended();
+    let mut next = bounded(&mut next);
     while more {
         let mut extension = GnuExtSparseHeader::new();
         *extension.as_mut_bytes() = next()?;
@@ -68,25 +76,28 @@ pub(super) fn old(
     Ok(map)
 }
 
-/// The map in the records of an extended header.
+/// The map in the records of an extended header, which is itself bounded.
 pub(super) fn pax0(pax: &Pax, len: Option<u64>) -> Result<Map, TarProblem> {
-    let mut numbers = Vec::new();
-    if let Some(map) = pax.get(b"GNU.sparse.map") {
-        for number in map.split(|&byte| byte == b',') {
-            numbers.push(decimal(number).ok_or(TarProblem::Sparse)?);
+    let mut map = Map::new(len.ok_or(TarProblem::Sparse)?);
+    let mut add = |offset, length| {
+        let number = |digits| decimal(digits).ok_or(TarProblem::Sparse);
+        map.add(number(offset)?, number(length)?)
+    };
+    if let Some(text) = pax.get(b"GNU.sparse.map") {
+        let mut numbers = text.split(|&byte| byte == b',');
+        while let Some(offset) = numbers.next() {
+            add(offset, numbers.next().ok_or(TarProblem::Sparse)?)?;
         }
     } else {
         // An offset comes first, then a length.
         for pair in pax.repeated().chunks(2) {
-            let [(b"GNU.sparse.offset", offset), (b"GNU.sparse.numbytes", bytes)] = pair else {
+            let [(b"GNU.sparse.offset", offset), (b"GNU.sparse.numbytes", length)] = pair else {
                 return Err(TarProblem::Sparse);
             };
-            for number in [offset, bytes] {
-                numbers.push(decimal(number).ok_or(TarProblem::Sparse)?);
-            }
+            add(offset, length)?;
         }
     }
-    Map::new(len, &numbers)
+    Ok(map)
 }
 
 /// The map at the beginning of the contents: the number of pieces, then offset and length of each, a line each. `next` reads one
@@ -95,69 +106,89 @@ pub(super) fn pax1(
     len: Option<u64>,
     mut next: impl FnMut() -> Result<Block, TarProblem>,
 ) -> Result<Map, TarProblem> {
-    let mut numbers: Vec<u64> = Vec::new();
-    let mut digits = Vec::new();
-    let mut count = None;
-    loop {
-        for byte in next()? {
-            if byte != b'\n' {
-                digits.push(byte);
-                if digits.len() > 20 {
-                    return Err(TarProblem::Sparse);
-                }
-                continue;
+    let mut lines = Lines { next: bounded(&mut next), block: [0; BLOCK as usize], at: BLOCK as usize };
+    let mut map = Map::new(len.ok_or(TarProblem::Sparse)?);
+    for _ in 0..lines.number()? {
+        map.add(lines.number()?, lines.number()?)?;
+    }
+    // What follows in the last block is padding.
+    Ok(map)
+}
+
+/// Lines of decimal digits in blocks.
+struct Lines<F> {
+    next: F,
+    block: Block,
+    /// What of the block was taken.
+    at: usize,
+}
+
+impl<F: FnMut() -> Result<Block, TarProblem>> Lines<F> {
+    fn number(&mut self) -> Result<u64, TarProblem> {
+        // As many digits as 64 bits can need.
+        let (mut digits, mut count) = ([0; 20], 0);
+        loop {
+            if self.at == self.block.len() {
+                (self.block, self.at) = ((self.next)()?, 0);
             }
-            let number = decimal(&digits).ok_or(TarProblem::Sparse)?;
-            digits.clear();
-            match count {
-                None => count = Some(number),
-                Some(_) => numbers.push(number),
+            let byte = self.block[self.at];
+            self.at += 1;
+            if byte == b'\n' {
+                return decimal(&digits[..count]).ok_or(TarProblem::Sparse);
             }
-            // What follows in the block is padding.
-            if count.is_some_and(|count| numbers.len() as u64 / 2 == count) {
-                return Map::new(len, &numbers);
-            }
+            *digits.get_mut(count).ok_or(TarProblem::Sparse)? = byte;
+            count += 1;
         }
     }
 }
 
+/// What `next` reads, up to [`MAP_MAX`].
+fn bounded(
+    next: &mut impl FnMut() -> Result<Block, TarProblem>,
+) -> impl FnMut() -> Result<Block, TarProblem> {
+    let mut left = MAP_MAX / BLOCK;
+    move || {
+        left = left.checked_sub(1).ok_or(TarProblem::MapTooLarge)?;
+        next()
+    }
+}
+
 impl Map {
-    fn new(len: Option<u64>, numbers: &[u64]) -> Result<Self, TarProblem> {
-        let (pairs, []) = numbers.as_chunks::<2>() else { return Err(TarProblem::Sparse) };
-        let pieces = pairs.iter().map(|&[offset, len]| (offset, len)).collect();
-        Ok(Self { len: len.ok_or(TarProblem::Sparse)?, pieces })
+    const fn new(len: u64) -> Self {
+        Self { len, extents: Vec::new(), end: 0, data: 0 }
+    }
+
+    /// One more piece of data.
+    fn add(&mut self, logical: u64, len: u64) -> Result<(), TarProblem> {
+        let end = logical.checked_add(len).filter(|&end| end <= self.len).ok_or(TarProblem::Sparse)?;
+        if logical < self.end {
+            return Err(TarProblem::Sparse);
+        }
+        match self.extents.last_mut() {
+            _ if len == 0 => {}
+            // Archivers split what is one piece, at the latest after eight gigabytes.
+            Some(last) if last.range().end == logical => last.len += len,
+            _ => self.extents.push(Extent { logical, physical: self.data, len }),
+        }
+        self.end = end;
+        self.data += len;
+        Ok(())
     }
 
     fn take(&mut self, headers: &[GnuSparseHeader]) -> Result<(), TarProblem> {
         for header in headers.iter().take_while(|header| header.offset[0] != 0) {
             let number = |field: &[u8]| header::unsigned(field, "offset of data");
-            self.pieces.push((number(&header.offset)?, number(&header.numbytes)?));
+            self.add(number(&header.offset)?, number(&header.numbytes)?)?;
         }
         Ok(())
     }
 
     /// The extents of a file whose data takes `stored` bytes in the archive; `None` where it has no holes.
-    pub(super) fn extents(&self, stored: u64) -> Result<Option<Box<[Extent]>>, TarProblem> {
-        let mut extents: Vec<Extent> = Vec::new();
-        let (mut end, mut physical) = (0_u64, 0_u64);
-        for &(logical, len) in &self.pieces {
-            let piece_end = logical.checked_add(len).filter(|&piece_end| piece_end <= self.len);
-            if logical < end {
-                return Err(TarProblem::Sparse);
-            }
-            end = piece_end.ok_or(TarProblem::Sparse)?;
-            match extents.last_mut() {
-                _ if len == 0 => {}
-                // Archivers split what is one piece, at the latest after eight gigabytes.
-                Some(last) if last.range().end == logical => last.len += len,
-                _ => extents.push(Extent { logical, physical, len }),
-            }
-            physical += len;
-        }
-        if physical > stored {
+    pub(super) fn extents(self, stored: u64) -> Result<Option<Box<[Extent]>>, TarProblem> {
+        if self.data > stored {
             return Err(TarProblem::Sparse);
         }
-        let whole = matches!(&extents[..], [only] if only.len == self.len) || self.len == 0;
-        Ok((!whole).then(|| extents.into()))
+        let whole = matches!(&self.extents[..], [only] if only.len == self.len) || self.len == 0;
+        Ok((!whole).then(|| self.extents.into()))
     }
 }

@@ -221,6 +221,40 @@ fn malformed_sparse_maps_are_refused() {
     }
 }
 
+/// A gzip of 400 KB holds a map of 40 MB: what becomes memory is bounded by bytes of the map, empty pieces included.
+#[test]
+fn maps_of_sparse_files_are_bounded() {
+    let pax1 = |pieces: usize| {
+        let mut map = format!("{pieces}\n{}", "0\n0\n".repeat(pieces)).into_bytes();
+        map.resize(map.len().next_multiple_of(512), 0);
+        let mut builder = Builder::new(Vec::new());
+        let records = [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.size", b"9")];
+        builder.append_pax_extensions(records).unwrap();
+        builder.append(&header("s", EntryType::Regular, map.len() as u64), &*map).unwrap();
+        entries(&builder.into_inner().unwrap())
+    };
+    let old = |blocks: usize| {
+        let mut first = header("s", EntryType::GNUSparse, 0);
+        let gnu = first.as_gnu_mut().unwrap();
+        (gnu.realsize, gnu.isextended) = (*b"00000000011\0", [1]);
+        first.set_cksum();
+        let mut archive = first.as_bytes().to_vec();
+        for index in 1..=blocks {
+            let mut block = [b'0'; 512];
+            block[504] = u8::from(index < blocks);
+            archive.extend(block);
+        }
+        entries(&archive)
+    };
+    for (allowed, offset) in [(pax1(200_000), 1536 + 800_007_u64.next_multiple_of(512)), (old(2048), 2049 * 512)] {
+        let empty = EntryKind::File { offset, len: 9, extents: Some(Box::default()) };
+        assert_eq!(allowed.unwrap()[0].kind, empty);
+    }
+    for refused in [pax1(300_000), old(2049)] {
+        assert!(matches!(refused, Err(TarError { problem: TarProblem::MapTooLarge, .. })), "{refused:?}");
+    }
+}
+
 #[test]
 fn numbers_have_two_forms() {
     for (field, expected) in [
