@@ -1,7 +1,7 @@
 //! What an image says of how to run it, and what the user says instead, become one manifest. The rules are Docker's.
 
-use std::collections::BTreeSet;
-use std::slice;
+use std::collections::{BTreeSet, HashMap};
+use std::{mem, slice};
 
 use isopod_manifest::{Manifest, Network, Port, Protocol, User};
 
@@ -12,6 +12,13 @@ use crate::source::ImageConfig;
 
 /// The longest path that a system call takes, without the NUL behind it.
 const PATH_MAX: usize = 4095;
+
+/// The most bytes that one argument or variable takes with its NUL (`MAX_ARG_STRLEN`, `execve(2)`).
+const STRING_MAX: usize = 128 << 10;
+
+/// The most bytes that arguments and environment take together, each with its NUL and the pointer to it: a quarter of the stack
+/// (`execve(2)`), which is 8 MiB at the start.
+const STRINGS_MAX: usize = 2 << 20;
 
 /// The search path of an image that sets none, as Docker sets it.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
@@ -47,13 +54,14 @@ impl Overrides {
         if !self.command.is_empty() {
             config.cmd.clone_from(&self.command);
         }
-        for (name, value) in &self.env {
-            let is_same = |variable: &String| variable.split('=').next() == Some(name);
-            match (value, config.env.iter_mut().find(|variable| is_same(variable))) {
-                (Some(value), Some(variable)) => *variable = format!("{name}={value}"),
-                (Some(value), None) => config.env.push(format!("{name}={value}")),
-                (None, _) => config.env.retain(|variable| !is_same(variable)),
+        if !self.env.is_empty() {
+            let image = mem::take(&mut config.env);
+            let mut variables = Variables::default();
+            variables.extend(&image);
+            for (name, value) in &self.env {
+                variables.set(name, value.as_deref());
             }
+            config.env = variables.strings().collect();
         }
         config.user = self.user.clone().unwrap_or_else(|| std::mem::take(&mut config.user));
         config.stop_signal = self.stop_signal.clone().or_else(|| config.stop_signal.take());
@@ -93,8 +101,32 @@ pub enum CommandError {
     /// A path that no system call takes (`PATH_MAX`, `path_resolution(7)`).
     #[error("{0} is longer than 4095 bytes")]
     DirTooLong(&'static str),
+    /// A string that `execve(2)` refuses.
+    #[error(
+        "{list} is too long: {} takes {length} bytes, and no program starts with one of more than {STRING_MAX}",
+        cut(string)
+    )]
+    StringTooLong {
+        /// What it is in.
+        list: &'static str,
+        /// How the string begins.
+        string: String,
+        /// How many bytes it takes.
+        length: usize,
+    },
+    /// Strings that `execve(2)` refuses together.
+    #[error(
+        "{list} is too long: command and environment take {size} bytes with their pointers, and no program starts \
+         with more than {STRINGS_MAX}"
+    )]
+    ListTooLong {
+        /// What takes the most of it.
+        list: &'static str,
+        /// What they take.
+        size: usize,
+    },
     /// More than a manifest may hold.
-    #[error("the command and environment take {0} bytes, {max} at the most", max = isopod_manifest::MAX_SIZE)]
+    #[error("the image's volumes, ports and settings take {0} bytes, {max} at the most", max = isopod_manifest::MAX_SIZE)]
     TooLong(usize),
 }
 
@@ -112,7 +144,10 @@ impl CommandError {
             Self::Hostname(_) => "choose a shorter one with --hostname".to_owned(),
             Self::Nul(_) => "take it out of the image's configuration".to_owned(),
             Self::DirTooLong(_) => "choose a shorter one, or a symbolic link to it, with -w".to_owned(),
-            Self::TooLong(_) => "put what is long into a file of the image".to_owned(),
+            Self::StringTooLong { .. } | Self::ListTooLong { .. } => {
+                "put what is long into a file of the image".to_owned()
+            }
+            Self::TooLong(_) => "take what is not needed out of the image's configuration".to_owned(),
         }
     }
 }
@@ -189,15 +224,57 @@ pub fn manifest(root: &RootInfo, session: &Session) -> Result<Manifest, CommandE
 /// The image's variables, and `PATH`, `HOSTNAME`, `TERM` and `HOME` as Docker sets them where the image does not; each once, and of
 /// several of one name the last.
 fn environment(image: &[String], hostname: &str, home: &str, terminal: bool) -> Vec<Vec<u8>> {
-    let mut variables = vec![("PATH", DEFAULT_PATH), ("HOSTNAME", hostname), ("HOME", home)];
-    variables.extend(terminal.then_some(("TERM", "xterm")));
-    for (name, value) in image.iter().map(|variable| variable.split_once('=').unwrap_or((variable, ""))) {
-        match variables.iter_mut().find(|(known, _)| *known == name) {
-            Some(known) => known.1 = value,
-            None => variables.push((name, value)),
+    let mut variables = Variables::default();
+    for (name, value) in [("PATH", DEFAULT_PATH), ("HOSTNAME", hostname), ("HOME", home)] {
+        variables.set(name, Some(value));
+    }
+    variables.set("TERM", terminal.then_some("xterm"));
+    variables.extend(image);
+    variables.strings().map(String::into_bytes).collect()
+}
+
+/// Variables in the order in which they were first set, and where each name is among them: an image may have tens of thousands.
+#[derive(Debug, Default)]
+struct Variables<'a> {
+    /// Name and value; `None` where one was taken away.
+    list: Vec<Option<(&'a str, &'a str)>>,
+    places: HashMap<&'a str, usize>,
+}
+
+impl<'a> Variables<'a> {
+    /// Gives the variable this value, or takes it away.
+    fn set(&mut self, name: &'a str, value: Option<&'a str>) {
+        let variable = value.map(|value| (name, value));
+        match (self.places.get(name), value) {
+            (Some(&place), Some(_)) => self.list[place] = variable,
+            (None, Some(_)) => {
+                self.places.insert(name, self.list.len());
+                self.list.push(variable);
+            }
+            (_, None) => {
+                if let Some(place) = self.places.remove(name) {
+                    self.list[place] = None;
+                }
+            }
         }
     }
-    variables.into_iter().map(|(name, value)| format!("{name}={value}").into_bytes()).collect()
+
+    /// Sets the variables of an image. One without `=` is empty.
+    fn extend(&mut self, image: &'a [String]) {
+        for variable in image {
+            let (name, value) = variable.split_once('=').unwrap_or((variable, ""));
+            self.set(name, Some(value));
+        }
+    }
+
+    fn strings(self) -> impl Iterator<Item = String> {
+        self.list.into_iter().flatten().map(|(name, value)| format!("{name}={value}"))
+    }
+}
+
+/// The beginning of a long string, for a message.
+fn cut(string: &str) -> String {
+    format!("`{}..`", string.chars().take(20).collect::<String>())
 }
 
 fn volumes(image: &[String]) -> Vec<Vec<u8>> {
@@ -233,10 +310,25 @@ fn ports(exposed: &[String]) -> Result<Vec<Port>, CommandError> {
 
 /// Refuses what the guest would refuse, while the user can still be told in their own words.
 fn check(manifest: &Manifest) -> Result<(), CommandError> {
-    for (what, list) in [("the command", &manifest.args), ("the environment", &manifest.env)] {
-        if list.iter().any(|item| item.contains(&0)) {
-            return Err(CommandError::Nul(what));
+    let lists = [("the command", &manifest.args), ("the environment", &manifest.env)];
+    let mut sizes = [0; 2];
+    for ((what, list), size) in lists.into_iter().zip(&mut sizes) {
+        for item in list {
+            if item.contains(&0) {
+                return Err(CommandError::Nul(what));
+            }
+            let length = item.len() + 1;
+            if length > STRING_MAX {
+                let string = String::from_utf8_lossy(item).into_owned();
+                return Err(CommandError::StringTooLong { list: what, string, length });
+            }
+            *size += length + size_of::<u64>();
         }
+    }
+    let [args, env] = sizes;
+    if args + env > STRINGS_MAX {
+        let (list, _) = lists[usize::from(env > args)];
+        return Err(CommandError::ListTooLong { list, size: args + env });
     }
     let dirs =
         [("the working directory", slice::from_ref(&manifest.working_dir)), ("a volume", &manifest.volumes)];

@@ -111,3 +111,56 @@ fn directories_that_no_system_call_takes_are_refused() {
     root.config.working_dir.pop();
     assert!(manifest(&root, &Session::default()).is_ok());
 }
+
+#[test]
+fn of_several_variables_of_one_name_the_last_counts_and_the_users_above_all() {
+    let mut root = image(&["/e"], &[]);
+    root.config.env = text(&["A=1", "B=1", "A=2"]);
+    let env = |root: &RootInfo, env: &[(&str, Option<&str>)]| {
+        let env = env.iter().map(|&(name, value)| (name.to_owned(), value.map(str::to_owned))).collect();
+        let mut config = root.config.clone();
+        Overrides { env, ..Overrides::default() }.apply(&mut config).unwrap();
+        config.env.join(" ")
+    };
+    assert_eq!(env(&root, &[("C", Some("1"))]), "A=2 B=1 C=1");
+    assert_eq!(env(&root, &[("A", Some("3")), ("B", None)]), "A=3");
+    assert_eq!(env(&root, &[("A", None), ("A", Some("4")), ("A", Some("5"))]), "B=1 A=5");
+}
+
+/// Linux's own limits, so that it is told here and not by a guest that cannot start its program.
+#[test]
+fn more_than_execve_takes_is_refused() {
+    let with = |args: &[String], env: Vec<String>| {
+        let mut root = image(&["/e"], &[]);
+        root.config.cmd = args.to_vec();
+        root.config.env = env;
+        manifest(&root, &Session::default())
+    };
+    let variables = |count: usize| (0..count).map(|n| format!("V{n:06}=x")).collect::<Vec<_>>();
+    // 10 bytes, a pointer of 8; the program and Docker's own variables take some, too.
+    let fitting = STRINGS_MAX / 18 - 10;
+    assert!(with(&[], variables(fitting)).is_ok());
+    let error = with(&[], variables(fitting + 10)).unwrap_err();
+    assert!(matches!(error, CommandError::ListTooLong { list: "the environment", .. }), "{error}");
+    let error = with(&vec!["x".repeat(1000); 2100], variables(10)).unwrap_err();
+    assert!(matches!(error, CommandError::ListTooLong { list: "the command", .. }), "{error}");
+    let argument = |length: usize| with(&["x".repeat(length)], Vec::new());
+    assert!(argument(STRING_MAX - 1).is_ok());
+    let error = argument(STRING_MAX).unwrap_err().to_string();
+    assert!(
+        error.starts_with("the command is too long: `xxxxxxxxxxxxxxxxxxxx..` takes 131073 bytes"),
+        "{error}"
+    );
+    let error = with(&[], vec![format!("A={}", "x".repeat(STRING_MAX))]).unwrap_err();
+    assert!(matches!(error, CommandError::StringTooLong { list: "the environment", .. }), "{error}");
+}
+
+/// Twice the variables take twice the time, not four times: with a search for each this takes minutes.
+#[test]
+fn very_many_variables_are_merged_at_once() {
+    let mut config =
+        ImageConfig { env: (0..300_000).map(|n| format!("V{n}=x")).collect(), ..ImageConfig::default() };
+    let env = (0..300_000).map(|n| (format!("V{}", n + 150_000), Some("y".to_owned()))).collect();
+    Overrides { env, ..Overrides::default() }.apply(&mut config).unwrap();
+    assert_eq!(config.env.len(), 450_000);
+}
