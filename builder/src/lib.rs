@@ -8,6 +8,7 @@
 //! - [`disk`]: kernel, root and manifest become a partitioned disk, in the formats of hypervisors and clouds.
 //! - [`prepare`]: from a reference to a finished root, by all of the above.
 //! - [`engine`]: runs one virtual machine and carries its streams, signals and exit status.
+//! - `foreign`: files and texts of others, opened and shown with care.
 //! - [`cargo`]: the command line of `cargo isopod`.
 //! - [`cli`]: the command line of `isopod`. Only it prints.
 // One file of `engine` needs `unsafe`, to set up a child between fork and exec.
@@ -17,6 +18,7 @@ pub mod cargo;
 pub mod cli;
 pub mod disk;
 pub mod engine;
+mod foreign;
 pub mod kernel;
 pub mod link;
 pub mod prepare;

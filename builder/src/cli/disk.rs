@@ -108,7 +108,7 @@ pub(super) fn without_root(
     let payload =
         Payload { manifest: &manifest.encode(), root: RootBytes::Elsewhere(len), about: &describe(info)? };
     link::write(kernel::FILE, Some(&payload), file.as_file())?;
-    let linked = std::fs::read(file.path()).map_err(StoreError::io("read", file.path()))?;
-    let loading = link::loading(file.reopen().map_err(StoreError::io("open", file.path()))?)?;
+    let linked = std::fs::read(file.path()).map_err(StoreError::io("read", store.cache_dir()))?;
+    let loading = link::loading(File::open(file.path()).map_err(StoreError::io("open", store.cache_dir()))?)?;
     Ok((linked, loading))
 }

@@ -1,27 +1,17 @@
 //! A file that appears whole or not at all.
 
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
+use crate::store::Temp;
 
-/// A file being written beside the place it is meant for.
-///
-/// Where the file system can (`O_TMPFILE`, open(2)) it has no name until it is whole, so that not even `SIGKILL` leaves a trace;
-/// elsewhere it has a temporary one. Its mode is 0666 less the umask: it is data to a hypervisor and no program of the host.
+/// A file being written for the place it is meant for. Its mode is 0666 less the umask: it is data to a hypervisor and no program of
+/// the host.
 #[derive(Debug)]
 pub struct Output {
     path: PathBuf,
-    file: Staged,
-}
-
-#[derive(Debug)]
-enum Staged {
-    Nameless(File),
-    Named(NamedTempFile),
+    file: Temp,
 }
 
 impl Output {
@@ -41,23 +31,12 @@ impl Output {
             }
             _ => {}
         }
-        let dir = directory(path);
-        let file = match nameless(dir) {
-            Ok(file) => Staged::Nameless(file),
-            Err(rustix::io::Errno::OPNOTSUPP | rustix::io::Errno::ISDIR | rustix::io::Errno::INVAL) => {
-                Staged::Named(named().tempfile_in(dir)?)
-            }
-            Err(errno) => return Err(errno.into()),
-        };
-        Ok(Self { path: path.to_owned(), file })
+        Ok(Self { path: path.to_owned(), file: Temp::beside(path, 0o666)? })
     }
 
     /// The file, to be written.
     pub fn file(&self) -> &File {
-        match &self.file {
-            Staged::Nameless(file) => file,
-            Staged::Named(file) => file.as_file(),
-        }
+        self.file.as_file()
     }
 
     /// Makes sure that there is room for `bytes`, so that a disk is not filled only to be told that it is full.
@@ -82,41 +61,8 @@ impl Output {
     /// When the bytes do not reach the disk or the file cannot be renamed.
     pub fn commit(self) -> io::Result<()> {
         self.file().sync_data()?;
-        match self.file {
-            Staged::Named(file) => file.persist(&self.path).map(drop).map_err(|error| error.error),
-            Staged::Nameless(file) => {
-                // `linkat` cannot replace a file, so a name is taken first and then moved over it.
-                let link = |name: &Path| give_name(&file, name).map_err(io::Error::from);
-                let named = named().make_in(directory(&self.path), link)?;
-                named.persist(&self.path).map_err(|error| error.error)
-            }
-        }
+        self.file.persist(&self.path)
     }
-}
-
-fn named() -> tempfile::Builder<'static, 'static> {
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(".isopod-").permissions(std::fs::Permissions::from_mode(0o666));
-    builder
-}
-
-/// The directory that holds `path`.
-fn directory(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-fn nameless(dir: &Path) -> rustix::io::Result<File> {
-    use rustix::fs::{Mode, OFlags};
-    let flags = OFlags::TMPFILE | OFlags::RDWR | OFlags::CLOEXEC;
-    rustix::fs::open(dir, flags, Mode::from_raw_mode(0o666)).map(File::from)
-}
-
-/// Links a nameless file; open(2) gives this way for processes without `CAP_DAC_READ_SEARCH`.
-fn give_name(file: &File, name: &Path) -> rustix::io::Result<()> {
-    use rustix::fs::{AtFlags, CWD};
-    use std::os::fd::AsRawFd as _;
-    let from = OsString::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
-    rustix::fs::linkat(CWD, from, CWD, name, AtFlags::SYMLINK_FOLLOW)
 }
 
 #[cfg(test)]

@@ -89,6 +89,9 @@ impl PrepareError {
             Self::Read { source, .. } if source.kind() == std::io::ErrorKind::PermissionDenied => {
                 "make it readable for you".to_owned()
             }
+            Self::Read { source, .. } if source.kind() == std::io::ErrorKind::InvalidInput => {
+                "name a regular file; a directory that holds a root is read as rootfs:DIR".to_owned()
+            }
             Self::Read { .. } => "look whether the disk it is on is sound, and try again".to_owned(),
         }
     }
@@ -214,7 +217,7 @@ impl Prepared {
         planned.write(image.as_file())?;
         let key = match key {
             Some(key) => key,
-            None => store::digest_of(image.path()).map_err(StoreError::io("read", image.path()))?,
+            None => store::digest_of(&image.path()).map_err(StoreError::io("read", store.cache_dir()))?,
         };
         Ok(store.put_root(&key, image, self.info)?)
     }

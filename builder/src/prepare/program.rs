@@ -9,6 +9,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use super::{PrepareError, Prepared};
+use crate::foreign::open_regular;
 use crate::link::inspect::{Host, inspect};
 use crate::root::{Content, Kind, Meta, Timestamp, Tree};
 use crate::source::{ImageConfig, Reference};
@@ -67,6 +68,7 @@ impl Program {
     /// A file that is no program for the guest, or that lacks its loader or a library on this host.
     pub fn find(file: &Path) -> Result<Self, PrepareError> {
         let path = file.canonicalize().map_err(PrepareError::read(file))?;
+        open_regular(&path).map_err(PrepareError::read(file))?;
         let argument = path.as_os_str().as_bytes().to_vec();
         // The host's LD_LIBRARY_PATH counts, as it would if the program were started here.
         let env = std::env::var_os("LD_LIBRARY_PATH");

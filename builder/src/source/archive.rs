@@ -5,12 +5,11 @@ use std::fs::{self, File};
 use std::io::{self, Read, Seek as _, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use super::error::Form;
 use super::inflate::{Inflate, OpenError};
 use super::{Activity, Blob, Content, Origin, SourceError};
-use crate::store::{Store, StoreError};
+use crate::foreign::open_regular;
+use crate::store::{Store, StoreError, Temp};
 
 /// Links of links in an archive are followed so far.
 const MAX_LINKS: usize = 8;
@@ -35,7 +34,7 @@ enum Access {
     Archive {
         members: HashMap<String, Member>,
         /// The inflated archive, where the one the user named is compressed: members are read in any order.
-        inflated: Option<NamedTempFile>,
+        inflated: Option<Temp>,
     },
 }
 
@@ -55,7 +54,7 @@ impl Files {
     /// The members of the tar file `path`, which may be compressed.
     pub fn archive(path: &Path, store: &Store) -> Result<Self, SourceError> {
         let inflated = inflate(path, store)?;
-        let file = File::open(inflated.as_ref().map_or(path, NamedTempFile::path))
+        let file = File::open(inflated.as_ref().map_or(path.to_owned(), Temp::path))
             .map_err(SourceError::read(path))?;
         let members =
             index(file).map_err(|error| SourceError::malformed(path.display(), Form::Archive, error))?;
@@ -84,7 +83,7 @@ impl Files {
             Access::Archive { members, inflated } => {
                 let Some((offset, len)) = find(members, name) else { return Ok(None) };
                 let open = || {
-                    let mut file = File::open(inflated.as_ref().map_or(&*self.path, NamedTempFile::path))?;
+                    let mut file = File::open(inflated.as_ref().map_or(self.path.clone(), Temp::path))?;
                     file.seek(SeekFrom::Start(offset))?;
                     Ok(file.take(len))
                 };
@@ -132,8 +131,8 @@ impl Origin for Files {
 }
 
 /// The inflated archive, where `path` is compressed.
-fn inflate(path: &Path, store: &Store) -> Result<Option<NamedTempFile>, SourceError> {
-    let file = File::open(path).map_err(SourceError::read(path))?;
+fn inflate(path: &Path, store: &Store) -> Result<Option<Temp>, SourceError> {
+    let file = open_regular(path).map_err(SourceError::read(path))?;
     let mut stream = Inflate::open(file).map_err(|error| match error {
         OpenError::Io(error) => SourceError::read(path)(error),
         OpenError::Foreign(method) => SourceError::Compression { what: path.display().to_string(), method },
@@ -159,12 +158,14 @@ fn inflate(path: &Path, store: &Store) -> Result<Option<NamedTempFile>, SourceEr
 fn index(file: File) -> io::Result<HashMap<String, Member>> {
     let size = file.metadata()?.len();
     let mut members = HashMap::new();
+    let mut last = None;
     for entry in tar::Archive::new(file).entries_with_seek()? {
-        let entry = entry?;
+        let entry = entry.map_err(|error| unreadable(error, last.as_deref()))?;
         if members.len() == MAX_MEMBERS {
             return Err(io::Error::other(format!("it has more than {MAX_MEMBERS} members")));
         }
         let name = normal(&String::from_utf8_lossy(&entry.path_bytes()));
+        last = Some(name.clone());
         let kind = entry.header().entry_type();
         if kind.is_file() || kind.is_contiguous() {
             let (offset, len) = (entry.raw_file_position(), entry.size());
@@ -187,6 +188,15 @@ fn index(file: File) -> io::Result<HashMap<String, Member>> {
         return Err(io::Error::other("it has no members"));
     }
     Ok(members)
+}
+
+/// What keeps the entry behind `last` from being read, without the bytes of the file that the parser quotes.
+fn unreadable(error: io::Error, last: Option<&str>) -> io::Error {
+    match (error.raw_os_error(), last) {
+        (Some(_), _) => error,
+        (None, None) => io::Error::other("it does not begin with a tar header"),
+        (None, Some(last)) => io::Error::other(format!("no tar header follows {last}")),
+    }
 }
 
 fn find(members: &HashMap<String, Member>, name: &str) -> Option<(u64, u64)> {
@@ -249,6 +259,17 @@ mod tests {
             assert_eq!(&archive[offset as usize..][..len as usize], content.as_bytes());
         }
         assert_eq!(find(&members, "c"), None);
+    }
+
+    /// The parser quotes the file's first lines, which may be anything.
+    #[test]
+    fn what_is_no_archive_is_not_quoted() {
+        let text = index_bytes("root:x:0:0:root:/root:/bin/bash\n".repeat(40).as_bytes()).unwrap_err();
+        assert_eq!(text.to_string(), "it does not begin with a tar header");
+        let mut archive = testing::tar(&[("a", b"one")]);
+        archive.truncate(1024);
+        archive.extend(b"root:x:0:0\n".repeat(60));
+        assert_eq!(index_bytes(&archive).unwrap_err().to_string(), "no tar header follows a");
     }
 
     proptest! {

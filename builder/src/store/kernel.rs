@@ -2,10 +2,8 @@
 
 use std::path::PathBuf;
 
-use tempfile::NamedTempFile;
-
 use super::stamp::{self, Lasts};
-use super::{Store, StoreError, temp};
+use super::{Store, StoreError, Temp, temp};
 
 impl Store {
     /// The kernel that was kept under `key`; `None` when it is not here as it was put here.
@@ -18,7 +16,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the file cannot be put in place.
-    pub fn put_kernel(&self, key: &str, file: NamedTempFile) -> Result<PathBuf, StoreError> {
+    pub fn put_kernel(&self, key: &str, file: Temp) -> Result<PathBuf, StoreError> {
         let path = self.kernel_path(key);
         temp::persist_durably(file, &path)?;
         self.stamp(&path, Lasts::UntilChanged)?;

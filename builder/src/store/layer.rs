@@ -4,10 +4,8 @@ use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use tempfile::NamedTempFile;
-
 use super::stamp::{self, Lasts};
-use super::{Cached, Digest, DigestWriter, Store, StoreError, temp};
+use super::{Cached, Digest, DigestWriter, Store, StoreError, Temp, temp};
 
 impl Store {
     /// An inflated layer (a tar file) by the digest of its uncompressed bytes. After a start of the system the first look reads all of
@@ -35,7 +33,7 @@ impl Store {
     ///
     /// # Errors
     /// [`StoreError::Io`] when the file cannot be put in place.
-    pub fn put_layer(&self, diff_id: &Digest, tar: NamedTempFile) -> Result<(), StoreError> {
+    pub fn put_layer(&self, diff_id: &Digest, tar: Temp) -> Result<(), StoreError> {
         let path = self.layer_path(diff_id);
         temp::persist(tar, &path)?;
         self.stamp(&path, Lasts::UntilBoot)

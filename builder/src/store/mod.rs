@@ -7,13 +7,13 @@
 //! CACHE/kernels/HEX.elf     guest kernels as hypervisors load them, by what they were linked from
 //! CACHE/tags/HEX            what a tag resolved to last, by the digest of the reference's text
 //! CACHE/tmp/                files being written
-//! STATE/                    running machines
+//! STATE/manifests/HEX       what printed command lines name, for a week after they were printed
 //! ```
 //!
-//! Every file is written under `tmp/` and renamed when it is whole and verified, so a reader never meets half
-//! a file, two builds at once at worst do the same work twice, and a killed one leaves the cache intact. Each
-//! temporary file is locked by the process that writes it (`flock(2)`); the kernel drops the lock with the
-//! process, and [`Store::at`] sweeps files that nobody holds.
+//! Every file gets its name when it is whole and verified, so a reader never meets half a file, two builds at once at
+//! worst do the same work twice, and a killed one leaves the cache intact. Until then it has none, or, where the file
+//! system cannot do that, one under `tmp/`. Such a file is locked by the process that writes it (`flock(2)`); the
+//! kernel drops the lock with the process, and [`Store::at`] sweeps files that nobody holds.
 //!
 //! Nothing that is found here is trusted for its name: small files are held to their digests or read as what they
 //! are, large ones to a stamp that lies beside them, and layers, where that does not hold, to their digests again.
@@ -31,16 +31,19 @@ use std::ffi::OsString;
 use std::fs;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
-
-use tempfile::NamedTempFile;
+use std::time::Duration;
 
 pub use digest::{Digest, DigestWriter, ParseDigestError};
 pub use error::StoreError;
 pub use layer::digest_of;
 pub use root::CachedRoot;
+pub use temp::Temp;
 
 /// How much of the file system the cache leaves free, in bytes.
 pub const RESERVE: u64 = 64 << 20;
+
+/// How long what a printed command line names is kept.
+const PRINTED: Duration = Duration::from_hours(7 * 24);
 
 /// The cache and state directories of one user. Cheap to open; holds no file open.
 #[derive(Debug, Clone)]
@@ -78,13 +81,19 @@ impl Store {
         for dir in made.iter().chain([&store.state]) {
             fs::create_dir_all(dir).map_err(StoreError::io("create the directory", dir))?;
         }
-        temp::sweep(&store.temp_dir());
+        temp::sweep(&store.temp_dir(), temp::GRACE);
+        temp::sweep(&store.manifests_dir(), PRINTED);
         Ok(store)
     }
 
     /// Where the state of running machines is kept.
     pub fn state_dir(&self) -> &Path {
         &self.state
+    }
+
+    /// Where the manifests are that printed command lines name. They may hold secrets, and go after a week.
+    pub fn manifests_dir(&self) -> PathBuf {
+        self.state.join("manifests")
     }
 
     /// The directory of the cache.
@@ -110,11 +119,11 @@ impl Store {
         Ok(digest)
     }
 
-    /// A new temporary file on the cache's file system. Dropped, it is deleted; `persist` renames it.
+    /// A new temporary file on the cache's file system. Dropped, it is gone; `persist` gives it its name.
     ///
     /// # Errors
     /// [`StoreError::Io`] when it cannot be made.
-    pub fn temp(&self) -> Result<NamedTempFile, StoreError> {
+    pub fn temp(&self) -> Result<Temp, StoreError> {
         temp::create(&self.temp_dir())
     }
 
@@ -225,8 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn manifests_of_printed_commands_go_after_a_week() {
+        let home = tempfile::tempdir().unwrap();
+        let store = Store::at(home.path()).unwrap();
+        fs::create_dir_all(store.manifests_dir()).unwrap();
+        let days = |count: u64| std::time::SystemTime::now() - Duration::from_hours(24 * count);
+        for (name, age) in [("old", 8), ("young", 6)] {
+            let file = fs::File::create(store.manifests_dir().join(name)).unwrap();
+            file.set_modified(days(age)).unwrap();
+        }
+        Store::at(home.path()).unwrap();
+        let left = fs::read_dir(store.manifests_dir()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert_eq!(left.collect::<Vec<_>>(), ["young"]);
+    }
+
+    #[test]
     fn a_home_that_is_a_file_is_named_in_the_error() {
-        let file = NamedTempFile::new().unwrap();
+        let file = tempfile::NamedTempFile::new().unwrap();
         let error = Store::at(file.path()).unwrap_err();
         assert!(error.to_string().contains(&*file.path().to_string_lossy()), "{error}");
     }

@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
-use tempfile::NamedTempFile;
 
 use super::stamp::{self, Lasts};
-use super::{Cached, Digest, Store, StoreError, temp};
+use super::{Cached, Digest, Store, StoreError, Temp, temp};
 
 /// What is written in front of each description; a description of another version is not used, and its root
 /// built again.
@@ -58,7 +57,7 @@ impl Store {
     pub fn put_root<I: Serialize>(
         &self,
         key: &Digest,
-        image: NamedTempFile,
+        image: Temp,
         info: I,
     ) -> Result<CachedRoot<I>, StoreError> {
         let (path, about_path) = self.root_paths(key);

@@ -41,7 +41,7 @@ impl Room {
         Ok(names)
     }
 
-    /// The files that are being written into the cache, or were left there half written.
+    /// The files that were left half written in the cache, or are being written where that takes a name.
     pub fn half_written(&self) -> Result<Vec<PathBuf>> {
         match fs::read_dir(self.path("home/cache/tmp")) {
             Ok(entries) => entries.map(|entry| Ok(entry?.path())).collect(),

@@ -33,16 +33,12 @@ fn end(mut build: Child, (name, number): (&str, i32)) -> Result<bool> {
     Ok(build.wait()?.signal() == Some(number))
 }
 
-/// After an interrupted build: there is no file, the next one succeeds, and sweeps up what the killed one was writing.
+/// After an interrupted build: nothing half written is there, neither the output nor in the cache, and the next one succeeds.
 fn expect_recovery(room: &Room, source: &str) -> Result<()> {
     assert!(room.names()?.is_empty(), "partial files: {:?}", room.names()?);
-    for path in room.half_written()? {
-        // Files of the last minute are left alone: their writer may not have locked them yet.
-        fs::File::open(path)?.set_modified(std::time::SystemTime::now() - Duration::from_hours(1))?;
-    }
+    assert!(room.half_written()?.is_empty(), "left in the cache: {:?}", room.half_written()?);
     let output = room.path("app.elf");
     room.isopod.run(&["build", "-o", &output, source])?.expect_status(0);
-    assert!(room.half_written()?.is_empty(), "not swept up: {:?}", room.half_written()?);
     room.isopod.run(&["run", &output, "-m", "256m"])?.expect_stdout("hello\n").expect_status(0);
     fs::remove_file(output)?;
     Ok(())
@@ -83,24 +79,29 @@ fn while_downloading() -> Result<()> {
         let (address, has_stalled) = stalling(&registry.address(), 5 << 20)?;
         let build = start(&room, &reference.replace(&registry.address(), &address))?;
         has_stalled.recv_timeout(LIMIT).context("the download did not get far enough")?;
-        assert!(!room.half_written()?.is_empty(), "nothing was being written");
+        let cache = fs::canonicalize(room.path("home/cache/tmp")).context("the build has a cache")?;
+        assert!(writes(&build, &cache, 0), "nothing was being written");
         ensure!(end(build, signal)?, "the build ended in another way than by SIG{}", signal.0);
         expect_recovery(&room, &reference)?;
     }
     Ok(())
 }
 
+/// Whether a build has a file of `folder` open, named or not, of `size` bytes at least.
+fn writes(build: &Child, folder: &Path, size: u64) -> bool {
+    // Descriptors come and go while they are looked at.
+    let open = fs::read_dir(format!("/proc/{}/fd", build.id())).into_iter().flatten().flatten();
+    let in_folder = |path: &Path| fs::read_link(path).is_ok_and(|to| to.parent() == Some(folder));
+    let mut files = open.map(|entry| entry.path()).filter(|path| in_folder(path));
+    files.any(|path| fs::metadata(path).is_ok_and(|about| about.len() >= size))
+}
+
 /// Waits until a build has written a part of its output; whether it was seen doing so before its end.
 fn is_writing(build: &mut Child, folder: &Path) -> Result<bool> {
     let start = Instant::now();
-    let descriptors = format!("/proc/{}/fd", build.id());
     while build.try_wait()?.is_none() {
         ensure!(start.elapsed() < LIMIT, "the build hangs");
-        // Descriptors come and go while they are looked at.
-        let open = fs::read_dir(&descriptors).into_iter().flatten().flatten().map(|entry| entry.path());
-        let in_folder = |path: &Path| fs::read_link(path).is_ok_and(|to| to.parent() == Some(folder));
-        let mut outputs = open.filter(|path| in_folder(path));
-        if outputs.any(|path| fs::metadata(path).is_ok_and(|about| about.len() > 4 << 20)) {
+        if writes(build, folder, 4 << 20) {
             return Ok(true);
         }
     }

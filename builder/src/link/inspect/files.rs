@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
 use super::InspectError;
+use crate::foreign::open_regular;
 use crate::root::erofs::{Found, RootImage};
 
 /// The bits of a mode that tell the type, and those of a regular file.
@@ -80,12 +81,8 @@ pub struct Host;
 impl Files for Host {
     fn open(&self, path: &[u8]) -> io::Result<Entry> {
         let path = Path::new(std::ffi::OsStr::from_bytes(path)).canonicalize()?;
-        let about = path.metadata()?;
-        if !about.is_file() {
-            // To open a device or a pipe could wait for ever.
-            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
-        }
-        let data = Box::new(File::open(&path)?);
+        let data = Box::new(open_regular(&path)?);
+        let about = data.metadata()?;
         let path = path.into_os_string().as_bytes().to_vec();
         Ok(Entry { path, mode: about.mode(), size: about.len(), data })
     }

@@ -96,6 +96,9 @@ fn unreadable(kind: io::ErrorKind) -> &'static str {
         io::ErrorKind::NotFound => "check the path; it counts from the current directory",
         io::ErrorKind::PermissionDenied => "make it readable for you",
         io::ErrorKind::NotADirectory => "oci: wants a directory; archives are read as oci-archive:FILE",
+        io::ErrorKind::InvalidInput => {
+            "archives are regular files: write it to one first; directories are read as oci:DIR or rootfs:DIR"
+        }
         _ => "check the disk it is on",
     }
 }
