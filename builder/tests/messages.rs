@@ -74,6 +74,8 @@ fn outputs() {
     assert_snapshot!("root_without_disk", build(&["--root", "disk"]));
     assert_snapshot!("root_on_cd", build(&["-f", "raw,iso", "--root", "disk"]));
     assert_snapshot!("disk_too_small", build(&["-f", "raw", "--disk-size", "2m"]));
+    assert_snapshot!("output_where_no_file_can_be", isopod(&["build", "-o", "/proc/x", "elf:/bin/true"]));
+    assert_snapshot!("platform_of_a_program", build(&["--platform", "linux/arm64"]));
     assert_snapshot!("output_is_a_device", isopod(&["build", "-o", "/dev/full", "elf:/bin/true"]));
 }
 
@@ -101,6 +103,12 @@ fn programs() {
     };
     assert_snapshot!("elf_missing", isopod_in(&home, &["run", "elf:nothing"]));
     assert_snapshot!("elf_text", isopod_in(&home, &["run", "elf:text"]));
+    assert!(Command::new("mkfifo").arg(path("pipe")).status().unwrap().success());
+    assert_snapshot!("elf_pipe", isopod_in(&home, &["run", "elf:pipe"]));
+    assert_snapshot!("elf_directory", isopod_in(&home, &["run", "elf:root"]));
+    assert_snapshot!("archive_pipe", isopod_in(&home, &["run", "oci-archive:pipe"]));
+    fs::write(path("lines"), "one:line\nand another\n".repeat(60)).unwrap();
+    assert_snapshot!("archive_text", isopod_in(&home, &["run", "oci-archive:lines"]));
     assert_snapshot!("elf_cut", isopod_in(&home, &["run", "elf:cut"]));
     assert_snapshot!("elf_arm", isopod_in(&home, &["run", "elf:arm"]));
     assert_snapshot!("file_not_ours", isopod_in(&home, &["run", "./text"]));

@@ -25,7 +25,8 @@ use crate::store::{Store, StoreError};
 /// An ELF has the guest kernel, the root and what to run; QEMU, Cloud Hypervisor and Firecracker take it as a kernel. An EFI program has the
 /// same; UEFI firmware starts it, and being a bzImage as well, whatever can start Linux: GRUB, kexec, libvirt. A disk has the same in
 /// partitions, and starts on machines with UEFI and with a BIOS. What is loaded into the machine's memory takes as much of it as the image
-/// has; a root that stays on its disk is read as it is needed. The same source gives the same bytes, and FILE appears whole or not at all.
+/// has; a root that stays on its disk is read as it is needed. The same source gives the same bytes, and FILE appears whole or not at all: a build that is interrupted dies by
+/// the signal (130 in a shell after Ctrl-C, 143 after SIGTERM, 129 after SIGHUP) and leaves nothing half written.
 #[derive(Debug, Args)]
 #[command(after_long_help = EXAMPLES)]
 pub(super) struct Build {
@@ -79,6 +80,7 @@ Examples:
 impl Build {
     pub fn execute(self) -> Result<(), Failure> {
         let reference: Reference = self.source.parse()?;
+        self.from.check(&self.source, matches!(reference, Reference::Image(_)))?;
         let overrides = self.application.overrides(self.command)?;
         let forms = forms(self.target, &self.format)?;
         let asked = [("--disk-size", self.disk_size.is_some()), ("--root", self.root.is_some())];
@@ -274,6 +276,8 @@ pub(super) fn describe(info: &RootInfo) -> Result<Vec<u8>, Failure> {
 pub(super) fn cannot_write(path: &Path, error: &std::io::Error) -> Failure {
     use std::io::ErrorKind;
     let hint = match error.kind() {
+        // In /proc, for one, nothing can be made.
+        ErrorKind::NotFound if path.parent().is_some_and(Path::is_dir) => "choose another place with -o",
         ErrorKind::NotFound => "its directory does not exist: make it first",
         ErrorKind::StorageFull | ErrorKind::QuotaExceeded => {
             "free some space there, or choose another place with -o"

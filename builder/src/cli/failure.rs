@@ -3,6 +3,7 @@
 use super::say;
 use crate::disk::{DiskError, NotTaken};
 use crate::engine::EngineError;
+use crate::foreign::visible;
 use crate::link::inspect::InspectError;
 use crate::link::{CommandError, LinkError};
 use crate::prepare::PrepareError;
@@ -13,28 +14,36 @@ use crate::store::StoreError;
 #[derive(Debug)]
 pub(crate) struct Failure {
     message: String,
+    /// What a machine said last, line by line.
+    said: Vec<String>,
     hint: String,
 }
 
 impl Failure {
     /// An error that no other room has a type for.
     pub fn new(message: impl Into<String>, hint: impl Into<String>) -> Self {
-        Self { message: plain(&message.into()), hint: plain(&hint.into()) }
+        Self { message: plain(&message.into()), said: Vec::new(), hint: plain(&hint.into()) }
     }
 
     pub fn print(&self) {
-        say(format_args!("{}\nhint: {}", self.message, self.hint));
+        let Self { message, said, hint } = self;
+        let said =
+            if said.is_empty() { String::new() } else { format!("; the last it said:\n{}", said.join("\n")) };
+        say(format_args!("{message}{said}\nhint: {hint}"));
     }
 }
 
-/// A message without the numbers that Rust puts behind what the operating system says, and without control characters: registries and
-/// archives could drive the user's terminal with them.
-fn plain(message: &str) -> String {
-    let mut visible = String::with_capacity(message.len());
-    for c in message.chars() {
-        if c.is_control() && c != '\n' { visible.extend(c.escape_default()) } else { visible.push(c) }
+impl From<EngineError> for Failure {
+    fn from(error: EngineError) -> Self {
+        let said = error.last_words().lines().map(visible).collect();
+        Self { said, ..Self::new(error.to_string(), error.hint()) }
     }
-    let message = visible.as_str();
+}
+
+/// A message on one line, without the numbers that Rust puts behind what the operating system says, and without what registries and
+/// archives could drive the user's terminal with.
+fn plain(message: &str) -> String {
+    let message = visible(message);
     let mut parts = message.split(" (os error ");
     let first = parts.next().unwrap_or_default().to_owned();
     parts.fold(first, |text, part| text + part.split_once(')').map_or(part, |(_, rest)| rest))
@@ -54,7 +63,6 @@ macro_rules! failure_from {
 failure_from!(
     CommandError,
     DiskError,
-    EngineError,
     InspectError,
     LinkError,
     NotTaken,
@@ -75,5 +83,6 @@ mod tests {
             "cannot read x: No such file, sorry"
         );
         assert_eq!(plain("nothing (to do)"), "nothing (to do)");
+        assert_eq!(plain("one\ntwo\u{202e}"), "one\\ntwo\\u{202e}");
     }
 }

@@ -35,6 +35,17 @@ impl SourceOptions {
         source::Options { platform: self.platform.clone(), insecure: self.insecure, offline: false }
     }
 
+    /// Refuses a platform for what is none of several: it would be ignored without a word.
+    pub fn check(&self, source: &str, is_image: bool) -> Result<(), Failure> {
+        if is_image || self.platform == Platform::default() {
+            return Ok(());
+        }
+        Err(Failure::new(
+            format!("--platform {} chooses among images, and {source} is none", self.platform),
+            "leave it out: the guest runs linux/amd64",
+        ))
+    }
+
     pub fn pull(&self, default: Pull) -> Pull {
         self.pull.map_or(default, Pull::from)
     }
@@ -158,7 +169,8 @@ pub(crate) struct MachineOptions {
     accel: AccelName,
     /// Print the command that starts the machine, and do not start it
     ///
-    /// The command can be run by hand. Its console is the terminal, as plain text; Ctrl-A X ends it.
+    /// The command can be run by hand, for a week: so long is the file kept that it names, with the application's arguments and environment.
+    /// Its console is the terminal, as plain text; Ctrl-A X ends it.
     #[arg(long)]
     pub print_cmd: bool,
     /// Wait at the program's first instruction for a debugger, on this port of 127.0.0.1

@@ -6,6 +6,7 @@ use std::time::Duration;
 use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressStyle};
 
 use super::say;
+use crate::foreign::visible;
 use crate::source::{Activity, Progress, Step};
 
 /// How often a bar without news moves.
@@ -50,6 +51,7 @@ impl Progress for Bars {
     }
 
     fn notice(&self, message: &str) {
+        let message = visible(message);
         match &self.0 {
             // Where the terminal has gone there is nobody to be told.
             Some(bars) => drop(bars.println(format!("isopod: {message}"))),

@@ -26,8 +26,9 @@ const HEADROOM: u64 = 8 << 20;
 /// Run an application in a virtual machine of its own
 ///
 /// SOURCE is an image or one of the other sources listed by `isopod --help`; FILE is what `isopod build` wrote. All that follows it
-/// belongs to the application, options included. Ctrl-C and SIGTERM ask the application to end, with the image's stop signal; a
-/// second one ends the machine. The exit status is the application's.
+/// belongs to the application, options included. SIGINT (Ctrl-C), SIGTERM and SIGHUP ask the application to end, with the image's stop
+/// signal; a second one ends the machine. SIGQUIT, SIGUSR1, SIGUSR2, SIGALRM, SIGVTALRM, SIGPROF, SIGURG, SIGIO and SIGWINCH are passed on as
+/// they are, others are not. The exit status is the application's.
 #[derive(Debug, Args)]
 #[command(override_usage = "isopod run [OPTIONS] <SOURCE|FILE> [CMD]...")]
 pub(super) struct Run {
@@ -71,10 +72,12 @@ impl Run {
         let mut session = self.session.session()?;
         let store = Store::open()?;
         let mut application = if let Some((application, built)) = linked(Path::new(&source))? {
+            self.from.check(&source, false)?;
             session = session.or(&built);
             application
         } else {
             let reference: Reference = source.parse()?;
+            self.from.check(&source, matches!(reference, Reference::Image(_)))?;
             let pull = self.from.pull(Pull::Missing);
             let prepared = prepare::prepare(&reference, &self.from.options(), pull, &store, &Bars::new())?;
             let root = prepared.keep(&store)?;
@@ -204,10 +207,10 @@ fn linked(path: &Path) -> Result<Option<(Application, Manifest)>, Failure> {
     Ok(Some((Application { info, boot: Boot::Linked { file, linked } }, manifest)))
 }
 
-/// Writes the manifest where a command line can name it. It may hold secrets: only its owner may read it.
+/// Writes the manifest where a command line can name it for a week. It may hold secrets: only its owner may read it.
 fn keep(manifest: &Manifest, store: &Store) -> Result<PathBuf, Failure> {
     let bytes = manifest.encode();
-    let dir = store.state_dir().join("manifests");
+    let dir = store.manifests_dir();
     let path = dir.join(Digest::of(&bytes).hex());
     std::fs::DirBuilder::new()
         .recursive(true)

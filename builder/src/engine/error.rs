@@ -24,7 +24,7 @@ pub enum EngineError {
     #[error("KVM cannot be used: {0}")]
     Kvm(String),
     /// The machine ended before its application did.
-    #[error("the virtual machine ended before its application did ({status}){}", quoted(last_words))]
+    #[error("the virtual machine ended before its application did ({status})")]
     Died {
         /// How QEMU ended.
         status: std::process::ExitStatus,
@@ -32,7 +32,7 @@ pub enum EngineError {
         last_words: String,
     },
     /// The guest broke the rules of the control channel.
-    #[error("the guest cannot be understood: {error}{}", quoted(last_words))]
+    #[error("the guest cannot be understood: {error}")]
     Protocol {
         /// How.
         error: ProtocolError,
@@ -56,6 +56,9 @@ pub enum EngineError {
     /// The state or cache failed.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// What the application writes cannot be written here.
+    #[error("cannot pass on what the application writes: {0}")]
+    Output(io::Error),
     /// The operating system refused something that has no better name.
     #[error("cannot {0}: {1}")]
     Io(&'static str, io::Error),
@@ -83,9 +86,26 @@ impl EngineError {
             Self::Debugger(_) => "see whether another QEMU does better, or run it without --gdb",
             Self::Network(error) => return error.hint(),
             Self::Store(error) => return error.hint(),
+            Self::Output(error) => match error.kind() {
+                io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                    "free some space where standard output leads, or lead it elsewhere"
+                }
+                _ => "see where standard output leads, and lead it elsewhere",
+            },
+            Self::Io(_, error) if !is_limit(error) => {
+                "try again; if it stays so, report it with --print-cmd's line"
+            }
             Self::Io(..) => "see whether this user may open more files and start more processes (ulimit -a)",
         };
         hint.to_owned()
+    }
+
+    /// What the machine said last, where that tells more; lines of text, or nothing.
+    pub(crate) fn last_words(&self) -> &str {
+        match self {
+            Self::Died { last_words, .. } | Self::Protocol { last_words, .. } => last_words.trim(),
+            _ => "",
+        }
     }
 
     /// A machine that ended by itself, or never began because QEMU could not give it its network.
@@ -108,10 +128,11 @@ fn of_network(last_words: &str) -> Option<&str> {
     argument.split_once(": ").map(|(_, words)| words)
 }
 
-/// The machine's last words, as they are added to a message.
-fn quoted(last_words: &str) -> String {
-    let text = last_words.trim();
-    if text.is_empty() { String::new() } else { format!("; the last it said:\n{text}") }
+/// Whether more files, processes or memory were wanted than this user may have.
+fn is_limit(error: &io::Error) -> bool {
+    use rustix::io::Errno;
+    let errno = error.raw_os_error().map(Errno::from_raw_os_error);
+    matches!(errno, Some(Errno::MFILE | Errno::NFILE | Errno::AGAIN | Errno::NOMEM))
 }
 
 /// A need in mebibytes: a part of one counts, or the figures could be the same.

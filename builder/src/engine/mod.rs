@@ -114,7 +114,7 @@ impl Vm {
         let mut child = Leashed::spawn(command, inherited)
             .map_err(|source| EngineError::Start { program: qemu, source })?;
         network::lengthen(child.id(), self.nics.iter().flat_map(Nic::listeners).collect());
-        let end = relay.run().map_err(EngineError::io("pass on what the application writes"))?;
+        let end = relay.run().map_err(EngineError::Output)?;
         if let Some(Ok(error)) = misled.map(|failure| failure.try_recv()) {
             child.kill().map_err(EngineError::io("stop QEMU"))?;
             return Err(EngineError::Debugger(error));

@@ -17,18 +17,17 @@ pub mod passwd;
 pub mod tar;
 mod tree;
 
+use crate::foreign::visible;
 pub use content::{Content, Extent};
 pub use error::{NodeProblem, RootError};
 pub use info::RootInfo;
 pub use tree::{Device, Directory, Kind, LookupError, Meta, Node, NodeId, Timestamp, Tree, Xattrs};
 
-/// Bytes of a name as a message shows them: control characters and what is not UTF-8 escaped.
+/// Bytes of a name as a message shows them: what a terminal would obey and what is not UTF-8 escaped.
 fn printable(name: &[u8]) -> String {
     let mut text = String::new();
     for chunk in name.utf8_chunks() {
-        for c in chunk.valid().chars() {
-            if c.is_control() { text.extend(c.escape_default()) } else { text.push(c) }
-        }
+        text.push_str(&visible(chunk.valid()));
         text.push_str(&chunk.invalid().escape_ascii().to_string());
     }
     text

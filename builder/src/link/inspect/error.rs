@@ -2,6 +2,8 @@
 
 use std::io;
 
+use crate::foreign::visible;
+
 /// Why a program would not start. Paths are the root's own.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
@@ -129,11 +131,5 @@ impl InspectError {
 
 /// A path for a message: on one line whatever it holds.
 fn text(path: &[u8]) -> String {
-    String::from_utf8_lossy(path)
-        .chars()
-        .flat_map(|c| {
-            let escape = c.is_control().then(|| c.escape_default().collect::<String>());
-            escape.unwrap_or_else(|| c.to_string()).chars().collect::<Vec<_>>()
-        })
-        .collect()
+    visible(&String::from_utf8_lossy(path))
 }
