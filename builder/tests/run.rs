@@ -122,12 +122,28 @@ fn a_guest_that_has_not_said_a_word_is_asked_too() {
     // Nothing tells from outside when the signals are caught but their mask.
     let status = format!("/proc/{}/status", child.id());
     let catches =
-        |text: String| text.lines().any(|line| line.starts_with("SigCgt:") && line.ends_with("4443"));
+        |text: String| text.lines().any(|line| line.starts_with("SigCgt:") && line.ends_with("6e47"));
     while !catches(std::fs::read_to_string(&status).unwrap()) {
         std::thread::sleep(Duration::from_millis(5));
     }
     signal(&child, Signal::TERM);
     assert_eq!(child.wait().unwrap().code(), Some(128 + 15));
+}
+
+/// As `docker run` passes on what it gets.
+#[test]
+fn signals_without_a_meaning_for_isopod_are_the_applications() {
+    let bench = Bench::new();
+    let mut child = bench.run(&[], &["wait", "stubborn"]).spawn().unwrap();
+    line(&mut child);
+    for (sent, number) in
+        [(Signal::USR1, 10), (Signal::QUIT, 3), (Signal::WINCH, 28), (Signal::USR2, 12), (Signal::USR1, 10)]
+    {
+        signal(&child, sent);
+        assert_eq!(line(&mut child), format!("signal {number}"));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
 }
 
 #[test]
@@ -158,6 +174,7 @@ fn output_that_cannot_be_written_is_an_error() {
     let (status, _, err) = finished(output);
     assert_eq!(status, 125);
     assert!(err.contains("No space left on device"), "{err}");
+    assert!(err.contains("hint: free some space where standard output leads"), "{err}");
 }
 
 #[test]

@@ -61,6 +61,7 @@ pub(super) struct Relay {
     stop: Signals,
     stop_signal: u8,
     stopping: bool,
+    applications: Signals,
     resize: Option<Signals>,
     end: Option<End>,
 }
@@ -87,6 +88,7 @@ impl Relay {
             stop: Signals::stop()?,
             stop_signal: streams.stop_signal,
             stopping: false,
+            applications: Signals::applications(streams.terminal)?,
             resize: if streams.terminal { Some(Signals::resize()?) } else { None },
             end: None,
         })
@@ -120,8 +122,10 @@ impl Relay {
     /// Sleeps until something can be done, and says what.
     fn wait(&self) -> io::Result<Ready> {
         let channel = self.channel.as_fd();
-        let mut wanted: Vec<(Source, BorrowedFd<'_>, PollFlags)> =
-            vec![(Source::Stop, self.stop.as_fd(), PollFlags::IN)];
+        let mut wanted: Vec<(Source, BorrowedFd<'_>, PollFlags)> = vec![
+            (Source::Stop, self.stop.as_fd(), PollFlags::IN),
+            (Source::Applications, self.applications.as_fd(), PollFlags::IN),
+        ];
         if self.end.is_none() {
             let mut flags = PollFlags::empty();
             flags.set(PollFlags::IN, self.stdout.queue.len() + self.stderr.queue.len() < HIGH_WATER);
@@ -155,6 +159,11 @@ impl Relay {
     fn serve(&mut self, ready: &Ready) -> io::Result<Option<End>> {
         if ready.has(Source::Stop) && self.asked_to_stop() {
             return Ok(Some(End::Impatience));
+        }
+        if ready.has(Source::Applications) {
+            for number in self.applications.take_numbers() {
+                self.conversation.signal(number);
+            }
         }
         if ready.has(Source::Resize)
             && let Some(resize) = &mut self.resize
@@ -273,6 +282,7 @@ impl Relay {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Source {
     Stop,
+    Applications,
     Channel,
     Stdin,
     Stdout,

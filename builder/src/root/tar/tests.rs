@@ -228,7 +228,8 @@ fn maps_of_sparse_files_are_bounded() {
         let mut map = format!("{pieces}\n{}", "0\n0\n".repeat(pieces)).into_bytes();
         map.resize(map.len().next_multiple_of(512), 0);
         let mut builder = Builder::new(Vec::new());
-        let records = [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.size", b"9")];
+        let records =
+            [("GNU.sparse.major", &b"1"[..]), ("GNU.sparse.minor", b"0"), ("GNU.sparse.size", b"9")];
         builder.append_pax_extensions(records).unwrap();
         builder.append(&header("s", EntryType::Regular, map.len() as u64), &*map).unwrap();
         entries(&builder.into_inner().unwrap())
@@ -246,7 +247,9 @@ fn maps_of_sparse_files_are_bounded() {
         }
         entries(&archive)
     };
-    for (allowed, offset) in [(pax1(200_000), 1536 + 800_007_u64.next_multiple_of(512)), (old(2048), 2049 * 512)] {
+    for (allowed, offset) in
+        [(pax1(200_000), 1536 + 800_007_u64.next_multiple_of(512)), (old(2048), 2049 * 512)]
+    {
         let empty = EntryKind::File { offset, len: 9, extents: Some(Box::default()) };
         assert_eq!(allowed.unwrap()[0].kind, empty);
     }
