@@ -169,8 +169,7 @@ pub(crate) struct MachineOptions {
     accel: AccelName,
     /// Print the command that starts the machine, and do not start it
     ///
-    /// The command can be run by hand, for a week: so long is the file kept that it names, with the application's arguments and environment.
-    /// Its console is the terminal, as plain text; Ctrl-A X ends it.
+    /// The command can be run by hand. Its console is the terminal, as plain text; Ctrl-A X ends it.
     #[arg(long)]
     pub print_cmd: bool,
     /// Wait at the program's first instruction for a debugger, on this port of 127.0.0.1
