@@ -11,8 +11,8 @@ use isopod_manifest::{Channel, Manifest, Root};
 
 use super::network::{NetworkOptions, Plan};
 use super::options::{MachineOptions, OverrideOptions, SessionOptions, SourceOptions};
-use super::{Bars, Failure, gdb};
-use crate::engine::{EngineError, Nic, Streams, Vm};
+use super::{Bars, Failure, gdb, say};
+use crate::engine::{EngineError, Streams, Vm};
 use crate::kernel;
 use crate::link::{self, Linked};
 use crate::prepare::{self, Pull};
@@ -117,12 +117,18 @@ pub(crate) fn start(
         Err(error) => return Err(error.into()),
     };
     // Claims are kept until the machine has ended: QEMU has the ports, and nobody else is to get them.
-    let Plan { nics, network, claims: _claims } = wishes.network.plan(&manifest)?;
+    let Plan { nics, network, claims: _claims, proxies } = wishes.network.plan(&manifest)?;
     let manifest = Manifest { network, ..manifest };
-    let vm = machine(application, wishes, nics, store)?;
+    let vm = Vm { nics, proxies, ..machine(application, wishes, store)? };
     let streams =
         Streams { stdin: manifest.stdin, terminal: manifest.terminal, stop_signal: manifest.stop_signal };
     if options.print_cmd {
+        for proxy in &vm.proxies {
+            say(format_args!(
+                "isopod itself leads {}/{} to {}; QEMU does not",
+                proxy.host, proxy.transport, proxy.to
+            ));
+        }
         let manifest = keep(&Manifest { root, channel: Channel::Console, ..manifest }, store)?;
         let line = vm.command_line(&manifest, store.state_dir())?;
         let written = writeln!(std::io::stdout(), "{line}");
@@ -138,12 +144,8 @@ pub(crate) fn start(
     Ok(vm.run(&manifest.encode(), streams, store.state_dir(), debugger)?)
 }
 
-fn machine(
-    application: &Application,
-    wishes: &Wishes<'_>,
-    nics: Vec<Nic>,
-    store: &Store,
-) -> Result<Vm, Failure> {
+/// The machine without a network.
+fn machine(application: &Application, wishes: &Wishes<'_>, store: &Store) -> Result<Vm, Failure> {
     let options = wishes.machine;
     let memory = options.memory(wishes.memory);
     let (kernel, root) = match &application.boot {
@@ -163,7 +165,8 @@ fn machine(
         cpus: options.cpus(),
         kernel,
         root,
-        nics,
+        nics: Vec::new(),
+        proxies: Vec::new(),
     })
 }
 

@@ -26,7 +26,7 @@ pub use accelerator::{Acceleration, Accelerator};
 pub use conversation::{Conversation, Event, ProtocolError};
 pub use debugger::{Debugger, Stopped};
 pub use error::EngineError;
-pub use network::{Backend, Claim, Forward, MacAddress, NetworkError, Nic, Transport, UserNetwork};
+pub use network::{Backend, Claim, Forward, MacAddress, NetworkError, Nic, Proxy, Transport, UserNetwork};
 pub use qemu::CommandLine;
 pub use relay::Streams;
 
@@ -66,6 +66,8 @@ pub struct Vm {
     pub root: Option<PathBuf>,
     /// Its network cards.
     pub nics: Vec<Nic>,
+    /// Ports of the host that lead to others, where QEMU listens for its cards.
+    pub proxies: Vec<Proxy>,
 }
 
 impl Vm {
@@ -113,6 +115,7 @@ impl Vm {
         let _restored = raw.transpose().map_err(|errno| EngineError::Io("set the terminal", errno.into()))?;
         let mut child = Leashed::spawn(command, inherited)
             .map_err(|source| EngineError::Start { program: qemu, source })?;
+        network::serve(&self.proxies).map_err(EngineError::io("serve on IPv6 addresses"))?;
         network::lengthen(child.id(), self.nics.iter().flat_map(Nic::listeners).collect());
         let end = relay.run().map_err(EngineError::Output)?;
         if let Some(Ok(error)) = misled.map(|failure| failure.try_recv()) {

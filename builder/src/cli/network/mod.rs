@@ -1,6 +1,7 @@
 //! How the machine reaches others, and others it: options, and the cards and the configuration that come of them.
 
 mod plan;
+mod publish;
 mod values;
 
 use std::net::IpAddr;

@@ -1,13 +1,14 @@
 //! The machine's cards, as its options and its image have them.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddrV4};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-use isopod_manifest::{InterfaceConfig, Manifest, Method, Network, Port, Protocol};
+use isopod_manifest::{InterfaceConfig, Manifest, Method, Network};
 
-use super::values::{CardSettings, NetworkKind, NetworkName, Publish, Subnet};
+use super::publish::Published;
+use super::values::{CardSettings, NetworkKind, NetworkName, Subnet};
 use super::{NetworkOptions, automatic};
-use crate::cli::{Failure, say};
-use crate::engine::{Backend, Claim, EngineError, Forward, MacAddress, Nic, Transport, UserNetwork};
+use crate::cli::Failure;
+use crate::engine::{Backend, Claim, EngineError, MacAddress, Nic, Proxy, Transport, UserNetwork};
 
 /// Cards that a machine has at the most: a microvm has eight places for virtio devices, and up to three are taken.
 const CARDS_MAX: usize = 5;
@@ -27,6 +28,8 @@ pub(in crate::cli) struct Plan {
     pub network: Network,
     /// The host's ports, which nobody else is to get before QEMU has them.
     pub claims: Vec<Claim>,
+    /// The host's ports of IPv6 addresses.
+    pub proxies: Vec<Proxy>,
 }
 
 impl NetworkOptions {
@@ -45,17 +48,18 @@ impl NetworkOptions {
             };
             return Err(Failure::new(format!("no port can be published: {what}"), hint));
         }
-        let (mut nics, mut interfaces, mut claims) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut nics, mut interfaces) = (Vec::new(), Vec::new());
+        let exposed = if self.publish_all { &manifest.ports[..] } else { &[] };
+        let Published { forwards, mut claims, proxies, .. } = Published::new(&self.publish, exposed)?;
+        let mut forwards = Some(forwards);
         let (mut users, mut has_router) = (0, false);
         for (number, (kind, card)) in cards.into_iter().enumerate() {
             let built = manifest.network.interfaces.get(number);
             let (backend, config) = match kind {
                 NetworkKind::User => {
                     let config = user(&card, users, !has_router, built)?;
-                    let mut forwards = Vec::new();
-                    if users == 0 {
-                        (forwards, claims) = self.forwards(&manifest.ports)?;
-                    }
+                    // Those of the first network lead to the machine.
+                    let forwards = forwards.take().unwrap_or_default();
                     let network = UserNetwork { index: users, guest: address(&config), forwards };
                     users += 1;
                     (Backend::User(network), config)
@@ -98,7 +102,7 @@ impl NetworkOptions {
         network.hosts.extend(hosts);
         // Of UDP only one socket can have a port: QEMU's.
         claims.retain(|claim| claim.transport == Transport::Tcp);
-        Ok(Plan { nics, network, claims })
+        Ok(Plan { nics, network, claims, proxies })
     }
 
     /// The cards that were asked for. Settings that stand by themselves are the first one's.
@@ -143,89 +147,6 @@ impl NetworkOptions {
         }
         Ok(cards)
     }
-
-    /// The ports that are published, and the claims on them. Those that were found are told.
-    fn forwards(&self, exposed: &[Port]) -> Result<(Vec<Forward>, Vec<Claim>), Failure> {
-        let mut published = self.publish.clone();
-        if self.publish_all {
-            let is_published = |port: &Publish| {
-                let mut by_hand = self.publish.iter().filter(|publish| publish.transport == port.transport);
-                by_hand.any(|publish| publish.guest.contains(port.guest.start()))
-            };
-            published.extend(exposed.iter().copied().filter_map(of_image).filter(|port| !is_published(port)));
-        }
-        let (mut forwards, mut claims) = (Vec::new(), Vec::new());
-        // Those that are named come first: none of them is to be found for another.
-        let (named, open): (Vec<_>, Vec<_>) = published.iter().partition(|publish| publish.is_named());
-        for publish in named {
-            for (guest, host) in publish.guest.clone().zip(publish.host.clone().into_iter().flatten()) {
-                let host = SocketAddrV4::new(publish.ip, host);
-                let forward = Forward { transport: publish.transport, host, guest };
-                if forwards.iter().any(|other| collide(other, &forward)) {
-                    return Err(Failure::new(
-                        format!(
-                            "the port {}/{} of this host is published twice",
-                            host.port(),
-                            publish.transport
-                        ),
-                        "give each port of the machine one of its own",
-                    ));
-                }
-                forwards.push(forward);
-            }
-        }
-        for Forward { transport, host, .. } in &forwards {
-            claims.push(Claim::new(*transport, *host).map_err(EngineError::from)?);
-        }
-        for publish in open {
-            for guest in publish.guest.clone() {
-                let (forward, claim) = find(publish, guest, &forwards)?;
-                say(format_args!(
-                    "port {guest}/{} of the machine is {} here",
-                    publish.transport, forward.host
-                ));
-                forwards.push(forward);
-                claims.push(claim);
-            }
-        }
-        Ok((forwards, claims))
-    }
-}
-
-/// Whether two ports of the host are the same one.
-fn collide(a: &Forward, b: &Forward) -> bool {
-    let is_any = a.host.ip().is_unspecified() || b.host.ip().is_unspecified();
-    a.transport == b.transport && a.host.port() == b.host.port() && (is_any || a.host.ip() == b.host.ip())
-}
-
-/// A port of the host that is free: one of those that may be, or any at all.
-fn find(publish: &Publish, guest: u16, others: &[Forward]) -> Result<(Forward, Claim), Failure> {
-    let Publish { ip, transport, .. } = *publish;
-    let mut refusal = None;
-    for port in publish.host.clone().unwrap_or(0..=0) {
-        let host = SocketAddrV4::new(ip, port);
-        if others.iter().any(|other| collide(other, &Forward { transport, host, guest })) {
-            continue;
-        }
-        match Claim::new(transport, host) {
-            Ok(claim) => return Ok((Forward { transport, host: claim.host, guest }, claim)),
-            Err(error) => refusal = Some(error),
-        }
-    }
-    Err(refusal.map_or_else(
-        || Failure::new("all ports of a range are published already", "name a longer one"),
-        |error| EngineError::from(error).into(),
-    ))
-}
-
-/// A port that the image exposes, published where one is free; none of a protocol that QEMU does not carry.
-fn of_image(port: Port) -> Option<Publish> {
-    let transport = match port.protocol {
-        Protocol::Tcp => Transport::Tcp,
-        Protocol::Udp => Transport::Udp,
-        Protocol::Sctp => return None,
-    };
-    Some(Publish { ip: Ipv4Addr::UNSPECIFIED, host: None, guest: port.number..=port.number, transport })
 }
 
 /// The configuration of a card on QEMU's user network, where all is known before: nothing has to be asked for.

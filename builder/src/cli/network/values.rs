@@ -11,7 +11,8 @@ use crate::engine::{MacAddress, Transport};
 /// `[[IP:][HOST]:]GUEST[/PROTOCOL]`, each port a range if it is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Publish {
-    pub ip: Ipv4Addr,
+    /// Which of its addresses; `None` for all of both families.
+    pub ip: Option<IpAddr>,
     /// Ports of the host, one for each of the machine's, or several of which one serves; `None` where any will do.
     pub host: Option<RangeInclusive<u16>>,
     pub guest: RangeInclusive<u16>,
@@ -41,7 +42,7 @@ impl FromStr for Publish {
         let mut parts = ports.rsplitn(3, ':');
         let guest = range(parts.next().unwrap_or_default())?;
         let host = parts.next().filter(|host| !host.is_empty()).map(range).transpose()?;
-        let ip = parts.next().filter(|ip| !ip.is_empty()).map_or(Ok(Ipv4Addr::UNSPECIFIED), host_address)?;
+        let ip = parts.next().filter(|ip| !ip.is_empty()).map(host_address).transpose()?;
         if let Some(host) = &host
             && host.len() != guest.len()
             && guest.len() != 1
@@ -66,13 +67,11 @@ fn range(text: &str) -> Result<RangeInclusive<u16>, String> {
     }
 }
 
-fn host_address(text: &str) -> Result<Ipv4Addr, String> {
+fn host_address(text: &str) -> Result<IpAddr, String> {
     let bare = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     match bare.unwrap_or(text).parse() {
-        Ok(IpAddr::V4(ip)) if bare.is_none() => Ok(ip),
-        Ok(IpAddr::V6(_)) if bare.is_some() => {
-            Err("QEMU's user network listens on IPv4 addresses of the host only".to_owned())
-        }
+        Ok(ip @ IpAddr::V4(_)) if bare.is_none() => Ok(ip),
+        Ok(ip @ IpAddr::V6(_)) if bare.is_some() => Ok(ip),
         Ok(IpAddr::V6(_)) => Err(format!("an IPv6 address stands in brackets: [{text}]:8080:80")),
         _ => Err(format!("`{text}` is not an address of this host")),
     }
@@ -241,14 +240,17 @@ mod tests {
 
     #[test]
     fn ports_are_dockers() {
-        let tcp =
-            |ip: [u8; 4], host, guest| Ok(Publish { ip: ip.into(), host, guest, transport: Transport::Tcp });
-        assert_eq!(publish("8080:80"), tcp([0; 4], Some(8080..=8080), 80..=80));
-        assert_eq!(publish("127.0.0.1:8080:80/TCP"), tcp([127, 0, 0, 1], Some(8080..=8080), 80..=80));
-        assert_eq!(publish("80"), tcp([0; 4], None, 80..=80));
-        assert_eq!(publish("127.0.0.1::80"), tcp([127, 0, 0, 1], None, 80..=80));
-        assert_eq!(publish("8000-8010:9000-9010"), tcp([0; 4], Some(8000..=8010), 9000..=9010));
-        assert_eq!(publish("8000-8010:80"), tcp([0; 4], Some(8000..=8010), 80..=80));
+        let tcp = |ip: &str, host, guest| {
+            Ok(Publish { ip: ip.parse().ok(), host, guest, transport: Transport::Tcp })
+        };
+        assert_eq!(publish("8080:80"), tcp("", Some(8080..=8080), 80..=80));
+        assert_eq!(publish("127.0.0.1:8080:80/TCP"), tcp("127.0.0.1", Some(8080..=8080), 80..=80));
+        assert_eq!(publish("[::1]:8080:80"), tcp("::1", Some(8080..=8080), 80..=80));
+        assert_eq!(publish("[::]::80"), tcp("::", None, 80..=80));
+        assert_eq!(publish("80"), tcp("", None, 80..=80));
+        assert_eq!(publish("127.0.0.1::80"), tcp("127.0.0.1", None, 80..=80));
+        assert_eq!(publish("8000-8010:9000-9010"), tcp("", Some(8000..=8010), 9000..=9010));
+        assert_eq!(publish("8000-8010:80"), tcp("", Some(8000..=8010), 80..=80));
         assert_eq!(publish("53:53/udp").unwrap().transport, Transport::Udp);
         for (bad, says) in [
             ("0:80", PORT),
@@ -263,7 +265,7 @@ mod tests {
             ("8000:9000-9001", "1 ports of the host cannot lead to 2 of the machine"),
             ("nowhere:8080:80", "`nowhere` is not an address"),
             ("::1:8080:80", "in brackets: [::1]:8080:80"),
-            ("[::1]:8080:80", "IPv4 addresses of the host only"),
+            ("[127.0.0.1]:8080:80", "`[127.0.0.1]` is not an address"),
         ] {
             let error = publish(bad).unwrap_err();
             assert!(error.contains(says), "{bad}: {error}");

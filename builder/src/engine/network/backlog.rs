@@ -15,7 +15,7 @@ use rustix::net::{getsockname, listen};
 use rustix::process::{Pid, PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
 
 /// As much room as Linux gives by default (`net.core.somaxconn`).
-const ROOM: i32 = 4096;
+pub(super) const ROOM: i32 = 4096;
 
 /// How long to wait between two looks whether QEMU listens, and how often to look.
 const PAUSE: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! What keeps a machine from its network.
 
 use std::io::{self, ErrorKind};
-use std::net::SocketAddrV4;
+use std::net::SocketAddr;
 
 use super::Transport;
 
@@ -14,7 +14,7 @@ pub enum NetworkError {
         /// Of which protocol.
         transport: Transport,
         /// Which.
-        host: SocketAddrV4,
+        host: SocketAddr,
         /// What the operating system said.
         source: io::Error,
     },
@@ -41,7 +41,7 @@ pub enum NetworkError {
     Qemu(String),
 }
 
-fn port(transport: Transport, host: SocketAddrV4, source: &io::Error) -> String {
+fn port(transport: Transport, host: SocketAddr, source: &io::Error) -> String {
     let (ip, port) = (host.ip(), host.port());
     match source.kind() {
         ErrorKind::AddrInUse => format!("the port {port}/{transport} of {ip} is taken on this host"),

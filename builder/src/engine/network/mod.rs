@@ -3,6 +3,7 @@
 mod backlog;
 mod error;
 mod ports;
+mod proxy;
 
 use std::ffi::OsStr;
 use std::fmt;
@@ -18,6 +19,8 @@ use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 pub(super) use backlog::lengthen;
 pub use error::NetworkError;
 pub use ports::{Claim, Forward, Transport};
+pub use proxy::Proxy;
+pub(super) use proxy::serve;
 
 use super::{Accelerator, Machine};
 

@@ -66,7 +66,7 @@ impl Claim {
             let host = SocketAddrV4::try_from(getsockname(&held)?)?;
             Ok(Self { transport, host, _held: held })
         });
-        claim.map_err(|source| NetworkError::Port { transport, host, source })
+        claim.map_err(|source| NetworkError::Port { transport, host: host.into(), source })
     }
 }
 
