@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::io::{Read as _, Write as _};
-use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket};
 use std::sync::Arc;
 use std::thread;
 
@@ -10,10 +10,10 @@ use anyhow::Result;
 
 /// Answers each connection with `answer`, for as long as the process lives; the port.
 pub fn listen(
-    address: &str,
+    address: impl ToSocketAddrs,
     answer: impl Fn(&mut TcpStream) -> std::io::Result<()> + Clone + Send + 'static,
 ) -> Result<u16> {
-    let listener = TcpListener::bind((address, 0))?;
+    let listener = TcpListener::bind(address)?;
     let port = listener.local_addr()?.port();
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
@@ -27,7 +27,7 @@ pub fn listen(
 
 /// Sends back what comes on connections.
 pub fn streams(address: &str) -> Result<u16> {
-    listen(address, |stream| {
+    listen((address, 0), |stream| {
         let mut reader = stream.try_clone()?;
         std::io::copy(&mut reader, stream)?;
         stream.shutdown(std::net::Shutdown::Write)
@@ -50,18 +50,26 @@ pub fn datagrams(address: &str) -> Result<u16> {
 
 /// Serves one page by HTTP/1.0, whatever is asked for.
 pub fn page(content: &'static [u8]) -> Result<u16> {
-    serve(move |_| Some(content.to_vec()))
+    page_at("127.0.0.1:0", content)
+}
+
+/// As [`page`], at an address and a port.
+pub fn page_at(address: impl ToSocketAddrs, content: &'static [u8]) -> Result<u16> {
+    serve(address, move |_| Some(content.to_vec()))
 }
 
 /// Serves files by HTTP/1.0 at their paths.
 pub fn files(files: BTreeMap<String, Vec<u8>>) -> Result<u16> {
     let files = Arc::new(files);
-    serve(move |path| files.get(path).cloned())
+    serve("127.0.0.1:0", move |path| files.get(path).cloned())
 }
 
 /// Serves by HTTP/1.0 what there is at a path.
-fn serve(at: impl Fn(&str) -> Option<Vec<u8>> + Clone + Send + 'static) -> Result<u16> {
-    listen("127.0.0.1", move |stream| {
+fn serve(
+    address: impl ToSocketAddrs,
+    at: impl Fn(&str) -> Option<Vec<u8>> + Clone + Send + 'static,
+) -> Result<u16> {
+    listen(address, move |stream| {
         let mut head = Vec::new();
         let mut byte = [0];
         while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte)? == 1 {

@@ -88,9 +88,18 @@ impl Server {
     /// connections and breaks them.
     pub fn ask<T>(&mut self, port: u16, ask: impl Fn(&mut TcpStream) -> Result<T>) -> Result<T> {
         let address = self.address(&format!("{port}/tcp"))?;
+        self.ask_by(|| connect(address), ask)
+    }
+
+    /// As [`Server::ask`], by a connection made otherwise.
+    pub fn ask_by<T>(
+        &mut self,
+        connect: impl Fn() -> Result<TcpStream>,
+        ask: impl Fn(&mut TcpStream) -> Result<T>,
+    ) -> Result<T> {
         let start = Instant::now();
         loop {
-            let answer = connect(address).and_then(|mut stream| ask(&mut stream));
+            let answer = connect().and_then(|mut stream| ask(&mut stream));
             match answer {
                 Ok(answer) => return Ok(answer),
                 Err(error) if start.elapsed() > self.limit || self.process.try_wait()?.is_some() => {
@@ -114,13 +123,25 @@ impl Server {
         bytes: &[u8],
         is_answer: impl Fn(&[u8]) -> bool,
     ) -> Result<Vec<u8>> {
-        let socket = UdpSocket::bind("127.0.0.1:0")?;
-        socket.connect(self.address(&format!("{port}/udp"))?)?;
+        let to = self.address(&format!("{port}/udp"))?;
+        let socket = UdpSocket::bind(if to.is_ipv6() { "[::1]:0" } else { "127.0.0.1:0" })?;
+        socket.connect(to)?;
+        self.datagram_by(&socket, bytes, is_answer)
+    }
+
+    /// As [`Server::datagram`], by a socket that is connected to the machine.
+    pub fn datagram_by(
+        &mut self,
+        socket: &UdpSocket,
+        bytes: &[u8],
+        is_answer: impl Fn(&[u8]) -> bool,
+    ) -> Result<Vec<u8>> {
         socket.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut answer = vec![0; 1 << 16];
         let start = Instant::now();
         while start.elapsed() < self.limit && self.process.try_wait()?.is_none() {
-            socket.send(bytes)?;
+            // Refused is what finds no server yet: it is sent again, too.
+            let _: std::io::Result<usize> = socket.send(bytes);
             if let Ok(length) = socket.recv(&mut answer)
                 && is_answer(&answer[..length])
             {

@@ -1,11 +1,13 @@
 //! Servers by HTTP as languages bring them, with a scheduler and a way to wait of their own, asked by clients on this host.
 
+use std::net::TcpStream;
 use std::thread;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use isopod_e2e::image::{self, Image, Layer};
 use isopod_e2e::isopod::Isopod;
+use isopod_e2e::neighbour::{ADDRESSES, Neighbour};
 use isopod_e2e::server::{Server, connect, get, request};
 use isopod_e2e::{cache, programs};
 
@@ -25,12 +27,16 @@ fn serve(image: &Image, memory: &str, command: &[&str]) -> Result<Server> {
 }
 
 /// Many clients, each with a connection that it asks again and again.
-fn serves_many(server: &mut Server) -> Result<()> {
-    assert_eq!(server.get(80, "/page")?.text(), "a page\n");
-    assert_eq!(server.get(80, "/missing")?.status, 404);
-    let address = server.address("80/tcp")?;
+fn serves_many(
+    server: &mut Server,
+    connect: impl Fn() -> Result<TcpStream> + Clone + Send + 'static,
+) -> Result<()> {
+    let [page, missing] =
+        ["/page", "/missing"].map(|path| server.ask_by(&connect, |stream| get(stream, path)));
+    assert_eq!(page?.text(), "a page\n");
+    assert_eq!(missing?.status, 404);
     let client = move |number: usize| -> Result<()> {
-        let mut stream = connect(address)?;
+        let mut stream = connect()?;
         for count in 0..10 {
             let said = format!("client {number} says {count} ").repeat(count * 300);
             let answer = request(&mut stream, "POST", "/upper", said.as_bytes())?;
@@ -40,7 +46,12 @@ fn serves_many(server: &mut Server) -> Result<()> {
         ensure!(get(&mut stream, "/stream")?.body == vec![b'x'; 1 << 20]);
         Ok(())
     };
-    let clients: Vec<_> = (0..CLIENTS).map(|number| thread::spawn(move || client(number))).collect();
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|number| {
+            let client = client.clone();
+            thread::spawn(move || client(number))
+        })
+        .collect();
     for client in clients {
         server.explain(client.join().expect("a client does not panic"))?;
     }
@@ -58,7 +69,8 @@ fn serves(packages: &[&str], source: &str, line: &str) -> Result<()> {
         {line}"
     );
     let mut server = serve(&image, "1G", &["/bin/sh", "-ec", &line])?;
-    serves_many(&mut server)?;
+    let address = server.address("80/tcp")?;
+    serves_many(&mut server, move || connect(address))?;
     server.line("by IPv6 200 ::1")?;
     server.stop()?;
     Ok(())
@@ -89,6 +101,11 @@ fn java_serves() -> Result<()> {
 fn tokio_and_hyper_serve() -> Result<()> {
     let program = programs::bytes(&programs::hyper()?)?;
     let image = Image::new().layer(image::base_layer()).files(&[("server", &program)]);
-    let mut server = serve(&image, "64M", &["/server"])?;
-    serves_many(&mut server)
+    let mut machine = Neighbour::alone(&image.cached()?, &["-m", "64M", "--cpus", "2"], &["/server"])?;
+    machine.server.line("ready")?;
+    for address in ADDRESSES {
+        let connect = machine.connector(address, 80)?;
+        serves_many(&mut machine.server, connect)?;
+    }
+    Ok(())
 }

@@ -1,7 +1,7 @@
 //! Servers in the guest, asked by clients on this host.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, TcpStream};
+use std::net::{Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 
 use anyhow::{Result, ensure};
 use isopod_e2e::image::{self, Image};
@@ -34,10 +34,12 @@ fn python_serves_files() -> Result<()> {
     Ok(())
 }
 
-fn python_echoes(options: &[&str]) -> Result<()> {
+/// `addresses` are those of this host on which the ports are published.
+fn python_echoes(addresses: &str, options: &[&str]) -> Result<Server> {
     let script = std::fs::read(cache::workspace().join("tests/e2e/programs/echo.py"))?;
     let image = image::debian(&PYTHON)?.files(&[("echo.py", &script)]);
-    let ports = ["-m", "128M", "-p", "127.0.0.1::7", "-p", "127.0.0.1::7/udp"];
+    let (streams, datagrams) = (format!("{addresses}7"), format!("{addresses}7/udp"));
+    let ports = ["-m", "128M", "-p", &streams, "-p", &datagrams];
     let mut server = serve(&image, &[&ports, options].concat(), &["/usr/bin/python3.11", "/echo.py"])?;
     server.line("ready")?;
     let streams = server.address("7/tcp")?;
@@ -55,24 +57,50 @@ fn python_echoes(options: &[&str]) -> Result<()> {
         let datagram = vec![b'x'; size];
         server.datagram(7, &datagram, |answer| answer == datagram)?;
     }
-    Ok(())
+    Ok(server)
 }
 
 #[test]
 fn python_echoes_streams_and_datagrams() -> Result<()> {
-    python_echoes(&[])
+    python_echoes("127.0.0.1::", &[]).map(drop)
+}
+
+#[test]
+fn python_echoes_to_clients_of_ipv6() -> Result<()> {
+    python_echoes("[::1]::", &[]).map(drop)
+}
+
+/// As Docker listens where no address is named.
+#[test]
+fn a_port_is_published_on_addresses_of_both_families() -> Result<()> {
+    let mut server = python_echoes("", &[])?;
+    let port = server.address("7/tcp")?.port();
+    for address in [SocketAddr::from((Ipv4Addr::LOCALHOST, port)), (Ipv6Addr::LOCALHOST, port).into()] {
+        let mut stream = connect(address)?;
+        stream.write_all(b"said")?;
+        stream.shutdown(Shutdown::Write)?;
+        let mut back = String::new();
+        stream.read_to_string(&mut back)?;
+        assert_eq!(back, "said");
+    }
+    // Who has a port of one family has it.
+    let taken = TcpListener::bind("[::1]:0")?;
+    let publish = format!("{}:7", taken.local_addr()?);
+    let outcome = Isopod::shared().run(&["run", "-p", &publish, "elf:/bin/true"])?;
+    outcome.expect_failure(&[125], "of ::1 is taken on this host");
+    Ok(())
 }
 
 #[test]
 fn python_echoes_on_a_pc_with_four_processors() -> Result<()> {
-    python_echoes(&["--machine", "q35", "--cpus", "4"])
+    python_echoes("127.0.0.1::", &["--machine", "q35", "--cpus", "4"]).map(drop)
 }
 
 /// nginx with one server, that has these settings.
 fn nginx(server: &str) -> Result<Image> {
     let config = format!(
         "daemon off;\nerror_log /dev/stderr;\nevents {{}}\nhttp {{\naccess_log off;\nsendfile on;\n\
-         server {{\nlisten 80;\nroot /srv;\n{server}\n}}\n}}\n"
+         server {{\nlisten 80;\nlisten [::]:80;\nroot /srv;\n{server}\n}}\n}}\n"
     );
     Ok(image::debian(&NGINX)?
         .files(&[("etc/nginx/nginx.conf", config.as_bytes()), ("var/log/nginx/.keep", b"")])
@@ -127,9 +155,16 @@ fn nginx_serves_many_at_once_with_32_mib() -> Result<()> {
 #[test]
 fn nginx_passes_requests_on_to_another_host() -> Result<()> {
     let upstream = host::page(b"from the host\n")?;
-    let pass = format!("location /up {{ proxy_pass http://10.0.2.2:{upstream}; }}");
+    let upstream6 = host::page_at("[::1]:0", b"from the host by IPv6\n")?;
+    let pass = format!(
+        "location /up {{ proxy_pass http://10.0.2.2:{upstream}; }}
+        location /six/up {{ proxy_pass http://[fec0::2]:{upstream6}; }}
+        location /six/small {{ proxy_pass http://[::1]/small; }}"
+    );
     let mut server = serve(&nginx(&pass)?, &HTTP, &[])?;
     assert_eq!(server.get(80, "/up")?.text(), "from the host\n");
+    assert_eq!(server.get(80, "/six/up")?.text(), "from the host by IPv6\n");
+    assert_eq!(server.get(80, "/six/small")?.text(), "a page\n");
     assert_eq!(server.get(80, "/small")?.text(), "a page\n");
     Ok(())
 }
@@ -219,9 +254,12 @@ fn clients_reach_this_host() -> Result<()> {
 fn curl_and_wget_reach_this_host() -> Result<()> {
     let reference = image::complete(&["curl", "wget"])?.cached()?.reference();
     let port = host::page(b"from the host\n")?;
-    let script = format!("curl -sS http://10.0.2.2:{port}/a && wget -qO- http://10.0.2.2:{port}/b");
+    let port6 = host::page_at("[::1]:0", b"by IPv6\n")?;
+    let script = format!(
+        "for host in 10.0.2.2:{port} '[fec0::2]:{port6}'; do curl -gsS http://$host/a && wget -qO- http://$host/b; done"
+    );
     let outcome = Isopod::shared().run(&["run", "-m", "128M", &reference, "/bin/sh", "-c", &script])?;
-    outcome.expect_stdout("from the host\nfrom the host\n").expect_status(0);
+    outcome.expect_stdout("from the host\nfrom the host\nby IPv6\nby IPv6\n").expect_status(0);
     Ok(())
 }
 

@@ -3,89 +3,102 @@
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 
 use anyhow::{Result, ensure};
-use isopod_e2e::image;
-use isopod_e2e::isopod::Isopod;
-use isopod_e2e::neighbour::{ADDRESSES, Neighbour};
-use isopod_e2e::server::{Server, get};
+use isopod_e2e::neighbour::{ADDRESSES, NEIGHBOURS, Neighbour};
+use isopod_e2e::server::get;
+use isopod_e2e::{host, image};
 
-/// Starts a shell's line in an image of these packages and all that they depend on, with a port published.
-fn serve(packages: &[&str], port: u16, line: &str) -> Result<Server> {
-    let reference = image::complete(packages)?.files(&[("srv/page", b"a page\n")]).cached()?.reference();
-    let (streams, datagrams) = (format!("127.0.0.1::{port}"), format!("127.0.0.1::{port}/udp"));
-    let arguments = [
-        "run", "-m", "512M", "--cpus", "2", "-p", &streams, "-p", &datagrams, &reference, "/bin/sh", "-ec",
-        line,
-    ];
-    Isopod::shared().serve(&arguments)
+/// Starts a shell's line in an image of these packages and all that they depend on, beside clients by both families.
+fn serve(packages: &[&str], line: &str) -> Result<Neighbour> {
+    let image = image::complete(packages)?.files(&[("srv/page", b"a page\n")]).cached()?;
+    Neighbour::alone(&image, &["-m", "512M", "--cpus", "2"], &["/bin/sh", "-ec", line])
 }
 
 #[test]
 #[ignore = "takes long"]
 fn memcached_keeps_values() -> Result<()> {
-    let mut server = serve(&["memcached"], 11211, "exec memcached -u root -t 4")?;
-    server.ask(11211, |stream| {
-        stream.write_all(b"set key 0 0 5\r\nvalue\r\nget key\r\nincr key 1\r\n")?;
-        let mut lines = BufReader::new(stream).lines();
-        for expected in ["STORED", "VALUE key 0 5", "value", "END"] {
-            let line = lines.next().transpose()?;
-            ensure!(line.as_deref() == Some(expected), "{line:?} in place of {expected}");
-        }
-        Ok(())
-    })
+    let mut machine = serve(&["memcached"], "exec memcached -u root -t 4")?;
+    for address in ADDRESSES {
+        machine.ask(address, 11211, |stream| {
+            stream.write_all(b"set key 0 0 5\r\nvalue\r\nget key\r\nincr key 1\r\n")?;
+            let mut lines = BufReader::new(stream).lines();
+            for expected in ["STORED", "VALUE key 0 5", "value", "END"] {
+                let line = lines.next().transpose()?;
+                ensure!(line.as_deref() == Some(expected), "{line:?} in place of {expected}");
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]
 #[ignore = "takes long"]
 fn lighttpd_serves_files() -> Result<()> {
-    let line = "printf 'server.document-root = \"/srv\"\\nserver.port = 80\\n' > /tmp/conf
+    let line = "printf 'server.document-root = \"/srv\"\nserver.port = 80\n$SERVER[\"socket\"] == \"[::]:80\" {}\n' > /tmp/conf
         exec lighttpd -D -f /tmp/conf";
-    let mut server = serve(&["lighttpd"], 80, line)?;
-    server.ask(80, |stream| {
-        for _ in 0..20 {
-            ensure!(get(stream, "/page")?.body == b"a page\n");
-        }
-        ensure!(get(stream, "/missing")?.status == 404);
-        Ok(())
-    })
+    let mut machine = serve(&["lighttpd"], line)?;
+    for address in ADDRESSES {
+        machine.ask(address, 80, |stream| {
+            for _ in 0..20 {
+                ensure!(get(stream, "/page")?.body == b"a page\n");
+            }
+            ensure!(get(stream, "/missing")?.status == 404);
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]
 #[ignore = "takes long"]
 fn haproxy_passes_requests_on() -> Result<()> {
-    let upstream = isopod_e2e::host::page(b"from the host\n")?;
+    let [four, six] = NEIGHBOURS;
     let line = format!(
-        "printf 'defaults\\n mode http\\n timeout connect 60s\\n timeout client 60s\\n timeout server 60s\\n\
-         listen front\\n bind :80\\n server up 10.0.2.2:{upstream}\\n' > /tmp/conf
+        "printf 'defaults\n mode http\n timeout connect 60s\n timeout client 60s\n timeout server 60s\n\
+         frontend front\n bind :80\n bind :::80 v6only\n use_backend six if {{ path /six }}\n default_backend four\n\
+         backend four\n server up {four}:8080\n\
+         backend six\n server up [{six}]:8080\n' > /tmp/conf
         exec haproxy -db -f /tmp/conf"
     );
-    let mut server = serve(&["haproxy"], 80, &line)?;
-    assert_eq!(server.get(80, "/page")?.text(), "from the host\n");
+    let mut machine = serve(&["haproxy"], &line)?;
+    machine.beside(|| {
+        host::page_at((four, 8080), b"by IPv4\n")?;
+        host::page_at((six, 8080), b"by IPv6\n")
+    })?;
+    for address in ADDRESSES {
+        assert_eq!(machine.get(address, 80, "/four")?.text(), "by IPv4\n");
+        assert_eq!(machine.get(address, 80, "/six")?.text(), "by IPv6\n");
+    }
     Ok(())
 }
 
 #[test]
 #[ignore = "takes long"]
 fn unbound_answers_datagrams_and_streams() -> Result<()> {
-    let line = "printf 'server:\\n interface: 0.0.0.0\\n access-control: 0.0.0.0/0 allow\\n username: \"\"\\n chroot: \"\"\\n\
-        pidfile: \"\"\\n num-threads: 2\\n local-zone: test. static\\n local-data: \"name.test. A 192.0.2.7\"\\n' > /tmp/conf
+    let line = "printf 'server:\n interface: 0.0.0.0\n interface: ::0\n access-control: 0.0.0.0/0 allow\n access-control: ::0/0 allow\n\
+        username: \"\"\n chroot: \"\"\n pidfile: \"\"\n num-threads: 2\n\
+        local-zone: test. static\n local-data: \"name.test. A 192.0.2.7\"\n' > /tmp/conf
         exec unbound -d -c /tmp/conf";
-    let mut server = serve(&["unbound"], 53, line)?;
+    let mut machine = serve(&["unbound"], line)?;
     // A question (RFC 1035, section 4) for the address of name.test.
     let question = b"\x12\x34\x01\0\0\x01\0\0\0\0\0\0\x04name\x04test\0\0\x01\0\x01";
-    let answer = server.datagram(53, question, |answer| answer.starts_with(b"\x12\x34"))?;
-    assert!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
-    // On a stream a message's length goes before it (section 4.2.2), and many may go along.
-    server.ask(53, |stream| {
-        for _ in 0..20 {
-            stream.write_all(&[&[0, question.len() as u8][..], question].concat())?;
-            let mut length = [0; 2];
-            stream.read_exact(&mut length)?;
-            let mut answer = vec![0; u16::from_be_bytes(length).into()];
-            stream.read_exact(&mut answer)?;
-            ensure!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
-        }
-        Ok(())
-    })
+    for address in ADDRESSES {
+        let answer = machine.datagram(address, 53, question, |answer| answer.starts_with(b"\x12\x34"))?;
+        assert!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
+        // On a stream a message's length goes before it (section 4.2.2), and many may go along.
+        machine.ask(address, 53, |stream| {
+            for _ in 0..20 {
+                stream.write_all(&[&[0, question.len() as u8][..], question].concat())?;
+                let mut length = [0; 2];
+                stream.read_exact(&mut length)?;
+                let mut answer = vec![0; u16::from_be_bytes(length).into()];
+                stream.read_exact(&mut answer)?;
+                ensure!(answer.ends_with(&[192, 0, 2, 7]), "{answer:?}");
+            }
+            Ok(())
+        })?;
+    }
+    Ok(())
 }
 
 #[test]

@@ -40,7 +40,7 @@ async fn answer(request: Request<Incoming>) -> hyper::Result<Response<Body>> {
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let listener = TcpListener::bind("0.0.0.0:80").await?;
+    let listener = TcpListener::bind("[::]:80").await?;
     println!("ready");
     loop {
         let (stream, _) = listener.accept().await?;
