@@ -243,9 +243,10 @@ impl table::Listed for DatagramSocket {
         /// `TCP_ESTABLISHED`
         const CONNECTED: u8 = 1;
         let names = self.endpoint.names();
-        let (receiving, dropped) = {
+        let (receiving, dropped, ended) = {
             let inbox = self.endpoint.inbox();
-            (inbox.messages.iter().map(|message| message.data.len()).sum(), inbox.dropped)
+            let waiting = inbox.messages.iter().map(|message| message.data.len()).sum();
+            (waiting, inbox.dropped, u8::from(inbox.ended) | u8::from(inbox.silent) << 1)
         };
         (names.local.port != 0).then(|| table::Shown {
             family: self.common.family,
@@ -257,6 +258,9 @@ impl table::Listed for DatagramSocket {
             owner: self.endpoint.owner,
             inode: self.common.inode.load(Ordering::Relaxed),
             dropped,
+            room: 0,
+            ended,
+            only_v6: self.only_v6(),
         })
     }
 }

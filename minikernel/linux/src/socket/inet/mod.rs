@@ -15,7 +15,7 @@ mod raw;
 pub mod state;
 mod stream;
 pub mod table;
-mod tcp_options;
+pub mod tcp_options;
 mod timers;
 
 use alloc::boxed::Box;

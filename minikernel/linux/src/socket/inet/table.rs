@@ -34,6 +34,12 @@ pub struct Shown {
     pub inode: u64,
     /// Messages that found no room.
     pub dropped: u32,
+    /// How many connections may wait to be accepted.
+    pub room: usize,
+    /// What shutdown(2) has ended, as its bits.
+    pub ended: u8,
+    /// It has no peers of IPv4, though its family is that of IPv6.
+    pub only_v6: bool,
 }
 
 /// A socket that can be shown.
@@ -185,6 +191,9 @@ fn add(
         owner: 0,
         inode: 0,
         dropped: 0,
+        room: 0,
+        ended: 0,
+        only_v6: false,
     });
     Ok(())
 }

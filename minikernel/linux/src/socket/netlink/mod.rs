@@ -1,6 +1,7 @@
-//! Sockets that talk to the kernel: netlink(7). Of its families there is the one about the network, rtnetlink(7).
+//! Sockets that talk to the kernel: netlink(7). Of its families there are those about the network, rtnetlink(7), and about sockets, sock_diag(7).
 
 mod change;
+mod diag;
 mod lookup;
 mod message;
 pub mod route;
@@ -22,7 +23,7 @@ use message::{ACKNOWLEDGE, Answer, DONE, MULTI, Request};
 /// `AF_NETLINK`
 pub const AF_NETLINK: u16 = 16;
 /// `NETLINK_ROUTE`
-const ROUTE: i32 = 0;
+const ROUTE: u32 = 0;
 /// `NLMSG_MIN_TYPE`: what is below speaks of messages.
 const KIND_MIN: u16 = 16;
 /// The longest request, and how much may wait to be received.
@@ -63,10 +64,11 @@ pub fn new(kind: Kind, protocol: i32) -> Result<Arc<dyn Socket>, Errno> {
     if !matches!(kind, Kind::Raw | Kind::Datagram) {
         return Err(Errno::ESOCKTNOSUPPORT);
     }
-    if protocol != ROUTE {
+    let protocol = protocol.cast_unsigned();
+    if !matches!(protocol, ROUTE | diag::SOCK_DIAG) {
         return Err(Errno::EPROTONOSUPPORT);
     }
-    let common = Common::new(AF_NETLINK, kind, protocol.cast_unsigned());
+    let common = Common::new(AF_NETLINK, kind, protocol);
     Ok(Arc::new_cyclic(|this| NetlinkSocket { common, state: SpinLock::default(), this: Weak::clone(this) }))
 }
 
@@ -185,8 +187,10 @@ impl NetlinkSocket {
         let port = self.state.lock().port;
         let mut answer = Answer::new(request.sequence, port);
         let mut notice = Answer::new(request.sequence, port);
-        let changes = privileged && change::is_change(request.kind);
-        let outcome = if changes {
+        let about_sockets = self.common.protocol == diag::SOCK_DIAG;
+        let outcome = if about_sockets {
+            diag::answer(request, &mut answer)
+        } else if privileged && change::is_change(request.kind) {
             change::make(request, &mut notice).map(|groups| {
                 tell_all(groups, notice);
                 false

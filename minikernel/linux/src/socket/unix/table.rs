@@ -2,6 +2,7 @@
 
 use alloc::sync::{Arc, Weak};
 use alloc::vec::Vec;
+use core::sync::atomic::Ordering;
 
 use isopod_fs::{Errno, Result};
 use isopod_hal::sync::SpinLock;
@@ -80,6 +81,14 @@ pub struct Shown {
     pub inode: u64,
     /// Its name.
     pub name: Option<Arc<Address>>,
+    /// The inode's number of the other side.
+    pub peer: Option<u64>,
+    /// Bytes that can be received; connections that wait to be accepted.
+    pub receiving: usize,
+    /// Bytes that nobody has received; connections that may wait to be accepted.
+    pub sending: usize,
+    /// What shutdown(2) has ended, as its bits.
+    pub ended: u8,
 }
 
 /// Calls `visit` for every socket. ENOMEM
@@ -95,14 +104,23 @@ pub fn for_each(visit: &mut dyn FnMut(&Shown)) -> Result<()> {
         if state.dead {
             continue;
         }
+        let listens = state.phase == Phase::Listening;
         let shown = Shown {
             // This function's stands for the file's own, which Linux counts apart.
             references: Arc::strong_count(&socket),
             kind: socket.kind(),
-            listens: state.phase == Phase::Listening,
+            listens,
             connected: state.phase == Phase::Connected,
-            inode: socket.common.inode.load(core::sync::atomic::Ordering::Relaxed),
+            inode: socket.common.inode.load(Ordering::Relaxed),
             name: state.name.clone(),
+            peer: state.peer.as_ref().map(|peer| peer.common.inode.load(Ordering::Relaxed)),
+            receiving: match state.messages.front() {
+                _ if listens => state.arrivals.len(),
+                Some(first) if socket.kind() == Kind::Datagram => first.length,
+                _ => state.bytes.len(),
+            },
+            sending: if listens { state.backlog } else { socket.charged.load(Ordering::Relaxed) },
+            ended: state.shutdown.bits(),
         };
         drop(state);
         visit(&shown);

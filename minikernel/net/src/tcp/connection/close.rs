@@ -27,6 +27,11 @@ impl Connection {
         (self.deaf, self.mute) = (read, write);
     }
 
+    /// Which directions have ended, the one that is read and the one that is written, by whomever it was (`sk_shutdown` in Linux).
+    pub fn ended(&self) -> (bool, bool) {
+        (self.deaf || self.rcv.finished, self.mute || self.snd.fin)
+    }
+
     /// Closes both directions for a program that waits for what it wrote to arrive (`SO_LINGER`): whether there is anything to wait for.
     /// [`close`](Self::close) follows in any case.
     pub fn linger(&mut self, now: u64, out: &mut dyn Output) -> bool {

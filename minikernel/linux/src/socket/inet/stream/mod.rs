@@ -224,7 +224,7 @@ fn end(phase: &Phase, abort: bool) {
 impl table::Listed for StreamSocket {
     fn shown(&self) -> Option<table::Shown> {
         let state = self.state.lock();
-        let (phase, local) = (state.phase.clone(), state.local);
+        let (phase, local, ended) = (state.phase.clone(), state.local, state.ended.bits());
         drop(state);
         let mut shown = table::Shown {
             family: self.common.family,
@@ -236,23 +236,28 @@ impl table::Listed for StreamSocket {
             owner: self.owner,
             inode: self.common.inode.load(Ordering::Relaxed),
             dropped: 0,
+            room: 0,
+            ended,
+            only_v6: self.only_v6(),
         };
         match phase {
             // One that is bound is in no table (`tcp_seq_next`).
             Phase::Idle | Phase::Beginning => return None,
             Phase::Listening(listener) => {
                 shown.state = tcp_options::LISTENS;
-                shown.receiving = listener.waiting().0;
+                (shown.receiving, shown.room) = listener.waiting();
             }
             Phase::Connecting(stream) | Phase::Connected(stream) => {
                 shown.remote = place(&stream.flow().remote);
-                let (stage, sending, receiving) = stream
-                    .look(|connection| (connection.state(), connection.queued(), connection.readable()));
+                let (stage, sending, receiving, (read, write)) = stream.look(|connection| {
+                    (connection.state(), connection.queued(), connection.readable(), connection.ended())
+                });
                 if stage == Stage::Closed {
                     return None;
                 }
                 (shown.state, shown.sending, shown.receiving) =
                     (tcp_options::number_of(stage), sending, receiving);
+                shown.ended = u8::from(read) | u8::from(write) << 1;
             }
         }
         Some(shown)
