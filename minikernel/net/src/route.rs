@@ -248,6 +248,13 @@ impl Route {
     /// `RTPROT_RA`
     pub const BY_ROUTER: u8 = 9;
 
+    /// Where Linux tells of it among the routes of IPv4: those of the table `main` before those of `local`, by their destinations as in its trie
+    /// (`fib_table_dump`).
+    pub fn place_in_dump(&self) -> (bool, u128, core::cmp::Reverse<u8>, u32) {
+        let others = self.kind == Kind::Unicast;
+        (!others, self.destination.to_bits(), core::cmp::Reverse(self.prefix), self.metric)
+    }
+
     /// The best has the least.
     fn rank(&self) -> (bool, u8, u32) {
         (self.kind == Kind::Unicast, 128 - self.prefix, self.metric)

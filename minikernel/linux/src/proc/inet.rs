@@ -154,7 +154,8 @@ pub(super) fn route(_: &Subject, text: &mut Text) -> Result<()> {
     };
     end(line)?;
     let interfaces = interfaces()?;
-    let all = routes()?;
+    let mut all = routes()?;
+    all.sort_unstable_by_key(isopod_net::route::Route::place_in_dump);
     let others = all
         .iter()
         .filter(|route| route.kind == isopod_net::route::Kind::Unicast && is_v4(&route.destination));

@@ -114,12 +114,12 @@ impl Incoming {
     }
 }
 
-/// Copies the first bytes out: how many that are, none if the copy was cut.
-pub fn copy_out(data: &Chunks, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
-    let (whole, room) = (data.len(), sink.remaining());
+/// Copies the bytes from `start` on out: how many that are, none if the copy was cut.
+pub fn copy_out(data: &Chunks, start: usize, message: &mut Incoming, sink: &mut dyn Sink) -> Option<usize> {
+    let (whole, room) = (data.len().saturating_sub(start), sink.remaining());
     let wanted = whole.min(room);
     let mut left = wanted;
-    let copied = data.copy_to(0, &mut |part| {
+    let copied = data.copy_to(start, &mut |part| {
         let put = sink.put(&part[..part.len().min(left)]);
         left -= put;
         put

@@ -261,13 +261,25 @@ impl FileOps for SocketFile {
     ) -> fs::Result<usize> {
         /// `TIOCOUTQ`, too.
         const SIOCOUTQ: u32 = 0x5411;
+        const SIOCGSTAMP: u32 = 0x8906;
+        const SIOCGSTAMPNS: u32 = 0x8907;
+        let common = self.socket.common();
         let count = match request {
+            SIOCGSTAMP | SIOCGSTAMPNS if inet::is_inet(common.family) => {
+                let stamp = common.options.stamp()?;
+                let fraction = stamp % 1_000_000_000 / if request == SIOCGSTAMP { 1000 } else { 1 };
+                memory.write(
+                    argument,
+                    [stamp / 1_000_000_000, fraction].map(u64::to_le_bytes).as_flattened(),
+                )?;
+                return Ok(0);
+            }
             FIONREAD => self.socket.readable_bytes()?,
             SIOCOUTQ => self.socket.unsent_bytes()?,
             _ => {
                 return match self.socket.ioctl(request, argument, memory) {
                     Err(fs::Error::Errno(Errno::ENOTTY)) => {
-                        inet::ioctl(self.socket.common().family, request, argument, memory)
+                        inet::ioctl(common.family, request, argument, memory)
                     }
                     outcome => outcome,
                 };

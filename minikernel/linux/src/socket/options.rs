@@ -2,7 +2,7 @@
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicI32, AtomicU32, AtomicU64, Ordering};
 
 use isopod_fs::{Capabilities, Errno};
 use isopod_hal::sync::SpinLock;
@@ -75,6 +75,9 @@ const DOMAIN: u32 = 39;
 /// `SO_PEEK_OFF`
 pub const PEEK_OFFSET: u32 = 42;
 const COOKIE: u32 = 57;
+const BUSY_POLL: u32 = 46;
+/// `SO_MAX_PACING_RATE`
+const PACING_RATE: u32 = 47;
 /// `SO_PEERGROUPS`
 pub const PEER_GROUPS: u32 = 59;
 const RECEIVE_TIMEOUT_NEW: u32 = 66;
@@ -114,6 +117,14 @@ pub struct Options {
     cookie: AtomicU64,
     /// The only interface that it uses; 0 for any.
     interface: AtomicU32,
+    /// In microseconds; nobody polls a device.
+    busy_poll: AtomicU32,
+    /// In bytes a second, which is told and not kept to.
+    pacing_rate: AtomicU64,
+    /// Where the next peek begins (`SO_PEEK_OFF`) of a socket of the Internet; less than 0 if that is not wanted.
+    peek_offset: AtomicI32,
+    /// When came what was received last, in nanoseconds; 0 before.
+    stamp: AtomicU64,
     /// What chooses what it receives.
     filter: SpinLock<Option<Arc<Program>>>,
 }
@@ -132,6 +143,10 @@ impl Default for Options {
             linger: [AtomicU32::new(0), AtomicU32::new(0)],
             cookie: AtomicU64::new(0),
             interface: AtomicU32::new(0),
+            busy_poll: AtomicU32::new(0),
+            pacing_rate: AtomicU64::new(u64::MAX),
+            peek_offset: AtomicI32::new(-1),
+            stamp: AtomicU64::new(0),
             filter: SpinLock::new(None),
         }
     }
@@ -210,6 +225,10 @@ impl Options {
             linger: [copy(&self.linger[0]), copy(&self.linger[1])],
             cookie: AtomicU64::new(0),
             interface: copy(&self.interface),
+            busy_poll: copy(&self.busy_poll),
+            pacing_rate: copy_long(&self.pacing_rate),
+            peek_offset: AtomicI32::new(self.peek_offset.load(Ordering::Relaxed)),
+            stamp: AtomicU64::new(0),
             filter: SpinLock::new(self.filter()),
         }
     }
@@ -238,6 +257,29 @@ impl Options {
     pub fn linger(&self) -> Option<u32> {
         let [on, seconds] = &self.linger;
         (on.load(Ordering::Relaxed) != 0).then(|| seconds.load(Ordering::Relaxed))
+    }
+
+    /// Where the next peek begins (`SO_PEEK_OFF`), if that is wanted of a socket of the Internet.
+    pub fn peek_offset(&self) -> Option<usize> {
+        usize::try_from(self.peek_offset.load(Ordering::Relaxed)).ok()
+    }
+
+    /// So many bytes were looked at, or received: the next peek begins behind them (`sk_peek_offset_fwd`, `sk_peek_offset_bwd`).
+    pub fn move_peek(&self, count: usize, peeked: bool) {
+        if let Some(offset) = self.peek_offset() {
+            let offset = if peeked { offset + count } else { offset.saturating_sub(count) };
+            self.peek_offset.store(i32::try_from(offset).unwrap_or(i32::MAX), Ordering::Relaxed);
+        }
+    }
+
+    /// When came what was received last (`SIOCGSTAMP`), in nanoseconds since 1970. ENOENT
+    pub fn stamp(&self) -> Result<u64, Errno> {
+        Some(self.stamp.load(Ordering::Relaxed)).filter(|stamp| *stamp != 0).ok_or(Errno::ENOENT)
+    }
+
+    /// Something was received that came then.
+    pub fn set_stamp(&self, at: u64) {
+        self.stamp.store(at, Ordering::Relaxed);
     }
 
     fn cookie(&self) -> u64 {
@@ -283,6 +325,12 @@ pub fn get(socket: &dyn Socket, level: u32, name: u32) -> Result<OptionValue, Er
         }
         COOKIE => Ok(options.cookie().to_le_bytes().to_vec()),
         BIND_TO_INDEX => load(&options.interface),
+        BUSY_POLL => load(&options.busy_poll),
+        PACING_RATE => Ok(options.pacing_rate.load(Ordering::Relaxed).to_le_bytes().to_vec()),
+        PEEK_OFFSET if is_inet(common.family) => match common.kind {
+            Kind::Raw => Err(Errno::EOPNOTSUPP),
+            _ => Ok(value_of(options.peek_offset.load(Ordering::Relaxed).cast_unsigned())),
+        },
         BIND_TO_DEVICE => {
             let index = options.interface();
             if index == 0 {
@@ -343,6 +391,16 @@ pub fn lacks_room(name: u32, length: usize, room: usize) -> Option<Errno> {
     }
 }
 
+/// A value as it is told where there is `room` for so many bytes: a rate has eight or four.
+pub fn fit(name: u32, value: OptionValue, room: usize) -> OptionValue {
+    match value.first_chunk() {
+        Some(rate) if name == PACING_RATE && room < rate.len() => {
+            value_of(u32::try_from(u64::from_le_bytes(*rate)).unwrap_or(u32::MAX))
+        }
+        _ => value,
+    }
+}
+
 /// setsockopt(2)
 pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &[u8]) -> Result<(), Errno> {
     if level != SOL_SOCKET {
@@ -374,6 +432,26 @@ pub fn set(caller: &Thread, socket: &dyn Socket, level: u32, name: u32, value: &
         PRIORITY if !(0..=6).contains(&first) && !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),
         PRIORITY => options.priority.store(first.cast_unsigned(), Ordering::Relaxed),
         BIND_TO_INDEX => return bind_to(caller, socket, first),
+        BUSY_POLL => {
+            let most = options.busy_poll.load(Ordering::Relaxed);
+            let wanted = u32::try_from(first).map_err(|_| Errno::EINVAL)?;
+            if wanted > most && !may(Capabilities::NET_ADMIN) {
+                return Err(Errno::EPERM);
+            }
+            options.busy_poll.store(wanted, Ordering::Relaxed);
+        }
+        PACING_RATE => {
+            let rate = match value.first_chunk() {
+                Some(rate) => u64::from_le_bytes(*rate),
+                None if first == -1 => u64::MAX,
+                None => first.cast_unsigned().into(),
+            };
+            options.pacing_rate.store(rate, Ordering::Relaxed);
+        }
+        PEEK_OFFSET if is_inet(socket.common().family) => match socket.common().kind {
+            Kind::Raw => return Err(Errno::EOPNOTSUPP),
+            _ => options.peek_offset.store(first, Ordering::Relaxed),
+        },
         DETACH_FILTER => return attach(socket, None),
         LOCK_FILTER if options.has(LOCK_FILTER) && first == 0 => return Err(Errno::EPERM),
         MARK if !may(Capabilities::NET_ADMIN) => return Err(Errno::EPERM),

@@ -126,6 +126,8 @@ pub struct Transfer {
     pub messages: Option<usize>,
     /// It ends with what has been done: what it waited for will not come.
     pub over: bool,
+    /// There is something to receive, but less than it waits for (`SO_RCVLOWAT`).
+    pub little: bool,
     /// What has been received of the message under way.
     pub incoming: Incoming,
     /// What the program has still to be told.
@@ -177,6 +179,7 @@ impl Transfer {
             bytes: 0,
             messages: None,
             over: false,
+            little: false,
             incoming: Incoming::default(),
             delivery: None,
             accepted: None,
@@ -220,7 +223,7 @@ impl Transfer {
             // Nobody can be told of it.
             self.bytes = 0;
         }
-        !core::mem::replace(&mut self.over, true) && self.result() > 0
+        !core::mem::replace(&mut self.over, true) && (self.result() > 0 || self.little)
     }
 }
 

@@ -53,8 +53,9 @@ fn null_zero_full(t: &mut Report) {
     t.call("null_seek", sys!(SYS_lseek, null, 5, SEEK_SET));
     t.call("null_truncate", sys!(SYS_ftruncate, null, 0));
     t.call("null_tty", sys!(SYS_ioctl, null, TCGETS, &mut sys::zeroed::<termios>()));
-    t.ok("null_open_truncate", open(c"/dev/null", O_WRONLY | O_CREAT | O_TRUNC));
-    close(null + 1);
+    let again = must_open(c"/dev/null", O_WRONLY | O_CREAT | O_TRUNC);
+    t.show("null_open_truncate", "ok");
+    close(again);
     let mut poll = [pollfd { fd: null, events: POLLIN | POLLOUT, revents: 0 }];
     t.call("null_poll", sys!(SYS_poll, &mut poll, 1, 0));
     close(null);
@@ -119,50 +120,53 @@ fn random(t: &mut Report) {
 }
 
 fn terminals(t: &mut Report) {
-    t.ok("ptmx", open(c"/dev/ptmx", O_RDWR | O_NOCTTY));
+    let master = must_open(c"/dev/ptmx", O_RDWR | O_NOCTTY);
+    t.show("ptmx", "ok");
     let mut number = -1i32;
-    t.call("ptmx_number", sys!(SYS_ioctl, 3, TIOCGPTN, &mut number));
-    t.call("ptmx_unlock", sys!(SYS_ioctl, 3, TIOCSPTLCK, &0i32));
+    t.call("ptmx_number", sys!(SYS_ioctl, master, TIOCGPTN, &mut number));
+    t.call("ptmx_unlock", sys!(SYS_ioctl, master, TIOCSPTLCK, &0i32));
     let path = std::ffi::CString::new(format!("/dev/pts/{number}")).expect("no NUL");
-    t.ok("pts", open(&path, O_RDWR | O_NOCTTY));
+    let slave = must_open(&path, O_RDWR | O_NOCTTY);
+    t.show("pts", "ok");
     let mut mode = sys::zeroed::<termios>();
-    t.call("pts_tcgets", sys!(SYS_ioctl, 4, TCGETS, &mut mode));
+    t.call("pts_tcgets", sys!(SYS_ioctl, slave, TCGETS, &mut mode));
     t.show(
         "pts_default_modes",
         format!("{:o} {:o} {:o} {:o}", mode.c_iflag, mode.c_oflag, mode.c_cflag, mode.c_lflag),
     );
     let mut old = [0x77u8; 20];
-    t.call("pts_tcgeta", sys!(SYS_ioctl, 4, TCGETA, &mut old));
+    t.call("pts_tcgeta", sys!(SYS_ioctl, slave, TCGETA, &mut old));
     t.show("pts_old_modes", format!("{old:x?}"));
     // Without signs for what is interrupted, and with another character for it.
     (old[6], old[9]) = (old[6] & !1, 5);
-    t.call("pts_tcseta", sys!(SYS_ioctl, 4, TCSETA, &old));
+    t.call("pts_tcseta", sys!(SYS_ioctl, slave, TCSETA, &old));
     let mut changed = sys::zeroed::<termios>();
-    let _ = sys!(SYS_ioctl, 4, TCGETS, &mut changed);
+    let _ = sys!(SYS_ioctl, slave, TCGETS, &mut changed);
     t.show("pts_changed_modes", format!("{:o} {:?}", changed.c_lflag, &changed.c_cc[..10]));
-    t.call("pts_tcseta_fault", sys!(SYS_ioctl, 4, TCSETA, 8));
-    t.call("pts_tcsets_back", sys!(SYS_ioctl, 4, TCSETS, &mode));
+    t.call("pts_tcseta_fault", sys!(SYS_ioctl, slave, TCSETA, 8));
+    t.call("pts_tcsets_back", sys!(SYS_ioctl, slave, TCSETS, &mode));
     let mut size = winsize { ws_row: 24, ws_col: 80, ws_xpixel: 0, ws_ypixel: 0 };
-    t.call("pts_set_size", sys!(SYS_ioctl, 3, TIOCSWINSZ, &size));
+    t.call("pts_set_size", sys!(SYS_ioctl, master, TIOCSWINSZ, &size));
     size.ws_row = 0;
-    t.call("pts_get_size", sys!(SYS_ioctl, 4, TIOCGWINSZ, &mut size));
+    t.call("pts_get_size", sys!(SYS_ioctl, slave, TIOCGWINSZ, &mut size));
     t.show("pts_size", format!("{}x{}", size.ws_col, size.ws_row));
     let mut buffer = [0u8; 64];
-    let _ = sys!(SYS_write, 3, b"hello\r", 6);
-    t.call("pts_line", sys!(SYS_read, 4, &mut buffer, 64));
+    let _ = sys!(SYS_write, master, b"hello\r", 6);
+    t.call("pts_line", sys!(SYS_read, slave, &mut buffer, 64));
     t.show("pts_line_bytes", format!("{:?}", String::from_utf8_lossy(&buffer[..6])));
-    t.call("ptmx_echo", sys!(SYS_read, 3, &mut buffer, 64));
+    t.call("ptmx_echo", sys!(SYS_read, master, &mut buffer, 64));
     t.show("ptmx_echo_bytes", format!("{:?}", String::from_utf8_lossy(&buffer[..7])));
-    let _ = sys!(SYS_close, 4);
-    let _ = sys!(SYS_close, 3);
+    let _ = sys!(SYS_close, slave);
+    let _ = sys!(SYS_close, master);
 }
 
 fn shared_memory(t: &mut Report) {
-    t.ok("shm_open", open(c"/dev/shm/usertest", O_CREAT | O_RDWR));
-    t.call("shm_truncate", sys!(SYS_ftruncate, 3, 4096));
-    t.show("shm_size", fstat(3).st_size);
+    let fd = must_open(c"/dev/shm/usertest", O_CREAT | O_RDWR);
+    t.show("shm_open", "ok");
+    t.call("shm_truncate", sys!(SYS_ftruncate, fd, 4096));
+    t.show("shm_size", fstat(fd).st_size);
     t.call("shm_unlink", sys!(SYS_unlink, c"/dev/shm/usertest"));
-    let _ = sys!(SYS_close, 3);
+    let _ = sys!(SYS_close, fd);
     let mut stat = sys::zeroed::<libc::stat>();
     t.call("shm_stat", sys!(SYS_stat, c"/dev/shm", &mut stat));
     t.show("shm_mode", format!("{:o}", stat.st_mode & 0o7777));

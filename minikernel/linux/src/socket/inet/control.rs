@@ -140,7 +140,9 @@ pub fn about(datagram: &Datagram, family: u16, options: &IpOptions, parts: &mut 
 /// What a message tells any socket that wants to know: when it came, and how many were lost (`__sock_recv_cmsgs`).
 pub fn about_arrival(datagram: &Datagram, options: &socket::Options, parts: &mut Vec<Part>) {
     let ago = clock::monotonic_ns().saturating_sub(datagram.at);
-    tell_time(clock::realtime_ns().saturating_sub(ago), options, parts);
+    let at = clock::realtime_ns().saturating_sub(ago);
+    options.set_stamp(at);
+    tell_time(at, options, parts);
     if options.has(socket::OVERFLOW) && datagram.dropped > 0 {
         let (level, data) = (socket::SOL_SOCKET, datagram.dropped.to_ne_bytes().to_vec());
         parts.push(Part { level, kind: socket::OVERFLOW, data });

@@ -134,7 +134,7 @@ impl DatagramSocket {
     fn receive_report(&self, message: &mut Incoming, sink: &mut dyn Sink) -> Result<usize, Errno> {
         let mut inbox = self.endpoint.inbox();
         let first = inbox.reports.front().ok_or(Errno::EAGAIN)?;
-        let Some(count) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        let Some(count) = copy_out(&first.data, 0, message, sink) else { return Ok(0) };
         let Some(report) = inbox.take_report() else { return Err(Errno::EAGAIN) };
         drop(inbox);
         let family = self.common.family;
@@ -397,20 +397,31 @@ impl Socket for DatagramSocket {
         if let Some(error) = inbox.error.take() {
             return Err(errno(error));
         }
-        let Some(first) = inbox.messages.front() else {
+        // A peek with an offset looks into those behind the first, too (`__skb_try_recv_from_queue`).
+        let options = &self.common.options;
+        let mut start = options.peek_offset().filter(|_| message.peeks()).unwrap_or(0);
+        let mut found = inbox.messages.iter().skip_while(|datagram| {
+            let length = datagram.data.len();
+            let passed = start > 0 && start >= length;
+            start -= if passed { length } else { 0 };
+            passed
+        });
+        let Some(first) = found.next() else {
             let ended = inbox.ended && !message.flags.contains(MessageFlags::DONT_WAIT);
             return if ended { Ok(0) } else { Err(Errno::EAGAIN) };
         };
-        let Some(copied) = copy_out(&first.data, message, sink) else { return Ok(0) };
+        let Some(copied) = copy_out(&first.data, start, message, sink) else { return Ok(0) };
         // Echoes do not tell the whole length (`ping_recvmsg`).
         let whole = message.flags.contains(MessageFlags::CUT) && !self.is_ping();
         let count = if whole { first.data.len() } else { copied };
         if message.peeks() {
+            options.move_peek(copied, true);
             self.describe(first, message);
             return Ok(count);
         }
         let datagram = inbox.take();
         drop(inbox);
+        options.move_peek(count, false);
         if let Some(datagram) = datagram {
             self.describe(&datagram, message);
         }

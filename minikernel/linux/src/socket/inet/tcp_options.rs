@@ -77,6 +77,7 @@ pub struct Noted {
 
 impl Noted {
     /// What a connection has of that which was set on its listener.
+    #[must_use]
     pub fn inherited(&self) -> Self {
         Self { fast_open: 0, delays: false, ..self.clone() }
     }

@@ -1,4 +1,4 @@
-//! What a program can ask about sockets: sock_diag(7), as `ss` does. Programs of `INET_DIAG_REQ_BYTECODE` are not run: who sends one is told of more
+//! What a program can ask about sockets: `sock_diag(7)`, as `ss` does. Programs of `INET_DIAG_REQ_BYTECODE` are not run: who sends one is told of more
 //! sockets than it asked for.
 
 use isopod_fs::Errno;
@@ -78,7 +78,7 @@ fn internet(request: &Request<'_>, family: u8, protocol: u8, answer: &mut Answer
     const ID: usize = 8;
     const COOKIE: usize = ID + 40;
     /// `INET_DIAG_REQ_PROTOCOL`: one that a byte does not hold.
-    const PROTOCOL: u16 = 2;
+    const PROTOCOL: u16 = 3;
     let wanted = request.body.get(ID..ID + 48).ok_or(Errno::EINVAL)?;
     let long = attribute(&request.body[ID + 48..], PROTOCOL).and_then(|value| word(value, 0));
     let protocol = long.unwrap_or(protocol.into());

@@ -1,4 +1,4 @@
-//! Sockets that talk to the kernel: netlink(7). Of its families there are those about the network, rtnetlink(7), and about sockets, sock_diag(7).
+//! Sockets that talk to the kernel: netlink(7). Of its families there are those about the network, rtnetlink(7), and about sockets, `sock_diag(7)`.
 
 mod change;
 mod diag;

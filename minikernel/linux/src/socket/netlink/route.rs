@@ -28,6 +28,8 @@ pub const DELETE_ROUTE: u16 = 25;
 const GET_ROUTE: u16 = 26;
 const NEW_NEIGHBOUR: u16 = 28;
 const GET_NEIGHBOUR: u16 = 30;
+const NEW_RULE: u16 = 32;
+const GET_RULE: u16 = 34;
 /// `RTM_MAX`, and the last bits of types that ask.
 const KINDS: core::ops::RangeInclusive<u16> = 16..=123;
 const GET: u16 = 2;
@@ -97,10 +99,14 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
         }
         GET_ROUTE if dumps => {
             for v4 in [true, false] {
-                let all = routes()?;
-                let fits =
-                    |route: &&Route| is_v4(&route.destination) == v4 && wanted(family_of(&route.destination));
-                all.iter().filter(fits).for_each(|found| route(found, (NEW_ROUTE, MULTI), answer));
+                let mut all = routes()?;
+                all.retain(|route| is_v4(&route.destination) == v4 && wanted(family_of(&route.destination)));
+                if v4 {
+                    all.sort_unstable_by_key(Route::place_in_dump);
+                }
+                for found in &all {
+                    route(found, (NEW_ROUTE, MULTI), answer);
+                }
             }
         }
         GET_ROUTE => lookup::answer(request, answer)?,
@@ -109,7 +115,11 @@ pub fn answer(request: &Request<'_>, privileged: bool, answer: &mut Answer) -> R
                 neighbour(interface, address, *hardware, fresh, answer);
             }
         }),
-        // There are no rules to tell of.
+        GET_RULE if dumps => {
+            for family in [AF_INET as u8, AF_INET6 as u8].into_iter().filter(|family| wanted(*family)) {
+                rules(family, answer);
+            }
+        }
         kind if dumps && kind & 3 == GET => {}
         _ => return Err(Errno::EOPNOTSUPP),
     }
@@ -207,6 +217,25 @@ fn neighbour(interface: &Interface, address: &Address, hardware: [u8; 6], fresh:
     answer.message(NEW_NEIGHBOUR, MULTI, &fixed);
     put_address(answer, 1, address);
     answer.attribute(2, &hardware);
+}
+
+/// Tells which tables are looked into, in which order: there are no rules but those that Linux begins with (`fib_nl_fill_rule`).
+fn rules(family: u8, answer: &mut Answer) {
+    /// `FR_ACT_TO_TBL`, `RT_TABLE_DEFAULT`
+    const TO_TABLE: u8 = 1;
+    const DEFAULT: u8 = 253;
+    let all = [(0, TABLES[0]), (32_766, TABLES[1]), (32_767, DEFAULT)];
+    // IPv6 has no table of that name.
+    let count = if family == AF_INET as u8 { 3 } else { 2 };
+    for (priority, table) in &all[..count] {
+        answer.message(NEW_RULE, MULTI, &[family, 0, 0, 0, *table, 0, 0, TO_TABLE, 0, 0, 0, 0]);
+        answer.number(15, (*table).into());
+        answer.number(14, u32::MAX);
+        answer.attribute(21, &[Route::BY_KERNEL]);
+        if *priority != 0 {
+            answer.number(6, *priority);
+        }
+    }
 }
 
 /// Tells of a route, or that it is no more.

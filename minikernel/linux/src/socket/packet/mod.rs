@@ -374,7 +374,7 @@ impl Socket for PacketSocket {
             return Err(error);
         }
         let first = state.frames.front().ok_or(Errno::EAGAIN)?;
-        let Some(copied) = super::copy_out(&first.data, message, sink) else { return Ok(0) };
+        let Some(copied) = super::copy_out(&first.data, 0, message, sink) else { return Ok(0) };
         let whole = first.data.len();
         message.from = Some(Address::new(AF_PACKET, &first.from[2..]));
         if self.auxiliary.load(Ordering::Relaxed) != 0 {

@@ -62,6 +62,7 @@ pub fn getsockopt(
     if level == AF_VSOCK.into() && room < found.len() {
         return Err(Errno::EINVAL.into());
     }
+    let found = if level == options::SOL_SOCKET { options::fit(name, found, room) } else { found };
     let told = room.min(found.len());
     // Some are gone once they were asked for: all that can fail comes first.
     value.put_bytes(&found[..told])?;

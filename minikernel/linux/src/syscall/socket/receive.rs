@@ -28,7 +28,8 @@ fn receive(call: &mut Transfer, flags: MessageFlags, buffers: &mut UserBuffers) 
     let is_stream = socket.common().kind == Kind::Stream;
     let nonblocking = file.flags().contains(OpenFlags::NONBLOCK);
     call.incoming.flags = flags;
-    call.incoming.flags.set(MessageFlags::DONT_WAIT, nonblocking || flags.contains(MessageFlags::DONT_WAIT));
+    let hurries = nonblocking || call.over || flags.contains(MessageFlags::DONT_WAIT);
+    call.incoming.flags.set(MessageFlags::DONT_WAIT, hurries);
     let waits = !call.incoming.flags.contains(MessageFlags::DONT_WAIT);
     let whole = is_stream && flags.contains(MessageFlags::WAIT_ALL);
     loop {
@@ -51,6 +52,8 @@ fn receive(call: &mut Transfer, flags: MessageFlags, buffers: &mut UserBuffers) 
             }
             // Only who asked for all waits for more than there is.
             Err(Errno::EAGAIN) => {
+                // When the wait ends without enough of it, what there is is taken (`tcp_recvmsg_locked`).
+                call.little = is_stream && socket.readable_bytes().is_ok_and(|count| count > 0);
                 return call.not_yet(waits && (whole || call.bytes == 0), false);
             }
             Err(_) if call.bytes > 0 => return Ok(call.bytes),

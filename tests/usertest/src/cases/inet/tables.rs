@@ -9,6 +9,7 @@ use super::helpers::{bound, connect, port_of, socket, try_socket};
 use crate::cases::helpers::{NOWHERE, close, fstat};
 use crate::cases::sockets::helpers::events;
 use crate::report::Report;
+use crate::sys::Errno;
 
 pub fn run(t: &mut Report) {
     sockets(t);
@@ -141,13 +142,14 @@ fn told(bytes: &[u8]) -> Vec<String> {
         let fixed = match kind {
             RTM_NEWLINK => 16,
             RTM_NEWADDR => 8,
-            RTM_NEWROUTE => 12,
+            RTM_NEWROUTE | RTM_NEWRULE => 12,
             _ => length - 16,
         };
         let known: &[u16] = match kind {
             RTM_NEWLINK => &[1, 2, 3, 4, 6, 13, 16, 17, 27, 30, 31, 32, 33],
             RTM_NEWADDR => &[1, 2, 3, 8],
             RTM_NEWROUTE => &[1, 2, 4, 5, 6, 7, 15],
+            RTM_NEWRULE => &[6, 14, 15, 21],
             _ => &[],
         };
         let mut text = format!("{kind} {flags:#x} {:?}", &bytes[at + 16..at + 16 + fixed.min(20)]);
@@ -171,21 +173,27 @@ fn told(bytes: &[u8]) -> Vec<String> {
 }
 
 fn ask(fd: i32, kind: u16, flags: u16, body: &[u8]) -> Vec<String> {
+    match answer_to(fd, kind, flags, body) {
+        Ok(bytes) => told(&bytes),
+        Err(errno) => vec![errno.to_string()],
+    }
+}
+
+/// All messages that answer a request.
+pub(super) fn answer_to(fd: i32, kind: u16, flags: u16, body: &[u8]) -> Result<Vec<u8>, Errno> {
     let mut request = (16 + body.len() as u32).to_ne_bytes().to_vec();
     request.extend(kind.to_ne_bytes());
     request.extend((1 | flags).to_ne_bytes());
     request.extend(7u32.to_ne_bytes());
     request.extend(0u32.to_ne_bytes());
     request.extend(body);
-    if let Err(errno) = sys!(SYS_sendto, fd, request.as_ptr(), request.len(), 0, 0, 0) {
-        return vec![errno.to_string()];
-    }
+    sys!(SYS_sendto, fd, request.as_ptr(), request.len(), 0, 0, 0)?;
     let mut messages = Vec::new();
     let mut buffer = vec![0u8; 32_768];
     while let Ok(count) = sys!(SYS_recvfrom, fd, buffer.as_mut_ptr(), buffer.len(), MSG_DONTWAIT, 0, 0) {
-        messages.extend(told(&buffer[..count]));
+        messages.extend(&buffer[..count]);
     }
-    messages
+    Ok(messages)
 }
 
 /// Where a packet to one address would go.
@@ -262,7 +270,13 @@ fn netlink(t: &mut Report) {
         let body = [family as u8, 0, 0, 0, 0, 0, 0, 0];
         t.show(&format!("netlink_addresses_{family}"), ask(fd, RTM_GETADDR, 0x300, &body).join("; "));
         let body = [family as u8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+        if family != AF_UNSPEC {
+            t.show(&format!("netlink_rules_{family}"), ask(fd, RTM_GETRULE, 0x300, &body).join("; "));
+        }
         let mut routes = ask(fd, RTM_GETROUTE, 0x300, &body);
+        if family == AF_INET {
+            t.show("netlink_routes_in_order", routes.join("; "));
+        }
         routes.sort();
         t.show(&format!("netlink_routes_{family}"), routes.join("; "));
     }

@@ -77,10 +77,14 @@ impl StreamSocket {
         if message.flags.contains(MessageFlags::OUT_OF_BAND) {
             return receive_urgent(&stream, message, sink);
         }
+        let options = &self.common.options;
+        if message.peeks() && message.looked_at == 0 {
+            message.looked_at = options.peek_offset().unwrap_or(0);
+        }
         if !message.flags.contains(MessageFlags::DONT_WAIT) {
-            let enough = self.common.options.receive_low_water().min(sink.remaining());
+            let enough = options.receive_low_water().min(sink.remaining());
             let (found, ready) = stream.look(|connection| (connection.readable(), connection.readiness()));
-            if found < enough && !ready.contains(Readiness::READABLE) {
+            if found.saturating_sub(message.looked_at) < enough && !ready.contains(Readiness::READABLE) {
                 return Err(Errno::EAGAIN);
             }
         }
@@ -108,6 +112,7 @@ impl StreamSocket {
             };
             done += count;
             room -= count;
+            options.move_peek(count, message.peeks());
             if message.peeks() {
                 message.looked_at += count;
             }
