@@ -1,7 +1,8 @@
 //! How a thread wants to be scheduled: `sched(7)`, `ioprio_set(2)`.
 //!
-//! Threads share a CPU by their nice values, and those of `SCHED_IDLE` take what others leave. Real time is kept, told and inherited: to be first is a
-//! wish here, as it is for a virtual machine on its host.
+//! Those of real time come first, by their priorities. The others share a CPU by their nice values, and those of `SCHED_IDLE` take what others leave.
+
+use crate::sched::Share;
 
 /// `SCHED_OTHER`: the usual.
 pub const OTHER: u32 = 0;
@@ -45,11 +46,13 @@ impl Scheduling {
     }
 
     /// Its share of a CPU that others want too, with this nice value.
-    pub fn weight(self, nice: i8) -> u32 {
+    pub fn share(self, nice: i8) -> Share {
         match self.policy {
-            IDLE => WEIGHT_OF_IDLE,
-            OTHER | BATCH => WEIGHTS[(i32::from(nice) + 20).clamp(0, 39) as usize],
-            _ => WEIGHTS[20],
+            FIFO | ROUND_ROBIN => {
+                Share::First { priority: self.priority as u8, in_turns: self.policy == ROUND_ROBIN }
+            }
+            IDLE => Share::Weight(WEIGHT_OF_IDLE),
+            _ => Share::Weight(WEIGHTS[(i32::from(nice) + 20).clamp(0, 39) as usize]),
         }
     }
 

@@ -220,7 +220,7 @@ impl Thread {
     /// Has its task get the share of a CPU that it wants.
     fn heed_wishes(&self) {
         if let Some(task) = self.task.get() {
-            task.set_weight(self.scheduling().weight(self.nice.load(Ordering::Relaxed)));
+            task.set_share(self.scheduling().share(self.nice.load(Ordering::Relaxed)));
         }
     }
 

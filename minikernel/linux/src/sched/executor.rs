@@ -28,7 +28,7 @@ pub fn run() -> ! {
 
 fn run_ready() {
     while let Some(task) = processor::next() {
-        preempt::begin_slice(task.slice());
+        preempt::begin_slice(&task);
         task.poll();
     }
 }
@@ -39,7 +39,7 @@ fn idle() {
     processor.prepare_sleep();
     if let Some(task) = processor::next() {
         processor.end_sleep();
-        preempt::begin_slice(task.slice());
+        preempt::begin_slice(&task);
         task.poll();
         return;
     }

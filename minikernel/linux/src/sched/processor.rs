@@ -10,6 +10,7 @@ use isopod_hal::sync::SpinLock;
 use isopod_hal::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering, fence};
 
 use super::queue::Queue;
+use super::real_time::{self, Budget, CUT_SHORT};
 use super::task::Task;
 use super::timers::Timers;
 
@@ -29,6 +30,9 @@ pub(super) struct Processor {
     pub(super) slice_end: AtomicU64,
     /// How long the slice of the running task is. Only the CPU itself looks at it.
     pub(super) slice: core::sync::atomic::AtomicU64,
+    /// What the running task, or the last one, wants of it ([`Share::number`](super::real_time::Share::number)).
+    pub(super) running: core::sync::atomic::AtomicU32,
+    pub(super) budget: Budget,
     pub(super) timers: Timers,
 }
 
@@ -43,6 +47,8 @@ macro_rules! idle {
             must_move: AtomicBool::new(false),
             slice_end: AtomicU64::new(0),
             slice: core::sync::atomic::AtomicU64::new(0),
+            running: core::sync::atomic::AtomicU32::new(0),
+            budget: Budget::new(),
             timers: Timers::new(),
         }
     };
@@ -96,7 +102,7 @@ pub(super) fn begin() {
 pub(super) fn enqueue(task: Arc<Task>) {
     let here = cpu::id();
     let target = place_for(&task, here, |_| false);
-    put(task, target, here);
+    put(task, target, here, false);
 }
 
 /// Puts a task into a run queue that has run and wants to go on. It changes to another CPU if it would not wait longer there: so all tasks get
@@ -105,10 +111,11 @@ pub(super) fn enqueue_again(task: Arc<Task>) {
     let here = cpu::id();
     let waiting = this().waiting.load(Ordering::Relaxed);
     let target = place_for(&task, here, |other| other.waiting.load(Ordering::Relaxed) < waiting);
-    put(task, target, here);
+    let stays_first = task.priority() > 0 && this().budget.stays_first(task.share());
+    put(task, target, here, stays_first);
 }
 
-/// The CPU for a task: one that sleeps; else one that is `better`; else this one, if it may be; else whichever it may run on.
+/// The CPU for a task: one that sleeps; else, if it is of real time, the one with the lowest priority; else one that is `better`; else this one, if it may be; else whichever it may run on.
 fn place_for(task: &Task, here: usize, better: impl Fn(&Processor) -> bool) -> usize {
     if cpus() == 1 {
         return here;
@@ -122,20 +129,26 @@ fn place_for(task: &Task, here: usize, better: impl Fn(&Processor) -> bool) -> u
     if allowed == 1 << here {
         return here;
     }
+    let lowest = || cpus().min_by_key(|&cpu| (PROCESSORS[cpu].priority(), cpu != here));
     sleeper(allowed)
+        .or_else(|| if task.priority() > 0 { lowest() } else { None })
         .or_else(|| cpus().find(|&cpu| cpu != here && better(&PROCESSORS[cpu])))
         .or_else(|| (allowed >> here & 1 == 1).then_some(here))
         .or_else(|| cpus().min_by_key(|&cpu| PROCESSORS[cpu].waiting.load(Ordering::Relaxed)))
         .unwrap_or(here)
 }
 
-fn put(task: Arc<Task>, target: usize, here: usize) {
+fn put(task: Arc<Task>, target: usize, here: usize, stays_first: bool) {
     let processor = &PROCESSORS[target];
     let affinity = task.affinity();
+    let is_first = task.priority() > 0 && task.priority() > processor.priority();
     let mut queue = processor.queue.lock();
-    queue.push(task);
+    queue.push(task, stays_first);
     processor.waiting.store(queue.len(), Ordering::Relaxed);
     drop(queue);
+    if is_first {
+        processor.slice_end.store(CUT_SHORT, Ordering::Relaxed);
+    }
     processor.note_change();
     if target != here {
         // Awake or asleep: user code must be left there, so that its time slice begins.
@@ -178,6 +191,16 @@ pub(super) fn move_away(task: &Task, place: usize) {
     }
 }
 
+/// Has the task that runs on CPU `place` give way to who comes first, if somebody does.
+pub(super) fn cut_short(place: usize) {
+    let Some(processor) = PROCESSORS.get(place) else { return };
+    processor.slice_end.store(CUT_SHORT, Ordering::Relaxed);
+    processor.note_change();
+    if place != cpu::id() {
+        cpu::interrupt(place);
+    }
+}
+
 /// The next task for this CPU: its own, or one that waits elsewhere.
 pub(super) fn next() -> Option<Arc<Task>> {
     let here = cpu::id();
@@ -207,6 +230,11 @@ impl Processor {
         let task = choose(&mut queue, cpu);
         self.waiting.store(queue.len(), Ordering::Relaxed);
         task
+    }
+
+    /// The priority of the running task, or of the last one.
+    fn priority(&self) -> u8 {
+        real_time::priority(self.running.load(Ordering::Relaxed))
     }
 
     /// How many tasks wait for this CPU.

@@ -23,10 +23,33 @@ impl Queue {
         self.length
     }
 
-    /// Puts a task that is in no queue at the end.
-    pub(super) fn push(&mut self, task: Arc<Task>) {
+    /// Puts a task that is in no queue at the end; one of real time, behind those of higher priorities, and of the same unless it `stays_first`.
+    pub(super) fn push(&mut self, task: Arc<Task>, stays_first: bool) {
+        if task.priority() > 0 {
+            return self.insert(task, stays_first);
+        }
         match self.last.replace(Arc::clone(&task)) {
             Some(last) => *last.next.lock() = Some(task),
+            None => self.first = Some(task),
+        }
+        self.length += 1;
+    }
+
+    #[cold]
+    fn insert(&mut self, task: Arc<Task>, stays_first: bool) {
+        let below = task.priority().saturating_add(u8::from(stays_first));
+        let mut before: Option<Arc<Task>> = None;
+        let mut at = self.first.clone();
+        while let Some(other) = at.take_if(|other| other.priority() >= below) {
+            at.clone_from(&other.next.lock());
+            before = Some(other);
+        }
+        if at.is_none() {
+            self.last = Some(Arc::clone(&task));
+        }
+        *task.next.lock() = at;
+        match before {
+            Some(before) => *before.next.lock() = Some(task),
             None => self.first = Some(task),
         }
         self.length += 1;
@@ -114,6 +137,8 @@ impl Queue {
 
 #[cfg(all(test, not(loom)))]
 mod tests {
+    use super::super::real_time::Share;
+    use super::super::task::TaskRef;
     use super::*;
 
     fn numbers(queue: &mut Queue, cpu: usize) -> alloc::vec::Vec<u64> {
@@ -125,7 +150,7 @@ mod tests {
         for &mask in masks {
             let task = Task::new(async {});
             task.set_affinity(mask);
-            queue.push(task);
+            queue.push(task, false);
         }
         queue
     }
@@ -136,9 +161,9 @@ mod tests {
         let mut queue = queue(&[0b1, 0b10, 0b11, 0b101, 0b110]);
         assert_eq!(numbers(&mut queue, 1), [0b10, 0b11, 0b110]);
         assert_eq!((queue.len(), numbers(&mut queue, 1).len()), (2, 0));
-        queue.push(Task::new(async {}));
+        queue.push(Task::new(async {}), false);
         assert_eq!(numbers(&mut queue, 0), [0b1, 0b101, u64::MAX]);
-        queue.push(Task::new(async {}));
+        queue.push(Task::new(async {}), false);
         assert_eq!(numbers(&mut queue, 0), [u64::MAX]);
     }
 
@@ -151,9 +176,36 @@ mod tests {
         for due in dues {
             let task = queue.take_first(&mut |_| true).unwrap();
             task.set_due(due);
-            queue.push(task);
+            queue.push(task, false);
         }
         // The time of the second has come when there was nobody else, so that of the first comes soon.
         assert_eq!(numbers(&mut queue, 0), [5, 7, 3, 1]);
+    }
+
+    #[test]
+    fn real_time_comes_by_its_priorities_and_before_all_else() {
+        crate::sched::processor::pretend(0b1);
+        let mut queue = Queue::new();
+        let mut push = |mask: u64, share, stays_first| {
+            let task = TaskRef(Task::new(async {}));
+            task.set_affinity(mask);
+            task.set_share(share);
+            queue.push(task.0, stays_first);
+        };
+        let first = |priority| Share::First { priority, in_turns: false };
+        push(1, Share::Weight(1024), false);
+        push(3, first(1), false);
+        push(5, first(99), false);
+        push(7, first(1), false);
+        push(9, first(1), true);
+        push(11, Share::Weight(88_761), true);
+        assert_eq!(numbers(&mut queue, 0), [5, 9, 3, 7, 1, 11]);
+        push_last_is_found(&mut queue);
+    }
+
+    fn push_last_is_found(queue: &mut Queue) {
+        assert_eq!(queue.len(), 0);
+        queue.push(Task::new(async {}), false);
+        assert_eq!(numbers(queue, 0).len(), 1);
     }
 }

@@ -14,6 +14,7 @@ use isopod_hal::{clock, cpu};
 
 use super::preempt::SLICE_NS;
 use super::processor;
+use super::real_time::{self, Share};
 
 type BoxedFuture = Pin<Box<dyn Future<Output = ()> + Send>>;
 
@@ -37,9 +38,9 @@ pub(super) struct Task {
     place: AtomicUsize,
     /// The CPU that polled it last.
     last_cpu: AtomicUsize,
-    /// Its share of a CPU that others want too, against theirs.
-    weight: AtomicU32,
-    /// Others come first until then, in nanoseconds since boot. Only of one of less than the usual weight.
+    /// Its share of a CPU that others want too ([`Share::number`]).
+    share: AtomicU32,
+    /// Others come first until then, in nanoseconds since boot. Only of one of less than the usual weight, or of real time.
     due: AtomicU64,
 }
 
@@ -68,7 +69,7 @@ impl Task {
             affinity: AtomicU64::new(u64::MAX),
             place: AtomicUsize::new(NOWHERE),
             last_cpu: AtomicUsize::new(cpu::id()),
-            weight: AtomicU32::new(USUAL),
+            share: AtomicU32::new(USUAL),
             due: AtomicU64::new(0),
         })
     }
@@ -87,21 +88,36 @@ impl Task {
         self.due.store(due, Ordering::Relaxed);
     }
 
+    /// What it wants of a CPU, as [`Share::number`] has it.
+    pub(super) fn share(&self) -> u32 {
+        self.share.load(Ordering::Relaxed)
+    }
+
+    /// Its place before others; 0 without any.
+    pub(super) fn priority(&self) -> u8 {
+        real_time::priority(self.share())
+    }
+
     /// How long it may run while others wait, in nanoseconds. One of little weight runs as long as others, but less often.
     pub(super) fn slice(&self) -> u64 {
-        match self.weight.load(Ordering::Relaxed) {
+        match self.share() {
             ..=USUAL => SLICE_NS,
+            share if real_time::priority(share) > 0 => processor::this().budget.begin(share),
             weight => SLICE_NS * u64::from(weight) / u64::from(USUAL),
         }
     }
 
-    /// One of less than the usual weight has run since `began`, and `others` have waited: these come first now for as long as it makes up for.
+    /// One of less than the usual weight, or of real time, has run since `began`, and `others` have waited: these come first now for as long as it
+    /// makes up for.
     #[cold]
-    fn let_others(&self, began: u64, weight: u32, others: usize) {
+    fn let_others(&self, began: u64, share: u32, others: usize) {
         /// Nobody waits longer, however many others there are.
         const LONGEST: u64 = 10_000_000_000;
+        if real_time::priority(share) > 0 {
+            return self.set_due(processor::this().budget.spend(began));
+        }
         let now = clock::monotonic_ns();
-        let theirs = now.saturating_sub(began) * u64::from(USUAL) / u64::from(weight);
+        let theirs = now.saturating_sub(began) * u64::from(USUAL) / u64::from(share);
         self.set_due(now + theirs.saturating_mul(others as u64).min(LONGEST));
     }
 
@@ -125,8 +141,10 @@ impl Task {
         // By an exchange, so that the poll sees what came before a wake-up that found the task busy, and whoever has set something
         // that the poll does not see yet sees where it is polled.
         self.state.swap(BUSY, Ordering::AcqRel);
-        let weight = self.weight.load(Ordering::Relaxed);
-        let began = if weight < USUAL { clock::monotonic_ns() } else { 0 };
+        let share = self.share();
+        // One comparison for less than the usual and for real time, of which the numbers are negative.
+        let is_special = share.cast_signed() < USUAL.cast_signed();
+        let began = if is_special { clock::monotonic_ns() } else { 0 };
         let waker = Waker::from(Arc::clone(&self));
         let mut slot = self.future.lock();
         let Some(future) = slot.as_mut() else { return };
@@ -140,8 +158,8 @@ impl Task {
         }
         drop(slot);
         self.place.store(NOWHERE, Ordering::Relaxed);
-        if weight < USUAL {
-            self.let_others(began, weight, processor::this().waiting());
+        if is_special {
+            self.let_others(began, share, processor::this().waiting());
         }
         if self.state.compare_exchange(BUSY, 0, Ordering::AcqRel, Ordering::Relaxed).is_err() {
             processor::enqueue_again(self);
@@ -174,11 +192,15 @@ impl TaskRef {
         processor::move_away(&self.0, self.0.place.load(Ordering::Relaxed));
     }
 
-    /// Changes its share of a CPU that others want too, from 1024, which is the usual, up or down.
-    pub fn set_weight(&self, weight: u32) {
-        self.0.weight.store(weight.max(1), Ordering::Relaxed);
-        if weight >= USUAL {
+    /// Changes its share of a CPU that others want too.
+    pub fn set_share(&self, share: Share) {
+        let before = self.0.share.swap(share.number(), Ordering::Relaxed);
+        if share.number() >= USUAL {
             self.0.set_due(0);
+        }
+        // One that runs may not be the first any more, nor for so long.
+        if real_time::priority(before) > 0 || self.0.priority() > 0 {
+            processor::cut_short(self.0.place.load(Ordering::Relaxed));
         }
     }
 

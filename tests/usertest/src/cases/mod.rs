@@ -35,6 +35,7 @@ mod poll;
 mod proc;
 mod ptrace;
 mod races;
+mod real_time;
 mod relatives;
 mod requests;
 mod rseq;
@@ -100,6 +101,7 @@ pub const GROUPS: &[Group] = &[
     ("capabilities", capabilities::run),
     ("seccomp", seccomp::run),
     ("ptrace", ptrace::run),
+    ("real_time", real_time::run),
     ("relatives", relatives::run),
     ("requests", requests::run),
     ("variants", variants::run),
