@@ -46,8 +46,8 @@ fn some_of_each_kind_for_a_second() -> Result<()> {
 #[ignore = "takes minutes"]
 fn processes_and_threads() -> Result<()> {
     all_of(
-        "affinity, cap, chroot, clone, context, cpu, daemon, dynlib, env, exec, exit-group, fork, forkheavy, \
-         kcmp, kill, loadavg, nice, personality, pidfd, prctl, priv-instr, pthread, ptrace, race-sched, resched, \
+        "affinity, cap, chroot, clone, context, cpu, cyclic --cyclic-policy rr, daemon, dekker, dynlib, env, exec, exit-group, fork, forkheavy, \
+         ioprio, kcmp, kill, loadavg, nice, personality, peterson, pidfd, prctl, priv-instr, pthread, ptrace, pty, race-sched, resched, \
          resources, rlimit, schedpolicy, seccomp, session, set, softlockup, spawn, switch, unshare, vfork, \
          vforkmany, wait, yield, zombie",
     )
@@ -57,10 +57,10 @@ fn processes_and_threads() -> Result<()> {
 #[ignore = "takes minutes"]
 fn memory() -> Result<()> {
     all_of(
-        "bigheap, brk, far-branch, fault, icache, madvise, malloc, mcontend, memfd, memrate, memthrash, \
+        "atomic, bigheap, brk, far-branch, fault, icache, madvise, malloc, mcontend, memfd, memrate, memthrash, \
          mincore, misaligned, mlock, mlockmany --pathological, mmap, mmapaddr, mmapfixed, mmapfork, mmaphuge, \
-         mmapmany, mprotect, mremap, msync, msyncmany, munmap, numa, opcode, pagemove, pageswap, pkey, \
-         randlist, rmap, seal, stack, stackmmap, tlb-shootdown, tree, vm, vm-addr, vm-rw, vm-segv, vm-splice",
+         mmapmany, mprotect, mremap, msync, msyncmany, munmap, numa, opcode, pagemove, pageswap, physpage, pkey, \
+         randlist, remap, rmap, seal, stack, stackmmap, tlb-shootdown, tree, vm, vm-addr, vm-rw, vm-segv, vm-splice",
     )
 }
 
@@ -94,7 +94,7 @@ fn sockets_of_the_internet() -> Result<()> {
 #[ignore = "takes minutes"]
 fn files() -> Result<()> {
     all_of(
-        "access, aio, chattr, chdir, chmod, chown, close, copy-file, dentry, dir, dirdeep, dirmany, dup, \
+        "access, aio, aiol, chattr, chdir, chmod, chown, close, copy-file, dentry, dir, dirdeep, dirmany, dnotify, dup, \
          fallocate, fcntl, file-ioctl, filename, flock, fpunch, fsize, fstat, full, getdent, hdd, \
          inode-flags, io, iomix --iomix-bytes 8M, lease, link, locka, lockf, lockofd, mknod, null, open, \
          procfs, ramfs, readahead, rename, revio, seek, symlink, sync-file, sysfs, touch, umount, utime, \

@@ -21,7 +21,7 @@ mod xattr;
 
 pub use attributes::SetTime;
 pub use mount::{Mount, MountFlags};
-pub use namespace::Namespace;
+pub use namespace::{Namespace, Unmounting};
 pub use open::OpenHow;
 pub use path::Path;
 pub(crate) use permission::clear_privileges;

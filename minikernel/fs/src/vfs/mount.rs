@@ -37,6 +37,10 @@ pub struct Mount {
     root: Arc<Dentry>,
     place: SpinLock<Option<Path>>,
     flags: AtomicU32,
+    /// How often a lookup has come to it.
+    uses: AtomicU32,
+    /// How often that was when it was last asked whether it has expired.
+    uses_at_expiry: AtomicU32,
     source: Box<[u8]>,
 }
 
@@ -55,6 +59,8 @@ impl Mount {
             root,
             place: SpinLock::new(place),
             flags: AtomicU32::new(flags.bits()),
+            uses: AtomicU32::new(0),
+            uses_at_expiry: AtomicU32::new(u32::MAX),
             source: source.into(),
         })
     }
@@ -81,6 +87,17 @@ impl Mount {
 
     pub(super) fn set_flags(&self, flags: MountFlags) {
         self.flags.store(flags.bits(), Ordering::Relaxed);
+    }
+
+    /// A lookup has come to it.
+    pub(super) fn note_use(&self) {
+        self.uses.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Whether no lookup but that of the caller has come to it since this was last asked.
+    pub(super) fn expires(&self) -> bool {
+        let uses = self.uses.load(Ordering::Relaxed);
+        self.uses_at_expiry.swap(uses, Ordering::Relaxed).wrapping_add(1) == uses
     }
 
     /// Where it is mounted; `None` for the first one and for one that was unmounted.

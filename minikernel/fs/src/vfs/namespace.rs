@@ -23,6 +23,17 @@ const FRAMES_PER_NAME: usize = 4;
 /// How many mounts there can be (`fs.mount-max`): a tenth of Linux's, as they are looked through one by one.
 const MOUNTS_MAX: usize = 10_000;
 
+/// When a mount may be taken out of the tree.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unmounting {
+    /// When nothing uses it.
+    Idle,
+    /// At once; what uses it keeps it (`MNT_DETACH`).
+    Lazy,
+    /// When nothing uses it, nor has since it was last asked (`MNT_EXPIRE`).
+    Expired,
+}
+
 /// The tree of files.
 #[derive(Debug)]
 pub struct Namespace {
@@ -218,9 +229,10 @@ impl Namespace {
         Ok(())
     }
 
-    /// Takes the mount whose root `at` is out of the tree, and, if `lazy`, all that lies on it. Returns what it took. EINVAL if it is no mount's
-    /// root or the first; EBUSY if mounts lie on it or something still refers to a place on it besides `at`, unless `lazy`.
-    pub fn unmount(&self, at: &Path, lazy: bool) -> Result<Vec<Arc<Mount>>> {
+    /// Takes the mount whose root `at` is out of the tree, and, if `how` is lazy, all that lies on it. Returns what it took. EINVAL if it is no
+    /// mount's root or the first; EBUSY if mounts lie on it or something still refers to a place on it besides `at`, unless lazy; EAGAIN if it was
+    /// to expire and has been used.
+    pub fn unmount(&self, at: &Path, how: Unmounting) -> Result<Vec<Arc<Mount>>> {
         let mut mounts = self.mounts.lock();
         if !at.is_mount_root() || Arc::ptr_eq(&mounts[0], &at.mount) || !contains(&mounts, &at.mount) {
             return Err(Errno::EINVAL.into());
@@ -228,8 +240,11 @@ impl Namespace {
         let covers = |mount: &Arc<Mount>| mount.lies_on(&at.mount);
         let count = mounts.iter().filter(|mount| covers(mount)).count();
         // One reference is the list's, one is `at`.
-        if !lazy && (count > 1 || Arc::strong_count(&at.mount) > 2) {
+        if how != Unmounting::Lazy && (count > 1 || Arc::strong_count(&at.mount) > 2) {
             return Err(Errno::EBUSY.into());
+        }
+        if how == Unmounting::Expired && !at.mount.expires() {
+            return Err(Errno::EAGAIN.into());
         }
         let mut removed = Vec::new();
         removed.try_reserve_exact(count)?;
@@ -262,6 +277,7 @@ impl Namespace {
             else {
                 break;
             };
+            over.note_use();
             path = Path::new(over.clone(), over.root().clone());
         }
         path

@@ -417,7 +417,7 @@ fn mounts_cover_what_lies_below() {
     fails(view.mkdir_at("/mnt/in"), Errno::EEXIST);
     fails(view.open_at("/mnt/f", OpenFlags::RDWR), Errno::EROFS);
     fails(view.chmod(&view.at("/mnt/f").unwrap(), 0), Errno::EROFS);
-    fails(world.namespace.unmount(&view.at("/mnt").unwrap(), false), Errno::EBUSY);
+    fails(world.namespace.unmount(&view.at("/mnt").unwrap(), Unmounting::Idle), Errno::EBUSY);
     drop(file);
     view.mkdir_at("/other").unwrap();
     let moved = |from, to| world.namespace.move_mount(&view.at(from).unwrap(), &view.at(to).unwrap());
@@ -428,7 +428,7 @@ fn mounts_cover_what_lies_below() {
     moved("/mnt", "/other").unwrap();
     assert_eq!(view.read_file("/mnt/below"), b"x");
     fails(view.mkdir_at("/other/in"), Errno::EEXIST);
-    world.namespace.unmount(&view.at("/other").unwrap(), false).unwrap();
+    world.namespace.unmount(&view.at("/other").unwrap(), Unmounting::Idle).unwrap();
     view.mkdir_at("/other/in").unwrap();
 }
 

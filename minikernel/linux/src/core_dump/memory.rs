@@ -57,6 +57,7 @@ fn written(memory: &AddressSpace, vma: &Vma, filter: u32) -> usize {
     match &vma.backing {
         // The code that the kernel gives programs; what it shows them of the time would change while it is read.
         Backing::Kernel { name, .. } => all(*name == "[vdso]"),
+        _ if vma.flags.contains(VmaFlags::DONT_DUMP) => 0,
         Backing::Anonymous => all(filter & PRIVATE_ANONYMOUS != 0),
         Backing::File(part) if vma.flags.contains(VmaFlags::SHARED) => {
             let named = part.inode.metadata().is_ok_and(|about| about.links > 0);

@@ -1,4 +1,7 @@
-//! mremap(2).
+//! mremap(2), `remap_file_pages(2)`.
+
+use alloc::sync::Arc;
+use core::ops::Range;
 
 use isopod_fs::Errno;
 use isopod_hal::PAGE_SIZE;
@@ -7,6 +10,7 @@ use isopod_hal::paging::USER_END;
 use super::layout::LOWEST;
 use super::map::MAX_AREAS;
 use super::space::{AddressSpace, Inner};
+use super::vma::{Backing, FileBacking};
 use super::{Placement, Vma, VmaFlags, page_up};
 
 /// What mremap may do to find room.
@@ -69,6 +73,34 @@ impl AddressSpace {
         }
         let to = inner.place(Placement::Hint(0), new)?;
         inner.move_to(&vma, start, old, to, new, keep)
+    }
+}
+
+impl AddressSpace {
+    /// Shows the file of the shared mapping at `start` from byte `offset` on in `range`. EINVAL unless all of it is
+    /// mapped shared from one file, with the same rights; EOVERFLOW for an offset that no file has.
+    pub fn show_other_pages(&self, range: &Range<usize>, offset: Option<u64>) -> Result<(), Errno> {
+        let mut inner = self.inner.lock();
+        let first = inner.areas.find(range.start).ok_or(Errno::EINVAL)?;
+        let Backing::File(part) = &first.backing else { return Err(Errno::EINVAL) };
+        let alike = |vma: &Vma| {
+            let same_file =
+                matches!(&vma.backing, Backing::File(other) if Arc::ptr_eq(&other.file, &part.file));
+            same_file && (vma.access, vma.flags) == (first.access, first.flags)
+        };
+        let whole = inner.areas.covers(range.clone()) && inner.areas.overlapping(range.clone()).all(alike);
+        if first.is_private() || !whole {
+            return Err(Errno::EINVAL);
+        }
+        let offset = offset.ok_or(Errno::EOVERFLOW)?;
+        let backing = Backing::File(FileBacking { offset, ..part.clone() });
+        let shown = Vma { start: range.start, end: range.end, backing, ..first.clone() };
+        if inner.areas.len() + 2 > MAX_AREAS {
+            return Err(Errno::ENOMEM);
+        }
+        inner.unmap(range.clone());
+        inner.areas.insert(shown);
+        Ok(())
     }
 }
 

@@ -35,6 +35,8 @@ bitflags! {
         const KERNEL = 1 << 7;
         /// Its size is not refused for being more than memory can hold (`MAP_NORESERVE`).
         const NO_RESERVE = 1 << 8;
+        /// Left out of core files (`MADV_DONTDUMP`).
+        const DONT_DUMP = 1 << 9;
     }
 }
 

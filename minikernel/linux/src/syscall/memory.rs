@@ -17,7 +17,7 @@ use crate::fail::{Attempt, Rest, Stop, SysResult};
 use crate::kernel;
 use crate::mm::{
     Advice, Backing, FaultKind, FileBacking, MapRequest, Move, Placement, READ_IMPLIES_EXEC, UserPtr,
-    VmaFlags, page_up,
+    VmaFlags, page_down, page_up,
 };
 use crate::process::{Ctx, Resource};
 
@@ -45,6 +45,7 @@ bitflags! {
         const LOCKED = 0x2000;
         const NO_RESERVE = 0x4000;
         const POPULATE = 0x8000;
+        const NON_BLOCKING = 0x1_0000;
         const STACK = 0x2_0000;
         const HUGE_TLB = 0x4_0000;
         const SYNC = 0x8_0000;
@@ -271,6 +272,29 @@ pub fn mremap(
     Ok(ctx.memory.remap(old, old_size, new_size, how, flags.0 & DONT_UNMAP != 0)?)
 }
 
+/// `remap_file_pages(2)`: as Linux does since 4.0, by a mapping of its own for each part.
+pub fn remap_file_pages(
+    ctx: &mut Ctx,
+    start: usize,
+    size: usize,
+    prot: Flags,
+    first_page: usize,
+    flags: Flags,
+) -> Attempt {
+    let (start, size) = (page_down(start), page_down(size));
+    let end = start.checked_add(size).filter(|&end| end > start).ok_or(Errno::EINVAL)?;
+    let last_page = first_page.checked_add(size / PAGE_SIZE).ok_or(Errno::EINVAL)?;
+    if prot.0 != 0 {
+        return Err(Errno::EINVAL.into());
+    }
+    let fits = last_page <= i64::MAX as usize / PAGE_SIZE;
+    ctx.memory.show_other_pages(&(start..end), fits.then(|| (first_page * PAGE_SIZE) as u64))?;
+    if MapFlags::from_bits_retain(flags.0).contains(MapFlags::NON_BLOCKING) {
+        return Ok(0);
+    }
+    provide(ctx, start..end, FaultKind::Read, 0, None)
+}
+
 /// msync(2): file pages are shared with read and write, and no file system here keeps them anywhere else.
 pub fn msync(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> SysResult {
     const ASYNC: u32 = 1;
@@ -317,13 +341,15 @@ pub fn madvise(ctx: &mut Ctx, address: usize, length: usize, advice: i32) -> Att
             let kind = if advice == POPULATE_READ { FaultKind::Read } else { FaultKind::Write };
             return populate(ctx, address, length, kind);
         }
-        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE, UNMERGEABLE; HUGEPAGE, NOHUGEPAGE; DONTDUMP, DODUMP; COLD, PAGEOUT; COLLAPSE
-        0..=3 | 12..=17 | 20 | 21 | 25 => Advice::Hint,
+        // NORMAL, RANDOM, SEQUENTIAL, WILLNEED; MERGEABLE, UNMERGEABLE; HUGEPAGE, NOHUGEPAGE; COLD, PAGEOUT; COLLAPSE
+        0..=3 | 12..=15 | 20 | 21 | 25 => Advice::Hint,
         4 => Advice::Forget,
         8 => Advice::Free,
         24 => Advice::ForgetLocked,
         10 => Advice::Set(VmaFlags::DONT_FORK),
         11 => Advice::Clear(VmaFlags::DONT_FORK),
+        16 => Advice::Set(VmaFlags::DONT_DUMP),
+        17 => Advice::Clear(VmaFlags::DONT_DUMP),
         18 => Advice::Set(VmaFlags::WIPE_ON_FORK),
         19 => Advice::Clear(VmaFlags::WIPE_ON_FORK),
         _ => return Err(Errno::EINVAL.into()),
@@ -375,7 +401,7 @@ pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Att
     if flags.0 & !ON_FAULT != 0 {
         return Err(Errno::EINVAL.into());
     }
-    let start = crate::mm::page_down(address);
+    let start = page_down(address);
     let length = page_up(length.checked_add(address - start).ok_or(Errno::EINVAL)?).ok_or(Errno::EINVAL)?;
     check_may_lock(ctx)?;
     if !may_lock(ctx, length, &(start..start.saturating_add(length))) {
@@ -391,7 +417,7 @@ pub fn mlock2(ctx: &mut Ctx, address: usize, length: usize, flags: Flags) -> Att
 
 /// munlock(2)
 pub fn munlock(ctx: &mut Ctx, address: usize, length: usize) -> SysResult {
-    let start = crate::mm::page_down(address);
+    let start = page_down(address);
     let length = length.checked_add(address - start).ok_or(Errno::EINVAL)?;
     ctx.memory.advise(start, length, Advice::Clear(VmaFlags::LOCKED), 0)?;
     Ok(0)

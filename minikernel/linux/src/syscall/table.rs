@@ -310,6 +310,7 @@ system_calls! {
     209 io_submit(ctx_id: u64, nr: i64, iocbpp: UserPtr<u64>) => again aio::io_submit;
     210 io_cancel(ctx_id: u64, iocb: UserPtr<aio::Control>, result: UserPtr<u64>) => again aio::io_cancel;
     213 epoll_create(size: i32) => now epoll::epoll_create;
+    216 remap_file_pages(addr: usize, size: usize, prot: Flags, pgoff: usize, flags: Flags) => again memory::remap_file_pages;
     217 getdents64(fd: Fd, dirp: OutBytes, count: u32) => again file::directory::getdents64;
     218 set_tid_address(tidptr: usize) => now process::set_tid_address;
     220 semtimedop(semid: i32, sops: UserPtr<crate::ipc::sysv::semaphores::Operation>, nsops: u32, timeout: UserPtr<crate::time::Timespec>) => again sysv::semaphores::semtimedop;

@@ -9,12 +9,12 @@ use core::sync::atomic::Ordering::Relaxed;
 use isopod_fs::Errno;
 
 use crate::fail::in_register;
-use crate::kernel;
 use crate::process::{Ctx, kill_process};
 use crate::report;
 use crate::seccomp::{CallData, Mode, Verdict, action};
 use crate::signal::{self, SigInfo, Signal};
 use crate::trace;
+use crate::{core_dump, kernel};
 
 /// Filters, or strict mode: a bit of [`Thread::watched`](crate::process::Thread::watched).
 pub const FILTERED: u8 = 1;
@@ -103,10 +103,13 @@ async fn filter(ctx: &mut Ctx) -> bool {
         }
         // Nobody listens, and nobody who traces wants to hear of it.
         action::USER_NOTIF | action::TRACE => {}
-        action::KILL_THREAD => end_thread(ctx, Signal::SYS),
+        action::KILL_THREAD if ctx.thread.process().thread_count() > 1 => end_thread(ctx),
+        // A core shows the call as it was about to be made.
         _ => {
             report::filtered(ctx, "ends the process");
-            kill_process(ctx.thread.process(), Signal::SYS);
+            ctx.user.regs.rax = ctx.call;
+            let info = SigInfo::of_call(ctx.user.regs.rip, ctx.call as i32, CallData::ARCH, data.into());
+            core_dump::end_process(ctx, Signal::SYS, &info).await;
         }
     }
     if verdict.log && !matches!(verdict.action, action::USER_NOTIF | action::TRACE) {
@@ -120,13 +123,15 @@ fn is_allowed_in_strict_mode(ctx: &Ctx) -> bool {
     if matches!(*ctx.thread.seccomp.lock(), Mode::Disabled) || [0, 1, 15, 60].contains(&ctx.call) {
         return true;
     }
-    end_thread(ctx, Signal::KILL);
+    match ctx.thread.process().thread_count() {
+        1 => kill_process(ctx.thread.process(), Signal::KILL),
+        _ => end_thread(ctx),
+    }
     false
 }
 
-/// Ends the thread, and the process if that is all of it.
-fn end_thread(ctx: &Ctx, signal: Signal) {
-    let process = ctx.thread.process();
+/// Ends the thread and no other.
+fn end_thread(ctx: &Ctx) {
     report::filtered(ctx, "ends the thread");
-    if process.thread_count() == 1 { kill_process(process, signal) } else { ctx.thread.end() }
+    ctx.thread.end();
 }

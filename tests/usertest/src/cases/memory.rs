@@ -1,5 +1,7 @@
 //! Mappings: anonymous and of files, protection, moving, the heap's end.
 
+use std::io::Read as _;
+
 use libc::*;
 
 use super::helpers::{CLOSED, close, get, must_open, put, status_of};
@@ -12,11 +14,13 @@ const ANONYMOUS: i32 = MAP_PRIVATE | MAP_ANONYMOUS;
 
 /// Runs the group.
 pub fn run(t: &mut Report) {
+    dumps(t);
     anonymous(t);
     placement(t);
     files(t);
     protection(t);
     moving(t);
+    other_pages(t);
     advice(t);
     heap(t);
     locking(t);
@@ -272,6 +276,85 @@ fn moving(t: &mut Report) {
     t.call("mremap_unaligned", sys!(SYS_mremap, target + 1, PAGE, PAGE, MREMAP_MAYMOVE));
     t.call("mremap_unmapped", sys!(SYS_mremap, moved, PAGE, 2 * PAGE, MREMAP_MAYMOVE));
     t.call("mremap_bad_flag", sys!(SYS_mremap, target, PAGE, PAGE, 8));
+}
+
+/// remap_file_pages(2) on a file of four pages that hold their numbers.
+fn other_pages(t: &mut Report) {
+    let fd = sys!(SYS_memfd_create, c"pages", 0).expect("a file") as i32;
+    for page in 0..4u8 {
+        sys!(SYS_pwrite64, fd, &[page; PAGE], PAGE, usize::from(page) * PAGE).expect("a page");
+    }
+    let map_file = |flags| sys!(SYS_mmap, 0, 4 * PAGE, RW, flags, fd, 0).expect("a mapping");
+    let at = map_file(MAP_SHARED);
+    let shown = || (0..4).map(|page| peek(at + page * PAGE).to_string()).collect::<String>();
+    let remap = |at: usize, size: usize, protection: i32, page: usize, flags: i32| {
+        sys!(SYS_remap_file_pages, at, size, protection, page, flags)
+    };
+    t.call("other_page", remap(at, PAGE, 0, 3, 0));
+    t.show("other_page_shown", shown());
+    t.call("other_pages", remap(at + 2 * PAGE, 2 * PAGE, 0, 0, MAP_NONBLOCK));
+    t.show("other_pages_shown", shown());
+    poke(at, 9);
+    t.show("other_page_is_the_same_file", {
+        let mut byte = [0u8];
+        sys!(SYS_pread64, fd, &mut byte, 1, 3 * PAGE).expect("a byte");
+        byte[0]
+    });
+    t.call("other_pages_across", remap(at + PAGE / 2, 4 * PAGE + PAGE / 2, 0, 0, 0));
+    t.show("other_pages_across_shown", shown());
+    t.call("other_pages_too_many", remap(at, 5 * PAGE, 0, 0, 0));
+    t.call("other_pages_none", remap(at, PAGE - 1, 0, 0, 0));
+    t.call("other_pages_rights", remap(at, PAGE, PROT_READ, 0, 0));
+    t.call("other_pages_flags", remap(at, PAGE, 0, 0, -1));
+    t.call("other_pages_wrap", remap(at, PAGE, 0, usize::MAX, 0));
+    t.call("other_pages_too_far", remap(at, PAGE, 0, usize::MAX - 1, 0));
+    t.call("other_pages_too_far_nowhere", remap(8 * PAGE, PAGE, 0, usize::MAX - 1, 0));
+    sys!(SYS_mprotect, at + PAGE, PAGE, PROT_READ).expect("fewer rights");
+    t.call("other_pages_of_two_kinds", remap(at, 2 * PAGE, 0, 0, 0));
+    t.call("other_pages_read_only", remap(at + PAGE, PAGE, 0, 3, 0));
+    t.show("other_pages_read_only_shown", shown());
+    t.call("other_pages_private", remap(map_file(MAP_PRIVATE), PAGE, 0, 3, 0));
+    t.call("other_pages_anonymous", remap(must_map(1), PAGE, 0, 0, 0));
+    t.call("other_pages_nowhere", remap(8 * PAGE, PAGE, 0, 0, 0));
+    sys!(SYS_munmap, at, 4 * PAGE).expect("it is mapped");
+    close(fd);
+}
+
+/// Whether a core file of this process holds the words of a page of its, about which it has given this advice.
+fn is_dumped(advice: &[i32]) -> bool {
+    const WORD: u64 = 0x7a1d_90c3_0b5e_1100;
+    status_of(|| {
+        let limit = rlimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
+        sys!(SYS_prlimit64, 0, RLIMIT_CORE, &limit, 0).expect("a core may be as large as it likes");
+        let at = must_map(1);
+        for index in 0..PAGE / 8 {
+            // SAFETY: the page is mapped, and nobody else's.
+            unsafe { ((at + 8 * index) as *mut u64).write(std::hint::black_box(WORD) + index as u64) };
+        }
+        for advice in advice {
+            sys!(SYS_madvise, at, PAGE, *advice).expect("advice");
+        }
+        sys!(SYS_kill, std::process::id(), SIGQUIT).expect("a signal");
+        0
+    });
+    let names = std::fs::read_dir(".").expect("the folder is there").flatten().map(|entry| entry.path());
+    let path = names.into_iter().find(|path| path.display().to_string().contains("core")).expect("a core");
+    let mut core = std::fs::File::open(&path).expect("it can be read");
+    std::fs::remove_file(path).expect("it is there");
+    let page: Vec<u8> = (0..PAGE as u64 / 8).flat_map(|index| (WORD + index).to_ne_bytes()).collect();
+    let mut found = vec![0; PAGE];
+    while core.read_exact(&mut found).is_ok() {
+        if found == page {
+            return true;
+        }
+    }
+    false
+}
+
+fn dumps(t: &mut Report) {
+    t.is("dumped", is_dumped(&[]));
+    t.is("dumped_not", is_dumped(&[MADV_DONTDUMP]));
+    t.is("dumped_after_all", is_dumped(&[MADV_DONTDUMP, MADV_DODUMP]));
 }
 
 fn advice(t: &mut Report) {

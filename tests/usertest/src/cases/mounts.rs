@@ -24,6 +24,7 @@ pub fn run(t: &mut Report) {
     }
     options(t);
     changed(t);
+    expired(t);
     recursive(t);
     detached(t);
     refused(t);
@@ -144,6 +145,24 @@ fn tree() {
         tmpfs(place, options).expect("root may mount");
     }
     put("a/x/z/file", "found");
+}
+
+/// What nobody has used between two calls goes with the second (`MNT_EXPIRE`).
+fn expired(t: &mut Report) {
+    let expire = |flags| sys!(SYS_umount2, c"a", MNT_EXPIRE | flags);
+    t.call("expire_no_mount", expire(0));
+    tmpfs(c"a", c"").expect("a mount");
+    t.call("expire_detach", expire(MNT_DETACH));
+    t.call("expire_force", expire(MNT_FORCE));
+    t.call("expire_first", expire(0));
+    put("a/file", "");
+    t.call("expire_after_use", expire(0));
+    let fd = super::helpers::must_open(c"a/file", O_RDONLY);
+    t.call("expire_in_use", expire(0));
+    super::helpers::close(fd);
+    t.call("expire_closed", expire(0));
+    t.call("expire_unused", expire(0));
+    t.is("expire_is_gone", std::fs::metadata("a/file").is_err());
 }
 
 fn recursive(t: &mut Report) {

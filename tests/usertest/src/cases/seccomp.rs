@@ -179,6 +179,18 @@ fn actions(t: &mut Report) {
         // 4095, the largest, is more than a status holds.
         t.show(name, behind(&about_probe(result), || probe().min(250)));
     }
+    for (name, result) in [("process", SECCOMP_RET_KILL_PROCESS), ("thread", SECCOMP_RET_KILL_THREAD)] {
+        let waited = child(|| {
+            let limit = rlimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
+            sys!(SYS_prlimit64, 0, RLIMIT_CORE, &limit, 0).expect("a core may be as large as it likes");
+            no_new_privileges();
+            install(0, &about_probe(result)).expect("a filter");
+            probe()
+        });
+        let mut status = 0;
+        sys!(SYS_wait4, waited, &mut status, 0, 0).expect("it ends");
+        t.show(&format!("kill_{name}_leaves_a_core"), format!("{status:#x}"));
+    }
     let result = behind(&about_probe(SECCOMP_RET_KILL_PROCESS), || {
         // SAFETY: the handler does nothing, and is not even run.
         unsafe { signal(SIGSYS, SIG_IGN) };

@@ -4,7 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use isopod_fs::tmpfs::{Options, Tmpfs};
-use isopod_fs::vfs::{MountFlags, Path};
+use isopod_fs::vfs::{MountFlags, Path, Unmounting};
 use isopod_fs::{Capabilities, Errno, FileSystem};
 use isopod_hal::PAGE_SIZE;
 
@@ -99,8 +99,15 @@ pub fn umount2(ctx: &mut Ctx, target: UserPath, flags: Flags) -> Attempt {
     let follow = if flags.0 & NOFOLLOW != 0 { AT_NO_FOLLOW } else { 0 };
     let at = resolve(ctx, Fd::WORKING_DIR, target, follow)?;
     check_administrator(ctx)?;
+    let how = match flags.0 & (FORCE | DETACH | EXPIRE) {
+        EXPIRE if Arc::ptr_eq(at.mount(), ctx.thread.fs().root().mount()) => return Err(Errno::EINVAL.into()),
+        EXPIRE => Unmounting::Expired,
+        all if all & EXPIRE != 0 => return Err(Errno::EINVAL.into()),
+        all if all & DETACH != 0 => Unmounting::Lazy,
+        _ => Unmounting::Idle,
+    };
     let namespace = kernel::namespace();
-    for mount in namespace.unmount(&at, flags.0 & DETACH != 0)? {
+    for mount in namespace.unmount(&at, how)? {
         let shown_elsewhere =
             namespace.mounts().any(|other| Arc::ptr_eq(other.file_system(), mount.file_system()));
         if !shown_elsewhere {
