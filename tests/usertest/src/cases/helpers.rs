@@ -144,6 +144,13 @@ pub fn status_of(run: impl FnOnce() -> i32) -> i32 {
     wait_for(child(run)).1
 }
 
+/// Has this process leave a core file if it ends in a way that leaves one.
+pub fn allow_core() {
+    let limit = libc::rlimit { rlim_cur: libc::RLIM_INFINITY, rlim_max: libc::RLIM_INFINITY };
+    sys!(SYS_prlimit64, 0, libc::RLIMIT_CORE, &limit, 0).expect("a core may be as large as it likes");
+    sys!(SYS_prctl, libc::PR_SET_DUMPABLE, 1, 0, 0, 0).expect("it may be looked into");
+}
+
 /// A new pipe: the end to read from, and the one to write to.
 pub fn pipe() -> [i32; 2] {
     let mut ends = [0; 2];

@@ -148,12 +148,12 @@ fn privileged(t: &mut Report) {
     t.call("sethostname", sys!(SYS_sethostname, c"name", 4));
     t.call("clock_settime", sys!(SYS_clock_settime, CLOCK_REALTIME, &[1_900_000_000i64, 0]));
     let mut limit = sys::zeroed::<rlimit>();
-    sys!(SYS_getrlimit, RLIMIT_CORE, &mut limit).expect("a limit");
+    sys!(SYS_getrlimit, RLIMIT_LOCKS, &mut limit).expect("a limit");
     limit.rlim_max = 0;
     limit.rlim_cur = 0;
-    t.call("lower_hard_limit", sys!(SYS_setrlimit, RLIMIT_CORE, &limit));
+    t.call("lower_hard_limit", sys!(SYS_setrlimit, RLIMIT_LOCKS, &limit));
     limit.rlim_max = 1 << 20;
-    t.call("raise_hard_limit", sys!(SYS_setrlimit, RLIMIT_CORE, &limit));
+    t.call("raise_hard_limit", sys!(SYS_setrlimit, RLIMIT_LOCKS, &limit));
     t.call("reboot", sys!(SYS_reboot, 0, 0, 0, 0));
     t.call("mount", sys!(SYS_mount, c"none", c"open", c"tmpfs", 0, 0));
     t.call("setpriority_up", sys!(SYS_setpriority, 0, 0, -5));

@@ -4,7 +4,7 @@ use std::ptr::null;
 
 use libc::*;
 
-use super::helpers::{NOWHERE, child, pipe, status_of, wait_for};
+use super::helpers::{NOWHERE, allow_core, child, pipe, status_of, wait_for};
 use crate::report::Report;
 use crate::sys::Errno;
 
@@ -181,8 +181,7 @@ fn actions(t: &mut Report) {
     }
     for (name, result) in [("process", SECCOMP_RET_KILL_PROCESS), ("thread", SECCOMP_RET_KILL_THREAD)] {
         let waited = child(|| {
-            let limit = rlimit { rlim_cur: RLIM_INFINITY, rlim_max: RLIM_INFINITY };
-            sys!(SYS_prlimit64, 0, RLIMIT_CORE, &limit, 0).expect("a core may be as large as it likes");
+            allow_core();
             no_new_privileges();
             install(0, &about_probe(result)).expect("a filter");
             probe()
