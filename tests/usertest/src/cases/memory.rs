@@ -278,7 +278,7 @@ fn moving(t: &mut Report) {
     t.call("mremap_bad_flag", sys!(SYS_mremap, target, PAGE, PAGE, 8));
 }
 
-/// remap_file_pages(2) on a file of four pages that hold their numbers.
+/// `remap_file_pages(2)` on a file of four pages that hold their numbers.
 fn other_pages(t: &mut Report) {
     let fd = sys!(SYS_memfd_create, c"pages", 0).expect("a file") as i32;
     for page in 0..4u8 {
