@@ -19,6 +19,9 @@ const PLAIN: [&str; 10] =
 /// A processor that only knows its own instructions as time, and sleeps in none: it waits for half a minute at once.
 const NO_SLEEP: [&str; 4] = ["-icount", "shift=0,sleep=off", "-rtc", "clock=vm"];
 
+/// Another firmware than the BIOS, as Debian builds it for QEMU.
+const UEFI: [&str; 4] = ["-bios", "/usr/share/ovmf/OVMF.fd", "-m", "128M"];
+
 /// A disk with a program that prints its words, one a line.
 struct Disk {
     folder: TempDir,
@@ -73,9 +76,17 @@ const NVME: &str = "nvme,drive=disk,serial=1";
 
 /// The guest runs from its disk behind these devices.
 fn runs(kind: &str, devices: &[&str]) -> Result<()> {
+    runs_by(&[&[]], kind, devices)
+}
+
+/// The same by these firmwares.
+fn runs_by(firmwares: &[&[&str]], kind: &str, devices: &[&str]) -> Result<()> {
     let disk = Disk::new()?;
-    let said = disk.boot(&disk.bytes, kind, devices)?;
-    assert!(said.contains("argument from a disk\n") && !said.contains("isopod:"), "{said}");
+    let path = disk.write(&disk.bytes)?;
+    for options in firmwares {
+        let said = boot(&path, kind, devices, options)?;
+        assert!(said.contains("argument from a disk\n") && !said.contains("isopod:"), "{options:?}: {said}");
+    }
     Ok(())
 }
 
@@ -92,6 +103,23 @@ fn nvme() -> Result<()> {
 #[test]
 fn virtio_scsi() -> Result<()> {
     runs("q35", &["virtio-scsi-pci,id=bus", "scsi-hd,bus=bus.0,scsi-id=5,lun=3,drive=disk"])
+}
+
+/// The UEFI firmware has no driver for it.
+#[test]
+fn pvscsi() -> Result<()> {
+    runs("q35", &["pvscsi,id=bus", "scsi-hd,bus=bus.0,scsi-id=5,drive=disk"])
+}
+
+#[test]
+fn ahci() -> Result<()> {
+    runs_by(&[&[], &UEFI], "q35", &["ide-hd,drive=disk"])?;
+    runs("pc", &["ahci,id=bus", "ide-hd,bus=bus.3,drive=disk"])
+}
+
+#[test]
+fn ide() -> Result<()> {
+    runs_by(&[&[], &UEFI], "pc", &["ide-cd,bus=ide.0", "ide-hd,bus=ide.1,unit=1,drive=disk"])
 }
 
 /// The guest does not run, says why in two lines, and ends.

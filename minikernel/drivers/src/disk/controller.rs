@@ -7,11 +7,13 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::ops::Range;
 
+use isopod_hal::dma::Dma;
 use isopod_hal::frame::Frame;
 use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr, log};
 
-use super::wait;
+use super::{Reach, Refusal, wait};
+use crate::Place;
 use crate::block::{BlockError, BlockRequest, SECTOR_SIZE};
 
 /// How often a command is given once more that the device was not ready for.
@@ -149,11 +151,39 @@ impl Part {
             }
         }
     }
+
+    /// If that is what it is for: copies what is written to `memory`, or what was read from there.
+    fn copy(&self, kind: Kind, memory: &Dma) {
+        const STEP: usize = SECTOR_SIZE as usize;
+        if self.kind != kind {
+            return;
+        }
+        let mut bytes = [0; STEP];
+        for at in (0..self.len).step_by(STEP) {
+            let page = &self.request.pages()[self.pages.start + at / PAGE_SIZE];
+            if kind == Kind::Read {
+                memory.read(at, &mut bytes);
+                page.write(at % PAGE_SIZE, &bytes);
+            } else {
+                page.read(at % PAGE_SIZE, &mut bytes);
+                memory.write(at, &bytes);
+            }
+        }
+    }
+}
+
+/// Lists the pages of a part. Where the device does not reach all of them, it gets them at the place that this returns.
+fn place<'a>(bounce: Option<&'a (u64, Dma)>, part: &Part, segments: &mut Vec<Segment>) -> Option<&'a Dma> {
+    part.list_data(segments);
+    let (end, memory) = bounce?;
+    let beyond = |segment: &Segment| segment.address.as_u64() + u64::from(segment.len) > *end;
+    segments.iter().any(beyond).then_some(memory)
 }
 
 /// A controller and the commands for its disks.
 pub(crate) struct Controller {
-    name: &'static str,
+    /// Its kind, and where it is.
+    name: (&'static str, Place),
     /// Most pages of one part.
     part_pages: usize,
     state: SpinLock<State>,
@@ -167,6 +197,8 @@ struct State {
     waiting: VecDeque<Part>,
     /// Built anew for each part; kept for its memory.
     segments: Vec<Segment>,
+    /// For a device that does not reach all memory, which has one slot: what it reaches, and data on the way to or from elsewhere.
+    bounce: Option<(u64, Dma)>,
     /// The device was given up.
     dead: bool,
 }
@@ -174,7 +206,7 @@ struct State {
 impl Controller {
     /// A controller of so many slots, whose commands have data of at most `part_pages` pages.
     pub fn new(
-        name: &'static str,
+        name: (&'static str, Place),
         hardware: Box<dyn Hardware>,
         slots: usize,
         part_pages: usize,
@@ -183,8 +215,23 @@ impl Controller {
         in_flight.try_reserve_exact(slots).map_err(|_| OutOfMemory)?;
         in_flight.resize_with(slots, || None);
         segments.try_reserve_exact(part_pages).map_err(|_| OutOfMemory)?;
-        let state = State { hardware, in_flight, waiting: VecDeque::new(), segments, dead: false };
+        let waiting = VecDeque::new();
+        let state = State { hardware, in_flight, waiting, segments, bounce: None, dead: false };
         Ok(Self { name, part_pages: part_pages.max(1), state: SpinLock::new(state) })
+    }
+
+    /// The same, of one slot, for a device that reaches only so much memory.
+    pub fn reaching(self, reach: Reach) -> Result<Self, Refusal> {
+        if let Reach::Below(end) = reach {
+            self.state.lock().bounce = Some((end, reach.memory(self.part_pages)?));
+        }
+        Ok(self)
+    }
+
+    /// Has the device reach only what it must.
+    #[cfg(test)]
+    pub fn bounce_all(&self) {
+        self.state.lock().bounce.as_mut().expect("it does not reach all memory").0 = 0;
     }
 
     /// Most pages of one part.
@@ -271,7 +318,11 @@ impl State {
     fn advance(&mut self) {
         while let Some(part) = self.waiting.front() {
             let Some(slot) = self.in_flight.iter().position(Option::is_none) else { break };
-            part.list_data(&mut self.segments);
+            if let Some(memory) = place(self.bounce.as_ref(), part, &mut self.segments) {
+                part.copy(Kind::Write, memory);
+                self.segments.clear();
+                self.segments.push(Segment { address: memory.phys(), len: part.len as u32 });
+            }
             let Part { kind, unit, sector, block, len, .. } = *part;
             let command = Command { kind, unit, sector, block, len, data: &self.segments };
             if !self.hardware.submit(slot, &command) {
@@ -283,7 +334,7 @@ impl State {
     }
 
     /// A part that is done, and how it went. Before it says that there is none, it fills the slots again.
-    fn next_done(&mut self, name: &str) -> Option<(Part, Result<(), BlockError>)> {
+    fn next_done(&mut self, name: (&str, Place)) -> Option<(Part, Result<(), BlockError>)> {
         while !self.dead {
             match self.hardware.next_done() {
                 Ok(Some((slot, outcome))) => {
@@ -292,7 +343,12 @@ impl State {
                         break;
                     };
                     match outcome {
-                        Outcome::Done => return Some((part, Ok(()))),
+                        Outcome::Done => {
+                            if let Some(memory) = place(self.bounce.as_ref(), &part, &mut self.segments) {
+                                part.copy(Kind::Read, memory);
+                            }
+                            return Some((part, Ok(())));
+                        }
                         Outcome::Failed(error) => return Some((part, Err(error))),
                         Outcome::Again if part.tries < TRIES && self.waiting.try_reserve(1).is_ok() => {
                             part.tries += 1;
@@ -312,9 +368,9 @@ impl State {
         part.map(|part| (part, Err(BlockError::Io)))
     }
 
-    fn give_up(&mut self, name: &str, reason: &str) {
+    fn give_up(&mut self, (kind, place): (&str, Place), reason: &str) {
         if !self.dead {
-            log!("{name}: device given up: {reason}");
+            log!("{kind} {place}: device given up: {reason}");
             self.hardware.stop();
             self.dead = true;
         }

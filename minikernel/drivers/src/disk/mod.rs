@@ -3,15 +3,20 @@
 //! A [`Controller`] keeps the requests of all its disks, in the slots of its [`Hardware`] or waiting for one; drivers only say how a
 //! command gets to a device and how it comes back.
 
+mod ahci;
+mod ata;
 mod controller;
 pub mod gpt;
+mod ide;
 mod nvme;
+mod pvscsi;
 pub(crate) mod scsi;
 mod search;
 
 use alloc::sync::Arc;
 use core::fmt;
 
+use isopod_hal::dma::Dma;
 use isopod_hal::frame::Frame;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, clock};
 
@@ -32,11 +37,36 @@ pub(crate) struct Refusal(&'static str);
 impl Refusal {
     const WINDOW: Self = Self("its registers cannot be reached");
     const INTERRUPT: Self = Self("no interrupt for it");
+    const SILENT: Self = Self("it does not answer");
 }
 
 impl From<OutOfMemory> for Refusal {
     fn from(_: OutOfMemory) -> Self {
         Self("out of memory")
+    }
+}
+
+/// Which memory a device reaches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reach {
+    All,
+    /// Only that below an address.
+    Below(u64),
+}
+
+impl Reach {
+    /// What addresses of 32 bits reach.
+    pub const LOW: Self = Self::Below(1 << 32);
+
+    /// Memory of so many pages there. The lowest memory is the first to be used, and disks are found early.
+    pub fn memory(self, pages: usize) -> Result<Dma, Refusal> {
+        let memory = Dma::pages(pages)?;
+        match self {
+            Self::Below(end) if memory.phys().as_u64() + memory.len() as u64 > end => {
+                Err(Refusal("it does not reach the memory that there is for it"))
+            }
+            _ => Ok(memory),
+        }
     }
 }
 

@@ -10,10 +10,11 @@ use isopod_hal::log;
 use isopod_hal::sync::Once;
 
 use super::scsi::Bus;
-use super::{Controller, Disk, Refusal, nvme};
+use super::{Controller, Disk, Refusal, ahci, ide, nvme, pvscsi};
 use crate::Place;
 use crate::acpi::Platform;
 use crate::block::Block;
+use crate::interrupt::{self, Handler};
 use crate::pci::{self, Function};
 use crate::virtio::{self, Transport};
 
@@ -37,10 +38,32 @@ pub(crate) struct Found {
 }
 
 /// Starts a controller. A controller that nothing is found of may be started once more.
-type Start = fn(&Adapter<'_>, &mut Found) -> Result<(), Refusal>;
+pub(crate) type Start = fn(&Adapter<'_>, &mut Found) -> Result<(), Refusal>;
 
-/// The drivers by class, subclass and programming interface.
-const DRIVERS: [(u32, &str, Start); 1] = [(0x01_08_02, "nvme", nvme::start)];
+/// By what a driver knows its functions.
+enum Key {
+    /// Class, subclass and programming interface, by the bits that count.
+    Class(u32, u32),
+    /// Vendor and device.
+    Device(u16, u16),
+}
+
+/// The drivers.
+const DRIVERS: [(Key, &str, Start); 4] = [
+    (Key::Class(0x01_08_02, 0xff_ff_ff), "nvme", nvme::start),
+    (Key::Class(0x01_06_01, 0xff_ff_ff), "ahci", ahci::start),
+    (Key::Class(0x01_01_00, 0xff_ff_00), "ide", ide::start),
+    (Key::Device(0x15ad, 0x07c0), "pvscsi", pvscsi::start),
+];
+
+impl Key {
+    fn fits(&self, function: &Function, class: u32) -> bool {
+        match *self {
+            Self::Class(value, mask) => class & mask == value,
+            Self::Device(vendor, device) => (function.vendor, function.device) == (vendor, device),
+        }
+    }
+}
 
 impl Disks {
     /// Tells what the machine is like, before the first look.
@@ -73,15 +96,16 @@ impl Disks {
         let Self { found, platform, .. } = self;
         self.functions.retain(|function| {
             let class = function.class();
-            let Some((_, name, start)) = DRIVERS.iter().find(|driver| driver.0 == class) else {
+            let Some((_, name, start)) = DRIVERS.iter().find(|driver| driver.0.fits(function, class)) else {
                 return false;
             };
-            let before = (found.disks.len(), found.buses.len());
-            if let Err(Refusal(reason)) = start(&Adapter::new(function, platform), found) {
-                log!("{name}: controller at {} left out: {reason}", function.place());
-                return false;
+            match Adapter::new(function, platform).start(*start, found) {
+                Ok(used) => !used,
+                Err(Refusal(reason)) => {
+                    log!("{name}: controller at {} left out: {reason}", function.place());
+                    false
+                }
             }
-            before == (found.disks.len(), found.buses.len())
         });
         for (transport, place) in self.scsi.drain(..) {
             match virtio::scsi::start(transport, place) {
@@ -105,16 +129,40 @@ impl<'a> Adapter<'a> {
         Self { function, platform }
     }
 
-    /// Has the function interrupt. The controllers that hear of it are put into what this returns, before their first command.
-    pub fn connect(&self) -> Result<Arc<Once<Vec<Arc<Controller>>>>, Refusal> {
-        let controllers = Arc::new(Once::<Vec<Arc<Controller>>>::new());
-        let listeners = Arc::clone(&controllers);
-        let handler =
-            move || listeners.get().into_iter().flatten().for_each(|controller| controller.on_interrupt());
-        let connected = pci::connect(self.function, &|isa| self.platform.isa_line(isa), Box::new(handler));
-        connected.ok_or(Refusal::INTERRUPT)?;
-        Ok(controllers)
+    /// Starts the controller. Whether anything was found of it; if not, it accesses no memory any more.
+    pub fn start(&self, start: Start, found: &mut Found) -> Result<bool, Refusal> {
+        let before = (found.disks.len(), found.buses.len());
+        self.function.enable();
+        let result = start(self, found);
+        let used = before != (found.disks.len(), found.buses.len());
+        if !used {
+            self.function.disable();
+        }
+        result.map(|()| used)
     }
+
+    /// Has the function interrupt. The controllers that hear of it are put into what this returns, before their first command.
+    pub fn connect(&self) -> Result<Listeners, Refusal> {
+        let isa_line = |isa| self.platform.isa_line(isa);
+        listen(&|handler| pci::connect(self.function, &isa_line, handler))
+    }
+
+    /// Has an ISA interrupt reach controllers in the same way.
+    pub fn connect_isa(&self, isa: u8) -> Result<Listeners, Refusal> {
+        listen(&|handler| interrupt::connect(self.platform.isa_line(isa), handler))
+    }
+}
+
+/// Who hears of an interrupt.
+type Listeners = Arc<Once<Vec<Arc<Controller>>>>;
+
+fn listen(connect: &dyn Fn(Handler) -> Option<()>) -> Result<Listeners, Refusal> {
+    let controllers = Listeners::default();
+    let listeners = Arc::clone(&controllers);
+    let handler =
+        move || listeners.get().into_iter().flatten().for_each(|controller| controller.on_interrupt());
+    connect(Box::new(handler)).ok_or(Refusal::INTERRUPT)?;
+    Ok(controllers)
 }
 
 impl fmt::Debug for Disks {

@@ -9,7 +9,8 @@ use core::cell::RefCell;
 use isopod_hal::frame::Frame;
 use isopod_hal::{PAGE_SIZE, PhysAddr, PhysRange, hosted, irq};
 
-use super::SECTORS_PER_PAGE;
+use super::search::Start;
+use super::{Adapter, Found, Refusal, SECTORS_PER_PAGE};
 use crate::acpi::Platform;
 use crate::block::{Block, BlockError, BlockRequest};
 use crate::pci::Function;
@@ -70,34 +71,63 @@ impl hosted::MmioDevice for Message {
     }
 }
 
-/// A controller in a machine: its function, and the message by which it interrupts.
+/// A controller in a machine: its function, and how it interrupts.
 pub(crate) struct Plugged {
     pub machine: Machine,
     pub function: Function,
     pub platform: Platform,
-    message: Rc<RefCell<Message>>,
+    /// Its table of messages. Without one it sends the only one that its configuration space has.
+    table: Option<Rc<RefCell<Message>>>,
 }
 
-/// Puts a function of a class into a machine, with `registers` at its BAR of this number.
+/// Puts a function of a class into a machine, with `registers` at its BAR of this number. With the last one, which has no room for more, its
+/// address is one of 32 bits, and there is no table of messages.
 pub(crate) fn plug(class: u32, bar: u8, registers: Rc<RefCell<dyn hosted::MmioDevice>>) -> Plugged {
-    let machine = Machine::default();
+    let last = bar == 5;
+    let base = if last { BAR >> 8 } else { BAR };
+    hosted::attach_mmio(PhysRange::new(PhysAddr::new(base), 0x1_0000), registers);
     let place = 0x10 + 4 * bar;
-    machine.set(0, 0, &[(0, 0x0001_1b36), (4, 0x0010_0000), (8, class << 8), (0x0c, 0), (0x3c, 0x010b)]);
-    // BAR 4 and 5 are the table's; a controller that has its registers there sends messages without one.
-    machine.set(0, 0, &[(0x20, TABLE as u32 | 4), (0x24, (TABLE >> 32) as u32), (0x34, 0x40)]);
-    machine.set(0, 0, &[(0x40, 0x0000_0011), (0x44, 4), (0x48, 4)]);
-    machine.set(0, 0, &[(place, BAR as u32 | 4), (place + 4, (BAR >> 32) as u32)]);
+    if last {
+        return plug_bars(class, &[(place, base as u32)]);
+    }
     let message = Rc::new(RefCell::new(Message::default()));
-    hosted::attach_mmio(PhysRange::new(PhysAddr::new(BAR), 0x1_0000), registers);
     hosted::attach_mmio(PhysRange::new(PhysAddr::new(TABLE), 0x1000), message.clone());
-    Plugged { function: machine.all().remove(0), machine, platform: Platform::default(), message }
+    let bars = [(place, base as u32 | 4), (place + 4, (base >> 32) as u32)];
+    let plugged = plug_bars(class, &bars);
+    // The table is in BARs 4 and 5.
+    plugged.machine.set(0, 0, &[(0x20, TABLE as u32 | 4), (0x24, (TABLE >> 32) as u32)]);
+    plugged.machine.set(0, 0, &[(0x40, 0x0000_0011), (0x44, 4), (0x48, 4)]);
+    Plugged { table: Some(message), ..plugged }
+}
+
+/// Puts a function with these BARs into a machine.
+pub(crate) fn plug_bars(class: u32, bars: &[(u8, u32)]) -> Plugged {
+    let machine = Machine::default();
+    machine.set(0, 0, &[(0, 0x0001_1b36), (4, 0x0010_0000), (8, class << 8), (0x0c, 0), (0x3c, 0x010b)]);
+    machine.set(0, 0, &[(0x34, 0x40), (0x40, 0x0000_0005)]);
+    machine.set(0, 0, bars);
+    Plugged { function: machine.all().remove(0), machine, platform: Platform::default(), table: None }
 }
 
 impl Plugged {
+    /// Starts the controller; its disks.
+    pub(crate) fn start(&self, start: Start) -> Result<Vec<Arc<dyn Block>>, Refusal> {
+        let mut found = Found::default();
+        Adapter::new(&self.function, &self.platform).start(start, &mut found)?;
+        found.buses.iter_mut().for_each(|bus| bus.look(&mut found.disks));
+        Ok(found.disks)
+    }
+
     /// Raises the interrupt, which must be on.
     pub(crate) fn interrupt(&self) {
-        assert_eq!(self.machine.register(0x40) >> 31, 1, "MSI-X is on");
-        let vector = self.message.borrow().0[2];
+        let control = self.machine.register(0x40) >> 16;
+        let vector = if let Some(table) = &self.table {
+            assert_eq!(control >> 15, 1, "MSI-X is on");
+            table.borrow().0[2]
+        } else {
+            assert_eq!(control & 1, 1, "MSI is on");
+            self.machine.register(0x48)
+        };
         irq::dispatch(vector as u8);
     }
 

@@ -106,16 +106,16 @@ impl Function {
         self.bus.write(self.number, offset & !3, value);
     }
 
-    /// Lets the function decode memory and access it. Returns whether it has capabilities.
+    /// Lets the function decode ports and memory and access memory. Returns whether it has capabilities.
     pub fn enable(&self) -> bool {
-        const MEMORY: u32 = 1 << 1;
+        const PORTS_AND_MEMORY: u32 = 0b11;
         const BUS_MASTER: u32 = 1 << 2;
         const CAPABILITY_LIST: u32 = 1 << 20;
         let register = self.read(COMMAND_STATUS);
         // The upper half is the status, whose bits are cleared by writing ones.
         let command = register & 0xffff;
-        if command != command | MEMORY | BUS_MASTER {
-            self.write(COMMAND_STATUS, command | MEMORY | BUS_MASTER);
+        if command != command | PORTS_AND_MEMORY | BUS_MASTER {
+            self.write(COMMAND_STATUS, command | PORTS_AND_MEMORY | BUS_MASTER);
         }
         register & CAPABILITY_LIST != 0
     }
@@ -157,6 +157,12 @@ impl Function {
             _ => return None,
         };
         Some(u64::from(high) << 32 | u64::from(low & !0xf)).filter(|address| *address != 0)
+    }
+
+    /// The first I/O port that BAR `index` decodes; `None` for a BAR of memory, an unassigned one or no such BAR.
+    pub fn io_bar(&self, index: u8) -> Option<u16> {
+        let value = if index > 5 { 0 } else { self.read(BAR0 + 4 * index) };
+        (value & 1 != 0 && value > 0b11).then(|| u16::try_from(value & !0b11).ok()).flatten()
     }
 
     /// The ISA interrupt that firmware routed the function's pin to; `None` if it has no pin or no route.

@@ -69,7 +69,7 @@ pub fn start(transport: Box<dyn Transport>, place: Place) -> Result<Arc<Disk>, S
             let mut segments = Vec::new();
             segments.try_reserve_exact(part_pages + 2).map_err(|_| StartError::OutOfMemory)?;
             let requests = Box::new(Requests { transport, queue, segments });
-            Ok(Controller::new(NAME, requests, MOST_IN_FLIGHT, part_pages)?)
+            Ok(Controller::new((NAME, place), requests, MOST_IN_FLIGHT, part_pages)?)
         },
     )?;
     Ok(Disk::new(controller, Name { controller: NAME, place, number: 0 }, geometry))

@@ -59,7 +59,7 @@ pub(crate) fn start(transport: Box<dyn Transport>, place: Place) -> Result<Bus, 
             let mut segments = Vec::new();
             segments.try_reserve_exact(part_pages + 2).map_err(|_| StartError::OutOfMemory)?;
             let requests = Box::new(Requests { transport, queue, segments });
-            Ok(Controller::new(NAME, requests, SLOTS, part_pages)?)
+            Ok(Controller::new((NAME, place), requests, SLOTS, part_pages)?)
         },
     )?;
     Ok(Bus { controller, name: NAME, place, targets, known: Vec::new() })

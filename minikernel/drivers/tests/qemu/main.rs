@@ -57,6 +57,35 @@ fn nvme() {
 }
 
 #[test]
+fn ahci() {
+    passes_with(
+        "q35",
+        &["ide-hd,bus=ide.2,drive=disk", "ide-hd,bus=ide.5,drive=writable", "ide-cd,bus=ide.3"],
+    );
+}
+
+#[test]
+fn ide() {
+    passes_with("pc", &["ide-hd,bus=ide.0,unit=1,drive=disk", "ide-hd,bus=ide.0,unit=0,drive=writable"]);
+    passes_with(
+        "pc",
+        &["ide-cd,bus=ide.0", "ide-hd,bus=ide.0,drive=disk", "ide-hd,bus=ide.1,drive=writable"],
+    );
+}
+
+#[test]
+fn pvscsi() {
+    let disks = &[
+        "pvscsi,id=bus",
+        "scsi-cd,bus=bus.0,scsi-id=1",
+        "scsi-hd,bus=bus.0,scsi-id=2,drive=disk",
+        "scsi-hd,bus=bus.0,scsi-id=9,drive=writable",
+    ];
+    passes_with("q35", disks);
+    passes_with("pc", disks);
+}
+
+#[test]
 fn virtio_scsi() {
     passes_with(
         "q35",

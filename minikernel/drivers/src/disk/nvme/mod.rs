@@ -74,12 +74,8 @@ struct About {
 
 /// Starts a controller.
 pub(super) fn start(adapter: &Adapter<'_>, found: &mut Found) -> Result<(), Refusal> {
-    adapter.function.enable();
-    let result = Starting::enable(adapter.function).and_then(|starting| starting.finish(adapter));
-    if result.as_ref().map_or(true, Vec::is_empty) {
-        adapter.function.disable();
-    }
-    found.disks.extend(result?.into_iter().map(|disk| disk as Arc<dyn Block>));
+    let disks = Starting::enable(adapter.function)?.finish(adapter)?;
+    found.disks.extend(disks.into_iter().map(|disk| disk as Arc<dyn Block>));
     Ok(())
 }
 
@@ -154,11 +150,12 @@ impl Starting {
             self.execute(&entry)?;
         }
         let requests = Requests::new(adapter.function.clone(), queues, self)?;
-        let controller = Controller::new(NAME, Box::new(requests), commands::SLOTS, about.pages)?;
+        let name = (NAME, adapter.function.place());
+        let controller = Controller::new(name, Box::new(requests), commands::SLOTS, about.pages)?;
         let controller = Arc::new(controller);
         controllers.get_or_init(|| Vec::from([Arc::clone(&controller)]));
         let disk = |(number, geometry)| {
-            let name = Name { controller: NAME, place: adapter.function.place(), number };
+            let name = Name { controller: NAME, place: name.1, number };
             Disk::new(Arc::clone(&controller), name, geometry)
         };
         Ok(geometries.into_iter().map(disk).collect())
@@ -222,7 +219,7 @@ impl Starting {
         match completion {
             Some(completion) if completion.status == 0 => Ok(()),
             Some(_) => Err(Refusal("it refuses a command")),
-            None => Err(Refusal("it does not answer")),
+            None => Err(Refusal::SILENT),
         }
     }
 }

@@ -212,8 +212,7 @@ fn start_with(change: impl FnOnce(&mut Model)) -> (Rc<RefCell<Model>>, Plugged, 
     change(&mut model);
     let model = Rc::new(RefCell::new(model));
     let plugged = plug(0x01_08_02, 0, model.clone());
-    let mut found = Found::default();
-    let disks = start(&Adapter::new(&plugged.function, &plugged.platform), &mut found).map(|()| found.disks);
+    let disks = plugged.start(start);
     (model, plugged, disks)
 }
 
