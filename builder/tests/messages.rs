@@ -48,7 +48,7 @@ fn arguments() {
 fn networks() {
     assert_snapshot!("port_zero", isopod(&["run", "-p", "0:80", "x"]));
     assert_snapshot!("port_too_large", isopod(&["run", "-p", "8080:65536", "x"]));
-    assert_snapshot!("port_nowhere", isopod(&["run", "-p", "[::1]:8080:80", "x"]));
+    assert_snapshot!("port_nowhere", isopod(&["run", "-p", "[::1:8080:80", "x"]));
     assert_snapshot!("no_such_network", isopod(&["run", "--network", "host", "x"]));
     let run = |options: &[&str]| isopod(&[&["run"], options, &["elf:/bin/true"]].concat());
     assert_snapshot!("port_of_another_host", run(&["-p", "192.0.2.1:8080:80"]));
