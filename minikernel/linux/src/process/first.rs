@@ -128,7 +128,7 @@ pub(super) fn report_unloadable(path: &[u8], errno: Errno) -> u8 {
 /// Tells the user what cannot be run, why, and what to do about it.
 fn say(name: &[u8], reason: &str, errno: Errno) {
     let hint = match errno {
-        Errno::ENOENT => "see what the image has: isopod run SOURCE ls /bin",
+        Errno::ENOENT | Errno::ENOTDIR | Errno::ELOOP => "see what the image has: isopod run SOURCE ls /bin",
         Errno::E2BIG => {
             "pass less: arguments and environment may have 2 MiB together with a pointer to each, and each of them 128 KiB"
         }
