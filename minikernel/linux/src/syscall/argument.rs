@@ -75,7 +75,7 @@ impl Shown {
                 Fd(fd) => put!(out, "{fd}"),
             },
             Self::Flags => put!(out, "{:#x}", register as u32),
-            Self::Mode => put!(out, "{:#03o}", register as u32),
+            Self::Mode => put!(out, "0{:02o}", register as u32),
             Self::Signal => match u32::try_from(register as i32).ok().and_then(Signal::new) {
                 Some(signal) => put!(out, "{signal}"),
                 None => put!(out, "{}", register as i32),
@@ -256,19 +256,51 @@ fn present_bytes(address: u64, into: &mut [u8]) -> usize {
 /// Writes bytes as a C string literal, with `...` when there are more than shown.
 fn quote(bytes: &[u8], length: usize, out: &mut String) {
     out.push('"');
-    for &byte in bytes.iter().take(SHOWN.max(bytes.len().min(256))) {
+    for (index, &byte) in bytes.iter().enumerate() {
         match byte {
             b'"' => out.push_str("\\\""),
             b'\\' => out.push_str("\\\\"),
             b'\n' => out.push_str("\\n"),
             b'\t' => out.push_str("\\t"),
             b'\r' => out.push_str("\\r"),
+            0xb => out.push_str("\\v"),
+            0xc => out.push_str("\\f"),
             0x20..0x7f => out.push(byte as char),
+            // A digit that follows must not be taken for one of these.
+            _ if bytes.get(index + 1).is_some_and(u8::is_ascii_digit) => put!(out, "\\{byte:03o}"),
             _ => put!(out, "\\{byte:o}"),
         }
     }
     out.push('"');
     if length > bytes.len() {
         out.push_str("...");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_quoted_so_that_they_can_be_read_back() {
+        let quoted = |bytes: &[u8]| {
+            let mut out = String::new();
+            quote(bytes, bytes.len(), &mut out);
+            out
+        };
+        assert_eq!(quoted(b"\x011a\n"), r#""\0011a\n""#);
+        assert_eq!(quoted(b"\x01a\xff"), r#""\1a\377""#);
+        assert_eq!(quoted(b"\t\x0b\"\\"), r#""\t\v\"\\""#);
+    }
+
+    #[test]
+    fn modes_are_octal_as_in_c() {
+        let call = Call { registers: [0o644, 0, 0o4755, 0, 0, 0], result: 0 };
+        let shown = [0, 1, 2].map(|index| {
+            let mut out = String::new();
+            Shown::Mode.show(&call, index, &mut out);
+            out
+        });
+        assert_eq!(shown, ["0644", "000", "04755"]);
     }
 }

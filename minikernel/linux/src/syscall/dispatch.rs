@@ -182,6 +182,8 @@ fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: 
         ),
     }
     match result {
+        // It does not return.
+        _ if ctx.thread.must_end() => line.push_str(" = ?"),
         Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
         Err(Fail::RestartAlways) => {
             line.push_str(" = ? ERESTARTNOINTR (To be restarted)");
