@@ -68,7 +68,8 @@ pub fn run() -> Result<()> {
     }
     let mut script = "/* What a boot runs. Written by `cargo xtask boot-code`. */\n".to_owned();
     for name in &ran {
-        script.extend(["*(.text.", name, "*)\n"]);
+        // What the compiler takes for cold lies in `.text.unlikely.NAME`.
+        script.extend(["*(.text.*", name, "*)\n"]);
     }
     fs::write(workspace::root().join("minikernel/boot.ld"), script)?;
     println!("boot-code: {} functions", ran.len());
