@@ -25,16 +25,11 @@ const FLAGS: &str = include_str!("../minikernel/rustc-flags");
 const EFI_FLAGS: &str = include_str!("../minikernel/hal/efi/rustc-flags");
 
 /// What the kernel is made of, seen from the workspace.
-const SOURCES: [&str; 4] = ["minikernel", "manifest", "Cargo.toml", "Cargo.lock"];
+const SOURCES: [&str; 5] = ["minikernel", "manifest", "packed", "Cargo.toml", "Cargo.lock"];
 
 /// What makes it the file that hypervisors load, seen from this package.
-const LINKING: [&str; 5] = [
-    "build/pack.rs",
-    "src/link/directory.rs",
-    "src/link/image.rs",
-    "src/link/kernel.rs",
-    "src/link/symbols.rs",
-];
+const LINKING: [&str; 4] =
+    ["src/link/directory.rs", "src/link/image.rs", "src/link/kernel.rs", "src/link/symbols.rs"];
 
 fn main() {
     let workspace = PathBuf::from(variable("CARGO_MANIFEST_DIR")).join("..");
@@ -54,7 +49,7 @@ fn main() {
     let packed = PathBuf::from(variable("OUT_DIR")).join("isopod-kernel.packed");
     let elf = fs::read(&kernel).expect("cargo has built the kernel");
     fs::write(&packed, pack::pack(&elf)).expect("the build script's own folder can be written");
-    println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel));
+    println!("cargo::rustc-env=ISOPOD_KERNEL_KEY={}", key(&kernel, &packed));
     println!("cargo::rustc-env=ISOPOD_KERNEL={}", kernel.display());
     println!("cargo::rustc-env=ISOPOD_KERNEL_PACKED={}", packed.display());
     println!("cargo::rustc-env=ISOPOD_BIOS={}", kernel.with_file_name("isopod-bios").display());
@@ -88,10 +83,10 @@ fn crates_anywhere() -> impl Iterator<Item = String> {
     folders.map(|folder| format!("--remap-path-prefix={}=crates", folder.path().display()))
 }
 
-/// Stands for the kernel and for the code that links it: another of either gives another file.
-fn key(kernel: &Path) -> String {
+/// Stands for the kernel, its packed code, and the code that links them: another of either gives another file.
+fn key(kernel: &Path, packed: &Path) -> String {
     let mut hash = Sha256::new();
-    for file in LINKING.map(Path::new).iter().chain([&kernel]) {
+    for file in LINKING.map(Path::new).iter().chain([&kernel, &packed]) {
         let bytes =
             fs::read(file).unwrap_or_else(|error| panic!("{} cannot be read: {error}", file.display()));
         hash.update(bytes);

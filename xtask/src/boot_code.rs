@@ -19,7 +19,10 @@ use crate::{process, setup, workspace};
 /// Where the linker puts a static program that says nothing of it.
 const PROGRAM: Range<u64> = 0x40_0000..0x50_0000;
 
-/// The parts of names that tell the kernel's rooms above `isopod_hal`, all of which is kept as it is.
+/// The parts of names that tell the rooms all of which is kept as it is (`minikernel/link.ld`).
+const WHOLE: [&str; 2] = ["isopod_hal", "isopod_packed"];
+
+/// The parts of names that tell the kernel's other rooms.
 const ROOMS: [&str; 6] =
     ["isopod_manifest", "isopod_drivers", "isopod_fs", "isopod_net", "isopod_linux", "isopod_kernel"];
 
@@ -45,11 +48,13 @@ pub fn run() -> Result<()> {
     let functions = functions(&workspace::kernel())?;
     let mut ran = BTreeSet::new();
     // Other processors start before they can take an exception, so what they run until then must be there.
-    let boots: [&[&str]; 5] = [
+    let boots: [&[&str]; 7] = [
         &[&program],
         &["--network", "none", &program],
         &["--cpus", "2", &program],
         &[&root, "/counter"],
+        &["--machine", "q35", &program],
+        &["--machine", "q35", &root, "/counter"],
         &[&linked],
     ];
     for boot in boots {
@@ -102,7 +107,7 @@ fn functions(kernel: &Path) -> Result<Functions> {
         if let [address, "t" | "T", name] = words[..] {
             let address = u64::from_str_radix(address, 16)?;
             let names = functions.entry(address).or_default();
-            if name.starts_with("_ZN") && !name.contains("isopod_hal") {
+            if name.starts_with("_ZN") && !WHOLE.iter().any(|room| name.contains(room)) {
                 names.push(name.to_owned());
             }
         }

@@ -13,7 +13,7 @@
 //! | 40 | 8 | its length in bytes |
 //! | 48 | 8 | physical address of the kernel's symbol table, in the form of [`super::symbols`] |
 //! | 56 | 8 | its length in bytes |
-//! | 64 | 8 | physical address of the kernel's packed code, in the form of `hal::packed` |
+//! | 64 | 8 | physical address of the kernel's packed code, in the form of `isopod_packed` |
 //! | 72 | 8 | its length in bytes |
 //!
 //! All numbers are little endian.

@@ -50,7 +50,6 @@ pub mod log;
 mod memory;
 pub mod mmio;
 pub mod number_map;
-mod packed;
 pub mod paging;
 pub mod panic;
 pub mod port;
