@@ -94,14 +94,60 @@ fn databases_are_kept_in_files() -> Result<()> {
     compare_in(&image()?.layer(layer.finish()), &["test_sqlite3"])
 }
 
+/// Runs parts of `test_asyncio`.
+fn compare_event_loops<const N: usize>(parts: [&str; N]) -> Result<()> {
+    let modules = parts.map(|part| format!("test_asyncio.test_{part}"));
+    compare_all(&modules.each_ref().map(String::as_str))
+}
+
+#[test]
+#[ignore = "takes up to two minutes"]
+fn event_loops_carry_protocols() -> Result<()> {
+    compare_event_loops([
+        "buffered_proto",
+        "proactor_events",
+        "protocols",
+        "selector_events",
+        "sslproto",
+        "transports",
+    ])
+}
+
+#[test]
+#[ignore = "takes up to two minutes"]
+fn event_loops_run_tasks() -> Result<()> {
+    compare_event_loops([
+        "base_events",
+        "context",
+        "futures",
+        "futures2",
+        "pep492",
+        "runners",
+        "taskgroups",
+        "tasks",
+    ])
+}
+
 #[test]
 #[ignore = "takes up to two minutes"]
 fn event_loops_serve_and_connect() -> Result<()> {
     // Those parts that ask the operating system.
-    let parts =
-        ["events", "sendfile", "server", "sock_lowlevel", "ssl", "streams", "subprocess", "unix_events"];
-    let modules = parts.map(|part| format!("test_asyncio.test_{part}"));
-    compare_all(&modules.each_ref().map(String::as_str))
+    compare_event_loops([
+        "events",
+        "sendfile",
+        "server",
+        "sock_lowlevel",
+        "ssl",
+        "streams",
+        "subprocess",
+        "unix_events",
+    ])
+}
+
+#[test]
+#[ignore = "takes up to two minutes"]
+fn event_loops_wait_and_hand_over() -> Result<()> {
+    compare_event_loops(["locks", "queues", "threads", "timeouts", "waitfor"])
 }
 
 #[test]
