@@ -5,11 +5,11 @@ use core::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use isopod_hal::uaccess;
 
-use crate::kernel;
 use crate::mm::describe;
 use crate::process::{Ctx, Process};
 use crate::signal::{Fault, Signal};
 use crate::syscall::{find, put};
+use crate::{kernel, memory_pressure};
 
 /// How many mappings of a program are printed.
 const MAPPINGS_SHOWN: usize = 256;
@@ -79,7 +79,7 @@ pub fn out_of_memory(process: &Process) {
         String::from_utf8_lossy(&name),
         process.pid,
         Signal::KILL,
-        process.memory().report().resident >> 10
+        memory_pressure::footprint(process) >> 10
     );
     kernel::log(text.as_bytes());
 }

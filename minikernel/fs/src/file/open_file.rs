@@ -96,6 +96,11 @@ impl OpenFile {
         OPEN.load(Ordering::Relaxed)
     }
 
+    /// Bytes of the heap that it takes, with what is behind it.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.ops().map_or(0, size_of_val)
+    }
+
     /// Where it was opened.
     pub fn path(&self) -> &Path {
         &self.path

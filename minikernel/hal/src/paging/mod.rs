@@ -54,6 +54,8 @@ pub(crate) type ActiveTables = Arc<Tables>;
 /// The tables of an address space. They go when neither the address space nor a processor has them any more.
 pub(crate) struct Tables {
     root: Frame,
+    /// How many there are.
+    count: AtomicUsize,
     /// The processors in whose CR3 they are, a bit each.
     #[cfg_attr(not(isopod_bare), expect(dead_code, reason = "hosted, walks cache nothing"))]
     pub(crate) cpus: AtomicU64,
@@ -93,7 +95,12 @@ impl PageTable {
         let root = Frame::zeroed()?;
         TABLES.fetch_add(1, Ordering::Relaxed);
         machine::share_kernel_half(&root);
-        Ok(Self { tables: Arc::new(Tables { root, cpus: AtomicU64::new(0) }) })
+        Ok(Self { tables: Arc::new(Tables { root, count: AtomicUsize::new(1), cpus: AtomicU64::new(0) }) })
+    }
+
+    /// How many frames its tables take.
+    pub fn count(&self) -> usize {
+        self.tables.count.load(Ordering::Relaxed)
     }
 
     /// Maps `frame` at `page`; returns what was mapped there.
@@ -357,6 +364,7 @@ impl PageTable {
             if !entry.is_present() {
                 let (at, _) = Frame::zeroed()?.into_raw();
                 TABLES.fetch_add(1, Ordering::Relaxed);
+                self.tables.count.fetch_add(1, Ordering::Relaxed);
                 entry = Entry::table(at);
                 slot.set(entry);
             }
@@ -396,6 +404,7 @@ impl PageTable {
                 // The processor may have cached the upper entry though no leaf is left (SDM 4.10.4.1).
                 self.flush(page..page + PAGE_SIZE);
                 TABLES.fetch_sub(1, Ordering::Relaxed);
+                self.tables.count.fetch_sub(1, Ordering::Relaxed);
                 // SAFETY: the table is empty, out of the tree, and was made from a managed frame in `make`.
                 drop(unsafe { Frame::from_raw(entry.address(), true) });
             }

@@ -12,9 +12,6 @@ use super::space::{AddressSpace, Inner, STEP};
 use super::{Backing, Vma, VmaFlags};
 use crate::{memory_pressure, sched};
 
-/// What an area takes of the heap, with its place in the set of areas.
-const AREA_BYTES: usize = 2 * size_of::<Vma>();
-
 impl AddressSpace {
     /// A copy for a child. Other threads of the caller may run and change the original meanwhile; the child has the areas of
     /// the beginning, and of each page what it held at some time of the call.
@@ -32,7 +29,7 @@ impl AddressSpace {
     fn copy_areas(&self) -> Result<Arc<Self>, OutOfMemory> {
         let inner = self.inner.lock();
         // Areas are small objects, but there can be many of them.
-        memory_pressure::afford(inner.areas.len() * AREA_BYTES)?;
+        memory_pressure::afford(inner.area_bytes())?;
         let child = Arc::new(Self::new(inner.layout, inner.limits())?);
         child.register_barriers(self.barriers());
         let mut copy = child.inner.lock();

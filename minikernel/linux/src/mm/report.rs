@@ -7,7 +7,7 @@ use core::fmt::Write;
 use isopod_fs::Errno;
 use isopod_hal::paging::Access;
 
-use super::space::AddressSpace;
+use super::space::{AddressSpace, Inner};
 use super::{Backing, Vma, VmaFlags};
 use crate::kernel;
 
@@ -32,6 +32,8 @@ pub struct MemoryReport {
     pub stack: usize,
     /// Executable areas.
     pub text: usize,
+    /// Its page tables.
+    pub tables: usize,
 }
 
 /// What of some areas is in memory, in bytes.
@@ -87,7 +89,14 @@ impl AddressSpace {
             data: sum(Vma::is_data),
             stack: sum(is_stack),
             text: sum(|vma| vma.access.contains(Access::EXEC)),
+            tables: inner.table.count() * isopod_hal::PAGE_SIZE,
         }
+    }
+
+    /// Bytes that come back when it goes, but for what is shared: its pages, their tables and the areas.
+    pub fn footprint(&self) -> usize {
+        let inner = self.inner.lock();
+        inner.resident_bytes() + inner.table.count() * isopod_hal::PAGE_SIZE + inner.area_bytes()
     }
 
     /// Bytes of areas that can be written and are its own.
@@ -112,6 +121,13 @@ impl AddressSpace {
         areas.try_reserve_exact(inner.areas.len()).map_err(|_| Errno::ENOMEM)?;
         areas.extend(inner.areas.iter().cloned());
         Ok(areas)
+    }
+}
+
+impl Inner {
+    /// What its areas take of the heap, with their places in the set of areas, in bytes.
+    pub(super) fn area_bytes(&self) -> usize {
+        self.areas.len() * 2 * size_of::<Vma>()
     }
 }
 

@@ -5,12 +5,13 @@ use core::sync::atomic::Ordering::Relaxed;
 
 use isopod_fs::generated::Entry;
 use isopod_fs::{Capabilities, Errno, FileType, Result, Target};
-use isopod_hal::{PAGE_SIZE, memory_stats};
+use isopod_hal::memory_stats;
 
 use super::subject::Subject;
 use super::table::{Folder, Numbers, Row, gather, put};
 use super::text::Text;
 use super::{descriptors, mem, memory, mounts, namespaces, net, pagemap, schedule, status};
+use crate::memory_pressure;
 use crate::process::{self, Limit};
 
 /// What both directories have; a thread's has all of it but `task`, which comes last.
@@ -162,13 +163,14 @@ fn limits(subject: &Subject, text: &mut Text) -> Result<()> {
     Ok(())
 }
 
-/// How likely the process is to be killed when memory runs out, from 0 on: its share of memory in thousandths and the adjustment, scaled as
-/// Linux does since it counts from -1000 on (`proc_oom_score`).
+/// How likely the process is to be killed when memory runs out: its points in thousandths of memory, scaled as Linux does since it counts from
+/// -1000 on, or 0 where it is spared (`proc_oom_score`).
 fn oom_score(subject: &Subject, text: &mut Text) -> Result<()> {
-    let process = subject.process()?;
-    let share = process.memory().report().resident / PAGE_SIZE * 1000 / memory_stats().total_frames.max(1);
-    let points = share as i64 + i64::from(process.oom_score_adj.load(Relaxed));
-    put!(text, "{}\n", (1000 + points).max(0) * 2 / 3);
+    let score = memory_pressure::points(&*subject.process()?).map_or(0, |points| {
+        let share = points * 1000 / memory_stats().total_frames.max(1) as i64;
+        (1000 + share).max(0) * 2 / 3
+    });
+    put!(text, "{score}\n");
     Ok(())
 }
 

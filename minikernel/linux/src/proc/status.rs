@@ -147,6 +147,7 @@ fn memory(process: &Process, text: &mut Text) {
         ("VmStk", sizes.stack),
         ("VmExe", program),
         ("VmLib", sizes.text.saturating_sub(program)),
+        ("VmPTE", sizes.tables),
         ("VmSwap", 0),
     ] {
         put!(text, "{name}:\t{:8} kB\n", bytes >> 10);

@@ -112,6 +112,16 @@ fn names_and_adjustments_can_be_written() {
     assert_eq!(read(&folder, "comm").unwrap(), "a name of more \n");
     write(&folder, "oom_score_adj", b"-500\n").unwrap();
     assert_eq!(read(&folder, "oom_score_adj").unwrap(), "-500\n");
+    let score = |adjustment: &[u8]| {
+        write(&folder, "oom_score_adj", adjustment).unwrap();
+        read(&folder, "oom_score").unwrap().trim().parse::<u32>().unwrap()
+    };
+    // What it holds is a few thousandths of all memory at most.
+    assert!(
+        score(b"-1000") == 0
+            && (333..340).contains(&score(b"-500"))
+            && (1333..1340).contains(&score(b"1000"))
+    );
     for bad in [&b"1001"[..], b"x", b""] {
         assert!(fails(&write(&folder, "oom_score_adj", bad), Errno::EINVAL));
     }

@@ -8,6 +8,7 @@ use isopod_fs::file::{OpenFile, OpenFlags};
 use isopod_hal::sync::SpinLock;
 
 use crate::fail::Attempt;
+use crate::ipc::pipe::Pipe;
 use crate::mm::UserPtr;
 
 /// An entry of the table: a reference to an open file description.
@@ -196,6 +197,16 @@ impl FileTable {
             from = index + 1;
             Some(index as i32)
         })
+    }
+
+    /// Bytes that come back when it goes: its entries, and the files that nobody else has open, with what waits in pipes.
+    pub fn footprint(&self) -> usize {
+        let inner = self.inner.lock();
+        let own =
+            inner.slots.iter().flatten().map(|entry| &entry.file).filter(|file| Arc::strong_count(file) == 1);
+        // Half of a pipe belongs to each end.
+        let bytes = own.map(|file| file.footprint() + Pipe::of(file).map_or(0, Pipe::footprint) / 2);
+        inner.slots.capacity() * size_of::<Option<Descriptor>>() + bytes.sum::<usize>()
     }
 
     /// The highest number in use.

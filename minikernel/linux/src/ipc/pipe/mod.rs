@@ -115,6 +115,11 @@ impl Pipe {
         file.ops()?.downcast_ref::<End>().map(End::pipe)
     }
 
+    /// Bytes of memory that it takes with what is in it.
+    pub fn footprint(&self) -> usize {
+        size_of::<Self>() + self.state.lock().ring.footprint()
+    }
+
     /// `F_GETPIPE_SZ`: capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.state.lock().ring.capacity()

@@ -51,6 +51,11 @@ impl Ring {
         self.slots.iter().map(|slot| slot.length).sum()
     }
 
+    /// Bytes of memory of its pages.
+    pub fn footprint(&self) -> usize {
+        (self.slots.len() + usize::from(self.spare.is_some())) * PAGE_SIZE
+    }
+
     /// Capacity in bytes.
     pub fn capacity(&self) -> usize {
         self.pages * PAGE_SIZE

@@ -1,6 +1,7 @@
 use super::*;
 use crate::fail::Fail;
 use crate::poll::{self, FOREVER};
+use crate::process::FileTable;
 use crate::testing::{self, Task};
 use core::task::Poll;
 use isopod_fs::file::Ready;
@@ -174,4 +175,18 @@ fn a_fifo_opened_without_blocking_follows_its_man_page() {
     let both = open(b"alone", OpenFlags::RDWR).unwrap();
     assert_eq!(write(&both, b"abc"), Ok(3));
     assert_eq!(read(&both, 9), Ok(3));
+}
+
+#[test]
+fn what_waits_in_a_pipe_comes_back_with_its_ends() {
+    let (reader, writer) = pipe(OpenFlags::empty());
+    let table = FileTable::new();
+    for file in [&reader, &writer] {
+        table.insert(Arc::clone(file), false, 0, 8).unwrap();
+    }
+    write(&writer, &alloc::vec![1; 16 * PAGE_SIZE]).unwrap();
+    let shared = table.footprint();
+    assert!(shared < PAGE_SIZE);
+    drop((reader, writer));
+    assert!(table.footprint() > shared + 16 * PAGE_SIZE);
 }

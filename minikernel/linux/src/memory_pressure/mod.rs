@@ -1,16 +1,17 @@
 //! When memory runs out (design, decision 10).
 
+mod victim;
+
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use core::pin::Pin;
-use core::sync::atomic::Ordering;
 
 use isopod_hal::sync::SpinLock;
 use isopod_hal::{OutOfMemory, PAGE_SIZE, clock, heap, memory_stats};
 
-use crate::process::{self, Ctx, Process, Thread, kill_process, processes};
+use crate::process::{self, Ctx, kill_process, processes};
 use crate::signal::Signal;
 use crate::{report, sched};
+pub use victim::{footprint, points};
 
 /// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
 const ALWAYS: [u64; 4] = [3, 15, 60, 231];
@@ -85,13 +86,10 @@ impl Shortage {
         let patient = self.tries < Self::PATIENT;
         self.tries = self.tries.saturating_add(1);
         // One who is about to end gives back what it has; it must come to that first.
-        if there || reclaim() || patient && processes().any(|process| ends(&process)) {
+        if there || reclaim() || patient && processes().any(|process| victim::ends(&process)) {
             return;
         }
-        let victim = processes()
-            .filter(|process| process.status().is_none() && !ends(process))
-            .max_by_key(|process| (badness(process), process.pid));
-        if let Some(victim) = victim {
+        if let Some(victim) = victim::choose() {
             *victims = victims.wrapping_add(1);
             report::out_of_memory(&victim);
             // Of what happens to its threads only SIGKILL ends a stop for their tracer where they end.
@@ -99,25 +97,6 @@ impl Shortage {
             kill_process(&victim, Signal::KILL);
         }
     }
-}
-
-/// Whether a process gives back what it has before long. One whose tracer holds it where it ends (`PTRACE_EVENT_EXIT`) does so when that
-/// pleases.
-fn ends(process: &Process) -> bool {
-    let held = |thread: Arc<Thread>| thread.trace.is_held_at_end() && !thread.has_kill();
-    process.is_ending() && process.status().is_none() && !process.threads().any(held)
-}
-
-/// How much a process has in memory, in pages, and a thousandth of all memory more or less for each point of its adjustment; one with the
-/// lowest adjustment is spared as long as there is any other (`proc_pid_oom_score_adj(5)`, `oom_badness`).
-fn badness(process: &Process) -> i64 {
-    const SPARED: i16 = -1000;
-    let adjustment = process.oom_score_adj.load(Ordering::Relaxed);
-    if adjustment == SPARED {
-        return i64::MIN;
-    }
-    let pages = process.memory().report().resident / PAGE_SIZE;
-    pages as i64 + i64::from(adjustment) * memory_stats().total_frames as i64 / 1000
 }
 
 /// Fails unless `bytes` of small kernel objects, whose number a program decides, can be had without the reserve.
@@ -135,8 +114,11 @@ pub fn reclaim() -> bool {
 
 #[cfg(test)]
 mod tests {
+    use alloc::sync::Arc;
+    use core::sync::atomic::Ordering;
+
     use super::*;
-    use crate::process::{ExitStatus, WaitFor};
+    use crate::process::{ExitStatus, Thread, WaitFor};
     use crate::signal::{SI_USER, SigInfo};
     use crate::time::{Clock, Notice, Target};
     use crate::{testing, trace};
