@@ -169,7 +169,8 @@ pub(crate) struct MachineOptions {
     accel: AccelName,
     /// Print the command that starts the machine, and do not start it
     ///
-    /// The command can be run by hand. Its console is the terminal, as plain text; Ctrl-A X ends it.
+    /// The command can be run by hand. Its console is the terminal, as plain text; Ctrl-A X ends it. The file that it names, with the
+    /// application's arguments and environment, is kept for a week.
     #[arg(long)]
     pub print_cmd: bool,
     /// Wait at the program's first instruction for a debugger, on this port of 127.0.0.1
