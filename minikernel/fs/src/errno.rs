@@ -26,17 +26,19 @@ impl Errno {
 
     /// The symbolic name, as strace prints it.
     pub fn name(self) -> &'static str {
-        self.line(0)
+        Self::words(self.number()).map_or("", |(name, _)| name)
     }
 
     /// What strerror(3) says of it.
     pub fn description(self) -> &'static str {
-        self.line(1)
+        Self::words(self.number()).map_or("", |(_, description)| description)
     }
 
-    fn line(self, which: usize) -> &'static str {
-        let before = NUMBERS.iter().take_while(|&&number| u16::from(number) != self.number()).count();
-        LINES.split('\n').nth(2 * before + which).unwrap_or_default()
+    /// The symbolic name of this number, and what strerror(3) says of it.
+    pub fn words(number: u16) -> Option<(&'static str, &'static str)> {
+        let before = NUMBERS.iter().position(|&known| u16::from(known) == number)?;
+        let mut lines = LINES.split('\n').skip(2 * before);
+        Some((lines.next()?, lines.next()?))
     }
 }
 

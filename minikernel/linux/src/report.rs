@@ -54,7 +54,7 @@ pub fn filtered(ctx: &Ctx, outcome: &str) {
     let (pid, tid) = (ctx.thread.process().pid, ctx.thread.tid());
     put!(&mut text, "isopod: {} (process {pid}, thread {tid}): ", String::from_utf8_lossy(&name));
     match find(ctx.call) {
-        Some(call) => put!(&mut text, "{}", call.name),
+        Some(call) => put!(&mut text, "{}", call.name()),
         None => put!(&mut text, "system call {}", ctx.call),
     }
     put!(&mut text, " {outcome} (seccomp)\n");

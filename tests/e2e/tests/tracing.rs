@@ -1,5 +1,6 @@
-//! strace and gdb in the guest do as they do on Linux.
+//! strace and gdb in the guest do as they do on Linux, and `--trace` prints what strace prints.
 
+use std::collections::HashMap;
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
@@ -122,6 +123,98 @@ fn strace_sees_what_it_sees_on_linux() -> Result<()> {
 /// A word of a shell's.
 fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+/// What is printed of each thread, in the order in which they begin, without what differs from one run to another.
+fn threads(text: &str, thread: impl Fn(&str) -> Option<(u32, &str)>) -> Vec<Vec<String>> {
+    let mut order = Vec::new();
+    let mut lines: HashMap<u32, Vec<String>> = HashMap::new();
+    let mut unfinished: HashMap<u32, String> = HashMap::new();
+    for (id, line) in text.lines().filter_map(thread) {
+        if !order.contains(&id) {
+            order.push(id);
+        }
+        let mut line = line.to_owned();
+        if let Some(begin) = line.strip_suffix(" <unfinished ...>") {
+            unfinished.insert(id, begin.to_owned());
+            continue;
+        }
+        if let Some((_, rest)) = line.split_once(" resumed>") {
+            line = unfinished.remove(&id).expect("a call that goes on has begun") + rest;
+        }
+        lines.entry(id).or_default().push(masked(&line));
+    }
+    order.iter().map(|id| lines.remove(id).unwrap_or_default()).collect()
+}
+
+/// Without addresses, numbers of processes and the width of columns.
+fn masked(line: &str) -> String {
+    /// Calls that return or take numbers of processes.
+    const PROCESSES: [&str; 6] = ["clone", "clone3", "wait4", "getpid", "gettid", "set_tid_address"];
+    let (mut line, mut rest) = (String::new(), line);
+    while let Some(at) = rest.find(|sign: char| sign.is_ascii_digit()) {
+        let (before, number) = rest.split_at(at);
+        let length =
+            number.find(|sign: char| !sign.is_ascii_hexdigit() && sign != 'x').unwrap_or(number.len());
+        line += before;
+        let is_process = ["si_pid=", "si_utime=", "si_stime="].iter().any(|field| line.ends_with(field));
+        let is_address = number.starts_with("0x") && length > 6;
+        line += if is_process || is_address { "N" } else { &number[..length] };
+        rest = &number[length..];
+    }
+    line += rest;
+    let Some((call, result)) = line.rsplit_once(" = ") else { return line };
+    let mut call = call.trim_end();
+    let name = call.split('(').next().unwrap_or_default();
+    let is_id = PROCESSES.contains(&name) && result.parse::<u32>().is_ok_and(|id| id > 0);
+    // strace also tells what clone3 has written.
+    let written = call.split_once(" => ").and_then(|(_, rest)| rest.split_once(']'));
+    let before =
+        written.map(|(_, rest)| format!("{}{}", call.split(" => ").next().unwrap_or_default(), &rest[1..]));
+    call = before.as_deref().unwrap_or(call);
+    let call =
+        if name == "tgkill" { format!("tgkill {:?}", call.rsplit(", ").next()) } else { call.to_owned() };
+    format!("{call} = {}", if is_id { "N" } else { result })
+}
+
+#[test]
+fn a_trace_reads_as_that_of_strace() -> Result<()> {
+    let program = programs::compile("gcc", "traced.c", &["-static", "-O1", "-w"])?;
+    let folder = tempfile::tempdir()?;
+    let file = folder.path().join("trace");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-o"]).arg(&file).arg(&program);
+    let here = run_limited(&mut strace, b"", Duration::from_mins(1))?;
+    let expected = std::fs::read_to_string(&file)?;
+    let expected = threads(&expected, |line| {
+        let (id, rest) = line.split_once(' ')?;
+        Some((id.parse().ok()?, rest.trim_start()))
+    });
+    for machine in ["microvm", "q35"] {
+        let reference = format!("elf:{}", program.display());
+        let there = Isopod::shared().run(&["run", "--machine", machine, "--trace", &reference])?;
+        there.expect_status(here.status.code().unwrap_or(-1));
+        let found = threads(&there.stderr, |line| {
+            let (id, rest) = line.strip_prefix("[pid ")?.split_once("] ")?;
+            Some((id.trim_start().parse().ok()?, rest))
+        });
+        assert_eq!(expected.len(), found.len(), "{}", there.stderr);
+        for (expected, found) in expected.iter().zip(&found) {
+            // How a program is started, and from where, is another matter.
+            let own = |lines: &[String]| {
+                let begin = lines.iter().position(|line| line.contains("\"begin\"")).unwrap_or(0);
+                // Whether a futex is waited for is chance.
+                let others = ["readlink(\"/proc", "getrandom(", "futex("];
+                let is_own = |line: &&String| others.iter().all(|other| !line.starts_with(other));
+                lines[begin..].iter().filter(is_own).cloned().collect::<Vec<_>>()
+            };
+            let (expected, found) = (own(expected), own(found));
+            let different: Vec<_> =
+                expected.iter().zip(&found).filter(|(here, there)| here != there).collect();
+            assert!(expected == found, "{different:#?}\n{}", there.stderr);
+        }
+    }
+    Ok(())
 }
 
 #[test]

@@ -7,7 +7,8 @@ use super::{ExitStatus, Process, Thread, family, pids};
 use crate::ipc::sysv::semaphores;
 use crate::mm::AddressSpace;
 use crate::signal::{SigSet, Signal, retarget};
-use crate::{futex, trace, tty};
+use crate::syscall::print;
+use crate::{futex, kernel, trace, tty};
 
 /// Ends the whole process with `status` (`exit_group(2)`): every thread leaves at its next return to user code or wait.
 pub fn exit_group(process: &Process, status: ExitStatus) {
@@ -38,7 +39,11 @@ pub(super) async fn finish(thread: Arc<Thread>, code: u8) {
         }
     }
     let last = process.leave(&thread);
-    trace::end_of_thread(&thread, process.end_status().unwrap_or(ExitStatus::Exited(code)));
+    let status = process.end_status().unwrap_or(ExitStatus::Exited(code));
+    trace::end_of_thread(&thread, status);
+    if kernel::tracing() {
+        print::end(&thread, status);
+    }
     if last && process.pid == 1 {
         // The machine ends with the first process: nothing of it need be given back.
         process.finish(code);

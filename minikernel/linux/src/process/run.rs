@@ -20,7 +20,7 @@ use crate::fail::{Restart, Stop};
 use crate::memory_pressure::Shortage;
 use crate::mm::{AddressSpace, FaultError, FaultKind, UserPtr};
 use crate::signal::{self, Fault, SigInfo, SigSet, Signal};
-use crate::{sched, syscall, trace};
+use crate::{kernel, sched, syscall, trace};
 
 /// What a system call acts on: the thread that makes it, its memory and its registers.
 #[derive(Debug)]
@@ -210,6 +210,9 @@ fn run(ctx: &mut Ctx) -> Option<Trap> {
 /// Does what user code left for.
 async fn serve(ctx: &mut Ctx, trap: Trap) {
     if trap == Trap::Syscall {
+        if kernel::tracing() {
+            return syscall::print::traced(ctx).await;
+        }
         return syscall::handle(ctx).await;
     }
     ctx.call = Ctx::NO_CALL;

@@ -9,8 +9,9 @@ use super::action::{ActionFlags, DefaultEffect, Disposition};
 use super::{Action, SigInfo, SigSet, Signal, frame, send, take};
 use crate::fail::{Restart, in_register};
 use crate::process::{Ctx, kill_process, rseq};
+use crate::syscall::print;
 use crate::wait::again;
-use crate::{core_dump, report, trace, tty};
+use crate::{core_dump, kernel, report, trace, tty};
 
 /// Does what is to be done before the thread goes on with user code: stops with its process, deals with signals. False when it is to end.
 pub async fn attend(ctx: &mut Ctx) -> bool {
@@ -25,6 +26,9 @@ pub async fn attend(ctx: &mut Ctx) -> bool {
             trace::hold(ctx).await;
         }
         if let Some(fatal) = ctx.fatal.take() {
+            if kernel::tracing() {
+                print::signal(&ctx.thread, fatal.0, &fatal.1);
+            }
             core_dump::end_process(ctx, fatal.0, &fatal.1).await;
         }
         if ctx.thread.must_end() {
@@ -45,6 +49,9 @@ async fn deliver(ctx: &mut Ctx) {
     loop {
         let continuations = ctx.thread.process().job.continuations();
         let Some((mut signal, mut info)) = next(ctx) else { break };
+        if kernel::tracing() {
+            print::signal(&ctx.thread, signal, &info);
+        }
         if ctx.thread.trace.is_traced() {
             let Some(left) = trace::deliver(ctx, signal, info).await else {
                 if ctx.thread.must_end() {

@@ -17,7 +17,7 @@ pub use action::{Action, ActionFlags, Disposition, SharedActions};
 pub use deliver::attend;
 pub use fault::{Fault, force, raise_fault};
 pub use frame::{StackDescription, minimum_stack, return_at_once, return_from_handler};
-pub use info::{SI_TIMER, SI_TKILL, SI_USER, SigInfo};
+pub use info::{SI_KERNEL, SI_TIMER, SI_TKILL, SI_USER, SigInfo};
 pub use pending::{AlternateStack, PendingSignals, ThreadSignals};
 pub use send::{
     QUEUED, discard, limit, retarget, send_of_timer, send_to_process, send_to_thread, with_pending,

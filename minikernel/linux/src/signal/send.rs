@@ -5,7 +5,7 @@ use isopod_fs::Errno;
 use super::action::DefaultEffect;
 use super::{Disposition, PendingSignals, SI_USER, SigInfo, SigSet, Signal};
 use crate::process::{Account, Change, Process, Resource, Thread, kill_process, report_job};
-use crate::trace;
+use crate::{kernel, trace};
 
 /// How many signals are queued for each real user's processes (`RLIMIT_SIGPENDING`), and POSIX timers, which will need one each.
 pub static QUEUED: Account = Account::new();
@@ -103,7 +103,7 @@ fn is_fatal(taker: &Thread, signal: Signal, info: &SigInfo) -> bool {
         && signal.default_effect() == DefaultEffect::Terminate
         && taker.actions.lock().get(signal).disposition == Disposition::Default
         && !taker.signals.lock().mask.contains(signal)
-        && !taker.trace.is_traced()
+        && !is_shown(taker, signal)
         && !process.job.is_stopped()
         && !taker.must_end()
 }
@@ -192,9 +192,9 @@ fn is_pointless(thread: &Thread, signal: Signal) -> bool {
         && thread.actions.lock().ignores(signal)
 }
 
-/// True for a signal that a tracer will see, whatever the thread does about it (`sig_ignored`).
+/// True for a signal that a tracer will see, whatever the thread does about it (`sig_ignored`), or that is printed.
 fn is_shown(thread: &Thread, signal: Signal) -> bool {
-    thread.trace.is_traced() && signal != Signal::KILL
+    (thread.trace.is_traced() || kernel::tracing()) && signal != Signal::KILL
 }
 
 /// True for a signal from inside to the first process, which has no default actions (`pid_namespaces(7)`, "The namespace init process").

@@ -104,6 +104,7 @@ impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match NAMES.get(self.index()) {
             Some(name) => f.write_str(name),
+            None if *self == Self::RT_MIN => f.write_str("SIGRTMIN"),
             None => write!(f, "SIGRT_{}", self.0 - Self::RT_MIN.0),
         }
     }

@@ -1,19 +1,17 @@
 //! The border: from registers to a handler and back.
 
 use alloc::boxed::Box;
-use alloc::string::String;
 use alloc::sync::Arc;
 use core::pin::Pin;
 
 use isopod_fs::Errno;
 use isopod_hal::heap;
 
-use super::argument::put;
-use super::{Call, table, unfinished, unknown, watch};
+use super::{table, unfinished, unknown, watch};
 use crate::fail::{Attempt, Fail, Later, Restart, Stop, SysResult, in_register};
 use crate::process::Ctx;
 use crate::wait::{interruptible, pass};
-use crate::{host, kernel, memory_pressure, sched};
+use crate::{kernel, memory_pressure, sched};
 
 /// Takes the number of the system call that the registers ask for.
 #[inline]
@@ -95,12 +93,7 @@ pub async fn handle(ctx: &mut Ctx) {
         }
     };
     (ctx.moved, ctx.resume_until) = (0, None);
-    let value = settle(ctx, result);
-    if kernel::tracing() {
-        trace(ctx, number, arguments, result, value);
-        host::caught_up().await;
-    }
-    ctx.user.regs.rax = value;
+    ctx.user.regs.rax = settle(ctx, result);
     if kernel::watching() {
         watch::leave(ctx).await;
     }
@@ -160,46 +153,4 @@ fn interrupted(ctx: &mut Ctx, restart: Restart) -> u64 {
     ctx.thread.set_work();
     // Only a tracer sees it.
     restart.in_register()
-}
-
-/// Prints the call as strace does.
-fn trace(ctx: &Ctx, number: u64, registers: [u64; 6], result: SysResult, value: u64) {
-    let mut line = String::new();
-    put!(&mut line, "[{}] ", ctx.thread.tid());
-    let call = Call { registers, result: value as i64 };
-    match table::find(number) {
-        Some(known) => {
-            put!(&mut line, "{}(", known.name);
-            known.show(&call, &mut line);
-            line.push(')');
-        }
-        None => put!(
-            &mut line,
-            "syscall_{number:#x}({:#x}, {:#x}, {:#x})",
-            registers[0],
-            registers[1],
-            registers[2]
-        ),
-    }
-    match result {
-        // It does not return.
-        _ if ctx.thread.must_end() => line.push_str(" = ?"),
-        Err(Fail::Errno(errno)) => put!(&mut line, " = -1 {} ({})", errno.name(), errno.description()),
-        Err(Fail::RestartAlways) => {
-            line.push_str(" = ? ERESTARTNOINTR (To be restarted)");
-        }
-        Err(Fail::RestartUnlessHandled) => {
-            line.push_str(" = ? ERESTARTSYS (To be restarted if SA_RESTART is set)");
-        }
-        Err(Fail::RestartWithoutHandler) => {
-            line.push_str(" = ? ERESTARTNOHAND (To be restarted if no handler)");
-        }
-        Err(Fail::RestartUntil) => {
-            line.push_str(" = ? ERESTART_RESTARTBLOCK (Interrupted by signal)");
-        }
-        Ok(value) if value > 0xffff_ffff => put!(&mut line, " = {value:#x}"),
-        Ok(value) => put!(&mut line, " = {value}"),
-    }
-    line.push('\n');
-    kernel::log(line.as_bytes());
 }

@@ -116,7 +116,7 @@ fn every_way(call: &CallInfo) {
 fn make_every_call_exhausted() {
     let mut out = std::io::stderr();
     for call in CALLS {
-        writeln!(out, "call {}", call.name).unwrap();
+        writeln!(out, "call {}", call.name()).unwrap();
         every_way(call);
     }
     writeln!(out, "done").unwrap();

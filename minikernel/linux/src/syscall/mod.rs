@@ -39,6 +39,7 @@ mod pidfd;
 mod pipe;
 mod poll;
 mod prctl;
+pub(crate) mod print;
 mod priority;
 mod process;
 mod process_vm;
@@ -63,7 +64,7 @@ pub(crate) mod watch;
 mod when;
 
 pub(crate) use argument::put;
-pub use argument::{Argument, Call, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
+pub use argument::{Argument, Fd, Flags, InBytes, Mode, OutBytes, SignalNumber, UserPath};
 pub use dispatch::{handle, make_at_once};
 pub use path::{PATH_MAX, with_view};
 #[cfg(not(isopod_bare))]

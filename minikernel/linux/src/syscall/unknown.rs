@@ -28,7 +28,7 @@ pub fn unknown_calls() -> String {
     let mut text = String::new();
     for (number, times) in &counts.0[..counts.1] {
         match table::find(*number) {
-            Some(call) => put!(&mut text, "isopod: {} is not supported as it was asked for", call.name),
+            Some(call) => put!(&mut text, "isopod: {} is not supported as it was asked for", call.name()),
             None => put!(&mut text, "isopod: system call {number} is not supported"),
         }
         put!(&mut text, " (tried {times}×)\n");
