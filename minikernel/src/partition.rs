@@ -7,8 +7,8 @@ use alloc::vec::Vec;
 use core::ops::Range;
 
 use isopod_drivers::block::{Block, BlockError, SECTOR_SIZE};
+use isopod_drivers::disk::Disks;
 use isopod_drivers::disk::gpt::{Damage, Header};
-use isopod_drivers::disk::{self, Disks};
 use isopod_hal::frame::Frame;
 use isopod_hal::{PAGE_SIZE, clock, log};
 use isopod_linux::sched;
@@ -112,7 +112,7 @@ async fn read(disk: &dyn Block, sectors: Range<u64>) -> Result<Vec<u8>, BlockErr
     }
     let request = disk.read(first, &pages)?;
     let begin = clock::monotonic_ns();
-    while !disk::wait(LOOK, &mut || {
+    while !isopod_drivers::wait(LOOK, &mut || {
         disk.poll();
         request.result().is_some()
     }) {

@@ -22,8 +22,13 @@ pub mod network;
 pub mod pci;
 mod place;
 mod probe;
+mod refusal;
+mod segment;
 pub mod serial;
 pub mod virtio;
+mod wait;
 
 pub use place::Place;
 pub use probe::{Devices, probe};
+pub use refusal::Refusal;
+pub use wait::wait;

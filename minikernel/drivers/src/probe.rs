@@ -15,6 +15,7 @@ use crate::command_line;
 use crate::console::CharDevice;
 use crate::disk::Disks;
 use crate::entropy::Random;
+use crate::network;
 use crate::pci::{self, ConfigSpace, Ecam, Function, Ports};
 use crate::serial::{COM1, COM1_IRQ, Serial};
 use crate::virtio::console::VirtioConsole;
@@ -44,7 +45,7 @@ pub struct Devices {
 }
 
 /// Who takes a network card, to start it when somebody uses it.
-pub type TakeCard<'a> = &'a mut dyn FnMut(Box<dyn Transport>);
+pub type TakeCard<'a> = &'a mut dyn FnMut(network::Slot);
 
 /// Finds all devices and starts those there is a driver for, but for network cards. Waits for nothing: a device answers later.
 pub fn probe(boot: &BootInfo, take_card: TakeCard<'_>) -> Devices {
@@ -181,7 +182,10 @@ impl Devices {
     fn start_pci(&mut self, function: Function, platform: &Platform, take_card: TakeCard<'_>) {
         // A device without a driver is not worth the look at its capabilities.
         let Some(number) = device_number(&function).filter(|number| DRIVEN.contains(number)) else {
-            self.disks.keep(function);
+            match network::Slot::function(function, platform) {
+                Ok(slot) => take_card(slot),
+                Err(function) => self.disks.keep(function),
+            }
             return;
         };
         let place = function.place();
@@ -201,7 +205,7 @@ impl Devices {
         let transport = Box::new(transport);
         let started: Result<(), StartError> = match number {
             device::NETWORK => {
-                take_card(transport);
+                take_card(network::Slot::virtio(transport));
                 Ok(())
             }
             device::BLOCK => virtio::block::start(transport, place).map(|disk| self.disks.add(disk)),

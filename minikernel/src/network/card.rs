@@ -1,12 +1,10 @@
 //! A card as the link layer sees it, and the tasks that look after it.
 
-use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_drivers::network::{Abilities, Cut, Incoming, Payload, Work};
-use isopod_drivers::virtio::net::VirtioNet;
-use isopod_drivers::virtio::{StartError, Transport};
+use isopod_drivers::Refusal;
+use isopod_drivers::network::{self, Abilities, Cut, Incoming, Payload, Slot, Work};
 use isopod_hal::heap;
 use isopod_linux::socket::inet::with_stack;
 use isopod_linux::socket::netlink;
@@ -31,16 +29,12 @@ impl Payload for Lent {
 }
 
 /// A network card.
-pub struct Card(Arc<VirtioNet<Lent>>);
+pub struct Card(Arc<dyn network::Card<Lent>>);
 
 impl Card {
-    /// Starts the card behind `transport`, with `address` if it has none.
-    pub fn start(
-        transport: Box<dyn Transport>,
-        cpus: usize,
-        address: [u8; 6],
-    ) -> Result<Arc<Self>, StartError> {
-        Ok(Arc::new(Self(VirtioNet::start(transport, cpus, address)?)))
+    /// Starts the card, with `address` if it has none.
+    pub fn start(slot: Slot, cpus: usize, address: [u8; 6]) -> Result<Arc<Self>, Refusal> {
+        Ok(Arc::new(Self(slot.start(cpus, address)?)))
     }
 
     /// How many tasks it needs.
@@ -88,7 +82,7 @@ impl Card {
             if more {
                 sched::give_way().await;
             } else {
-                self.0.wait(pair).await;
+                self.0.attention(pair).until(|| self.0.is_due(pair).then_some(())).await;
             }
         }
     }

@@ -14,7 +14,7 @@ use alloc::string::String;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_drivers::virtio::Transport;
+use isopod_drivers::network::Slot;
 use isopod_hal::{clock, log, random};
 use isopod_linux::sched;
 use isopod_linux::socket::inet::{begin_with, configuring, stack};
@@ -26,7 +26,7 @@ use isopod_net::stack::Stack;
 use card::Card;
 
 /// Where the machine's cards are.
-pub type Cards = Vec<Box<dyn Transport>>;
+pub type Cards = Vec<Slot>;
 
 /// Has interfaces made of the cards, as the manifest has them, and writes the files that tell of the network.
 pub async fn prepare(cards: Cards, cpus: usize, manifest: &Manifest) {
@@ -80,20 +80,13 @@ async fn begin_late() {
 }
 
 /// Makes a card `eth0`, or what its number is.
-fn begin(
-    stack: &Stack,
-    number: usize,
-    card: Box<dyn Transport>,
-    cpus: usize,
-    config: &InterfaceConfig,
-    out: &mut Outbox,
-) {
+fn begin(stack: &Stack, number: usize, card: Slot, cpus: usize, config: &InterfaceConfig, out: &mut Outbox) {
     let random = random::hardware_random().unwrap_or_else(clock::monotonic_ns).to_le_bytes();
     // An address that nobody else gives out, for a card without one (IEEE 802, section 8.4).
     let address = [0x02, random[0], random[1], random[2], random[3], number as u8];
     let card = match Card::start(card, cpus, address) {
         Ok(card) => card,
-        Err(error) => return log!("virtio: eth{number} left out: {error}"),
+        Err(error) => return log!("network: eth{number} left out: {error}"),
     };
     let interface = match stack.add_interface(&format!("eth{number}"), Arc::clone(&card) as Arc<dyn Port>) {
         Ok(interface) => interface,

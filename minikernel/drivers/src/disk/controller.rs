@@ -15,6 +15,7 @@ use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr, log};
 use super::{Reach, Refusal, wait};
 use crate::Place;
 use crate::block::{BlockError, BlockRequest, SECTOR_SIZE};
+use crate::segment::Segment;
 
 /// How often a command is given once more that the device was not ready for.
 const TRIES: u8 = 5;
@@ -34,15 +35,6 @@ pub(crate) enum Kind {
     Flush,
     /// What a command of SCSI reads, by its bytes. Other devices do not know it.
     Scsi([u8; 16]),
-}
-
-/// Contiguous memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Segment {
-    /// Where it begins.
-    pub address: PhysAddr,
-    /// Its length in bytes.
-    pub len: u32,
 }
 
 /// What a device gets at once.

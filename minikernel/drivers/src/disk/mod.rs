@@ -16,9 +16,9 @@ mod search;
 use alloc::sync::Arc;
 use core::fmt;
 
+use isopod_hal::PAGE_SIZE;
 use isopod_hal::dma::Dma;
 use isopod_hal::frame::Frame;
-use isopod_hal::{OutOfMemory, PAGE_SIZE, clock};
 
 pub use search::Disks;
 
@@ -26,25 +26,12 @@ pub(crate) use search::{Adapter, Found};
 
 pub(crate) use controller::{Command, Controller, Hardware, Kind, Outcome, Part};
 
+pub(crate) use crate::refusal::Refusal;
+pub(crate) use crate::wait::wait;
+
 use crate::block::{Block, BlockError, BlockRequest, Name, SECTOR_SIZE};
 
 const SECTORS_PER_PAGE: u64 = PAGE_SIZE as u64 / SECTOR_SIZE;
-
-/// Why a controller is not used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Refusal(&'static str);
-
-impl Refusal {
-    const WINDOW: Self = Self("its registers cannot be reached");
-    const INTERRUPT: Self = Self("no interrupt for it");
-    const SILENT: Self = Self("it does not answer");
-}
-
-impl From<OutOfMemory> for Refusal {
-    fn from(_: OutOfMemory) -> Self {
-        Self("out of memory")
-    }
-}
 
 /// Which memory a device reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,23 +54,6 @@ impl Reach {
             }
             _ => Ok(memory),
         }
-    }
-}
-
-/// Waits until something is so, for so many nanoseconds at the most; whether it is. For what a device answers at once if it answers at all.
-pub fn wait(limit: u64, is_so: &mut dyn FnMut() -> bool) -> bool {
-    // The devices of tests answer at once: to a command, and to one that is given once more.
-    let mut looks = if cfg!(test) { 10 } else { u64::MAX };
-    let begin = clock::monotonic_ns();
-    loop {
-        if is_so() {
-            return true;
-        }
-        looks -= 1;
-        if looks == 0 || clock::monotonic_ns().saturating_sub(begin) > limit {
-            return false;
-        }
-        core::hint::spin_loop();
     }
 }
 

@@ -4,13 +4,12 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use isopod_hal::PhysAddr;
-
-use super::queue::{Direction, Queue, Segment};
+use super::queue::Queue;
 use super::{Driver, StartError, Transport, Violation};
 use crate::Place;
 use crate::block::{BlockError, Name};
 use crate::disk::{Command, Controller, Disk, Geometry, Hardware, Kind, Outcome};
+use crate::segment::Segment;
 
 /// Descriptors of the queue. A request takes two and one for each run of contiguous pages.
 const QUEUE_SIZE: u16 = 128;
@@ -90,26 +89,23 @@ impl Requests {
 impl Hardware for Requests {
     fn submit(&mut self, slot: usize, command: &Command<'_>) -> bool {
         let (header, status) = (self.header(slot), self.status(slot));
-        let (kind, direction) = match command.kind {
-            Kind::Read => (0, Direction::FromDevice),
-            Kind::Write => (1, Direction::ToDevice),
-            Kind::Flush => (4, Direction::ToDevice),
+        let (kind, written) = match command.kind {
+            Kind::Read => (0, command.data.len()),
+            Kind::Write => (1, 0),
+            Kind::Flush => (4, 0),
             // No kind that there is: the device says that it does not know it.
-            Kind::Scsi(_) => (u32::MAX, Direction::FromDevice),
+            Kind::Scsi(_) => (u32::MAX, command.data.len()),
         };
         let memory = self.queue.memory();
         memory.write_u32(header, kind);
         memory.write_u32(header + 4, 0);
         memory.write_u64(header + 8, command.sector);
         memory.write_u8(status, STATUS_UNWRITTEN);
-        let segment =
-            |address: PhysAddr, len: usize, direction| Segment { address, len: len as u32, direction };
         self.segments.clear();
-        self.segments.push(segment(self.queue.address(header), HEADER, Direction::ToDevice));
-        self.segments
-            .extend(command.data.iter().map(|data| segment(data.address, data.len as usize, direction)));
-        self.segments.push(segment(self.queue.address(status), 1, Direction::FromDevice));
-        self.queue.push(slot as u16, &self.segments)
+        self.segments.push(Segment { address: self.queue.address(header), len: HEADER as u32 });
+        self.segments.extend_from_slice(command.data);
+        self.segments.push(Segment { address: self.queue.address(status), len: 1 });
+        self.queue.push(slot as u16, &self.segments, written + 1)
     }
 
     fn kick(&mut self) {

@@ -15,9 +15,10 @@ use isopod_hal::dma::Dma;
 use isopod_hal::sync::{SpinLock, wait::WaitQueue};
 use isopod_hal::{PAGE_SIZE, PhysAddr, log};
 
-use super::queue::{Direction, Queue, Segment};
+use super::queue::Queue;
 use super::{Driver, StartError, Transport, Violation, start};
 use crate::console::CharDevice;
+use crate::segment::Segment;
 
 mod feature {
     pub const MULTIPORT: u64 = 1 << 1;
@@ -189,7 +190,7 @@ fn open_port(transport: &dyn Transport, port: u32, features: u64) -> Result<Queu
         queue.memory().write_u16(offset + 4, event);
         queue.memory().write_u16(offset + 6, value);
         let address = queue.address(offset);
-        queue.push(0, &[Segment { address, len: control::MESSAGE as u32, direction: Direction::ToDevice }]);
+        queue.push(0, &[Segment { address, len: control::MESSAGE as u32 }], 0);
     }
     Ok(queue)
 }
@@ -213,8 +214,7 @@ impl Input {
     /// Gives a buffer to the device.
     fn offer(&mut self, buffer: u16) {
         let address = self.queue.address(self.place(buffer));
-        self.queue
-            .push(buffer, &[Segment { address, len: INPUT_BUFFER as u32, direction: Direction::FromDevice }]);
+        self.queue.push(buffer, &[Segment { address, len: INPUT_BUFFER as u32 }], 1);
     }
 
     /// Collects buffers that the device has filled.
@@ -283,7 +283,7 @@ impl Output {
         let len = bytes.len().min(room);
         memory.write(offset, &bytes[..len]);
         let address = PhysAddr::new(memory.phys().as_u64() + offset as u64);
-        self.queue.push(buffer, &[Segment { address, len: len as u32, direction: Direction::ToDevice }]);
+        self.queue.push(buffer, &[Segment { address, len: len as u32 }], 0);
         self.free.pop();
         len
     }

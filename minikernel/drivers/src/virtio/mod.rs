@@ -72,16 +72,23 @@ impl From<OutOfMemory> for StartError {
     }
 }
 
-impl fmt::Display for StartError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl StartError {
+    /// For people.
+    pub(crate) fn reason(self) -> &'static str {
+        match self {
             Self::Legacy => "only legacy virtio (with QEMU: -global virtio-mmio.force-legacy=false)",
             Self::Features => "it refuses the features it offered",
             Self::Queue => "a queue is missing or too small",
             Self::Window => "its registers cannot be reached",
             Self::Interrupt => "no interrupt for it",
             Self::OutOfMemory => "out of memory",
-        })
+        }
+    }
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.reason())
     }
 }
 

@@ -10,32 +10,13 @@ use isopod_hal::dma::{Dma, fence, full_fence};
 use isopod_hal::{OutOfMemory, PAGE_SIZE, PhysAddr};
 
 use super::{Doorbell, Rings, StartError, Transport, Violation, feature};
+use crate::segment::Segment;
 
 const DESCRIPTOR: usize = 16;
 const NEXT: u16 = 1;
 const WRITE: u16 = 2;
 const NO_INTERRUPT: u16 = 1;
 const NO_NOTIFY: u16 = 1;
-
-/// Which way the bytes of a segment go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Direction {
-    /// The device reads them.
-    ToDevice,
-    /// The device writes them.
-    FromDevice,
-}
-
-/// A piece of contiguous physical memory that belongs to a buffer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Segment {
-    /// Where it begins.
-    pub address: PhysAddr,
-    /// Its length in bytes.
-    pub len: u32,
-    /// Which way the bytes go. In one buffer all segments for the device to read come first.
-    pub direction: Direction,
-}
 
 /// A buffer that the device returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -199,23 +180,23 @@ impl Queue {
         segments <= self.room()
     }
 
-    /// Puts a buffer into the queue, to come back with `token`; false if it does not fit. The device does not see it
-    /// before [`Queue::publish`]. The memory of `segments` must stay until the buffer comes back or the device is
-    /// reset.
-    pub fn push(&mut self, token: u16, segments: &[Segment]) -> bool {
+    /// Puts a buffer into the queue, to come back with `token`; false if it does not fit. The device writes the last `written` of its
+    /// segments, and reads those before. It does not see it before [`Queue::publish`]. The memory of `segments` must stay until the buffer
+    /// comes back or the device is reset.
+    pub fn push(&mut self, token: u16, segments: &[Segment], written: usize) -> bool {
         if segments.is_empty() || !self.has_room(segments.len()) {
             return false;
         }
         let (mut next, mut writable) = (None, 0u32);
         // Back to front, so that each descriptor knows its successor.
-        for segment in segments.iter().rev() {
+        for (index, segment) in segments.iter().rev().enumerate() {
             let descriptor = self.free.pop().unwrap_or_else(|| {
                 self.chains.push(None);
                 self.links.push(0);
                 (self.links.len() - 1) as u16
             });
             let mut flags = if next.is_some() { NEXT } else { 0 };
-            if segment.direction == Direction::FromDevice {
+            if index < written {
                 flags |= WRITE;
                 writable = writable.saturating_add(segment.len);
             }

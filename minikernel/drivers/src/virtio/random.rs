@@ -7,9 +7,10 @@ use core::fmt;
 use isopod_hal::log;
 use isopod_hal::sync::SpinLock;
 
-use super::queue::{Direction, Queue, Segment};
+use super::queue::Queue;
 use super::{Driver, StartError, Transport, Violation, start};
 use crate::entropy::Random;
+use crate::segment::Segment;
 
 /// Bytes asked for at a time: twice the generator's key.
 const WANTED: usize = 64;
@@ -41,12 +42,8 @@ impl VirtioRandom {
     /// Asks for fresh bytes, unless a request is on its way already.
     pub fn request(&self) {
         if let Some(queue) = &mut *self.queue.lock() {
-            let segment = Segment {
-                address: queue.address(queue.spare()),
-                len: WANTED as u32,
-                direction: Direction::FromDevice,
-            };
-            queue.push(0, &[segment]);
+            let segment = Segment { address: queue.address(queue.spare()), len: WANTED as u32 };
+            queue.push(0, &[segment], 1);
             queue.kick(&*self.transport);
         }
     }

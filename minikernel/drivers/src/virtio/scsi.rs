@@ -4,12 +4,13 @@ use alloc::boxed::Box;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::queue::{Direction, Queue, Segment};
+use super::queue::Queue;
 use super::{StartError, Transport, Violation};
 use crate::Place;
 use crate::block::BlockError;
 use crate::disk::scsi::{self, Bus, lun, target};
 use crate::disk::{Command, Controller, Hardware, Kind, Outcome};
+use crate::segment::Segment;
 
 const NAME: &str = "virtio-scsi";
 /// The first queue of requests, behind those for control and for events, which nothing is asked of.
@@ -77,25 +78,15 @@ impl Hardware for Requests {
         bytes[19..35].copy_from_slice(&scsi::bytes(command));
         memory.write(request, &bytes);
         memory.write(answer, &[0xff; 12]);
-        let segment = |at: usize, len: usize, direction| Segment {
-            address: self.queue.address(at),
-            len: len as u32,
-            direction,
-        };
-        let data = |direction| {
-            command.data.iter().map(move |data| Segment { address: data.address, len: data.len, direction })
-        };
-        // What the device reads comes first.
+        let segment = |at: usize, len: usize| Segment { address: self.queue.address(at), len: len as u32 };
+        let (read, written) =
+            if command.kind == Kind::Write { (command.data, &[][..]) } else { (&[][..], command.data) };
         self.segments.clear();
-        self.segments.push(segment(request, REQUEST, Direction::ToDevice));
-        if command.kind == Kind::Write {
-            self.segments.extend(data(Direction::ToDevice));
-        }
-        self.segments.push(segment(answer, ANSWER, Direction::FromDevice));
-        if command.kind != Kind::Write {
-            self.segments.extend(data(Direction::FromDevice));
-        }
-        self.queue.push(slot as u16, &self.segments)
+        self.segments.push(segment(request, REQUEST));
+        self.segments.extend_from_slice(read);
+        self.segments.push(segment(answer, ANSWER));
+        self.segments.extend_from_slice(written);
+        self.queue.push(slot as u16, &self.segments, 1 + written.len())
     }
 
     fn kick(&mut self) {

@@ -13,8 +13,9 @@ use isopod_hal::dma::{Dma, address_of};
 use isopod_hal::sync::{SpinLock, wait::WaitQueue};
 use isopod_hal::{PAGE_SIZE, PhysAddr, log};
 
-use super::queue::{Direction, Queue, Segment};
+use super::queue::Queue;
 use super::{Driver, StartError, Transport, Violation, start};
+use crate::segment::Segment;
 
 /// Bytes of the header before each packet.
 pub const HEADER: usize = 44;
@@ -163,12 +164,11 @@ impl VirtioVsock {
         let segment = |at: usize, len: usize| Segment {
             address: PhysAddr::new(address.as_u64() + at as u64),
             len: len as u32,
-            direction: Direction::ToDevice,
         };
         // The header by itself, for devices that expect it so.
         let parts = [segment(0, HEADER), segment(HEADER, packet.len() - HEADER)];
         let count = if packet.len() > HEADER { 2 } else { 1 };
-        outgoing.queue.push(slot, &parts[..count]);
+        outgoing.queue.push(slot, &parts[..count], 0);
         outgoing.lent[usize::from(slot)] = Some(packet);
         outgoing.queue.kick(&*self.transport);
         Ok(())
@@ -238,13 +238,13 @@ impl Outgoing {
 /// Gives a buffer to the device.
 fn offer(queue: &mut Queue, buffers: &Dma, buffer: u16) {
     let address = PhysAddr::new(buffers.phys().as_u64() + u64::from(buffer) * PAGE_SIZE as u64);
-    queue.push(buffer, &[Segment { address, len: PAGE_SIZE as u32, direction: Direction::FromDevice }]);
+    queue.push(buffer, &[Segment { address, len: PAGE_SIZE as u32 }], 1);
 }
 
 /// Gives a place for an event to the device.
 fn offer_event(queue: &mut Queue, event: u16) {
     let address = queue.address(queue.spare() + usize::from(event) * EVENT);
-    queue.push(event, &[Segment { address, len: EVENT as u32, direction: Direction::FromDevice }]);
+    queue.push(event, &[Segment { address, len: EVENT as u32 }], 1);
 }
 
 impl Driver for VirtioVsock {

@@ -9,9 +9,9 @@ use isopod_hal::mmio::Mmio;
 
 use crate::block::BlockError;
 use crate::disk::ata::{self, About, Registers, status};
-use crate::disk::controller::Segment;
 use crate::disk::{Command, Hardware, Kind, Outcome, Reach, Refusal, wait};
 use crate::pci::Function;
+use crate::segment::Segment;
 
 /// Nanoseconds for the port itself (10.1.2), and for a device.
 const SHORT: u64 = 500_000_000;

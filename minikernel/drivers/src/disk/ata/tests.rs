@@ -2,7 +2,7 @@ use proptest::prelude::*;
 
 use super::simulated::Drive;
 use super::*;
-use crate::disk::controller::Segment;
+use crate::segment::Segment;
 use isopod_hal::PhysAddr;
 
 fn about(changes: &[(usize, u16)]) -> Option<About> {

@@ -3,7 +3,7 @@ use crate::disk::simulated::BAR;
 use isopod_hal::PhysAddr;
 
 fn command(kind: Kind, sector: u64, len: usize) -> [u8; 16] {
-    let data = [crate::disk::controller::Segment { address: PhysAddr::new(BAR), len: len as u32 }];
+    let data = [crate::segment::Segment { address: PhysAddr::new(BAR), len: len as u32 }];
     bytes(&Command { kind, unit: 0, sector, block: 8, len, data: &data })
 }
 

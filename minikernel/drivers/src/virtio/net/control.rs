@@ -1,7 +1,8 @@
 //! The queue on which the driver tells the device what to do (5.1.6.5).
 
 use super::QUEUE_SIZE;
-use crate::virtio::queue::{Direction, Queue, Segment};
+use crate::segment::Segment;
+use crate::virtio::queue::Queue;
 use crate::virtio::{StartError, Transport, Violation};
 
 /// What the device can be told.
@@ -59,11 +60,9 @@ impl Control {
         let said = Segment {
             address: self.queue.address(at),
             len: if command == Command::Announced { 2 } else { 4 },
-            direction: Direction::ToDevice,
         };
-        let answer =
-            Segment { address: self.queue.address(at + ANSWER), len: 1, direction: Direction::FromDevice };
-        self.busy[token] = self.queue.push(token as u16, &[said, answer]);
+        let answer = Segment { address: self.queue.address(at + ANSWER), len: 1 };
+        self.busy[token] = self.queue.push(token as u16, &[said, answer], 1);
         self.queue.kick(transport);
     }
 

@@ -15,7 +15,7 @@ use isopod_hal::{cpu, log};
 
 use super::queue::Queue;
 use super::{Driver, StartError, Transport, Violation, start};
-use crate::network::{Abilities, Incoming, Payload, Work};
+use crate::network::{Abilities, Card, Incoming, Payload, Work};
 use control::{Command, Control};
 use receive::Receive;
 use transmit::Transmit;
@@ -225,110 +225,6 @@ impl<P: Payload> VirtioNet<P> {
         })
     }
 
-    /// Its address on the link.
-    pub fn address(&self) -> [u8; 6] {
-        self.address
-    }
-
-    /// The longest packet that it takes.
-    pub fn mtu(&self) -> u16 {
-        self.mtu
-    }
-
-    /// What it does with frames that are sent.
-    pub fn abilities(&self) -> Abilities {
-        self.abilities
-    }
-
-    /// Whether the link is there.
-    pub fn is_up(&self) -> bool {
-        self.up.load(Ordering::Acquire)
-    }
-
-    /// How many pairs of queues it has. Each wants to be looked after, as [`wait`](Self::wait) says.
-    pub fn pairs(&self) -> usize {
-        self.pairs.len()
-    }
-
-    /// Whether the addresses behind it are to be announced, which is then told no more.
-    pub fn takes_announcement(&self) -> bool {
-        // Mostly not, and that is cheaper to see.
-        self.announce.load(Ordering::Relaxed) && self.announce.swap(false, Ordering::AcqRel)
-    }
-
-    /// They have been announced.
-    pub fn announced(&self) {
-        if let Some(control) = self.control.as_ref().filter(|_| !self.is_dead()) {
-            control.lock().tell(Command::Announced, &*self.transport);
-        }
-    }
-
-    /// Queues a frame: its headers, of at most 128 bytes, and its payload, which is lent to the device until that has sent it. The payload comes back if
-    /// there is no room; then [`wait`](Self::wait) ends when there is.
-    pub fn transmit(&self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
-        if self.is_dead() {
-            return Ok(());
-        }
-        let pushed = self.own_pair().transmit.lock().push(head, payload, work);
-        pushed.unwrap_or_else(|violation| {
-            self.give_up(violation);
-            Ok(())
-        })
-    }
-
-    /// Shows the device what this processor has queued.
-    pub fn flush(&self) {
-        if self.is_dead() {
-            return;
-        }
-        let own = self.own_pair();
-        own.transmit.lock().queue.kick(&*self.transport);
-        // The first served all until the device agreed to use others, perhaps since a frame was queued. Who has its lock flushes it too.
-        if let Some(first) = self.pairs.first().filter(|first| !core::ptr::eq(*first, own))
-            && let Some(mut transmit) = first.transmit.try_lock()
-        {
-            transmit.queue.kick(&*self.transport);
-        }
-    }
-
-    /// Takes frames that came in by a pair until there are `limit` in `frames`; true if there may be more.
-    pub fn receive(&self, pair: usize, limit: usize, frames: &mut Vec<Incoming>) -> bool {
-        if self.is_dead() {
-            return false;
-        }
-        let mut receive = self.pairs[pair].receive.lock();
-        let more = receive.take(limit, frames);
-        receive.queue.kick(&*self.transport);
-        drop(receive);
-        more.unwrap_or_else(|violation| {
-            self.give_up(violation);
-            false
-        })
-    }
-
-    /// Takes back what has been sent by a pair. True if somebody found no room there, and now there is some.
-    pub fn collect(&self, pair: usize) -> bool {
-        if self.is_dead() {
-            return false;
-        }
-        let mut transmit = self.pairs[pair].transmit.lock();
-        let collected = transmit.collect();
-        let again = transmit.has_room_again();
-        drop(transmit);
-        if let Err(violation) = collected {
-            self.give_up(violation);
-        }
-        again
-    }
-
-    /// Waits until there is something to do about a pair: frames that came in, room for those that are to be sent, or, at the first pair, something about
-    /// the card. It may end without.
-    pub async fn wait(&self, pair: usize) {
-        let pair = &self.pairs[pair];
-        let ready = || pair.interrupted.swap(false, Ordering::AcqRel) || !self.listens(pair);
-        pair.attention.until(|| ready().then_some(())).await;
-    }
-
     /// Asks for an interrupt when a frame comes in; false if one has.
     fn listens(&self, pair: &Pair<P>) -> bool {
         self.is_dead() || pair.receive.lock().queue.listen()
@@ -382,6 +278,101 @@ impl<P: Payload> VirtioNet<P> {
             Ok(None) => {}
             Err(violation) => self.give_up(violation),
         }
+    }
+}
+
+impl<P: Payload> Card<P> for VirtioNet<P> {
+    fn address(&self) -> [u8; 6] {
+        self.address
+    }
+
+    fn mtu(&self) -> u16 {
+        self.mtu
+    }
+
+    fn abilities(&self) -> Abilities {
+        self.abilities
+    }
+
+    fn is_up(&self) -> bool {
+        self.up.load(Ordering::Acquire)
+    }
+
+    fn pairs(&self) -> usize {
+        self.pairs.len()
+    }
+
+    fn takes_announcement(&self) -> bool {
+        // Mostly not, and that is cheaper to see.
+        self.announce.load(Ordering::Relaxed) && self.announce.swap(false, Ordering::AcqRel)
+    }
+
+    fn announced(&self) {
+        if let Some(control) = self.control.as_ref().filter(|_| !self.is_dead()) {
+            control.lock().tell(Command::Announced, &*self.transport);
+        }
+    }
+
+    fn transmit(&self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
+        if self.is_dead() {
+            return Ok(());
+        }
+        let pushed = self.own_pair().transmit.lock().push(head, payload, work);
+        pushed.unwrap_or_else(|violation| {
+            self.give_up(violation);
+            Ok(())
+        })
+    }
+
+    fn flush(&self) {
+        if self.is_dead() {
+            return;
+        }
+        let own = self.own_pair();
+        own.transmit.lock().queue.kick(&*self.transport);
+        // The first served all until the device agreed to use others, perhaps since a frame was queued. Who has its lock flushes it too.
+        if let Some(first) = self.pairs.first().filter(|first| !core::ptr::eq(*first, own))
+            && let Some(mut transmit) = first.transmit.try_lock()
+        {
+            transmit.queue.kick(&*self.transport);
+        }
+    }
+
+    fn receive(&self, pair: usize, limit: usize, frames: &mut Vec<Incoming>) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let mut receive = self.pairs[pair].receive.lock();
+        let more = receive.take(limit, frames);
+        receive.queue.kick(&*self.transport);
+        drop(receive);
+        more.unwrap_or_else(|violation| {
+            self.give_up(violation);
+            false
+        })
+    }
+
+    fn collect(&self, pair: usize) -> bool {
+        if self.is_dead() {
+            return false;
+        }
+        let mut transmit = self.pairs[pair].transmit.lock();
+        let collected = transmit.collect();
+        let again = transmit.has_room_again();
+        drop(transmit);
+        if let Err(violation) = collected {
+            self.give_up(violation);
+        }
+        again
+    }
+
+    fn attention(&self, pair: usize) -> &WaitQueue {
+        &self.pairs[pair].attention
+    }
+
+    fn is_due(&self, pair: usize) -> bool {
+        let pair = &self.pairs[pair];
+        pair.interrupted.swap(false, Ordering::AcqRel) || !self.listens(pair)
     }
 }
 

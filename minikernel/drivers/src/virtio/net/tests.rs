@@ -1,48 +1,32 @@
 use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
-use core::future::Future;
-use core::pin::pin;
-use core::task::{Context, Poll, Waker};
 
 use proptest::prelude::*;
 
 use super::*;
 use crate::network::Cut;
+use crate::network::tests::Pieces;
 use crate::virtio::simulated::{Buffer, Simulated};
 use crate::virtio::{Status, feature as common};
 
 const ADDRESS: [u8; 6] = [0x52, 0x54, 0, 1, 2, 3];
 const OWN: [u8; 6] = [2, 0, 0, 0, 0, 9];
 
-/// Pieces that are lent.
-#[derive(Clone, Debug, PartialEq)]
-struct Pieces(Vec<Vec<u8>>);
-
-impl Payload for Pieces {
-    fn len(&self) -> usize {
-        self.0.iter().map(Vec::len).sum()
-    }
-
-    fn pieces(&self, each: &mut dyn FnMut(&[u8])) {
-        self.0.iter().for_each(|piece| each(piece));
-    }
-}
-
 fn configuration(status: u16, pairs: u16, mtu: u16) -> Vec<u8> {
     [&ADDRESS[..], &status.to_le_bytes(), &pairs.to_le_bytes(), &mtu.to_le_bytes(), &[0; 4]].concat()
 }
 
-type Card = Arc<VirtioNet<Pieces>>;
+type Net = Arc<VirtioNet<Pieces>>;
 
-fn start_with(features: u64, config: &[u8], queues: &[u16], cpus: usize) -> (Arc<Simulated>, Card) {
+fn start_with(features: u64, config: &[u8], queues: &[u16], cpus: usize) -> (Arc<Simulated>, Net) {
     let (device, transport) = Simulated::new(features, config, queues);
     let card = VirtioNet::start(transport, cpus, OWN).unwrap();
     assert!(device.status().contains(Status::DRIVER_OK));
     (device, card)
 }
 
-fn card(features: u64) -> (Arc<Simulated>, Card) {
+fn card(features: u64) -> (Arc<Simulated>, Net) {
     start_with(features, &configuration(1, 1, 1500), &[256, 256, 64], 1)
 }
 
@@ -64,7 +48,7 @@ fn deliver(device: &Simulated, parts: &[&[u8]]) {
     }
 }
 
-fn frames(card: &Card) -> Vec<Incoming> {
+fn frames(card: &Net) -> Vec<Incoming> {
     let mut frames = Vec::new();
     assert!(!card.receive(0, 64, &mut frames));
     frames
@@ -75,9 +59,8 @@ fn sent(device: &Simulated) -> Buffer {
 }
 
 /// Whether somebody who waits for a pair would go on.
-fn is_awake(card: &Card, pair: usize) -> bool {
-    let wait = pin!(card.wait(pair));
-    wait.poll(&mut Context::from_waker(Waker::noop())) == Poll::Ready(())
+fn is_awake(card: &Net, pair: usize) -> bool {
+    card.is_due(pair)
 }
 
 #[test]

@@ -1,20 +1,11 @@
 //! Frames on their way out.
 
-use alloc::vec::Vec;
-
-use isopod_hal::dma::{Dma, address_of};
-use isopod_hal::{PAGE_SIZE, PhysAddr};
+use isopod_hal::dma::Dma;
 
 use super::HEADER;
-use crate::network::{Payload, Work};
-use crate::virtio::queue::{Direction, Queue, Segment};
+use crate::network::{Outgoing, Payload, Work};
+use crate::virtio::queue::Queue;
 use crate::virtio::{StartError, Violation};
-
-/// Memory for the headers of one frame, and for a payload that is not worth a descriptor.
-const SLOT: usize = 256;
-const SLOTS_PER_PAGE: usize = PAGE_SIZE / SLOT;
-/// A payload in more pieces than this is copied. 64 KiB of small writes are gathered in no more.
-const PIECES_MAX: usize = 40;
 
 /// Descriptors that any frame can do with: one for what lies in its slot, and one for a payload that does not, if need be as a copy.
 const FRAME: usize = 2;
@@ -26,30 +17,12 @@ mod header {
     pub const CUT_V6: u8 = 4;
 }
 
-/// A payload as long as the device may read it.
-#[derive(Debug)]
-enum Lent<P> {
-    /// Where it lies.
-    There(P),
-    /// In one piece.
-    Copied(#[expect(dead_code, reason = "kept for its memory")] Vec<u8>),
-}
-
 /// One queue of frames to send. The device is not asked for interrupts: what it has sent is collected when there is more to send, or when somebody
 /// looks.
 #[derive(Debug)]
 pub(super) struct Transmit<P> {
     pub queue: Queue,
-    /// Memory of the slots that have ever been used.
-    pages: Vec<Dma>,
-    /// Those of them that the device does not have. The last is taken first, so that few pages serve a quiet card.
-    free: Vec<u16>,
-    /// What each of them lends to the device.
-    in_flight: Vec<Option<Lent<P>>>,
-    /// Built anew for each frame; kept for its memory.
-    segments: Vec<Segment>,
-    /// The most pieces of a payload.
-    pieces_max: usize,
+    frames: Outgoing<P>,
     /// Somebody found no room.
     awaited: bool,
 }
@@ -58,21 +31,16 @@ impl<P: Payload> Transmit<P> {
     pub fn new(mut queue: Queue) -> Result<Self, StartError> {
         queue.silence();
         let size = usize::from(queue.size());
-        let pieces_max =
-            size.checked_sub(1).filter(|pieces| *pieces > 0).ok_or(StartError::Queue)?.min(PIECES_MAX);
-        let (mut free, mut in_flight, mut segments) = (Vec::new(), Vec::new(), Vec::new());
-        let out_of_memory = |_| StartError::OutOfMemory;
-        free.try_reserve_exact(size).map_err(out_of_memory)?;
-        in_flight.try_reserve_exact(size).map_err(out_of_memory)?;
-        segments.try_reserve_exact(PIECES_MAX + 1).map_err(out_of_memory)?;
-        Ok(Self { queue, pages: Vec::new(), free, in_flight, segments, pieces_max, awaited: false })
+        if size < FRAME {
+            return Err(StartError::Queue);
+        }
+        Ok(Self { queue, frames: Outgoing::new(size, size, HEADER)?, awaited: false })
     }
 
     /// Takes back what has been sent.
     pub fn collect(&mut self) -> Result<(), Violation> {
         while let Some(done) = self.queue.pop()? {
-            self.in_flight[usize::from(done.token)] = None;
-            self.free.push(done.token);
+            self.frames.release(done.token);
         }
         Ok(())
     }
@@ -105,90 +73,19 @@ impl<P: Payload> Transmit<P> {
         }
     }
 
-    /// Makes one slot more, a free one; false without memory for it.
-    fn add_slot(&mut self) -> bool {
-        let slot = self.in_flight.len();
-        if slot == self.pages.len() * SLOTS_PER_PAGE {
-            let Ok(page) = Dma::pages(1) else { return false };
-            if self.pages.try_reserve(1).is_err() {
-                return false;
-            }
-            self.pages.push(page);
-        }
-        // There is room for as many as the queue has descriptors.
-        self.in_flight.push(None);
-        self.free.push(slot as u16);
-        true
-    }
-
     fn try_push(&mut self, head: &[u8], payload: P, work: &Work) -> Result<(), P> {
-        debug_assert!(HEADER + head.len() <= SLOT, "headers are short");
-        let short = payload.len() <= SLOT - HEADER - head.len();
         // Each frame has a descriptor at least, so that there are slots where there is room.
-        if !self.queue.has_room(if short { 1 } else { FRAME }) {
+        if !self.queue.has_room(if self.frames.is_short(head, &payload) { 1 } else { FRAME }) {
             return Err(payload);
         }
-        if self.free.is_empty() && !self.add_slot() {
+        let write = |page: &Dma, at| write_header(page, at, head.len(), work);
+        let Some(frame) = self.frames.prepare(head, payload, write) else { return Ok(()) };
+        if self.queue.push(frame.slot, self.frames.segments(), 0) {
+            self.frames.keep(frame);
             return Ok(());
         }
-        let Some(&slot) = self.free.last() else { return Ok(()) };
-        let page = &self.pages[usize::from(slot) / SLOTS_PER_PAGE];
-        let at = usize::from(slot) % SLOTS_PER_PAGE * SLOT;
-        let mut end = at + HEADER + head.len();
-        write_header(page, at, head.len(), work);
-        page.write(at + HEADER, head);
-        self.segments.clear();
-        let address = PhysAddr::new(page.phys().as_u64() + at as u64);
-        self.segments.push(Segment { address, len: 0, direction: Direction::ToDevice });
-        let mut lent = None;
-        if short {
-            payload.pieces(&mut |piece| {
-                page.write(end, piece);
-                end += piece.len();
-            });
-        } else if let Some(kept) = lend(payload, &mut self.segments, self.pieces_max) {
-            lent = Some(kept);
-        } else {
-            return Ok(());
-        }
-        self.segments[0].len = (end - at) as u32;
-        if !self.queue.push(slot, &self.segments) {
-            return match lent {
-                Some(Lent::There(payload)) => Err(payload),
-                _ => Ok(()),
-            };
-        }
-        self.free.pop();
-        self.in_flight[usize::from(slot)] = lent;
-        Ok(())
+        Outgoing::take_back(frame).map_or(Ok(()), Err)
     }
-}
-
-/// Adds the pieces of a payload; where they are too many, or cannot be lent, those of a copy. `None` without memory for that.
-fn lend<P: Payload>(payload: P, segments: &mut Vec<Segment>, most: usize) -> Option<Lent<P>> {
-    let mut fits = true;
-    payload.pieces(&mut |piece| fits = fits && add(segments, most, piece));
-    if fits {
-        return Some(Lent::There(payload));
-    }
-    segments.truncate(1);
-    let mut copy = Vec::new();
-    copy.try_reserve_exact(payload.len()).ok()?;
-    payload.pieces(&mut |piece| copy.extend_from_slice(piece));
-    add(segments, most, &copy).then_some(Lent::Copied(copy))
-}
-
-/// Adds a piece behind the headers and at most so many of the payload; one that continues the one before makes that longer.
-fn add(segments: &mut Vec<Segment>, most: usize, piece: &[u8]) -> bool {
-    let Some(address) = address_of(piece) else { return false };
-    let len = piece.len() as u32;
-    let full = segments.len() > most;
-    match segments[1..].last_mut() {
-        Some(last) if last.address.checked_add(u64::from(last.len)) == Some(address) => last.len += len,
-        _ if full => return false,
-        _ => segments.push(Segment { address, len, direction: Direction::ToDevice }),
-    }
-    true
 }
 
 fn write_header(page: &Dma, at: usize, head: usize, work: &Work) {

@@ -13,13 +13,13 @@ fn queue(size: u16, features: u64) -> (Arc<Simulated>, Queue) {
     (device, queue)
 }
 
-fn segment(address: u64, len: u32, direction: Direction) -> Segment {
-    Segment { address: PhysAddr::new(address), len, direction }
+fn segment(address: u64, len: u32) -> Segment {
+    Segment { address: PhysAddr::new(address), len }
 }
 
 /// A buffer of `count` segments to write, 8 bytes each.
 fn writable(count: usize) -> Vec<Segment> {
-    (0..count).map(|index| segment(0x1000 * index as u64, 8, Direction::FromDevice)).collect()
+    (0..count).map(|index| segment(0x1000 * index as u64, 8)).collect()
 }
 
 #[test]
@@ -28,12 +28,8 @@ fn buffers_travel_both_ways() {
     let memory = Dma::pages(1).unwrap();
     memory.write(0, b"to the device");
     let at = |offset| memory.phys().as_u64() + offset;
-    let segments = [
-        segment(at(0), 6, Direction::ToDevice),
-        segment(at(6), 7, Direction::ToDevice),
-        segment(at(100), 4, Direction::FromDevice),
-    ];
-    assert!(queue.push(77, &segments));
+    let segments = [segment(at(0), 6), segment(at(6), 7), segment(at(100), 4)];
+    assert!(queue.push(77, &segments, 1));
     assert!(device.take(0).is_none(), "not before it is published");
     assert!(queue.publish(), "the first buffer is always notified");
     let buffer = device.take(0).unwrap();
@@ -54,9 +50,9 @@ fn buffers_travel_both_ways() {
 #[test]
 fn a_full_queue_takes_nothing_and_loses_nothing() {
     let (device, mut queue) = queue(8, 0);
-    assert!(queue.push(0, &writable(3)) && queue.push(1, &writable(4)));
-    assert!(!queue.push(2, &writable(2)) && queue.push(2, &writable(1)));
-    assert!(!queue.push(3, &writable(1)) && !queue.push(3, &[]));
+    assert!(queue.push(0, &writable(3), 3) && queue.push(1, &writable(4), 4));
+    assert!(!queue.push(2, &writable(2), 2) && queue.push(2, &writable(1), 1));
+    assert!(!queue.push(3, &writable(1), 1) && !queue.push(3, &[], 0));
     queue.publish();
     let heads: Vec<_> = core::iter::from_fn(|| device.take(0)).map(|buffer| buffer.head).collect();
     assert_eq!(heads.len(), 3);
@@ -72,14 +68,14 @@ fn a_full_queue_takes_nothing_and_loses_nothing() {
 fn a_device_is_notified_only_when_it_wants_to() {
     for features in [0, feature::EVENT_INDEX] {
         let (device, mut queue) = queue(8, features);
-        queue.push(0, &writable(1));
+        queue.push(0, &writable(1), 1);
         assert!(queue.publish());
         assert!(!queue.publish(), "nothing new");
         device.silence(0);
-        queue.push(1, &writable(1));
+        queue.push(1, &writable(1), 1);
         assert!(!queue.publish());
         while device.take(0).is_some() {}
-        queue.push(2, &writable(1));
+        queue.push(2, &writable(1), 1);
         assert!(queue.publish());
     }
 }
@@ -89,7 +85,7 @@ fn interrupts_come_only_when_wanted() {
     for features in [0, feature::EVENT_INDEX] {
         let (device, mut queue) = queue(8, features);
         let mut step = |silent: bool| {
-            queue.push(0, &writable(1));
+            queue.push(0, &writable(1), 1);
             queue.publish();
             if silent {
                 queue.silence();
@@ -121,7 +117,7 @@ fn a_device_that_breaks_the_rules_is_found_out() {
     ];
     for (crime, violation) in crimes {
         let (device, mut queue) = queue(8, 0);
-        queue.push(0, &writable(1));
+        queue.push(0, &writable(1), 1);
         queue.publish();
         let buffer = device.take(0).unwrap();
         crime(&device, u32::from(buffer.head));
@@ -132,8 +128,8 @@ fn a_device_that_breaks_the_rules_is_found_out() {
 #[test]
 fn a_buffer_comes_back_once() {
     let (device, mut queue) = queue(8, 0);
-    queue.push(0, &writable(1));
-    queue.push(1, &writable(1));
+    queue.push(0, &writable(1), 1);
+    queue.push(1, &writable(1), 1);
     queue.publish();
     let buffer = device.take(0).unwrap();
     device.give_back(0, u32::from(buffer.head), 0);
@@ -173,7 +169,7 @@ proptest! {
             if push {
                 let fits = count <= free;
                 prop_assert_eq!(queue.has_room(count), fits);
-                prop_assert_eq!(queue.push(token, &writable(count)), fits);
+                prop_assert_eq!(queue.push(token, &writable(count), count), fits);
                 if fits {
                     queue.publish();
                     let buffer = device.take(0).unwrap();
@@ -199,7 +195,7 @@ proptest! {
     ) {
         let (device, mut queue) = queue(16, feature::EVENT_INDEX);
         for index in indices {
-            queue.push(1, &writable(2));
+            queue.push(1, &writable(2), 2);
             queue.publish();
             for (offset, byte) in &garbage {
                 queue.memory().write_u8(*offset, *byte);
