@@ -5,6 +5,8 @@
 
 /// Ids above this are refused, as there.
 const ID_MAX: i64 = i32::MAX as i64;
+/// What a process can be in (`NGROUPS_MAX`, credentials(7)).
+const GROUPS_MAX: usize = 65_536;
 
 /// Who the application runs as.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,6 +33,9 @@ pub enum UserError {
     /// An id below 0 or above 2147483647.
     #[error("user and group ids must be in the range 0 to 2147483647, `{0}` is not")]
     Range(String),
+    /// More supplementary groups than a process can have.
+    #[error("user `{0}` is in more than {GROUPS_MAX} groups of the image")]
+    Groups(String),
 }
 
 impl UserError {
@@ -40,6 +45,7 @@ impl UserError {
             Self::UnknownUser(_) => ("passwd", "user"),
             Self::UnknownGroup(_) => ("group", "group"),
             Self::Range(_) => return "give another number or a name with -u USER[:GROUP]".to_owned(),
+            Self::Groups(_) => return "name the one group that counts with -u USER:GROUP".to_owned(),
         };
         format!("names are looked up in the image's own /etc/{file}; give the {kind}'s number instead")
     }
@@ -49,7 +55,7 @@ impl UserError {
 /// `/etc/group`, empty where it has none.
 ///
 /// # Errors
-/// A name that is not in them, or a number out of range. Numbers need not be in them.
+/// A name that is not in them, a number out of range, or too many groups. Numbers need not be in them.
 pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, UserError> {
     let mut parts = spec.split(':');
     let user = parts.next().unwrap_or_default();
@@ -86,6 +92,9 @@ pub fn resolve(spec: &str, passwd: &[u8], group: &[u8]) -> Result<Identity, User
         }
     }
     identity.groups = [vec![identity.gid], supplementary].concat();
+    if identity.groups.len() > GROUPS_MAX {
+        return Err(UserError::Groups(user.to_owned()));
+    }
     Ok(identity)
 }
 
@@ -200,6 +209,16 @@ mod tests {
         assert_eq!(error("2147483648"), UserError::Range("2147483648".into()));
         assert_eq!(error("0:2147483648"), UserError::Range("2147483648".into()));
         assert_eq!(error("1 2"), UserError::UnknownUser("1 2".into()));
+    }
+
+    #[test]
+    fn more_groups_than_a_process_can_have_are_refused() {
+        let passwd = b"www:x:33:33::/var/www:/bin/sh\n";
+        let groups = |count: usize| (0..count).map(|gid| format!("g{gid}:x:{gid}:www\n")).collect::<String>();
+        let resolved = |count| resolve("www", passwd, groups(count).as_bytes());
+        assert_eq!(resolved(GROUPS_MAX - 1).unwrap().groups.len(), GROUPS_MAX);
+        assert_eq!(resolved(GROUPS_MAX), Err(UserError::Groups("www".into())));
+        assert_eq!(resolve("www:5", passwd, groups(GROUPS_MAX).as_bytes()).unwrap().groups, [5]);
     }
 
     #[test]
