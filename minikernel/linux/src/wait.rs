@@ -38,8 +38,9 @@ pub fn pass(memory: &AddressSpace, stop: Stop) -> Passing<'_> {
         match stop {
             Stop::Fail(fail) => return Err(fail),
             Stop::Fault(fault) => memory.resolve(fault).await?,
-            // Caches give way before a call fails, or the largest process ends (design, decision 10).
-            Stop::Memory => memory_pressure::relief().await?,
+            // Caches give way before a call fails (design, decision 10).
+            Stop::Memory if memory_pressure::reclaim() => {}
+            Stop::Memory => return Err(Errno::ENOMEM.into()),
             Stop::Turn => sched::give_way().await,
             // Only whole calls wait so (`syscall::handle`).
             Stop::Later(_) | Stop::Rest(_) | Stop::Dispatch => return Err(Errno::EAGAIN.into()),
@@ -58,7 +59,7 @@ pub async fn retry<T>(mut operation: impl FnMut() -> fs::Result<T>) -> Result<T,
     loop {
         match operation() {
             Ok(value) => return Ok(value),
-            Err(fs::Error::Errno(Errno::ENOMEM)) => memory_pressure::relief().await?,
+            Err(fs::Error::Errno(Errno::ENOMEM)) if memory_pressure::reclaim() => {}
             Err(fs::Error::Errno(errno)) => return Err(errno),
             Err(fs::Error::Wait(mut wait)) => {
                 (&mut wait).await;

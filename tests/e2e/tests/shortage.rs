@@ -31,22 +31,6 @@ fn a_call_that_needs_a_page_waits_for_it_or_its_process_ends() -> Result<()> {
 }
 
 #[test]
-fn a_debugger_that_needs_a_page_waits_for_it() -> Result<()> {
-    let outcome = in_little_memory("/shortage others")?;
-    outcome.expect_stdout("poke: status 0\nmem: status 0\n").expect_status(0);
-    assert_eq!(victims(&outcome), 2);
-    Ok(())
-}
-
-#[test]
-fn who_asks_for_little_is_never_refused() -> Result<()> {
-    let outcome = in_little_memory("busybox sleep 1000 & /shortage storm; kill $! && echo alive")?;
-    outcome.expect_stdout("watched: all well\nalive\n").expect_status(0);
-    assert!(victims(&outcome) > 0);
-    Ok(())
-}
-
-#[test]
 fn shared_memory_has_no_limit_but_all_memory() -> Result<()> {
     let outcome = in_little_memory("/shortage shared")?;
     outcome.expect_stdout("anonymous: status 0\nmemfd: status 0\nsegment: status 0\nall: signal 9\n");

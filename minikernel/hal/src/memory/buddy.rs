@@ -109,9 +109,8 @@ impl Buddy {
             return Some(self.cache[self.cached]);
         }
         // A block at a time fills the cache: to split one for each frame would cost more than all else.
-        // Near the end the smallest come first: pages must not split what larger objects of the kernel need.
-        let most = if self.free_frames < 2 * self.reserve { 0 } else { BATCH_ORDER };
-        let (frame, order) = (0..=most).rev().find_map(|order| Some((self.take_block(order)?, order)))?;
+        let (frame, order) =
+            (0..=BATCH_ORDER).rev().find_map(|order| Some((self.take_block(order)?, order)))?;
         for next in frame + 1..frame + (1 << order) {
             self.record(next).state = 0;
             self.cache[self.cached] = next;

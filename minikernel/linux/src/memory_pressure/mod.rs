@@ -1,10 +1,8 @@
 //! When memory runs out (design, decision 10).
 
-mod relief;
 mod victim;
 
 use alloc::boxed::Box;
-use alloc::vec::Vec;
 use core::pin::Pin;
 
 use isopod_hal::sync::SpinLock;
@@ -13,7 +11,6 @@ use isopod_hal::{OutOfMemory, PAGE_SIZE, clock, heap, memory_stats};
 use crate::process::{self, Ctx, kill_process, processes};
 use crate::signal::Signal;
 use crate::{report, sched};
-pub use relief::{no_page, relief};
 pub use victim::{footprint, points};
 
 /// Calls that a program must be able to make to end, and that need no memory: `close`, `rt_sigreturn`, `exit`, `exit_group`.
@@ -22,19 +19,9 @@ const ALWAYS: [u64; 4] = [3, 15, 60, 231];
 /// once they have begun.
 const GIVING: [u64; 4] = [11, 12, 28, 67];
 
-/// Called before a system call while less is left than the heap's reserve: returns when the call may be made. It waits as one does who needs a
-/// page, and does not fail: what Linux takes for itself in small pieces does not either (`GFP_KERNEL`), but the largest process ends.
-///
-/// The future is boxed: every call would otherwise carry its states.
-pub fn enter(ctx: &Ctx, number: u64) -> Pin<Box<dyn Future<Output = ()> + Send + '_>> {
-    Box::pin(async move {
-        let mut shortage = Shortage::default();
-        while !may_proceed(ctx, number) && shortage.wait().await {}
-    })
-}
-
-/// Whether there is as much as a call may need, or it may be made in any case. A thread that is about to end may always go on.
-fn may_proceed(ctx: &Ctx, number: u64) -> bool {
+/// Called before each system call: false when the heap's reserve is used up and cannot be filled again, so that the call must
+/// fail with `ENOMEM` rather than fail in the middle. A thread that is about to end may always go on.
+pub fn may_proceed(ctx: &Ctx, number: u64) -> bool {
     if !heap::reserve_low() || ctx.thread.must_end() || ALWAYS.contains(&number) {
         return true;
     }
@@ -42,7 +29,7 @@ fn may_proceed(ctx: &Ctx, number: u64) -> bool {
     if GIVING.contains(&number) && (ctx.moved > 0 || memory.free_frames > memory.reserve_frames / 2) {
         return true;
     }
-    reclaim()
+    reclaim() || heap::refill_reserve()
 }
 
 /// What somebody waits for who needs a page of a program's memory, and finds none. Pages are won back, or the largest process ends with a
@@ -77,17 +64,13 @@ impl Shortage {
             if hopeless {
                 return false;
             }
-            match self.pause() {
-                None => sched::yield_now().await,
-                Some(pause) => pause.await,
+            if self.tries <= Self::HOPEFUL {
+                sched::yield_now().await;
+            } else {
+                sched::sleep_until(clock::monotonic_ns() + Self::PAUSE).await;
             }
             true
         })
-    }
-
-    /// How long others get their turn before the next try: all of them once, or a time.
-    fn pause(&self) -> Option<sched::Sleep> {
-        (self.tries > Self::HOPEFUL).then(|| sched::sleep_until(clock::monotonic_ns() + Self::PAUSE))
     }
 
     /// Chooses a process that ends, if nothing else gives reason to hope.
@@ -123,20 +106,6 @@ pub fn afford(bytes: usize) -> Result<(), OutOfMemory> {
     if memory.free_frames >= wanted { Ok(()) } else { Err(OutOfMemory) }
 }
 
-/// Waits until [`afford`] does not fail, and the heap has room in one piece for the largest of small objects, which are not refused either; fails
-/// for who is to end.
-pub async fn provide(bytes: usize) -> Result<(), OutOfMemory> {
-    /// What the heap gives of its reserve in one piece.
-    const LARGEST: usize = 16 << 10;
-    let mut shortage = Shortage::default();
-    while afford(bytes).is_err() || Vec::<u8>::new().try_reserve_exact(LARGEST).is_err() {
-        if !shortage.wait().await {
-            return Err(OutOfMemory);
-        }
-    }
-    Ok(())
-}
-
 /// Wins back memory from caches. True when there was something.
 pub fn reclaim() -> bool {
     const BATCH: usize = 256;
@@ -168,7 +137,7 @@ mod tests {
 
     #[test]
     fn a_victim_is_found_among_more_processes_than_fit_in_a_list() {
-        let threads: Vec<_> = (0..MANY).map(|_| enlisted(testing::thread())).collect();
+        let threads: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::thread())).collect();
         threads[7].process().oom_score_adj.store(1000, Ordering::Relaxed);
         let exhausted = exhaust(RESERVE);
         Shortage::default().choose();
@@ -246,7 +215,7 @@ mod tests {
     #[test]
     fn a_process_of_many_threads_ends_without_memory() {
         let first = enlisted(testing::thread());
-        let others: Vec<_> = (0..MANY).map(|_| enlisted(testing::sibling(&first))).collect();
+        let others: alloc::vec::Vec<_> = (0..MANY).map(|_| enlisted(testing::sibling(&first))).collect();
         let exhausted = exhaust(RESERVE);
         assert_eq!(process::threads().count(), MANY + 1);
         kill_process(first.process(), Signal::KILL);
@@ -257,7 +226,7 @@ mod tests {
     #[test]
     fn a_program_of_many_threads_executes_another_without_memory() {
         let first = testing::thread();
-        let others: Vec<_> = (0..MANY).map(|_| testing::sibling(&first)).collect();
+        let others: alloc::vec::Vec<_> = (0..MANY).map(|_| testing::sibling(&first)).collect();
         let exhausted = exhaust(RESERVE);
         first.process().begin_exec(&first).unwrap();
         drop(exhausted);
@@ -281,7 +250,7 @@ mod tests {
     #[test]
     fn one_of_many_tracees_is_found_without_memory() {
         let tracer = testing::thread();
-        let tracees: Vec<_> = (0..MANY).map(|_| testing::thread()).collect();
+        let tracees: alloc::vec::Vec<_> = (0..MANY).map(|_| testing::thread()).collect();
         for tracee in &tracees {
             trace::attach(tracee, tracer.process(), true, trace::Options::default()).unwrap();
         }

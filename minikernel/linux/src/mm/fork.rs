@@ -5,7 +5,6 @@
 
 use alloc::sync::Arc;
 
-use isopod_fs::Errno;
 use isopod_hal::OutOfMemory;
 use isopod_hal::paging::Access;
 
@@ -15,11 +14,11 @@ use crate::{memory_pressure, sched};
 
 impl AddressSpace {
     /// A copy for a child. Other threads of the caller may run and change the original meanwhile; the child has the areas of
-    /// the beginning, and of each page what it held at some time of the call. `ENOMEM` where memory is lacking now.
-    pub async fn fork(&self) -> Result<Arc<Self>, Errno> {
+    /// the beginning, and of each page what it held at some time of the call.
+    pub async fn fork(&self) -> Result<Arc<Self>, OutOfMemory> {
         let child = self.copy_areas()?;
         let mut from = 0;
-        while let Some(next) = self.share_step(&child, from).map_err(|_| Errno::ENOMEM)? {
+        while let Some(next) = self.share_step(&child, from)? {
             from = next;
             sched::yield_now().await;
         }
@@ -27,11 +26,11 @@ impl AddressSpace {
     }
 
     /// The child with its areas, and no page yet.
-    fn copy_areas(&self) -> Result<Arc<Self>, Errno> {
+    fn copy_areas(&self) -> Result<Arc<Self>, OutOfMemory> {
         let inner = self.inner.lock();
         // Areas are small objects, but there can be many of them.
-        memory_pressure::afford(inner.area_bytes()).map_err(|_| Errno::ENOMEM)?;
-        let child = Arc::new(Self::new(inner.layout, inner.limits()).map_err(|_| Errno::ENOMEM)?);
+        memory_pressure::afford(inner.area_bytes())?;
+        let child = Arc::new(Self::new(inner.layout, inner.limits())?);
         child.register_barriers(self.barriers());
         let mut copy = child.inner.lock();
         copy.brk_start = inner.brk_start;
@@ -39,7 +38,7 @@ impl AddressSpace {
         copy.start = inner.start.clone();
         for vma in inner.areas.iter().filter(|vma| !vma.flags.contains(VmaFlags::DONT_FORK)) {
             let backing = match &vma.backing {
-                Backing::File(file) => Backing::File(file.for_space(&child)?),
+                Backing::File(file) => Backing::File(file.for_space(&child).map_err(|_| OutOfMemory)?),
                 other => other.clone(),
             };
             // Locks are not inherited (mlock(2)).

@@ -2,9 +2,9 @@
 
 use isopod_fs as fs;
 use isopod_fs::Errno;
+use isopod_hal::PAGE_SIZE;
 use isopod_hal::frame::Frame;
 use isopod_hal::paging::Access;
-use isopod_hal::{OutOfMemory, PAGE_SIZE};
 
 use super::space::{AddressSpace, Inner};
 use super::{FaultError, FaultKind, page_down};
@@ -47,13 +47,13 @@ impl AddressSpace {
             match self.fault(page, kind) {
                 Ok(()) => {}
                 Err(FaultError::Wait(wait)) => return Err(fs::Error::Wait(wait)),
-                Err(FaultError::Memory) => return Err(memory_pressure::no_page()),
+                Err(FaultError::Memory) if memory_pressure::reclaim() => continue,
+                Err(FaultError::Memory) => return Err(Errno::ENOMEM.into()),
                 Err(_) => return Err(Errno::EIO.into()),
             }
             let mut inner = self.inner.lock();
-            if force && inner.own(page).is_err() {
-                drop(inner);
-                return Err(memory_pressure::no_page());
+            if force {
+                inner.own(page)?;
             }
             // Another thread may just have unmapped it.
             if let Some(mapped) = inner.table.get(page) {
@@ -65,49 +65,15 @@ impl AddressSpace {
 
 impl Inner {
     /// Makes the page at `page` this address space's own, with the rights that it has.
-    fn own(&mut self, page: usize) -> Result<(), OutOfMemory> {
+    fn own(&mut self, page: usize) -> Result<(), Errno> {
         let Some(mapped) = self.table.get(page) else { return Ok(()) };
         // This handle's and the page table's.
         if mapped.frame.owners() <= 2 {
             return Ok(());
         }
-        let copy = Frame::uninit()?;
+        let copy = Frame::uninit().map_err(|_| Errno::ENOMEM)?;
         copy.copy_from(&mapped.frame);
-        self.install(page, copy, mapped.access)?;
+        self.install(page, copy, mapped.access).map_err(|_| Errno::ENOMEM)?;
         Ok(())
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use core::sync::atomic::Ordering;
-    use core::task::Poll;
-
-    use isopod_hal::hosted::exhaust;
-
-    use crate::process::{self, in_thread};
-    use crate::testing;
-    use crate::wait::retry;
-
-    #[test]
-    fn a_page_for_another_process_is_waited_for() {
-        const PLACE: usize = 0x20_0000;
-        let [own, other] = core::array::from_fn(|_| testing::thread());
-        process::enlist(&own);
-        process::enlist(&other);
-        other.process().oom_score_adj.store(1000, Ordering::Relaxed);
-        let memory = testing::map_pages(&other, PLACE, 1);
-        let poke = retry(|| memory.poke(PLACE, &[7]));
-        let exhausted = exhaust(128 << 10);
-        let mut poke = testing::Task::new(in_thread(&own, poke));
-        // The largest process is to end, whose memory that happens to be.
-        assert!(poke.poll().is_pending() && other.process().is_ending() && !own.process().is_ending());
-        drop(exhausted);
-        assert_eq!(poke.poll(), Poll::Ready(Ok(1)));
-        let exhausted = exhaust(128 << 10);
-        // Who is to end itself gets nothing.
-        let mut peek = testing::Task::new(in_thread(&other, retry(|| memory.poke(PLACE + 0x1000, &[7]))));
-        assert!(peek.poll().is_ready());
-        drop(exhausted);
     }
 }

@@ -93,16 +93,10 @@ impl AddressSpace {
         }
     }
 
-    /// Bytes that come back when it goes, or can be won back then: its pages, their tables and the areas. Pages of a root in memory stay.
+    /// Bytes that come back when it goes, but for what is shared: its pages, their tables and the areas.
     pub fn footprint(&self) -> usize {
         let inner = self.inner.lock();
-        let mut pages = inner.resident + inner.table.count();
-        for vma in inner.areas.iter().filter(|vma| matches!(vma.backing, Backing::File(_))) {
-            inner.table.for_each(vma.range(), &mut |_, mapped| {
-                pages -= usize::from(mapped.frame.owners() == u32::MAX);
-            });
-        }
-        pages * isopod_hal::PAGE_SIZE + inner.area_bytes()
+        inner.resident_bytes() + inner.table.count() * isopod_hal::PAGE_SIZE + inner.area_bytes()
     }
 
     /// Bytes of areas that can be written and are its own.

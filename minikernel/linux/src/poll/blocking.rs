@@ -85,10 +85,7 @@ pub async fn ready(
                     Err(Interrupted) => return Err(Errno::EINTR.into()),
                 }
             }
-            Err(fs::Error::Errno(Errno::ENOMEM)) => {
-                memory_pressure::relief().await?;
-                operation()
-            }
+            Err(fs::Error::Errno(Errno::ENOMEM)) if memory_pressure::reclaim() => operation(),
             // What has failed may have left something behind, such as an error that is told once.
             Err(fs::Error::Errno(errno)) => return Err(errno.into()),
             // Data is on its way from a disk: the operation is made again once it is there.

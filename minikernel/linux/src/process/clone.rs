@@ -132,7 +132,7 @@ pub async fn clone(ctx: &mut Ctx, request: CloneRequest) -> Result<u32, Fail> {
         None
     };
     // What fork has waited for may have used up the reserve.
-    let ready = memory_pressure::provide(KERNEL_BYTES).await.map_err(Fail::from);
+    let ready = memory_pressure::afford(KERNEL_BYTES).map_err(Fail::from);
     if let Err(fail) = ready.and_then(|()| fork::enter(&ctx.thread, &process, &thread)) {
         if let Some(fd) = pidfd {
             drop(ctx.thread.files().remove(fd));

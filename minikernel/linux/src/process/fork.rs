@@ -9,7 +9,6 @@ use isopod_fs::file::OpenFlags;
 use super::{CloneFlags, Ctx, Process, Resource, Thread, family, groups, pids};
 use crate::fail::Fail;
 use crate::ipc::pidfd;
-use crate::memory_pressure::Shortage;
 use crate::mm::{AddressSpace, UserPtr};
 use crate::signal::Signal;
 
@@ -21,12 +20,12 @@ pub(super) async fn process(
     exit_signal: Option<Signal>,
 ) -> Result<Arc<Process>, Errno> {
     let maker = ctx.thread.process();
-    let mut shortage = Shortage::default();
-    let memory = loop {
-        match memory(ctx, flags).await {
-            Err(Errno::ENOMEM) if shortage.wait().await => {}
-            outcome => break outcome?,
-        }
+    // Its end must not fail for want of memory.
+    AddressSpace::none().map_err(|_| Errno::ENOMEM)?;
+    let memory = if flags.contains(CloneFlags::VM) {
+        Arc::clone(&ctx.memory)
+    } else {
+        ctx.memory.fork().await.map_err(|_| Errno::ENOMEM)?
     };
     let parent = family::parent_for(maker, flags.contains(CloneFlags::PARENT));
     let limits = maker.limits.lock().clone();
@@ -40,12 +39,6 @@ pub(super) async fn process(
     child.small_pages.store(maker.small_pages.load(Relaxed), Relaxed);
     child.oom_score_adj.store(maker.oom_score_adj.load(Relaxed), Relaxed);
     Ok(Arc::new(child))
-}
-
-async fn memory(ctx: &Ctx, flags: CloneFlags) -> Result<Arc<AddressSpace>, Errno> {
-    // Its end must not fail for want of memory.
-    AddressSpace::none().map_err(|_| Errno::ENOMEM)?;
-    if flags.contains(CloneFlags::VM) { Ok(Arc::clone(&ctx.memory)) } else { ctx.memory.fork().await }
 }
 
 /// Opens a descriptor of `process` and writes its number to `place` (`CLONE_PIDFD`).

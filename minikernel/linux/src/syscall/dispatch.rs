@@ -54,36 +54,42 @@ pub async fn handle(ctx: &mut Ctx) {
     let (number, arguments) = (ctx.call, table::arguments(ctx));
     // Small objects come from a heap that must not run dry in the middle of a call (design, decision 10). What has begun, and cannot be taken
     // back, goes on.
-    if heap::reserve_low() && !matches!(stopped, Some(Stop::Rest(_))) && !unfinished::is_done(ctx) {
-        memory_pressure::enter(ctx, number).await;
-    }
-    let mut _waited;
-    let mut attempt = match stopped {
-        Some(stop) => Err(stop),
-        None => attempt_again(ctx, number),
-    };
-    let result = loop {
-        let stop = match attempt {
-            Ok(value) => break Ok(value),
-            Err(stop) => stop,
+    let begun = matches!(stopped, Some(Stop::Rest(_))) || unfinished::is_done(ctx);
+    let result = if begun || memory_pressure::may_proceed(ctx, number) {
+        let mut _waited;
+        let mut attempt = match stopped {
+            Some(stop) => Err(stop),
+            None => attempt_again(ctx, number),
         };
-        attempt = match stop {
-            Stop::Fail(fail) => break Err(fail),
-            Stop::Later(later) => wait_and_repeat(ctx, number, later).await,
-            Stop::Rest(rest) => break rest.into_future().await,
-            Stop::Dispatch => break table::dispatch(number, ctx, arguments).await,
-            stop => match pass(&ctx.memory, stop).await {
-                Ok(wait) => {
-                    _waited = wait;
-                    attempt_again(ctx, number)
-                }
-                Err(fail) => Err(fail.into()),
-            },
-        };
-        if let Err(Stop::Fail(_)) = attempt
-            && unfinished::end_early(ctx)
-        {
-            attempt = attempt_again(ctx, number);
+        loop {
+            let stop = match attempt {
+                Ok(value) => break Ok(value),
+                Err(stop) => stop,
+            };
+            attempt = match stop {
+                Stop::Fail(fail) => break Err(fail),
+                Stop::Later(later) => wait_and_repeat(ctx, number, later).await,
+                Stop::Rest(rest) => break rest.into_future().await,
+                Stop::Dispatch => break table::dispatch(number, ctx, arguments).await,
+                stop => match pass(&ctx.memory, stop).await {
+                    Ok(wait) => {
+                        _waited = wait;
+                        attempt_again(ctx, number)
+                    }
+                    Err(fail) => Err(fail.into()),
+                },
+            };
+            if let Err(Stop::Fail(_)) = attempt
+                && unfinished::end_early(ctx)
+            {
+                attempt = attempt_again(ctx, number);
+            }
+        }
+    } else {
+        // What has been done when it was tried at once counts.
+        match ctx.moved.max(unfinished::forget(ctx)) {
+            0 => Err(Fail::Errno(Errno::ENOMEM)),
+            moved => Ok(moved),
         }
     };
     (ctx.moved, ctx.resume_until) = (0, None);

@@ -203,7 +203,7 @@ pub async fn execveat(
     Ok(0)
 }
 
-/// Reads a NULL-terminated array of strings. `E2BIG` beyond `room`. It waits for memory before what is left is what others cannot do without.
+/// Reads a NULL-terminated array of strings. `E2BIG` beyond `room`, `ENOMEM` before what is left is what others cannot do without.
 async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: &mut exec::Room) -> Result<Vec<Vec<u8>>, Errno> {
     /// After so many bytes it looks whether there are as many more, and others get their turn.
     const STEP: usize = 64 << 10;
@@ -215,7 +215,11 @@ async fn read_strings(ctx: &Ctx, list: UserPtr<u64>, room: &mut exec::Room) -> R
     loop {
         if taken >= STEP {
             taken = 0;
-            memory_pressure::provide(STEP).await.map_err(|_| Errno::ENOMEM)?;
+            while memory_pressure::afford(STEP).is_err() {
+                if !memory_pressure::reclaim() {
+                    return Err(Errno::ENOMEM);
+                }
+            }
             sched::give_way().await;
         }
         let pointer = ctx.memory.read(list.element(strings.len())).await?;

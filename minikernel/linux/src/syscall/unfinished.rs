@@ -265,3 +265,11 @@ pub fn end_early(ctx: &mut Ctx) -> bool {
 pub fn parts(ctx: &mut Ctx) -> usize {
     if let Some(Unfinished::Parts(done)) = ctx.unfinished.take() { done } else { 0 }
 }
+
+/// The call is not made again: what has been done.
+pub fn forget(ctx: &mut Ctx) -> usize {
+    match ctx.unfinished.take() {
+        Some(Unfinished::Transfer(call)) => call.result(),
+        Some(Unfinished::Reply(_) | Unfinished::Parts(_)) | None => 0,
+    }
+}

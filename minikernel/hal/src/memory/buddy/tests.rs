@@ -68,22 +68,6 @@ fn everything_comes_back_together() {
 }
 
 #[test]
-fn pages_do_not_split_the_last_blocks() {
-    let mut buddy = buddy(4, 16 << 20);
-    let mut taken: Vec<_> = core::iter::from_fn(|| buddy.allocate(1, Purpose::Kernel)).collect();
-    taken.sort_unstable();
-    let block = taken.windows(8).position(|run| run[0].is_multiple_of(8) && run[7] == run[0] + 7).unwrap();
-    let alone = taken[block + 8..].iter().step_by(2).take(50);
-    for &frame in taken[block..block + 8].iter().chain(alone) {
-        // SAFETY: taken above, and used by nobody.
-        unsafe { buddy.free(frame, 1) };
-    }
-    buddy.drain_cache(0);
-    assert!((0..50).all(|_| buddy.allocate(1, Purpose::Kernel).is_some()));
-    assert!(buddy.allocate(8, Purpose::Kernel).is_some());
-}
-
-#[test]
 fn the_reserve_is_for_the_kernel() {
     let mut buddy = buddy(2, 16 << 20);
     while buddy.allocate(1, Purpose::Ordinary).is_some() {}
