@@ -214,7 +214,8 @@ mod tests {
     #[test]
     fn more_groups_than_a_process_can_have_are_refused() {
         let passwd = b"www:x:33:33::/var/www:/bin/sh\n";
-        let groups = |count: usize| (0..count).map(|gid| format!("g{gid}:x:{gid}:www\n")).collect::<String>();
+        let groups =
+            |count: usize| (0..count).map(|gid| format!("g{gid}:x:{gid}:www\n")).collect::<Vec<_>>().concat();
         let resolved = |count| resolve("www", passwd, groups(count).as_bytes());
         assert_eq!(resolved(GROUPS_MAX - 1).unwrap().groups.len(), GROUPS_MAX);
         assert_eq!(resolved(GROUPS_MAX), Err(UserError::Groups("www".into())));
